@@ -1,0 +1,256 @@
+"""What the solvers minimise: the weighted, penalised loss of the network.
+
+::
+
+    E(theta) = 1/(sum_i w_i) [ sum_i w_i loss(y_i, f(x_i))  +  alpha/2 sum_l ||W_l||^2 ]
+
+    squared error   loss = 1/2 ||f(x_i) - y_i||^2           (summed over the outputs)
+    Poisson         loss = y log(y / f) - y + f             (half the deviance)
+
+as in scikit-learn's MLP, so that `alpha` means the same; biases carry no penalty.
+A mini-batch B gives the unbiased estimate of the same E: mean weight one,
+
+    1/|B| sum_{i in B} (w_i / mean w) loss_i  +  the penalty of E, unchanged
+
+so `alpha` means the same for every solver and batch size.
+
+Every quantity over all rows is a sum over blocks of rows in a fixed order. A
+solver sees parameter vectors, never X.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from sk_backprop._network import (
+    ACTIVATIONS,
+    Array,
+    Network,
+    Parameters,
+    Rows,
+    Workspace,
+    backward,
+    evaluate,
+    forward,
+)
+
+# Bytes of activations per row block: a block and its deltas stay in a core's
+# second-level cache.
+_BLOCK_BYTES = 2**18
+
+# --- losses: fill delta = dLoss/dz of the output layer, return the loss ---
+#
+# Each takes (f, y, w, delta, scratch): outputs, targets, both (n_rows, n_outputs),
+# weights (n_rows, 1) or None. Sums, not means.
+
+
+def _squared_error(f: Array, y: Array, w: Array | None, delta: Array, scratch: Array) -> float:
+    residual = np.subtract(f, y, out=delta if w is None else scratch)
+    if w is not None:
+        np.multiply(residual, w, out=delta)
+    return 0.5 * float(np.vdot(residual, delta))
+
+
+def _squared_error_logistic(
+    f: Array, y: Array, w: Array | None, delta: Array, scratch: Array
+) -> float:
+    loss = _squared_error(f, y, w, delta, scratch)
+    ACTIVATIONS["logistic"].times_slope(delta, f, scratch)
+    return loss
+
+
+def _poisson(f: Array, y: Array, w: Array | None, delta: Array, scratch: Array) -> float:
+    # With f = exp(z), dLoss/dz = f - y: no division, whatever f is.
+    np.divide(y, f, out=scratch)
+    xlogy(y, scratch, out=scratch)
+    np.subtract(f, y, out=delta)
+    scratch += delta
+    if w is None:
+        return float(scratch.sum())
+    delta *= w
+    scratch *= w
+    return float(scratch.sum())
+
+
+_Loss = Callable[[Array, Array, Any, Array, Array], float]
+_LOSSES: dict[tuple[str, str], _Loss] = {
+    ("squared_error", "identity"): _squared_error,
+    ("squared_error", "logistic"): _squared_error_logistic,
+    ("poisson", "exp"): _poisson,
+}
+
+
+def rows_per_block(network: Network, dtype: Any) -> int:
+    """Rows whose activations fit the cache: at least 64, a multiple of 64."""
+    row_bytes = np.dtype(dtype).itemsize * sum(network.layer_sizes)
+    return max(64, int(_BLOCK_BYTES // row_bytes // 64 * 64))
+
+
+def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
+    """Consecutive slices of at most `block_rows` rows."""
+    return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
+
+
+class Objective:
+    """E(theta) and its gradient on one set of rows, whole or by mini-batches.
+
+    Parameters
+    ----------
+    network : Network
+    loss : {'squared_error', 'poisson'}
+    X : (n_samples, n_features), dense or `Rows` that stay sparse
+    y : (n_samples, n_outputs) array of the dtype of X
+    sample_weight : (n_samples,) positive, or None for ones
+    alpha : float, the penalty; it is divided by `penalty_weight`
+    penalty_weight : float or None
+        Total weight of the data that the penalty is spread over; by default that
+        of these rows. A stream gives all that has been seen.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        loss: str,
+        X: Rows,
+        y: Array,
+        sample_weight: Array | None = None,
+        alpha: float = 0.0,
+        penalty_weight: float | None = None,
+    ) -> None:
+        self.network = network
+        self.n_samples = y.shape[0]
+        self.dtype = y.dtype
+        self._loss = _LOSSES[loss, network.output_activation]
+        self._X, self._y = X, y
+        if sample_weight is None:
+            total, self._w = float(self.n_samples), None
+        else:
+            total = float(np.sum(sample_weight))
+            # Dividing by the largest first: a sum of huge weights may overflow.
+            relative = sample_weight / sample_weight.max()
+            self._w = (relative / relative.mean()).astype(self.dtype)[:, None]
+        decay = network.parameters(np.zeros(network.n_params, self.dtype))
+        for W in decay.coefs:
+            W[...] = alpha / (total if penalty_weight is None else penalty_weight)
+        self._decay = decay.flat if alpha > 0 else None
+        self._blocks = row_blocks(self.n_samples, rows_per_block(network, self.dtype))
+        self._workspaces: dict[int, Workspace] = {}
+        self._batches: dict[int, tuple[Array | None, Array, Array | None]] = {}
+        self._block_grad = network.parameters(np.empty(network.n_params, self.dtype))
+        self._penalty_grad = np.empty(network.n_params, self.dtype)
+
+    def parameters(self, flat: Array) -> Parameters:
+        """Parameters over a copy of `flat`, in the precision of the data."""
+        return self.network.parameters(np.array(flat, dtype=self.dtype))
+
+    def loss_gradient(self, params: Parameters, grad: Parameters) -> float:
+        """E at `params` over all rows; its gradient is written to `grad`."""
+        if len(self._blocks) == 1:
+            loss = self._rows_loss_gradient(params, self._X, self._y, self._w, grad)
+        else:
+            loss, block_grad, total = 0.0, self._block_grad, grad.flat
+            total[...] = 0
+            for block in self._blocks:
+                w = None if self._w is None else self._w[block]
+                loss += self._rows_loss_gradient(
+                    params, self._X[block], self._y[block], w, block_grad
+                )
+                total += block_grad.flat
+        return self._mean_and_penalty(loss, self.n_samples, params, grad)
+
+    def batch_loss_gradient(
+        self, params: Parameters, rows: slice | Array, grad: Parameters
+    ) -> float:
+        """E at `params` as the given rows estimate it, and its gradient."""
+        if isinstance(rows, slice):
+            X, y = self._X[rows], self._y[rows]
+            w = None if self._w is None else self._w[rows]
+        else:
+            X, y, w = self._take(rows)
+        loss = self._rows_loss_gradient(params, X, y, w, grad)
+        return self._mean_and_penalty(loss, y.shape[0], params, grad)
+
+    def _mean_and_penalty(
+        self, loss: float, n_rows: int, params: Parameters, grad: Parameters
+    ) -> float:
+        """Turn sums over rows into E and, in place, its gradient."""
+        gradient = grad.flat
+        gradient /= n_rows
+        loss /= n_rows
+        if self._decay is not None:
+            np.multiply(self._decay, params.flat, out=self._penalty_grad)
+            gradient += self._penalty_grad
+            loss += 0.5 * float(np.dot(self._penalty_grad, params.flat))
+        return loss
+
+    def _rows_loss_gradient(
+        self, params: Parameters, X: Rows, y: Array, w: Array | None, grad: Parameters
+    ) -> float:
+        work = self._workspaces.get(y.shape[0])
+        if work is None:
+            work = Workspace(self.network, y.shape[0], self.dtype)
+            self._workspaces[y.shape[0]] = work
+        f = forward(self.network, params, X, work)
+        loss = self._loss(f, y, w, work.delta[-1], work.scratch[-1])
+        backward(self.network, params, X, work, grad)
+        return loss
+
+    def _take(self, rows: Array) -> tuple[Rows, Array, Array | None]:
+        # Into arrays kept for each batch size (there are two: the last batch of
+        # an epoch may be shorter). mode="clip" lets take write to `out` directly.
+        buffers = self._batches.get(len(rows))
+        if buffers is None:
+            buffers = (
+                np.empty((len(rows), self._X.shape[1]), self.dtype)
+                if isinstance(self._X, np.ndarray)
+                else None,
+                np.empty((len(rows), self._y.shape[1]), self.dtype),
+                None if self._w is None else np.empty((len(rows), 1), self.dtype),
+            )
+            self._batches[len(rows)] = buffers
+        X_out, y_out, w_out = buffers
+        X: Any = self._X
+        X = X[rows] if X_out is None else X.take(rows, axis=0, out=X_out, mode="clip")
+        self._y.take(rows, axis=0, out=y_out, mode="clip")
+        if self._w is not None:
+            self._w.take(rows, axis=0, out=w_out, mode="clip")
+        return X, y_out, w_out
+
+
+class ValidationSet:
+    """Loss without penalty and R^2 on rows that are not trained on.
+
+    Parameters as for `Objective`, in the same coordinates as the training rows.
+    """
+
+    def __init__(
+        self, network: Network, loss: str, X: Rows, y: Array, sample_weight: Array | None
+    ) -> None:
+        self._network = network
+        self._loss = _LOSSES[loss, network.output_activation]
+        self._X, self._y = X, y
+        relative = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
+        self._w = (relative / relative.sum())[:, None]
+        self._spread = np.sum(self._w * (y - np.sum(self._w * y, axis=0)) ** 2, axis=0)
+        self._blocks = row_blocks(len(y), rows_per_block(network, y.dtype))
+
+    def evaluate(self, params: Parameters) -> tuple[float, float]:
+        """Mean loss, and R^2 averaged over the outputs.
+
+        R^2 is nan where the validation targets of an output do not vary, as with
+        a single row. Both are computed in float64.
+        """
+        loss, squares = 0.0, np.zeros(self._y.shape[1])
+        for block in self._blocks:
+            f = evaluate(self._network, params.coefs, params.intercepts, self._X[block])
+            f = f.astype(np.float64, copy=False)
+            y, w = self._y[block].astype(np.float64, copy=False), self._w[block]
+            squares += np.sum(w * (f - y) ** 2, axis=0)
+            loss += self._loss(f, y, w, np.empty_like(f), np.empty_like(f))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            score = np.mean(np.where(self._spread > 0, 1 - squares / self._spread, np.nan))
+        return loss, float(score)

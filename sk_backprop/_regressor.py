@@ -1,0 +1,460 @@
+"""`BackpropRegressor`: the estimator. Parameters, fitted attributes, and the order of
+events in `fit`, `partial_fit` and `predict`; the work is done in the other rooms.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from functools import update_wrapper
+from types import MethodType
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sk_backprop._network import Array, Network, evaluate
+from sk_backprop._objective import row_blocks, rows_per_block
+from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._training import (
+    Data,
+    Settings,
+    StreamState,
+    Trained,
+    Weights,
+    choose_solver,
+    train,
+)
+from sk_backprop._validation import (
+    check_initial_weights,
+    check_parameters,
+    check_rows,
+    check_target_range,
+    check_validation_rows,
+    hidden_layers,
+)
+
+_ADVICE = {
+    "max_iter": "Increase max_iter, scale tol up, or pass early_stopping=True.",
+    "max_fun": "Increase max_fun.",
+    "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'.",
+}
+
+
+class PartialFitError(AttributeError, ValueError):
+    """The parameters leave no room for `partial_fit`."""
+
+
+class _IfStreaming:
+    """Makes a method an attribute only of estimators that can learn from a stream.
+
+    scikit-learn's `available_if` hides the reason behind "has no attribute"; here
+    the error says what to change. As an AttributeError it makes `hasattr` False.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+        update_wrapper(self, method)  # type: ignore[arg-type]
+
+    def __get__(self, estimator: Any, owner: Any = None) -> Any:
+        if estimator is None:
+            return self._method
+        if estimator.solver not in ("sgd", "adam"):
+            raise PartialFitError(
+                "partial_fit needs solver='sgd' or solver='adam'; this estimator has "
+                f"solver={estimator.solver!r}."
+            )
+        if estimator.early_stopping:
+            raise PartialFitError(
+                "partial_fit does not support early_stopping=True: a batch has no validation "
+                "part. Pass early_stopping=False."
+            )
+        return MethodType(self._method, estimator)
+
+
+class BackpropRegressor(RegressorMixin, BaseEstimator):
+    """DOC"""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (50,),
+        *,
+        activation: str = "logistic",
+        output_activation: str = "identity",
+        loss: str = "squared_error",
+        solver: str = "auto",
+        precondition: bool = True,
+        alpha: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        max_fun: int = 15000,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        n_iter_no_change: float = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        verbose: int = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output_activation = output_activation
+        self.loss = loss
+        self.solver = solver
+        self.precondition = precondition
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.max_fun = max_fun
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+    ) -> BackpropRegressor:
+        """Fit the network to raw X and y.
+
+        Nothing of the estimator changes until training has ended: a call that
+        raises leaves an earlier fit as it was. Ctrl-C during training ends it with
+        a warning and keeps the weights reached.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in any units. float32 stays float32; all else becomes float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets in any units.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative weights. A row of weight zero is as if absent.
+        X_val, y_val : array-like, default=None
+            Validation data of the shapes of X and y. Their loss and score are
+            recorded; with `early_stopping=True` they decide when to stop, in place
+            of a random part of X.
+        sample_weight_val : array-like, default=None
+            Weights of the validation rows.
+        coefs_init, intercepts_init : list of arrays, default=None
+            Initial weights and biases, of the shapes and in the coordinates of
+            `coefs_` and `intercepts_`; biases default to zeros. They take
+            precedence over `warm_start`.
+
+        Returns
+        -------
+        self : BackpropRegressor
+
+        Raises
+        ------
+        ValueError, TypeError
+            For an argument or parameter that is not allowed; the message says
+            which, what was given and what is allowed.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` or `max_fun` ended the training, or it diverged.
+        """
+        check_parameters(self.get_params(deep=False))
+        continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
+        checked = copy.copy(self)
+        data = check_rows(checked, X, y, sample_weight, reset=not continued)
+        validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
+        network = self._network(data)
+        check_target_range(data.y, network.output_activation, "y")
+        if validation is not None:
+            check_target_range(validation.y, network.output_activation, "y_val")
+        start = self._last_weights(network) if continued else None
+        init = check_initial_weights(coefs_init, intercepts_init, network.layer_sizes)
+        if init is not None:
+            start = Weights(*init)
+        rng = check_random_state(self.random_state)
+        if self.early_stopping and validation is None:
+            data, validation = self._split(data, rng.randint(2**31 - 1))
+        settings = self._settings(network, data)
+        trained = train(settings, data, validation, start, rng)
+        t = data.n_samples * trained.result.n_iter + (self.t_ if continued else 0)
+        self._store(checked, trained, rng, t_=t, loss_curve_=trained.result.loss_curve)
+        self._warn(trained.result.status)
+        return self
+
+    @_IfStreaming
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BackpropRegressor:
+        """Make one pass over the next batch of a stream.
+
+        The largest absolute values, means and spreads that scale X and y are those
+        of all batches so far. They move as data arrives; the weights move with
+        them, so that the function learned so far stays the same. (A logistic
+        output keeps the target scale of the first batch, with a warning where y
+        exceeds it: its range cannot grow.) The penalty `alpha` is divided by the
+        total weight of all batches so far.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : BackpropRegressor
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `fit`. A refused batch leaves the estimator as it was.
+        PartialFitError
+            An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
+            `early_stopping` is True.
+        """
+        check_parameters(self.get_params(deep=False))
+        fitted = hasattr(self, "coefs_")
+        checked = copy.copy(self)
+        data = check_rows(checked, X, y, sample_weight, reset=not fitted)
+        network = self._network(data)
+        check_target_range(data.y, network.output_activation, "y")
+        start = self._last_weights(network) if fitted else None
+        rng = check_random_state(self._stream["seed"] if fitted else self.random_state)
+        optimizer_state = self._stream.get(self.solver) if fitted else None
+        t, curve = (self.t_, self.loss_curve_) if fitted else (0, [])
+        trained = train(
+            self._settings(network, data),
+            data,
+            None,
+            start,
+            rng,
+            stream=StreamState(n_seen=t, optimizer=optimizer_state),
+        )
+        result = trained.result
+        self._store(
+            checked,
+            trained,
+            rng,
+            t_=t + data.n_samples,
+            loss_curve_=[*curve, *result.loss_curve],
+        )
+        self._stream[self.solver] = result.optimizer_state
+        if result.status != "max_iter":
+            self._warn(result.status)
+        if network.output_activation == "logistic" and np.any(data.y > self.y_scale_):
+            warnings.warn(
+                f"y has values up to {data.y.max():g}, above the largest of the first batch, "
+                f"{self.y_scale_}, which a logistic output cannot exceed.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predict targets in the units of the training y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            float32 if both the training X and this one are float32.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        network = self._fitted_network()
+        output = np.empty(
+            (X.shape[0], self.n_outputs_), np.result_type(X.dtype, self.coefs_[0].dtype)
+        )
+        for rows in row_blocks(X.shape[0], rows_per_block(network, output.dtype)):
+            scaled = divide_columns(X[rows], self.scaler_.scale_)
+            f = evaluate(network, self.coefs_, self.intercepts_, scaled)
+            output[rows] = self.y_location_ + self.y_scale_ * f
+        return output.ravel() if self.n_outputs_ == 1 else output
+
+    @property
+    def raw_coefs_(self) -> list[Array]:
+        """Weights that act on raw X; see `raw_intercepts_`. Float64."""
+        return self._raw_weights()[0]
+
+    @property
+    def raw_intercepts_(self) -> list[Array]:
+        """Biases that go with `raw_coefs_`. Float64.
+
+        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals
+        ``predict(X)``. A Poisson fit has ``exp`` around it; a logistic output has
+        ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
+        """
+        return self._raw_weights()[1]
+
+    def _raw_weights(self) -> tuple[list[Array], list[Array]]:
+        check_is_fitted(self)
+        return raw_weights(
+            self.coefs_,
+            self.intercepts_,
+            self.scaler_.scale_,
+            self.y_location_,
+            self.y_scale_,
+            self.out_activation_,
+        )
+
+    # --- steps of fit and partial_fit ---
+
+    def _network(self, data: Data) -> Network:
+        layers = hidden_layers(self.hidden_layer_sizes)
+        output = "exp" if self.loss == "poisson" else self.output_activation
+        return Network(
+            (data.X.shape[1], *layers, data.y.shape[1]), str(self.activation), str(output)
+        )
+
+    def _fitted_network(self) -> Network:
+        sizes = [self.n_features_in_, *(W.shape[1] for W in self.coefs_)]
+        return Network(tuple(sizes), self._stream["activation"], self.out_activation_)
+
+    def _last_weights(self, network: Network) -> Weights:
+        """The fitted weights, if they are of the network that the parameters ask for."""
+        last = self._fitted_network()
+        if last != network:
+            asked = {"layers": network.layer_sizes, "activation": network.activation}
+            asked["output activation"] = network.output_activation
+            has = {"layers": last.layer_sizes, "activation": last.activation}
+            has["output activation"] = last.output_activation
+            raise ValueError(
+                "warm_start=True and partial_fit go on with the network fitted before, which has "
+                f"{has}; parameters and data now ask for {asked}. Make a new estimator with clone."
+            )
+        scales = Scales.from_state(self.scaler_, self.out_activation_, self._stream["scales"])
+        return Weights(self.coefs_, self.intercepts_, scales)
+
+    def _settings(self, network: Network, data: Data) -> Settings:
+        params = self.get_params(deep=False)
+        if self.solver == "auto":
+            params["solver"] = choose_solver(data.n_samples, network.n_params)
+        if self.batch_size == "auto":
+            params["batch_size"] = 200
+        taken = {
+            field.name: params[field.name] for field in fields(Settings) if field.name in params
+        }
+        return Settings(network=network, **taken)
+
+    def _split(self, data: Data, seed: int) -> tuple[Data, Data]:
+        """Training and validation part, at random."""
+        n_validation = int(np.ceil(self.validation_fraction * data.n_samples))
+        if n_validation >= data.n_samples:
+            raise ValueError(
+                f"early_stopping=True sets {n_validation} rows aside for validation, by "
+                f"validation_fraction={self.validation_fraction}; with n_samples={data.n_samples} "
+                "none would be left to train on."
+            )
+        train_rows, validation_rows = train_test_split(
+            np.arange(data.n_samples), test_size=n_validation, random_state=seed
+        )
+        return data.take(train_rows), data.take(validation_rows)
+
+    def _store(
+        self,
+        checked: BackpropRegressor,
+        trained: Trained,
+        rng: np.random.RandomState,
+        *,
+        t_: int,
+        loss_curve_: list[float],
+    ) -> None:
+        """Set all fitted attributes at once."""
+        result, scales = trained.result, trained.scales
+        scores, best = result.validation_scores, result.best_iter
+        n_earlier = len(loss_curve_) - len(result.loss_curve)
+        fitted = {
+            "coefs_": trained.coefs,
+            "intercepts_": trained.intercepts,
+            "scaler_": scales.scaler,
+            "y_location_": scales.y_location,
+            "y_scale_": scales.y_scale,
+            "loss_": result.loss,
+            "loss_curve_": loss_curve_,
+            "best_loss_": min(loss_curve_, default=result.loss),
+            "n_iter_": len(loss_curve_),
+            "best_iter_": n_earlier + best,
+            "t_": t_,
+            "validation_loss_curve_": result.validation_loss_curve,
+            "validation_scores_": scores,
+            "best_validation_score_": scores[best - 1] if scores and best else None,
+            "n_layers_": len(trained.coefs) + 1,
+            "n_outputs_": trained.coefs[-1].shape[1],
+            "out_activation_": scales.out_activation,
+            "solver_": trained.solver,
+            "n_features_in_": checked.n_features_in_,
+            "_stream": {
+                "activation": str(self.activation),
+                "scales": scales.state(),
+                "seed": int(rng.randint(2**31 - 1)),
+            },
+        }
+        if hasattr(checked, "feature_names_in_"):
+            fitted["feature_names_in_"] = checked.feature_names_in_
+        else:
+            self.__dict__.pop("feature_names_in_", None)
+        self.__dict__.update(fitted)
+
+    def _warn(self, status: str) -> None:
+        name = f"solver={self.solver_!r}"
+        if status == "interrupted":
+            warnings.warn(
+                f"Training interrupted by the user; the weights after {self.best_iter_} "
+                f"iterations are kept ({name}).",
+                UserWarning,
+                stacklevel=3,
+            )
+        elif status == "diverged":
+            warnings.warn(
+                f"Training diverged: the loss is not finite after iteration {len(self.loss_curve_)}"
+                f" ({name}). The finite weights of lowest loss, of iteration {self.best_iter_}, are "
+                f"kept. {_ADVICE[status]}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        elif status in ("max_iter", "max_fun"):
+            warnings.warn(
+                f"Training stopped at {status}={getattr(self, status)} before it converged ({name},"
+                f" loss {self.loss_:.3g}). {_ADVICE[status]}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,407 @@
+"""Scales: MaxAbs for X, location and scale for y, and coordinates that train well.
+
+Each column is divided by its largest absolute value. That is all that the
+textbook does (``precondition=False``), and X divided so is what the fitted
+weights `coefs_`, `intercepts_` belong to.
+
+With ``precondition=True`` the solvers work in other coordinates of the same
+function, and the result is folded back:
+
+- inputs centred and of unit spread, u = (x - center) / spread. Of a first layer
+  u V + c in these coordinates the MaxAbs-scaled input x sees
+
+      W = V / spread[:, None],    b = c - (center / spread) V
+
+- sigmoid hidden units as tanh units, t = 2 sigma(2a) - 1, whose mean is 0 and not
+  1/2. Of a layer with incoming weights V and biases c,
+
+      W = out * in * V,    b = out * (c - shift * 1^T V)
+
+  where out = 2 if the layer is hidden, and in = 2, shift = 1 if its input is;
+  otherwise 1, and 1, 0.
+
+- the target centred and of unit spread; this one is left visible as the fitted
+  location and scale of y.
+
+All of it is linear in the parameters, so a sparse X is never densified for it
+(`CentredSparse`), and multiplying a column by a power of two changes no digit.
+(On centring inputs and units: LeCun, Bottou, Orr & Mueller 1998, "Efficient
+BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.sparsefuncs import mean_variance_axis
+
+from sk_backprop._network import Array, Network, Parameters
+
+# Values of X that the statistics hold in float64 at a time.
+_BLOCK_VALUES = 2**18
+
+
+def _row_blocks(X: Array) -> list[slice]:
+    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
+    return [slice(start, start + step) for start in range(0, X.shape[0], step)]
+
+
+def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
+    """A MaxAbsScaler fitted to X and to what `seen`, left as it is, was fitted to.
+
+    Its `scale_` is the largest absolute value of every column that has one.
+    scikit-learn leaves columns below 10 eps unscaled (in float32 that is 1.2e-6,
+    a millionth of a unit), and the result would depend on the units.
+    """
+    scaler = MaxAbsScaler() if seen is None else copy.deepcopy(seen)
+    for rows in [slice(None)] if sp.issparse(X) else _row_blocks(X):
+        scaler.partial_fit(X[rows])
+    scaler.scale_ = np.where(scaler.max_abs_ > 0, scaler.max_abs_, scaler.max_abs_.dtype.type(1))
+    return scaler
+
+
+def divide_columns(X: Any, scale: Array) -> Any:
+    """X / scale as a new dense array, C-contiguous, or CSR matrix.
+
+    MaxAbsScaler.transform multiplies a sparse X by 1 / scale, which is infinite
+    for subnormal scales and differs from the dense quotient in the last digit.
+    """
+    if not sp.issparse(X):
+        return np.divide(X, scale, order="C")
+    X = X.tocsr()
+    data = X.data / scale[X.indices]
+    return type(X)((data, X.indices, X.indptr), shape=X.shape)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance of columns with the total weight of their rows.
+
+    weight : float; mean, var : (n_columns,), float64.
+    """
+
+    weight: float
+    mean: Array
+    var: Array
+
+    @classmethod
+    def of(cls, X: Any, sample_weight: Array | None = None) -> Moments:
+        """Moments of dense or sparse X, with weights (n_samples,) or ones."""
+        n_samples = X.shape[0]
+        w = np.ones(n_samples) if sample_weight is None else sample_weight
+        if sp.issparse(X):
+            mean, var = mean_variance_axis(X, axis=0, weights=w)
+            return cls(float(np.sum(w)), mean.astype(float), var.astype(float))
+        whole: Moments | None = None
+        for rows in _row_blocks(X):
+            # From the first row, so that a constant column has variance 0.0.
+            origin = X[rows.start].astype(float)
+            deviation = X[rows] - origin
+            relative = w[rows] / w[rows].max()
+            relative /= relative.sum()
+            mean = relative @ deviation
+            deviation -= mean
+            var = relative @ np.square(deviation, out=deviation)
+            block = cls(float(np.sum(w[rows])), origin + mean, var)
+            whole = block if whole is None else whole.merged(block)
+        assert whole is not None
+        return whole
+
+    def merged(self, other: Moments) -> Moments:
+        """Moments of both sets of rows together (Chan, Golub & LeVeque 1983, eq. 1.5).
+
+        doi:10.1080/00031305.1983.10483115.
+        """
+        weight = self.weight + other.weight
+        share = other.weight / weight if np.isfinite(weight) else 0.5
+        shift = other.mean - self.mean
+        mean = self.mean + share * shift
+        var = (1 - share) * self.var + share * other.var + share * (1 - share) * shift**2
+        return Moments(weight, mean, var)
+
+    def rescaled(self, factor: Array) -> Moments:
+        """Moments of the columns multiplied by `factor`."""
+        return Moments(self.weight, self.mean * factor, self.var * factor**2)
+
+    @property
+    def constant(self) -> Array:
+        """Columns that do not vary, or by no more than rounding: (n_columns,) bool."""
+        return np.sqrt(self.var) <= 10 * np.finfo(float).eps * np.abs(self.mean)
+
+    @property
+    def spread(self) -> Array:
+        """Standard deviation, 1 where the column is constant."""
+        return np.where(self.constant, 1.0, np.sqrt(self.var))
+
+
+class CentredSparse:
+    """(X - center) / spread for sparse X, without forming it.
+
+    It does what `_network.Rows` asks: row selection, and products from both
+    sides, `self @ V` and `self.T @ delta`, with dense arrays.
+    """
+
+    def __init__(self, X: Any, offset: Array) -> None:
+        # X : CSR, already divided by the spread; offset : center / spread.
+        self._X, self._offset = X, offset
+        self.shape = X.shape
+
+    @classmethod
+    def of(cls, X: Any, center: Array, spread: Array) -> CentredSparse:
+        """From MaxAbs-scaled CSR X; center, spread : (n_features,)."""
+        spread = spread.astype(X.dtype)
+        return cls(divide_columns(X, spread), (center / spread).astype(X.dtype))
+
+    def __getitem__(self, rows: Any) -> CentredSparse:
+        return CentredSparse(self._X[rows], self._offset)
+
+    def __matmul__(self, V: Array) -> Array:
+        return np.asarray(self._X @ V - self._offset @ V)
+
+    @property
+    def T(self) -> _CentredSparseTransposed:  # noqa: N802 - as of an array
+        return _CentredSparseTransposed(self._X, self._offset)
+
+
+class _CentredSparseTransposed:
+    def __init__(self, X: Any, offset: Array) -> None:
+        self._X, self._offset = X, offset
+
+    def __matmul__(self, delta: Array) -> Array:
+        return np.asarray(self._X.T @ delta - np.outer(self._offset, delta.sum(axis=0)))
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What is known of the columns of X and y, and the maps that follow from it.
+
+    Attributes
+    ----------
+    scaler : fitted MaxAbsScaler of X
+    x : Moments of X / scaler.scale_
+    y_unit : (n_outputs,), largest |y|, 1 where all are zero
+    y : Moments of y / y_unit
+    precondition : bool
+    out_activation : {'identity', 'logistic', 'exp'}
+        Decides how the target may be moved: freely, not at all, or only scaled.
+    """
+
+    scaler: MaxAbsScaler
+    x: Moments
+    y_unit: Array
+    y: Moments
+    precondition: bool
+    out_activation: str
+
+    @classmethod
+    def fit(
+        cls,
+        X: Any,
+        y: Array,
+        sample_weight: Array | None,
+        *,
+        precondition: bool,
+        out_activation: str,
+        seen: Scales | None = None,
+    ) -> Scales:
+        """Scales of rows X, y, and of those that `seen` was made from.
+
+        With a logistic output, y_unit stays that of `seen`: the range of a
+        sigmoid cannot grow without changing the function that it has learned.
+        """
+        scaler = fit_max_abs(X, None if seen is None else seen.scaler)
+        x = Moments.of(divide_columns(X, scaler.scale_), sample_weight)
+        y_unit = np.abs(y).max(axis=0)
+        if seen is not None:
+            x = seen.x.rescaled(seen.scaler.scale_ / scaler.scale_).merged(x)
+            fixed = out_activation == "logistic"
+            y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
+        y_unit = np.where(y_unit > 0, y_unit, 1.0)
+        moments = Moments.of(y / y_unit, sample_weight)
+        if seen is not None:
+            moments = seen.y.rescaled(seen.y_unit / y_unit).merged(moments)
+        return cls(scaler, x, y_unit, moments, precondition, out_activation)
+
+    def state(self) -> dict[str, Any]:
+        """Plain arrays and numbers; with `scaler` and `out_activation` they are all."""
+        return {
+            "weight": self.x.weight,
+            "x_mean": self.x.mean,
+            "x_var": self.x.var,
+            "y_unit": self.y_unit,
+            "y_mean": self.y.mean,
+            "y_var": self.y.var,
+            "precondition": self.precondition,
+        }
+
+    @classmethod
+    def from_state(cls, scaler: MaxAbsScaler, out_activation: str, state: dict[str, Any]) -> Scales:
+        """The inverse of `state`."""
+        x = Moments(state["weight"], state["x_mean"], state["x_var"])
+        y = Moments(state["weight"], state["y_mean"], state["y_var"])
+        return cls(scaler, x, state["y_unit"], y, state["precondition"], out_activation)
+
+    def _largest_y(self) -> Array:
+        all_zero = (self.y.mean == 0) & (self.y.var == 0)
+        return np.where(all_zero, 0.0, self.y_unit)
+
+    # --- the target: y = y_location + y_scale * output ---
+
+    @property
+    def _y_center_spread(self) -> tuple[Array | float, Array | float]:
+        # In units of y_unit, where squares and sums cannot overflow.
+        if not self.precondition or self.out_activation == "logistic":
+            return 0.0, 1.0
+        if self.out_activation == "exp":
+            return 0.0, np.where(self.y.mean > 0, self.y.mean, 1.0)
+        return self.y.mean, self.y.spread
+
+    @property
+    def y_location(self) -> Array:
+        """(n_outputs,), in units of y."""
+        return self.y_unit * self._y_center_spread[0]
+
+    @property
+    def y_scale(self) -> Array:
+        """(n_outputs,), in units of y; never zero."""
+        scale = self.y_unit * self._y_center_spread[1]
+        return np.where(scale > 0, scale, self.y_unit)  # a subnormal may underflow
+
+    def target(self, y: Array, dtype: Any) -> Array:
+        """Raw y, (n_samples, n_outputs), in the solver's coordinates."""
+        center, spread = self._y_center_spread
+        return ((y / self.y_unit - center) / spread).astype(dtype)
+
+    # --- the input ---
+
+    def input(self, X: Any) -> Any:
+        """Raw X in the solver's coordinates: a new dense array, or sparse rows."""
+        X = divide_columns(X, self.scaler.scale_)
+        if not self.precondition:
+            return X
+        if sp.issparse(X):
+            return CentredSparse.of(X, self.x.mean, self.x.spread)
+        X -= self.x.mean
+        X /= self.x.spread
+        return X
+
+    # --- the network ---
+
+    def solver_network(self, network: Network) -> Network:
+        """The network that the solver trains: tanh in place of sigmoid hidden units."""
+        if self.precondition and network.activation == "logistic":
+            return Network(network.layer_sizes, "tanh", network.output_activation)
+        return network
+
+    def _unit_factors(self, network: Network, layer: int) -> tuple[float, float, float]:
+        """out, in, shift of the module's docstring."""
+        if network.activation != "logistic":
+            return 1.0, 1.0, 0.0
+        last = layer == len(network.layer_sizes) - 2
+        return (1.0 if last else 2.0), (2.0 if layer else 1.0), (1.0 if layer else 0.0)
+
+    def fold(self, network: Network, params: Parameters) -> tuple[list[Array], list[Array]]:
+        """Weights for MaxAbs-scaled inputs, of `network`, from the solver's.
+
+        Views of one new flat vector of the solver's precision.
+        """
+        if not self.precondition:
+            folded = network.pack(params.coefs, params.intercepts, params.flat.dtype)
+            return folded.coefs, folded.intercepts
+        coefs, intercepts = [], []
+        for layer, (V, c) in enumerate(zip(params.coefs, params.intercepts)):
+            V, c = V.astype(float), c.astype(float)
+            if layer == 0:
+                c -= (self.x.mean / self.x.spread) @ V
+                V /= self.x.spread[:, None]
+            out, into, shift = self._unit_factors(network, layer)
+            coefs.append(out * into * V)
+            intercepts.append(out * (c - shift * V.sum(axis=0)))
+        folded = network.pack(coefs, intercepts, params.flat.dtype)
+        return folded.coefs, folded.intercepts
+
+    def unfold(
+        self,
+        network: Network,
+        coefs: Sequence[Array],
+        intercepts: Sequence[Array],
+        dtype: Any,
+    ) -> Parameters:
+        """The inverse of `fold`."""
+        if not self.precondition:
+            return network.pack(coefs, intercepts, dtype)
+        solver_coefs, solver_intercepts = [], []
+        for layer, (W, b) in enumerate(zip(coefs, intercepts)):
+            out, into, shift = self._unit_factors(network, layer)
+            V = W.astype(float) / (out * into)
+            c = b.astype(float) / out + shift * V.sum(axis=0)
+            if layer == 0:
+                V *= self.x.spread[:, None]
+                c += (self.x.mean / self.x.spread) @ V
+            solver_coefs.append(V)
+            solver_intercepts.append(c)
+        return network.pack(solver_coefs, solver_intercepts, dtype)
+
+    def silence_constants(self, params: Parameters) -> None:
+        """Zero the initial weights from constant inputs and to constant targets.
+
+        Centred, they have nothing to teach: the weights would stay random, and a
+        value that differs at prediction would meet random weights.
+        """
+        if self.precondition:
+            params.coefs[0][self.x.constant] = 0
+            if self.out_activation == "identity":
+                params.coefs[-1][:, self.y.constant] = 0
+                params.intercepts[-1][self.y.constant] = 0
+
+
+def carry_over(
+    coefs: Sequence[Array],
+    intercepts: Sequence[Array],
+    old: Scales,
+    new: Scales,
+) -> tuple[list[Array], list[Array]]:
+    """Weights that with scales `new` give the function that they gave with `old`.
+
+    The weights of a feature that was zero in all of `old` stay as they are: what
+    it does is not known yet. Float64.
+    """
+    coefs = [np.array(W, dtype=float) for W in coefs]
+    intercepts = [np.array(b, dtype=float) for b in intercepts]
+    known = old.scaler.max_abs_ > 0
+    growth = np.where(known, new.scaler.scale_ / old.scaler.scale_.astype(float), 1.0)
+    coefs[0] *= growth[:, None]
+    ratio = old.y_scale / new.y_scale
+    if new.out_activation == "identity":
+        coefs[-1] *= ratio
+        shift = (old.y_location - new.y_location) / new.y_scale
+        intercepts[-1][...] = ratio * intercepts[-1] + shift
+    elif new.out_activation == "exp":
+        intercepts[-1] += np.log(ratio)
+    return coefs, intercepts
+
+
+def raw_weights(
+    coefs: Sequence[Array],
+    intercepts: Sequence[Array],
+    x_scale: Array,
+    y_location: Array,
+    y_scale: Array,
+    out_activation: str,
+) -> tuple[list[Array], list[Array]]:
+    """Weights that act on raw X and, but for a logistic output, give raw y. Float64."""
+    coefs = [np.array(W, dtype=float) for W in coefs]
+    intercepts = [np.array(b, dtype=float) for b in intercepts]
+    coefs[0] /= x_scale[:, None]
+    if out_activation == "identity":
+        coefs[-1] *= y_scale
+        intercepts[-1] = y_location + y_scale * intercepts[-1]
+    elif out_activation == "exp":
+        intercepts[-1] += np.log(y_scale)
+    return coefs, intercepts

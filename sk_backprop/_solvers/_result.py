@@ -1,0 +1,150 @@
+"""What every solver returns, and the object that watches a run for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from sk_backprop._network import Array, Parameters
+from sk_backprop._objective import ValidationSet
+
+Status = Literal["converged", "max_iter", "max_fun", "interrupted", "diverged"]
+
+
+@dataclass
+class SolverResult:
+    """The end of a run.
+
+    Attributes
+    ----------
+    theta : (n_params,), the weights to keep
+    loss : float, training loss that goes with them
+    status : {'converged', 'max_iter', 'max_fun', 'interrupted', 'diverged'}
+    n_iter : int, iterations (epochs for sgd and adam) completed
+    best_iter : int, the iteration whose weights `theta` are; 0 is the start
+    loss_curve : training loss of each iteration
+    validation_loss_curve, validation_scores : the same on validation data, or None
+    optimizer_state : arrays and numbers that sgd and adam need to go on
+    """
+
+    theta: Array
+    loss: float
+    status: Status
+    n_iter: int
+    best_iter: int
+    loss_curve: list[float]
+    validation_loss_curve: list[float] | None = None
+    validation_scores: list[float] | None = None
+    optimizer_state: dict[str, Any] = field(default_factory=dict)
+
+
+class Monitor:
+    """Watches a run: curves, best weights, patience, divergence, progress lines.
+
+    A solver calls `record` after each iteration and stops, or shortens its steps,
+    when told so. What is watched is the validation loss under early stopping, and
+    the training loss otherwise; an iteration counts as progress when it is below
+    ``(1 - tol)`` times the best so far. `n_iter_no_change` iterations on end
+    without progress are a stall.
+
+    Parameters
+    ----------
+    start : Parameters, the weights that a run stopped before its first iteration keeps
+    tol, n_iter_no_change : float, int or inf
+    validation : ValidationSet or None
+    early_stopping : bool, whether validation decides, and the best weights are kept
+    verbose : int; 1 prints a line a second, 2 a line an iteration
+    """
+
+    def __init__(
+        self,
+        start: Parameters,
+        *,
+        tol: float,
+        n_iter_no_change: float,
+        validation: ValidationSet | None = None,
+        early_stopping: bool = False,
+        verbose: int = 0,
+    ) -> None:
+        self._tol, self._n_iter_no_change = tol, n_iter_no_change
+        self._validation, self._early_stopping = validation, early_stopping
+        self._verbose = verbose
+        self._start_time = self._line_time = time.monotonic()
+        self._best_watched = np.inf
+        self._best_theta = start.flat.copy()
+        self._best_iter = 0
+        self._n_idle = 0
+        self.loss_curve: list[float] = []
+        self.validation_loss_curve: list[float] = []
+        self.validation_scores: list[float] = []
+
+    @property
+    def n_iter(self) -> int:
+        return len(self.loss_curve)
+
+    def record(self, params: Parameters, loss: float) -> Literal["going", "stalled", "diverged"]:
+        """Note one iteration that ended at `params` with training loss `loss`."""
+        watched = loss
+        if self._validation is not None:
+            validation_loss, score = self._validation.evaluate(params)
+            if self._early_stopping:
+                watched = validation_loss
+        # The sum is not finite if any weight is not: one pass, no temporary.
+        if not np.isfinite(watched + loss + params.flat.sum()):
+            return "diverged"
+        self.loss_curve.append(loss)
+        if self._validation is not None:
+            self.validation_loss_curve.append(validation_loss)
+            self.validation_scores.append(score)
+        if watched < self._best_watched * (1 - self._tol):
+            self._n_idle = 0
+        else:
+            self._n_idle += 1
+        if watched < self._best_watched:
+            self._best_watched = watched
+            self._best_theta[...] = params.flat
+            self._best_iter = self.n_iter
+        if self._verbose:
+            self._report(last=False)
+        return "stalled" if self._n_idle >= self._n_iter_no_change else "going"
+
+    def be_patient_again(self) -> None:
+        """Start the count of iterations without progress anew."""
+        self._n_idle = 0
+
+    def result(
+        self, params: Parameters, status: Status, optimizer_state: dict[str, Any] | None = None
+    ) -> SolverResult:
+        """The run's result: the best weights if that was asked for or `params` are lost."""
+        keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0
+        best_iter = self._best_iter if keep_best else self.n_iter
+        if self._verbose:
+            self._report(last=True)
+            print(f"Stopped after {self.n_iter} iterations: {status}", flush=True)
+        watched = self._validation is not None
+        return SolverResult(
+            theta=self._best_theta if keep_best else params.flat,
+            loss=self.loss_curve[best_iter - 1] if best_iter else np.nan,
+            status=status,
+            n_iter=self.n_iter,
+            best_iter=best_iter,
+            loss_curve=self.loss_curve,
+            validation_loss_curve=self.validation_loss_curve if watched else None,
+            validation_scores=self.validation_scores if watched else None,
+            optimizer_state=optimizer_state or {},
+        )
+
+    def _report(self, last: bool) -> None:
+        now = time.monotonic()
+        due = self._verbose > 1 or self.n_iter == 1 or now - self._line_time >= 1
+        if not self.loss_curve or due == last:
+            return
+        self._line_time = now
+        line = f"Iteration {self.n_iter:5d}  loss {self.loss_curve[-1]:.8f}"
+        if self.validation_scores:
+            line += f"  validation loss {self.validation_loss_curve[-1]:.8f}"
+            line += f"  R2 {self.validation_scores[-1]:.6f}"
+        print(f"{line}  {now - self._start_time:.1f} s", flush=True)

@@ -1,0 +1,90 @@
+"""Limited-memory BFGS on all rows at once, by scipy.
+
+Byrd, Lu, Nocedal & Zhu 1995, SIAM J. Sci. Comput. 16, 1190-1208,
+doi:10.1137/0916069.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+from scipy.optimize import minimize as scipy_minimize
+
+from sk_backprop._network import Array, Parameters
+from sk_backprop._objective import Objective
+from sk_backprop._solvers._result import Monitor, SolverResult, Status
+
+# Stored correction pairs.
+_MEMORY = 20
+
+# scipy's status of a run that maxiter or maxfun ended.
+_LIMIT_REACHED = 1
+
+
+def minimize(
+    objective: Objective,
+    start: Parameters,
+    monitor: Monitor,
+    *,
+    max_iter: int,
+    max_fun: int,
+) -> SolverResult:
+    """Minimise until `monitor` sees a stall, or an iteration no longer gains anything.
+
+    scipy's own tolerances are absolute for a loss below 1, and are switched off:
+    what ends a run is relative to the loss (`Monitor`). The search runs in float64
+    whatever the precision of the data, in which loss and gradient are computed.
+
+    Parameters
+    ----------
+    start : Parameters, moved in place
+    max_iter, max_fun : int, iterations, and evaluations of loss and gradient
+    """
+    params = start
+    trial = objective.parameters(start.flat)
+    grad = objective.parameters(start.flat)
+    n_evaluations = 0
+    stopped: Status | None = None
+
+    def loss_gradient(theta: Array) -> tuple[float, Array]:
+        nonlocal n_evaluations
+        n_evaluations += 1
+        trial.flat[...] = theta
+        loss = objective.loss_gradient(trial, grad)
+        return loss, grad.flat.astype(np.float64)
+
+    def end_iteration(intermediate_result: OptimizeResult) -> None:
+        nonlocal stopped
+        params.flat[...] = intermediate_result.x
+        progress = monitor.record(params, float(intermediate_result.fun))
+        if progress != "going":
+            stopped = "diverged" if progress == "diverged" else "converged"
+            raise StopIteration
+
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            found = scipy_minimize(
+                loss_gradient,
+                start.flat.astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                callback=end_iteration,
+                options={
+                    "maxiter": max_iter,
+                    "maxfun": max_fun,
+                    "maxcor": _MEMORY,
+                    "ftol": 0.0,
+                    "gtol": 0.0,
+                },
+            )
+    except KeyboardInterrupt:
+        return monitor.result(params, "interrupted")
+    if monitor.n_iter == 0 and monitor.record(params, float(found.fun)) == "diverged":
+        stopped = "diverged"
+    if stopped is None:
+        # Success, or a line search that rounding leaves nothing to find: both are
+        # the end of what this precision allows.
+        stopped = "converged" if found.status != _LIMIT_REACHED else "max_iter"
+        if stopped == "max_iter" and n_evaluations >= max_fun:
+            stopped = "max_fun"
+    return monitor.result(params, stopped)

@@ -1,0 +1,210 @@
+"""Gradient descent by mini-batches: `sgd` and `adam`.
+
+An optimizer turns one gradient into one step of the flat parameter vector, in
+place; `minimize` runs it over the epochs. A batch of all rows, no momentum and no
+shuffling is plain gradient descent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from sk_backprop._network import Array, Parameters
+from sk_backprop._objective import Objective, row_blocks
+from sk_backprop._solvers._result import Monitor, SolverResult, Status
+
+
+class Optimizer(Protocol):
+    """A rule for steps, with the state that it keeps between them."""
+
+    def step(self, theta: Array, grad: Array) -> None:
+        """Move theta, in place."""
+
+    def end_epoch(self, n_seen: int) -> None:
+        """`n_seen` samples have been seen in all."""
+
+    def shorten_steps(self) -> bool:
+        """Called on a stall: True if the steps are now shorter, False to stop."""
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on as if nothing had happened."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state that an optimizer of the same kind gave."""
+
+
+class SGD:
+    """Stochastic gradient descent with momentum, plain or Nesterov's.
+
+    velocity <- momentum velocity - rate grad;  theta <- theta + velocity, or with
+    Nesterov's theta <- theta + momentum velocity - rate grad, the form in which the
+    gradient is taken where theta is (Sutskever, Martens, Dahl & Hinton 2013, ICML,
+    section 2; Bengio, Boulanger-Lewandowski & Pascanu 2013, eq. 7,
+    doi:10.1109/ICASSP.2013.6639349).
+
+    schedule : {'constant', 'invscaling', 'adaptive'}
+        constant; rate / (1 + samples seen)^power_t; divided by 5 at every stall
+        until it is below 1e-6.
+    """
+
+    def __init__(
+        self,
+        n_params: int,
+        dtype: Any,
+        *,
+        rate: float,
+        schedule: str = "constant",
+        power_t: float = 0.5,
+        momentum: float = 0.9,
+        nesterov: bool = True,
+    ) -> None:
+        self._initial_rate = self._rate = rate
+        self._schedule, self._power_t = schedule, power_t
+        self._momentum, self._nesterov = momentum, nesterov
+        self._velocity = np.zeros(n_params, dtype)
+        self._step = np.empty(n_params, dtype)
+
+    def step(self, theta: Array, grad: Array) -> None:
+        velocity, step = self._velocity, self._step
+        np.multiply(grad, self._rate, out=step)
+        velocity *= self._momentum
+        velocity -= step
+        if self._nesterov:
+            theta -= step
+            np.multiply(velocity, self._momentum, out=step)
+            theta += step
+        else:
+            theta += velocity
+
+    def end_epoch(self, n_seen: int) -> None:
+        if self._schedule == "invscaling":
+            self._rate = self._initial_rate / (n_seen + 1) ** self._power_t
+
+    def shorten_steps(self) -> bool:
+        if self._schedule != "adaptive" or self._rate <= 1e-6:
+            return False
+        self._rate /= 5
+        return True
+
+    def state(self) -> dict[str, Any]:
+        return {"velocity": self._velocity, "rate": self._rate}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._velocity[...] = state["velocity"]
+        if self._schedule != "constant":
+            self._rate = state["rate"]
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1 in the form of section 2).
+
+    m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
+    theta <- theta - rate sqrt(1 - b2^t) / (1 - b1^t)  m / (sqrt(v) + epsilon)
+    """
+
+    def __init__(
+        self,
+        n_params: int,
+        dtype: Any,
+        *,
+        rate: float,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+    ) -> None:
+        self._rate, self._beta_1, self._beta_2 = rate, beta_1, beta_2
+        # In float32 an epsilon that rounds to zero would divide 0 by 0.
+        self._epsilon = max(epsilon, float(np.finfo(dtype).tiny))
+        self._t = 0
+        self._m, self._v = np.zeros(n_params, dtype), np.zeros(n_params, dtype)
+        self._step = np.empty(n_params, dtype)
+
+    def step(self, theta: Array, grad: Array) -> None:
+        m, v, step = self._m, self._v, self._step
+        self._t += 1
+        rate = self._rate * np.sqrt(1 - self._beta_2**self._t) / (1 - self._beta_1**self._t)
+        m *= self._beta_1
+        np.multiply(grad, 1 - self._beta_1, out=step)
+        m += step
+        v *= self._beta_2
+        np.multiply(grad, grad, out=step)
+        step *= 1 - self._beta_2
+        v += step
+        np.sqrt(v, out=step)
+        step += self._epsilon
+        np.divide(m, step, out=step)
+        step *= float(rate)
+        theta -= step
+
+    def end_epoch(self, n_seen: int) -> None:
+        pass
+
+    def shorten_steps(self) -> bool:
+        return False
+
+    def state(self) -> dict[str, Any]:
+        return {"m": self._m, "v": self._v, "t": self._t}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
+
+
+def minimize(
+    objective: Objective,
+    start: Parameters,
+    optimizer: Optimizer,
+    monitor: Monitor,
+    *,
+    batch_size: int,
+    max_iter: int,
+    permutation: Callable[[int], Array] | None,
+    n_seen: int = 0,
+) -> SolverResult:
+    """Run `optimizer` over epochs of mini-batches until `monitor` or `max_iter` ends it.
+
+    The loss of an epoch is the mean of its batches' losses, each at the weights
+    that its step began with.
+
+    Parameters
+    ----------
+    start : Parameters, moved in place
+    batch_size : int, at most the rows of `objective`
+    permutation : draws the order of the n rows for an epoch; None keeps it
+    n_seen : int, samples seen before this run
+    """
+    n_samples = objective.n_samples
+    params, grad = start, objective.parameters(np.zeros(objective.network.n_params))
+    batches = row_blocks(n_samples, batch_size)
+    status: Status = "max_iter"
+    try:
+        # Overflow is caught where it shows, in the loss.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for _ in range(max_iter):
+                order = None if permutation is None else permutation(n_samples)
+                epoch_loss = 0.0
+                for rows in batches:
+                    loss = objective.batch_loss_gradient(
+                        params, rows if order is None else order[rows], grad
+                    )
+                    if not loss < np.inf:
+                        epoch_loss = np.inf
+                        break
+                    epoch_loss += loss * (rows.stop - rows.start)
+                    optimizer.step(params.flat, grad.flat)
+                n_seen += n_samples
+                optimizer.end_epoch(n_seen)
+                progress = monitor.record(params, epoch_loss / n_samples)
+                if progress == "diverged":
+                    status = "diverged"
+                    break
+                if progress == "stalled":
+                    if not optimizer.shorten_steps():
+                        status = "converged"
+                        break
+                    monitor.be_patient_again()
+    except KeyboardInterrupt:
+        status = "interrupted"
+    return monitor.result(params, status, optimizer.state())

@@ -1,0 +1,236 @@
+"""One training run: raw arrays in, fitted weights and scales out.
+
+raw X, y, weights -> scales -> an objective in the solver's coordinates -> a solver
+-> weights folded back. Nothing here knows of an estimator, draws a warning, or
+changes what it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._network import Array, Network, Parameters
+from sk_backprop._objective import Objective, ValidationSet
+from sk_backprop._scaling import Scales, carry_over
+from sk_backprop._solvers import lbfgs, stochastic
+from sk_backprop._solvers._result import Monitor, SolverResult
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows to learn from or to validate on.
+
+    X : (n_samples, n_features), float32 or float64, dense or CSR
+    y : (n_samples, n_outputs), float64
+    sample_weight : (n_samples,), positive, float64, or None for ones
+    """
+
+    X: Any
+    y: Array
+    sample_weight: Array | None = None
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.y.shape[0])
+
+    def take(self, rows: Array) -> Data:
+        """The given rows."""
+        w = self.sample_weight
+        return Data(self.X[rows], self.y[rows], None if w is None else w[rows])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The constructor's parameters that a run depends on, resolved.
+
+    `solver` is 'sgd', 'adam' or 'lbfgs', `batch_size` and `verbose` are ints; the
+    others are as `BackpropRegressor` documents them.
+    """
+
+    network: Network
+    loss: str
+    solver: str
+    precondition: bool
+    alpha: float
+    batch_size: int
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_iter: int
+    max_fun: int
+    tol: float
+    n_iter_no_change: float
+    shuffle: bool
+    early_stopping: bool
+    verbose: int
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of MaxAbs-scaled inputs, and the scales they belong to.
+
+    scales is None for weights that the user gives: they belong to the scales of
+    whatever they are trained on.
+    """
+
+    coefs: Sequence[Array]
+    intercepts: Sequence[Array]
+    scales: Scales | None = None
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """What a batch of a stream goes on from, beside weights and scales.
+
+    n_seen : int, samples seen before
+    optimizer : dict or None, what the optimizer's `state` gave after the last batch
+    """
+
+    n_seen: int
+    optimizer: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The end of a run: the fitted function, and the solver's account of it."""
+
+    coefs: list[Array]
+    intercepts: list[Array]
+    scales: Scales
+    solver: str
+    result: SolverResult
+
+
+def choose_solver(n_samples: int, n_params: int) -> str:
+    """What solver='auto' stands for."""
+    return "lbfgs" if n_samples <= 10_000 else "adam"
+
+
+def train(
+    settings: Settings,
+    data: Data,
+    validation: Data | None,
+    start: Weights | None,
+    rng: np.random.RandomState,
+    *,
+    stream: StreamState | None = None,
+) -> Trained:
+    """Train a network on `data`.
+
+    Parameters
+    ----------
+    start : Weights or None
+        What to go on from; None draws initial weights from `rng`, before
+        anything else is drawn.
+    stream : StreamState or None
+        If given, `data` is the next batch of a stream: the scales of `start` grow
+        with it, and one pass is made.
+    """
+    network = settings.network
+    scales = Scales.fit(
+        data.X,
+        data.y,
+        data.sample_weight,
+        precondition=settings.precondition,
+        out_activation=network.output_activation,
+        seen=None if stream is None or start is None else start.scales,
+    )
+    solver_network = scales.solver_network(network)
+    dtype = data.X.dtype
+    params = _start(network, solver_network, scales, start, rng, dtype)
+    objective = Objective(
+        solver_network,
+        settings.loss,
+        scales.input(data.X),
+        scales.target(data.y, dtype),
+        data.sample_weight,
+        settings.alpha,
+        penalty_weight=None if stream is None else scales.x.weight,
+    )
+    monitor = Monitor(
+        params,
+        tol=settings.tol,
+        n_iter_no_change=settings.n_iter_no_change,
+        validation=None
+        if validation is None
+        else ValidationSet(
+            solver_network,
+            settings.loss,
+            scales.input(validation.X),
+            scales.target(validation.y, dtype),
+            validation.sample_weight,
+        ),
+        early_stopping=settings.early_stopping,
+        verbose=settings.verbose,
+    )
+    if settings.solver == "lbfgs":
+        result = lbfgs.minimize(
+            objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
+        )
+    else:
+        optimizer = _optimizer(settings, solver_network.n_params, dtype)
+        if stream is not None and stream.optimizer is not None:
+            optimizer.restore(stream.optimizer)
+        result = stochastic.minimize(
+            objective,
+            params,
+            optimizer,
+            monitor,
+            batch_size=min(settings.batch_size, data.n_samples),
+            max_iter=1 if stream is not None else settings.max_iter,
+            permutation=rng.permutation if settings.shuffle else None,
+            n_seen=0 if stream is None else stream.n_seen,
+        )
+    coefs, intercepts = scales.fold(network, solver_network.parameters(result.theta))
+    if result.best_iter == 0:
+        kept = objective.parameters(result.theta)
+        result.loss = objective.loss_gradient(kept, objective.parameters(result.theta))
+    return Trained(coefs, intercepts, scales, settings.solver, result)
+
+
+def _start(
+    network: Network,
+    solver_network: Network,
+    scales: Scales,
+    start: Weights | None,
+    rng: np.random.RandomState,
+    dtype: Any,
+) -> Parameters:
+    if start is None:
+        params = solver_network.initial_parameters(rng, dtype)
+        scales.silence_constants(params)
+        return params
+    coefs, intercepts = start.coefs, start.intercepts
+    if start.scales is not None:
+        coefs, intercepts = carry_over(coefs, intercepts, start.scales, scales)
+    return scales.unfold(network, coefs, intercepts, dtype)
+
+
+def _optimizer(settings: Settings, n_params: int, dtype: Any) -> stochastic.Optimizer:
+    if settings.solver == "adam":
+        return stochastic.Adam(
+            n_params,
+            dtype,
+            rate=settings.learning_rate_init,
+            beta_1=settings.beta_1,
+            beta_2=settings.beta_2,
+            epsilon=settings.epsilon,
+        )
+    return stochastic.SGD(
+        n_params,
+        dtype,
+        rate=settings.learning_rate_init,
+        schedule=settings.learning_rate,
+        power_t=settings.power_t,
+        momentum=settings.momentum,
+        nesterov=settings.nesterovs_momentum,
+    )

@@ -1,0 +1,269 @@
+"""What may be passed to `BackpropRegressor`, and the errors for the rest.
+
+Every error names the argument, what was given and what is allowed. The functions
+return checked arrays and change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, column_or_1d
+from sklearn.utils.validation import validate_data
+
+from sk_backprop._network import Array
+from sk_backprop._training import Data
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A constructor parameter has a value or type that is not allowed."""
+
+
+# --- constructor parameters ---
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _integer(low: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: _is_integer(v) and v >= low, f"an int >= {low}"
+
+
+def _real(interval: str) -> tuple[Callable[[Any], bool], str]:
+    """A finite real number in an interval written as '[0, 1)' or '(0, inf)'."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+
+    def inside(value: Any) -> bool:
+        if not _is_real(value) or not np.isfinite(value):
+            return False
+        above = value > low or (interval[0] == "[" and value == low)
+        return above and (value < high or (interval[-1] == "]" and value == high))
+
+    return inside, f"a real number in {interval}"
+
+
+def _choice(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return (
+        lambda v: isinstance(v, str) and v in names,
+        "one of " + ", ".join(repr(name) for name in names),
+    )
+
+
+_FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "loss": _choice("squared_error", "poisson"),
+    "activation": _choice("identity", "logistic", "tanh", "relu"),
+    "output_activation": _choice("identity", "logistic"),
+    "solver": _choice("auto", "sgd", "adam", "lbfgs"),
+    "precondition": _FLAG,
+    "alpha": _real("[0, inf)"),
+    "batch_size": (
+        lambda v: (isinstance(v, str) and v == "auto") or (_is_integer(v) and v >= 1),
+        "'auto' or an int >= 1",
+    ),
+    "learning_rate": _choice("constant", "invscaling", "adaptive"),
+    "learning_rate_init": _real("(0, inf)"),
+    "power_t": _real("[0, inf)"),
+    "max_iter": _integer(1),
+    "shuffle": _FLAG,
+    "tol": _real("[0, inf)"),
+    "verbose": (
+        lambda v: isinstance(v, (bool, np.bool_)) or (_is_integer(v) and v >= 0),
+        "True, False or an int >= 0",
+    ),
+    "warm_start": _FLAG,
+    "momentum": _real("[0, 1]"),
+    "nesterovs_momentum": _FLAG,
+    "early_stopping": _FLAG,
+    "validation_fraction": _real("(0, 1)"),
+    "beta_1": _real("[0, 1)"),
+    "beta_2": _real("[0, 1)"),
+    "epsilon": _real("(0, inf)"),
+    "n_iter_no_change": (
+        lambda v: (_is_integer(v) and v >= 1) or (_is_real(v) and v == np.inf),
+        "an int >= 1 or inf",
+    ),
+    "max_fun": _integer(1),
+}
+
+
+def check_parameters(params: Mapping[str, Any]) -> None:
+    """Raise InvalidParameterError unless every constructor parameter is allowed."""
+    for name, (allowed, description) in _RULES.items():
+        if not allowed(params[name]):
+            raise InvalidParameterError(
+                f"The {name!r} parameter of BackpropRegressor must be {description}. "
+                f"Got {params[name]!r} instead."
+            )
+    hidden_layers(params["hidden_layer_sizes"])
+    if params["loss"] == "poisson" and params["output_activation"] != "identity":
+        raise InvalidParameterError(
+            "loss='poisson' has an exponential output of its own and allows only "
+            f"output_activation='identity' beside it. Got {params['output_activation']!r} instead."
+        )
+
+
+def hidden_layers(sizes: Any) -> tuple[int, ...]:
+    """`hidden_layer_sizes` as a tuple of ints; an int stands for one layer."""
+    layers = [sizes] if _is_integer(sizes) else sizes
+    iterable = isinstance(layers, Iterable) and not isinstance(layers, (str, bytes, Mapping, set))
+    layers = list(layers) if iterable else None
+    if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
+        raise InvalidParameterError(
+            "The 'hidden_layer_sizes' parameter of BackpropRegressor must be an int >= 1 or "
+            f"a sequence of ints >= 1, one for each hidden layer. Got {sizes!r} instead."
+        )
+    return tuple(int(size) for size in layers)
+
+
+# --- data ---
+
+
+def check_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    reset: bool,
+) -> Data:
+    """Checked X, y and weights for training, without the rows of zero weight.
+
+    `estimator` gets `n_features_in_` and `feature_names_in_` if `reset`, and is
+    held to them otherwise.
+    """
+    if sp.issparse(y):
+        raise TypeError("y is a sparse matrix; it must be dense. Pass y.toarray().")
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        reset=reset,
+        accept_sparse="csr",
+        dtype=(np.float64, np.float32),
+        multi_output=True,
+        y_numeric=True,
+    )
+    return _rows(X, y, sample_weight, "")
+
+
+def check_validation_rows(
+    estimator: BaseEstimator, X_val: Any, y_val: Any, sample_weight_val: Any, training: Data
+) -> Data | None:
+    """Checked validation data, or None where none is given."""
+    given = {"X_val": X_val, "y_val": y_val}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 2:
+        if sample_weight_val is not None:
+            raise ValueError("sample_weight_val was given without X_val and y_val.")
+        return None
+    if missing:
+        there = "y_val" if missing[0] == "X_val" else "X_val"
+        raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
+    checked = check_array(
+        X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
+    )
+    n_features = training.X.shape[1]
+    if checked.shape[1] != n_features:
+        raise ValueError(
+            f"X_val has {checked.shape[1]} features; X has {n_features} and they must agree."
+        )
+    validate_data(estimator, X_val, reset=False, skip_check_array=True)
+    y_val = check_array(y_val, ensure_2d=False, dtype="numeric", input_name="y_val")
+    if checked.shape[0] != y_val.shape[0]:
+        raise ValueError(
+            f"X_val has {checked.shape[0]} rows and y_val has {y_val.shape[0]}; they must agree."
+        )
+    rows = _rows(checked.astype(training.X.dtype, copy=False), y_val, sample_weight_val, "_val")
+    if rows.y.shape[1] != training.y.shape[1]:
+        raise ValueError(
+            f"y_val has {rows.y.shape[1]} outputs; y has {training.y.shape[1]} and they must agree."
+        )
+    return rows
+
+
+def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
+    name = f"y{suffix}"
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=not suffix)
+    y = np.asarray(y, dtype=np.float64)
+    y = y.reshape(-1, 1) if y.ndim == 1 else y
+    if y.shape[1] == 0:
+        raise ValueError(f"{name} has shape {y.shape}; it must have at least one output.")
+    if X.dtype == np.float32 and np.abs(y).max() > np.finfo(np.float32).max:
+        raise ValueError(
+            f"{name} has values up to {np.abs(y).max():g}, too large for float32, in which "
+            f"X{suffix} is and predictions would be. Pass X as float64 or rescale {name}."
+        )
+    if sample_weight is None:
+        return Data(X, y)
+    weights = _weights(sample_weight, X.shape[0], f"sample_weight{suffix}")
+    kept = weights > 0
+    if not kept.all():
+        X, y, weights = X[kept], y[kept], weights[kept]
+    return Data(X, y, weights)
+
+
+def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_samples, sample_weight)
+    weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    if weights.shape != (n_samples,):
+        raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")
+    if weights.min() < 0:
+        raise ValueError(
+            f"{name} has negative values, down to {weights.min():g}; allowed are >= 0."
+        )
+    if weights.max() == 0:
+        raise ValueError(f"{name} is zero for every row; at least one weight must be positive.")
+    return np.asarray(weights)
+
+
+def check_target_range(y: Array, out_activation: str, name: str) -> None:
+    """Raise ValueError if the output unit cannot reach y, by its sign."""
+    if out_activation == "identity" or y.min() >= 0:
+        return
+    cause = "loss='poisson'" if out_activation == "exp" else "output_activation='logistic'"
+    raise ValueError(f"{cause} requires {name} >= 0; got values down to {y.min():g}.")
+
+
+def check_initial_weights(
+    coefs_init: Any, intercepts_init: Any, layer_sizes: Sequence[int]
+) -> tuple[list[Array], list[Array]] | None:
+    """Checked initial weights, or None where none are given; biases default to zeros."""
+    if coefs_init is None:
+        if intercepts_init is not None:
+            raise ValueError("intercepts_init was given without coefs_init; pass both.")
+        return None
+    shapes = list(pairwise(layer_sizes))
+    coefs = _arrays(coefs_init, shapes, "coefs_init")
+    bias_shapes = [(n_out,) for _, n_out in shapes]
+    if intercepts_init is None:
+        return coefs, [np.zeros(shape) for shape in bias_shapes]
+    return coefs, _arrays(intercepts_init, bias_shapes, "intercepts_init")
+
+
+def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str) -> list[Array]:
+    expected = f"{name} must be a list of {len(shapes)} arrays of shapes {list(shapes)}"
+    try:
+        arrays = [np.asarray(array, dtype=np.float64) for array in given]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expected}; got {given!r:.200}.") from error
+    if [array.shape for array in arrays] != list(shapes):
+        raise ValueError(f"{expected}; got shapes {[array.shape for array in arrays]}.")
+    for layer, array in enumerate(arrays):
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name}[{layer}] has values that are not finite.")
+    return arrays

@@ -129,9 +129,10 @@ class Objective:
         if sample_weight is None:
             total, self._w = float(self.n_samples), None
         else:
-            total = float(np.sum(sample_weight))
             # Dividing by the largest first: a sum of huge weights may overflow.
-            relative = sample_weight / sample_weight.max()
+            largest = float(sample_weight.max())
+            relative = sample_weight / largest
+            total = largest * float(relative.sum())
             self._w = (relative / relative.mean()).astype(self.dtype)[:, None]
         decay = network.parameters(np.zeros(network.n_params, self.dtype))
         for W in decay.coefs:

@@ -90,16 +90,16 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         loss: str = "squared_error",
         solver: str = "auto",
         precondition: bool = True,
-        alpha: float = 1e-4,
+        alpha: float = 1.0,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
+        learning_rate_init: float = 0.003,
         power_t: float = 0.5,
-        max_iter: int = 200,
+        max_iter: int = 1000,
         max_fun: int = 15000,
         shuffle: bool = True,
         random_state: Any = None,
-        tol: float = 1e-4,
+        tol: float = 3e-4,
         n_iter_no_change: float = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -142,6 +142,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
+        tags.target_tags.positive_only = (
+            self.loss == "poisson" or self.output_activation == "logistic"
+        )
         return tags
 
     def fit(

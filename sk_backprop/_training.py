@@ -110,9 +110,15 @@ class Trained:
     result: SolverResult
 
 
+# n_samples * n_params up to which solver='auto' takes all rows at once. On the UCI
+# protein set (37,000 rows, 551 parameters, 2e7) lbfgs still beat adam in test error,
+# at a few seconds more; beyond, an iteration costs what adam needs for an epoch.
+_LBFGS_LIMIT = 2.5e7
+
+
 def choose_solver(n_samples: int, n_params: int) -> str:
     """What solver='auto' stands for."""
-    return "lbfgs" if n_samples <= 10_000 else "adam"
+    return "lbfgs" if n_samples * n_params <= _LBFGS_LIMIT else "adam"
 
 
 def train(

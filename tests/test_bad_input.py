@@ -1,0 +1,635 @@
+"""Wrong calls: each is refused with a message that says what is wrong, and changes nothing."""
+
+import re
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from sklearn.exceptions import NotFittedError
+
+from sk_backprop import BackpropRegressor
+
+REFUSED = (ValueError, TypeError)
+NAN, INF = np.nan, np.inf
+BEYOND_FLOAT = 10**400
+
+X = np.random.RandomState(0).uniform(size=(20, 3))
+Y = X.sum(axis=1)
+Y2 = np.column_stack([Y, 2 * Y])
+W = np.ones(20)
+X_VAL, Y_VAL = X[:5], Y[:5]
+COEFS, INTERCEPTS = [np.ones((3, 3)), np.ones((3, 1))], [np.ones(3), np.ones(1)]
+
+LBFGS = {
+    "hidden_layer_sizes": (3,),
+    "activation": "logistic",
+    "solver": "lbfgs",
+    "alpha": 1.0,
+    "max_iter": 1000,
+    "tol": 1e-4,
+    "random_state": 0,
+}
+STREAM = {**LBFGS, "solver": "adam"}
+
+
+def all_of(*patterns):
+    """A regular expression that matches a text in which every pattern occurs."""
+    return "(?s)^" + "".join(f"(?=.*(?:{pattern}))" for pattern in patterns)
+
+
+def frame(names, n_rows=20):
+    return pd.DataFrame(X[:n_rows], columns=list(names))
+
+
+def with_value(array, value):
+    """`array` with its first value replaced."""
+    array = np.array(array, dtype=np.result_type(array, type(value)))
+    array.flat[0] = value
+    return array
+
+
+def snapshot(estimator):
+    """A hash of every attribute, down to the bits of the arrays."""
+    return {name: joblib.hash(value) for name, value in vars(estimator).items()}
+
+
+# --- constructor parameters ---
+
+NOT_REAL = ["0.1", None, True, np.True_, NAN, INF, -INF, 1j, [0.1], np.array([0.1])]
+NOT_INT = ["10", None, True, np.True_, NAN, 2.5, 10.0, np.float64(10), [10], 0, -1]
+NOT_FLAG = ["True", None, 0, 1, 1.0, np.int64(1), [True]]
+NOT_NAME = ["nope", "", "Identity", "ADAM", None, 1, True, ["adam"], b"adam"]
+NOT_LAYERS = [
+    *[0, -1, 2.5, NAN, INF, True, None, "10", b"10", object],
+    *[(10, 0), (10, -1), (10, 2.5), (10, NAN), (10, None), (10, "10"), (10, True), [(10,)]],
+    *[np.array([2.5]), np.array([[10]]), np.array(10), np.array([0])],
+    # Without an order, or gone after one look.
+    *[{10}, frozenset({10}), {10: 1}, iter([10])],
+]
+
+# name: (what the message says is allowed, wrong values)
+PARAMETERS = {
+    "hidden_layer_sizes": (r"int.* >= 1", NOT_LAYERS),
+    "activation": ("identity.*logistic.*tanh.*relu", NOT_NAME),
+    "output_activation": ("identity.*logistic", [*NOT_NAME, "relu", "exp"]),
+    "loss": ("squared_error.*poisson", [*NOT_NAME, "log_loss"]),
+    "solver": ("auto.*sgd.*adam.*lbfgs", [*NOT_NAME, "newton"]),
+    "precondition": ("True or False", NOT_FLAG),
+    "alpha": (r"\[0, inf\)", [*NOT_REAL, -1e-9, BEYOND_FLOAT]),
+    "batch_size": ("auto.* >= 1", [*NOT_INT, "all"]),
+    "learning_rate": ("constant.*invscaling.*adaptive", [*NOT_NAME, 0.1]),
+    "learning_rate_init": (r"\(0, inf\)", [*NOT_REAL, 0, 0.0, -0.1, BEYOND_FLOAT]),
+    "power_t": (r"\[0, inf\)", [*NOT_REAL, -0.5, BEYOND_FLOAT]),
+    "max_iter": (">= 1", [*NOT_INT, INF]),
+    "max_fun": (">= 1", [*NOT_INT, INF]),
+    "shuffle": ("True or False", NOT_FLAG),
+    "random_state": ("int|seed", ["0", -1, 0.5, NAN, 2**32, [-1], np.random.default_rng(0)]),
+    "tol": (r"\[0, inf\)", [*NOT_REAL, -1e-9, BEYOND_FLOAT]),
+    "n_iter_no_change": (">= 1 or inf", [*NOT_INT, -INF]),
+    "early_stopping": ("True or False", NOT_FLAG),
+    "validation_fraction": (r"\(0, 1\)", [*NOT_REAL, 0, 1, -0.1, 1.1]),
+    "warm_start": ("True or False", NOT_FLAG),
+    "momentum": (r"\[0, 1\]", [*NOT_REAL, -0.1, 1.1]),
+    "nesterovs_momentum": ("True or False", NOT_FLAG),
+    "beta_1": (r"\[0, 1\)", [*NOT_REAL, -0.1, 1, 1.1]),
+    "beta_2": (r"\[0, 1\)", [*NOT_REAL, -0.1, 1, 1.1]),
+    "epsilon": (r"\(0, inf\)", [*NOT_REAL, 0, -1e-8, BEYOND_FLOAT]),
+    "verbose": ("True, False.* >= 0", ["yes", None, -1, 0.5, NAN, INF, [1]]),
+}
+WRONG_PARAMETERS = [
+    pytest.param(name, value, allowed, id=f"{name}={value!r}".split(" at 0x")[0][:50])
+    for name, (allowed, values) in PARAMETERS.items()
+    for value in values
+]
+
+
+def test_every_parameter_is_in_the_table():
+    assert set(PARAMETERS) == set(BackpropRegressor().get_params())
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), WRONG_PARAMETERS)
+def test_wrong_parameter(name, value, allowed):
+    estimator = BackpropRegressor(**{**LBFGS, name: value})
+    before = snapshot(estimator) if name != "hidden_layer_sizes" else None
+    with pytest.raises(
+        REFUSED, match=all_of(rf"\b{name}\b", re.escape(repr(value)), allowed)
+    ) as caught:
+        estimator.fit(X, Y)
+    assert isinstance(caught.value, ValueError)
+    assert isinstance(caught.value, TypeError)
+    assert set(vars(estimator)) == set(PARAMETERS)
+    assert before is None or snapshot(estimator) == before
+
+
+@pytest.mark.parametrize("name", sorted(set(PARAMETERS) - {"solver", "early_stopping"}))
+def test_wrong_parameter_in_partial_fit(name):
+    allowed, values = PARAMETERS[name]
+    estimator = BackpropRegressor(**{**STREAM, name: values[0]})
+    with pytest.raises(REFUSED, match=all_of(rf"\b{name}\b", re.escape(repr(values[0])), allowed)):
+        estimator.partial_fit(X, Y)
+    assert set(vars(estimator)) == set(PARAMETERS)
+
+
+def test_parameters_are_checked_when_fitting_only():
+    # scikit-learn's clone and set_params must be able to carry anything.
+    estimator = BackpropRegressor().set_params(alpha=-1, solver="nope")
+    assert estimator.get_params()["alpha"] == -1
+    with pytest.raises(REFUSED, match=all_of("colour", "alpha")):
+        estimator.set_params(colour="red")
+
+
+# name, a plain value, the same in other types
+SAME_IN_OTHER_TYPES = [
+    ("hidden_layer_sizes", (4,), [4, [4], np.int64(4), np.uint8(4), np.array([4]), (np.int32(4),)]),
+    ("hidden_layer_sizes", (3, 4), [[3, 4], np.array([3, 4]), range(3, 5), pd.Series([3, 4])]),
+    ("activation", "tanh", [np.str_("tanh")]),
+    ("output_activation", "logistic", [np.str_("logistic")]),
+    ("loss", "poisson", [np.str_("poisson")]),
+    ("solver", "adam", [np.str_("adam")]),
+    ("precondition", False, [np.False_]),
+    ("alpha", 0.5, [np.float64(0.5), np.float32(0.5), np.float16(0.5)]),
+    ("alpha", 1.0, [1, np.int64(1)]),
+    ("batch_size", 7, [np.int64(7), np.uint8(7)]),
+    ("learning_rate", "invscaling", [np.str_("invscaling")]),
+    ("learning_rate_init", 0.25, [np.float64(0.25), np.float32(0.25)]),
+    ("power_t", 0.25, [np.float64(0.25), np.float32(0.25)]),
+    ("max_iter", 60, [np.int64(60), np.int8(60)]),
+    ("max_fun", 60, [np.int64(60), np.int8(60)]),
+    ("shuffle", False, [np.False_]),
+    ("random_state", 3, [np.int64(3), np.uint8(3), np.random.RandomState(3)]),
+    ("tol", 0.75, [np.float64(0.75), np.float32(0.75)]),
+    ("n_iter_no_change", 2, [np.int64(2), np.uint8(2)]),
+    ("early_stopping", True, [np.True_]),
+    ("validation_fraction", 0.25, [np.float64(0.25), np.float32(0.25)]),
+    ("warm_start", True, [np.True_]),
+    ("momentum", 0.5, [np.float64(0.5), np.float32(0.5)]),
+    ("nesterovs_momentum", False, [np.False_]),
+    ("beta_1", 0.5, [np.float64(0.5), np.float32(0.5)]),
+    ("beta_2", 0.5, [np.float64(0.5), np.float32(0.5)]),
+    ("epsilon", 0.5, [np.float64(0.5), np.float32(0.5)]),
+    ("verbose", 0, [False, np.False_, np.int64(0)]),
+]
+
+
+def test_every_parameter_has_other_types():
+    assert {name for name, *_ in SAME_IN_OTHER_TYPES} == set(PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain", "other"),
+    [(name, plain, other) for name, plain, others in SAME_IN_OTHER_TYPES for other in others],
+)
+def test_numpy_scalars_do_what_plain_values_do(name, plain, other):
+    params = {
+        **LBFGS,
+        "solver": "adam" if name in ("beta_1", "beta_2", "epsilon") else "sgd",
+        "learning_rate": "invscaling" if name == "power_t" else "constant",
+        "early_stopping": name == "validation_fraction",
+        "batch_size": 10,
+        "learning_rate_init": 0.001,
+        "tol": 0.5,  # stops as soon as an epoch does not halve the loss
+        "n_iter_no_change": 1,
+    }
+    expected = BackpropRegressor(**{**params, name: plain}).fit(X, Y)
+    got = BackpropRegressor(**{**params, name: other}).fit(X, Y)
+    np.testing.assert_array_equal(got.predict(X), expected.predict(X))
+    assert got.loss_curve_ == expected.loss_curve_
+
+
+# --- arguments of fit and partial_fit ---
+
+# (arguments, parameters, what the message says), by the names of the tests
+WRONG_DATA = {}
+
+
+def wrong(name, *says, params=None, **arguments):
+    WRONG_DATA[name] = (arguments, params or {}, all_of(*says))
+
+
+def strings(like):
+    return np.full(np.shape(like), "a")
+
+
+def objects(like):
+    return np.full(np.shape(like), object())
+
+
+for argument, good in {"X": X, "X_val": X_VAL}.items():
+    other = {} if argument == "X" else {"y_val": Y_VAL}
+    for name, value, *says in [
+        ("NaN", with_value(good, NAN), "NaN"),
+        ("inf", with_value(good, INF), "infinity"),
+        ("-inf", with_value(good, -INF), "infinity"),
+        ("sparse NaN", sp.csr_matrix(with_value(good, NAN)), "NaN"),
+        ("sparse array with inf", sp.csr_array(with_value(good, INF)), "infinity"),
+        ("float32 NaN", with_value(good, NAN).astype(np.float32), "NaN"),
+        ("object with None", with_value(good.astype(object), None), "NaN|None"),
+        ("data frame NaN", pd.DataFrame(with_value(good, NAN)), "NaN"),
+        ("1-D", good[:, 0], "1D", "2D"),
+        ("3-D", good[:, :, None], "dim 3", "<= 2"),
+        ("a number", 3.0, "scalar|0D", "2D"),
+        ("zero rows", good[:0], "0 sample", "minimum of 1"),
+        ("zero features", good[:, :0], "0 feature", "minimum of 1"),
+        ("strings", strings(good), "'a'", "float"),
+        ("data frame of strings", pd.DataFrame(strings(good)), "'a'", "float"),
+        ("complex", good + 1j, "[Cc]omplex"),
+        ("objects", objects(good), "object", "real number"),
+        ("ragged", [[1.0, 2.0], [3.0]], "inhomogeneous"),
+        ("columns of mixed names", pd.DataFrame(good, columns=["a", 1, "c"]), "str.*int|int.*str"),
+    ]:
+        wrong(f"{argument}: {name}", rf"\b{argument}\b", *says, **{argument: value}, **other)
+wrong("X: None", r"\bX\b", "None|scalar", X=None)
+
+for argument, good in {"y": Y, "y_val": Y_VAL}.items():
+    other = {} if argument == "y" else {"X_val": X_VAL}
+    missing, infinite = "NaN|None|missing", "inf"
+    for name, value, *says in [
+        ("NaN", with_value(good, NAN), missing),
+        ("inf", with_value(good, INF), infinite),
+        ("-inf", with_value(good, -INF), infinite),
+        ("series with NA", pd.Series(good, dtype="Float64").shift(), missing),
+        ("objects with None", with_value(good.astype(object), None), missing),
+        ("objects with NaN", with_value(good.astype(object), NAN), missing),
+        ("objects with inf", with_value(good.astype(object), INF), infinite),
+        ("list of None", [None] * len(good), missing),
+        ("3-D", good[:, None, None], "dim 3", "<= 2"),
+        ("a number", 3.0, "scalar|0D", "1 dim|1D"),
+        ("one row short", good[:-1], str(len(good)), str(len(good) - 1)),
+        ("empty", [], r"\b0\b"),
+        ("no outputs", np.zeros((len(good), 0)), r"\b0\b", "1|one"),
+        ("strings", strings(good), "string", "numeric|float"),
+        ("digits", good.astype(str), "string", "numeric|float"),
+        ("objects", objects(good), "object", "real number"),
+        ("one string", with_value(good.astype(object), "a"), "string", "float"),
+        ("complex", good + 1j, "[Cc]omplex"),
+        ("sparse", sp.csr_matrix(good[:, None]), "[Ss]parse", "dense"),
+        ("sparse array", sp.csr_array(good[:, None]), "[Ss]parse", "dense"),
+    ]:
+        wrong(f"{argument}: {name}", rf"\b{argument}\b", *says, **{argument: value}, **other)
+wrong("y: None", r"\by\b", "None", y=None)
+
+for argument, good in {"sample_weight": W, "sample_weight_val": W[:5]}.items():
+    other = {} if argument == "sample_weight" else {"X_val": X_VAL, "y_val": Y_VAL}
+    n_rows = str(len(good))
+    for name, value, *says in [
+        ("negative", with_value(good, -1.0), "-1", ">= 0"),
+        ("negative number", -1.0, "-1", ">= 0"),
+        ("NaN", with_value(good, NAN), "NaN"),
+        ("inf", with_value(good, INF), "infinity"),
+        ("None", [None] * len(good), "NaN|None"),
+        ("all zero", 0 * good, "zero", "positive"),
+        ("zero", 0.0, "zero", "positive"),
+        ("one row short", good[:-1], str(len(good) - 1), n_rows),
+        ("column", good[:, None], rf"\({n_rows}, 1\)", rf"\({n_rows},\)"),
+        ("2-D", np.column_stack([good, good]), rf"\({n_rows}, 2\)", rf"\({n_rows},\)"),
+        ("empty", [], r"\b0\b|\(0,\)"),
+        ("strings", strings(good), "'a'", "float"),
+        ("a string", "balanced", "'balanced'", "float"),
+        ("objects", objects(good), "object", "real number"),
+        ("complex", good + 1j, "[Cc]omplex"),
+        ("sparse", sp.csr_matrix(good[:, None]), "[Ss]parse", "dense"),
+    ]:
+        wrong(f"{argument}: {name}", rf"\b{argument}\b", *says, **{argument: value}, **other)
+
+wrong("X_val alone", "X_val", "y_val", "without", X_val=X_VAL)
+wrong("y_val alone", "X_val", "y_val", "without", y_val=Y_VAL)
+wrong("X_val and its weights alone", "X_val", "without y_val", X_val=X_VAL, sample_weight_val=W[:5])
+wrong("sample_weight_val alone", "sample_weight_val", "without X_val", sample_weight_val=W[:5])
+wrong("X_val: two features", "X_val has 2 features", r"\b3\b", X_val=X_VAL[:, :2], y_val=Y_VAL)
+wrong("X_val: six features", "X_val has 6 features", r"\b3\b", X_val=X.reshape(10, 6), y_val=Y[:10])
+wrong("y_val: two outputs", "y_val has 2 outputs", r"\by has 1\b", X_val=X_VAL, y_val=Y2[:5])
+wrong("y_val: one output", "y_val has 1 output", r"\by has 2\b", y=Y2, X_val=X_VAL, y_val=Y_VAL)
+wrong("X_val: other name", "X_val", r"\bd\b", X=frame("abc"), X_val=frame("abd", 5), y_val=Y_VAL)
+wrong("X_val: order", "X_val", "order", X=frame("abc"), X_val=frame("acb", 5), y_val=Y_VAL)
+wrong("X: an int beyond float64", r"\bX\b", "large", X=with_value(X.astype(object), 10**400))
+wrong("y: an int beyond float64", r"\by\b", "large", y=with_value(Y.astype(object), 10**400))
+
+SINGLE = X.astype(np.float32)
+wrong("y: beyond float32", r"\by\b", r"e\+39", "float32", X=SINGLE, y=Y * 1e39)
+wrong("y: negative beyond float32", r"\by\b", r"e\+39", "float32", X=SINGLE, y=Y * -1e39)
+wrong("y: one beyond float32", r"\by\b", r"1e\+39", "float32", X=SINGLE, y=with_value(Y2, 1e39))
+wrong(
+    "y_val: beyond float32",
+    *("y_val", r"e\+39", "float32"),
+    **{"X": SINGLE, "X_val": SINGLE[:5], "y_val": Y_VAL * 1e39},
+)
+wrong(
+    "X_val: beyond float32",
+    *("X_val", "float32"),
+    **{"X": SINGLE, "X_val": with_value(X_VAL, 1e39), "y_val": Y_VAL},
+)
+wrong(
+    "coefs_init: beyond float32",
+    *("coefs_init", "float32"),
+    X=SINGLE,
+    coefs_init=[1e39 * COEFS[0], COEFS[1]],
+)
+
+for params in ({"output_activation": "logistic"}, {"loss": "poisson"}):
+    [(name, value)] = params.items()
+    needs = f"{name}='{value}'.*"
+    wrong(f"{value}: y", needs + r"\by >= 0", "-2", y=-Y, params=params)
+    wrong(f"{value}: one y", needs + r"\by >= 0", "-0.5", y=with_value(Y, -0.5), params=params)
+    wrong(f"{value}: an output", needs + r"\by >= 0", "-5", y=Y2 * [1, -1], params=params)
+    wrong(
+        f"{value}: y_val",
+        *(needs + "y_val >= 0", "-2"),
+        **{"X_val": X_VAL, "y_val": -Y_VAL, "params": params},
+    )
+wrong(
+    "poisson with logistic",
+    *("loss='poisson'", "output_activation", "'identity'", "'logistic'"),
+    params={"loss": "poisson", "output_activation": "logistic"},
+)
+
+STOP = {"early_stopping": True}
+wrong("one row to split", "early_stopping", "n_samples=1", "train", X=X[:1], y=Y[:1], params=STOP)
+wrong(
+    "one row of weight to split",
+    *("early_stopping", "n_samples=1", "train"),
+    sample_weight=np.eye(20)[0],
+    params=STOP,
+)
+wrong(
+    "no row left to train on",
+    *("validation_fraction=0.99", "n_samples=20", "train"),
+    params={**STOP, "validation_fraction": 0.99},
+)
+
+for name, coefs, *says in [
+    ("one of two", COEFS[:1], "2 arrays"),
+    ("three of two", [*COEFS, COEFS[1]], "2 arrays"),
+    ("none", [], "2 arrays"),
+    ("wrong rows", [COEFS[0][:2], COEFS[1]], r"\(2, 3\)", r"\(3, 3\)"),
+    ("1-D", [COEFS[0], COEFS[1].ravel()], r"\(3,\)", r"\(3, 1\)"),
+    ("NaN", [COEFS[0], with_value(COEFS[1], NAN)], r"\[1\]|NaN", "finite"),
+    ("inf", [with_value(COEFS[0], INF), COEFS[1]], r"\[0\]|inf", "finite"),
+    ("complex", [COEFS[0] + 1j, COEFS[1]], r"[Cc]omplex|1j|1\.j"),
+    ("strings", [strings(COEFS[0]), COEFS[1]], "'a'"),
+    ("a string", "random", "random", r"\(3, 3\)"),
+    ("a number", 3, "3", r"\(3, 3\)"),
+    ("ragged", [[[1.0, 2.0], [3.0]], COEFS[1]], r"\(3, 3\)"),
+]:
+    wrong(f"coefs_init: {name}", "coefs_init", *says, coefs_init=coefs, intercepts_init=INTERCEPTS)
+for name, intercepts, *says in [
+    ("one of two", INTERCEPTS[:1], "2 arrays"),
+    ("three of two", [*INTERCEPTS, INTERCEPTS[1]], "2 arrays"),
+    ("none", [], "2 arrays"),
+    ("wrong size", [INTERCEPTS[0], INTERCEPTS[0]], r"\(3,\)", r"\(1,\)"),
+    ("2-D", [INTERCEPTS[0][None], INTERCEPTS[1]], r"\(1, 3\)", r"\(3,\)"),
+    ("NaN", [with_value(INTERCEPTS[0], NAN), INTERCEPTS[1]], r"\[0\]|NaN", "finite"),
+    ("inf", [INTERCEPTS[0], INTERCEPTS[1] * INF], r"\[1\]|inf", "finite"),
+    ("complex", [INTERCEPTS[0] + 1j, INTERCEPTS[1]], r"[Cc]omplex|1j|1\.j"),
+    ("strings", [strings(INTERCEPTS[0]), INTERCEPTS[1]], "'a'"),
+    ("a number", 0, "0", r"\(1,\)"),
+]:
+    wrong(
+        f"intercepts_init: {name}",
+        *("intercepts_init", *says),
+        coefs_init=COEFS,
+        intercepts_init=intercepts,
+    )
+wrong("intercepts_init alone", "intercepts_init", "without coefs_init", intercepts_init=INTERCEPTS)
+wrong("an argument that fit does not have", "colour", colour="red")
+
+# Those that partial_fit takes too.
+WRONG_BATCHES = [
+    name
+    for name, (arguments, params, _) in WRONG_DATA.items()
+    if set(arguments) <= {"X", "y", "sample_weight"} and "early_stopping" not in params
+]
+
+
+@pytest.mark.parametrize("name", WRONG_DATA)
+def test_wrong_data_in_fit(name):
+    arguments, params, message = WRONG_DATA[name]
+    estimator = BackpropRegressor(**{**LBFGS, **params})
+    before = snapshot(estimator)
+    with pytest.raises(REFUSED, match=message):
+        estimator.fit(**{"X": X, "y": Y, **arguments})
+    assert snapshot(estimator) == before
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+@pytest.mark.parametrize("name", WRONG_BATCHES)
+def test_wrong_first_batch(name):
+    arguments, params, message = WRONG_DATA[name]
+    estimator = BackpropRegressor(**{**STREAM, **params})
+    before = snapshot(estimator)
+    with pytest.raises(REFUSED, match=message):
+        estimator.partial_fit(**{"X": X, "y": Y, **arguments})
+    assert snapshot(estimator) == before
+    with pytest.raises(NotFittedError):
+        estimator.predict(X)
+
+
+# --- a refused call leaves an earlier fit as it was ---
+
+
+@pytest.mark.parametrize("name", WRONG_DATA)
+def test_refused_fit_keeps_the_earlier_one(name):
+    arguments, params, _ = WRONG_DATA[name]
+    estimator = BackpropRegressor(**{**LBFGS, "random_state": np.random.RandomState(0)})
+    estimator.fit(frame("pqr"), Y2, X_val=frame("pqr", 5), y_val=Y2[:5])
+    estimator.set_params(**params)
+    before, prediction = snapshot(estimator), estimator.predict(frame("pqr"))
+    with pytest.raises(REFUSED):
+        estimator.fit(**{"X": X, "y": Y, **arguments})
+    assert snapshot(estimator) == before
+    np.testing.assert_array_equal(estimator.predict(frame("pqr")), prediction)
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, v[0]) for name, (_, v) in PARAMETERS.items()])
+def test_refused_parameter_keeps_the_earlier_fit(name, value):
+    estimator = BackpropRegressor(**LBFGS).fit(X, Y).set_params(**{name: value})
+    before, prediction = snapshot(estimator), estimator.predict(X)
+    with pytest.raises(REFUSED):
+        estimator.fit(2 * X, 3 * Y)
+    assert snapshot(estimator) == before
+    np.testing.assert_array_equal(estimator.predict(X), prediction)
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_training_that_fails_changes_nothing(method):
+    # Nothing is wrong with this call but that no machine has the memory.
+    huge = BackpropRegressor(**{**STREAM, "hidden_layer_sizes": 10**13})
+    before = snapshot(huge)
+    with pytest.raises((MemoryError, *REFUSED)):
+        getattr(huge, method)(X, Y)
+    assert snapshot(huge) == before
+    fitted = BackpropRegressor(**LBFGS).fit(X, Y)
+    fitted.set_params(hidden_layer_sizes=10**13, solver="adam")
+    before = snapshot(fitted)
+    with pytest.raises((MemoryError, *REFUSED)):
+        getattr(fitted, method)(2 * X, 3 * Y)
+    assert snapshot(fitted) == before
+
+
+@pytest.mark.parametrize("name", WRONG_BATCHES)
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_refused_batch_keeps_the_stream(solver, name):
+    arguments, params, _ = WRONG_DATA[name]
+    given = arguments.get("X")
+    dtype = np.float32 if getattr(given, "dtype", None) == np.float32 else np.float64
+    first = {**STREAM, "solver": solver, **params}
+    if name == "poisson with logistic":
+        first["loss"] = "squared_error"
+    streams = [BackpropRegressor(**first).partial_fit(X.astype(dtype), Y) for _ in range(2)]
+    refused, undisturbed = (stream.set_params(**params) for stream in streams)
+    before, prediction = snapshot(refused), refused.predict(X)
+    with pytest.raises(REFUSED):
+        refused.partial_fit(**{"X": X, "y": Y, **arguments})
+    assert snapshot(refused) == before
+    np.testing.assert_array_equal(refused.predict(X), prediction)
+    # And goes on as if nothing had been.
+    for stream in (refused, undisturbed):
+        stream.set_params(**first).partial_fit(2 * X.astype(dtype), Y / 3)
+    np.testing.assert_array_equal(refused.predict(X), undisturbed.predict(X))
+
+
+# --- going on with another network ---
+
+# parameters of the first fit; those set after; arguments; what the message says
+ANOTHER_NETWORK = {
+    "fewer features": ({}, {}, {"X": X[:, :2]}, (r"\bX\b", "2 features", "3 features")),
+    "more features": ({}, {}, {"X": X.reshape(10, 6), "y": Y[:10]}, ("6 features", "3 features")),
+    "more outputs": ({}, {}, {"y": Y2}, (r"\by\b|outputs", r"\b2\b", r"\b1\b")),
+    "layer size": (
+        {},
+        {"hidden_layer_sizes": 4},
+        {},
+        ("hidden_layer_sizes", r"\b4\b", r"\b3\b"),
+    ),
+    "number of layers": (
+        {},
+        {"hidden_layer_sizes": (3, 4)},
+        {},
+        ("hidden_layer_sizes", r"\b3, 4\b"),
+    ),
+    "activation": ({}, {"activation": "tanh"}, {}, ("activation", "tanh", "logistic")),
+    "output_activation": (
+        {},
+        {"output_activation": "logistic"},
+        {},
+        ("output.activation", "logistic", "identity"),
+    ),
+    "to poisson": ({}, {"loss": "poisson"}, {}, ("loss", "poisson", "squared_error")),
+    "from poisson": (
+        {"loss": "poisson"},
+        {"loss": "squared_error"},
+        {},
+        ("loss", "poisson", "squared_error"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ANOTHER_NETWORK)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_going_on_with_another_network(method, case):
+    first, later, arguments, says = ANOTHER_NETWORK[case]
+    base = {**LBFGS, "warm_start": True} if method == "fit" else STREAM
+    estimator = BackpropRegressor(**{**base, **first})
+    getattr(estimator, method)(X, Y)
+    estimator.set_params(**later)
+    before, prediction = snapshot(estimator), estimator.predict(X)
+    with pytest.raises(REFUSED, match=all_of(*says)):
+        getattr(estimator, method)(**{"X": X, "y": Y, **arguments})
+    assert snapshot(estimator) == before
+    np.testing.assert_array_equal(estimator.predict(X), prediction)
+
+
+@pytest.mark.parametrize(
+    ("names", "says"), [("abd", ("names", r"\bd\b", r"\bc\b")), ("acb", ("names", "order"))]
+)
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict"])
+def test_other_feature_names(method, names, says):
+    base = {**LBFGS, "warm_start": True} if method == "fit" else STREAM
+    estimator = BackpropRegressor(**base)
+    getattr(estimator, "fit" if method == "fit" else "partial_fit")(frame("abc"), Y)
+    before = snapshot(estimator)
+    arguments = [frame(names)] if method == "predict" else [frame(names), Y]
+    with pytest.raises(REFUSED, match=all_of(*says)):
+        getattr(estimator, method)(*arguments)
+    assert snapshot(estimator) == before
+
+
+# --- partial_fit where it has no place ---
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "auto"])
+def test_no_partial_fit_without_a_stream_solver(solver):
+    estimator = BackpropRegressor(solver=solver)
+    assert not hasattr(estimator, "partial_fit")
+    with pytest.raises(
+        AttributeError, match=all_of("partial_fit", "sgd", "adam", f"solver='{solver}'")
+    ) as caught:
+        estimator.partial_fit(X, Y)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_no_partial_fit_with_early_stopping(solver):
+    estimator = BackpropRegressor(solver=solver, early_stopping=True)
+    assert not hasattr(estimator, "partial_fit")
+    with pytest.raises(ValueError, match=all_of("partial_fit", "early_stopping=True", "=False")):
+        estimator.partial_fit(X, Y)
+    assert hasattr(estimator.set_params(early_stopping=False), "partial_fit")
+
+
+def test_partial_fit_has_no_validation_data():
+    estimator = BackpropRegressor(**STREAM).partial_fit(X, Y)
+    before = snapshot(estimator)
+    with pytest.raises(TypeError, match="X_val"):
+        estimator.partial_fit(X, Y, X_val=X_VAL, y_val=Y_VAL)
+    assert snapshot(estimator) == before
+
+
+# --- predict ---
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda estimator: estimator.predict(X),
+        lambda estimator: estimator.score(X, Y),
+        lambda estimator: estimator.raw_coefs_,
+        lambda estimator: estimator.raw_intercepts_,
+    ],
+    ids=["predict", "score", "raw_coefs_", "raw_intercepts_"],
+)
+def test_not_fitted(use):
+    with pytest.raises(NotFittedError, match=all_of("BackpropRegressor", "not fitted", "fit")):
+        use(BackpropRegressor())
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (X[:, :2], ("X has 2 features", "expecting 3")),
+        (X.reshape(10, 6), ("X has 6 features", "expecting 3")),
+        (sp.csr_matrix(X[:, :2]), ("X has 2 features", "expecting 3")),
+        (with_value(X, NAN), ("X contains NaN",)),
+        (with_value(X, INF), ("X contains infinity",)),
+        (sp.csr_matrix(with_value(X, NAN)), ("X contains NaN",)),
+        (X[0], ("1D", "2D", "reshape")),
+        (X[None], ("dim 3", "<= 2")),
+        (X[:0], ("0 sample", "minimum of 1")),
+        (strings(X), ("'a'", "float")),
+        (objects(X), ("object", "real number")),
+        (X + 1j, ("[Cc]omplex",)),
+        (None, ("None|scalar", "2D")),
+    ],
+    ids=[
+        *("two features", "six features", "sparse, two features", "NaN", "inf", "sparse NaN"),
+        *("1-D", "3-D", "no rows", "strings", "objects", "complex", "None"),
+    ],
+)
+def test_wrong_data_in_predict(given, says):
+    estimator = BackpropRegressor(**LBFGS).fit(X, Y)
+    before = snapshot(estimator)
+    with pytest.raises(REFUSED, match=all_of(*says)):
+        estimator.predict(given)
+    assert snapshot(estimator) == before

@@ -1,0 +1,604 @@
+"""fit, partial_fit, warm start, early stopping, interruption: what a call does and keeps."""
+
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.base import clone
+from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.linear_model import PoissonRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import MaxAbsScaler
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._objective import Objective
+
+SOLVERS = ["lbfgs", "adam", "sgd"]
+
+
+def small(**params):
+    defaults = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "random_state": 0, "tol": 1e-3}
+    return BackpropRegressor(**{**defaults, **params})
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    return make_friedman1(300, n_features=5, noise=0.5, random_state=0)
+
+
+# --- the constructor, and MLPRegressor's place ---
+
+
+def test_every_keyword_of_mlpregressor_exists_with_one_positional_parameter():
+    theirs = inspect.signature(MLPRegressor).parameters
+    ours = inspect.signature(BackpropRegressor).parameters
+    assert set(theirs) <= set(ours)
+    positional = [p.name for p in ours.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert positional == ["hidden_layer_sizes"]
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_every_fitted_attribute_of_mlpregressor_exists(friedman, solver):
+    X, y = friedman
+    mlp = MLPRegressor(solver=solver, tol=1.0, max_iter=500).fit(X, y)
+    ours = small(solver=solver).fit(X, y)
+    theirs = {name for name in vars(mlp) if name.endswith("_") and not name.startswith("_")}
+    assert theirs - set(vars(ours)) == set()
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_fitted_attributes_agree_with_each_other(diabetes, solver):
+    X, y = diabetes
+    model = small(hidden_layer_sizes=(4, 3), solver=solver).fit(X, np.column_stack([y, -y]))
+    assert [W.shape for W in model.coefs_] == [(10, 4), (4, 3), (3, 2)]
+    assert [b.shape for b in model.intercepts_] == [(4,), (3,), (2,)]
+    assert (model.n_layers_, model.n_outputs_, model.n_features_in_) == (4, 2, 10)
+    assert (model.out_activation_, model.solver_) == ("identity", solver)
+    assert model.n_iter_ == len(model.loss_curve_) == model.best_iter_
+    assert model.loss_ == model.loss_curve_[model.best_iter_ - 1]
+    assert model.best_loss_ == min(model.loss_curve_)
+    assert model.t_ == model.n_iter_ * len(X)
+    assert model.validation_scores_ is None
+    assert model.validation_loss_curve_ is None
+    assert model.best_validation_score_ is None
+    assert type(model.scaler_) is MaxAbsScaler
+    assert model.y_location_.shape == model.y_scale_.shape == (2,)
+    np.testing.assert_allclose(model.y_location_, [y.mean(), -y.mean()])
+    np.testing.assert_allclose(model.y_scale_, y.std())
+
+
+@pytest.mark.parametrize(
+    ("params", "location", "scale"),
+    [
+        ({"precondition": False}, 0, 346),
+        ({"output_activation": "logistic"}, 0, 346),
+        ({"loss": "poisson"}, 0, "mean"),
+        ({"loss": "poisson", "precondition": False}, 0, 346),
+    ],
+)
+def test_location_and_scale_of_other_targets(diabetes, params, location, scale):
+    X, y = diabetes
+    model = small(**params).fit(X, y)
+    assert model.y_location_ == location
+    assert model.y_scale_ == pytest.approx(y.mean() if scale == "mean" else scale)
+
+
+def test_auto_takes_lbfgs_for_small_and_adam_for_large_problems(friedman):
+    X, y = friedman
+    assert BackpropRegressor((3,), max_iter=2000).fit(X, y).solver_ == "lbfgs"
+    with pytest.warns(ConvergenceWarning, match="solver='adam'"):
+        large = BackpropRegressor((20_000,), max_iter=1).fit(X[:250], y[:250])
+    assert large.solver_ == "adam"
+    assert large.solver == "auto"
+
+
+def test_an_int_stands_for_one_hidden_layer(friedman):
+    X, y = friedman
+    one = small(hidden_layer_sizes=4).fit(X, y).predict(X)
+    for other in ((4,), [4], np.array([4]), (np.int64(4),)):
+        np.testing.assert_array_equal(small(hidden_layer_sizes=other).fit(X, y).predict(X), one)
+
+
+def test_numpy_scalars_are_numbers(friedman):
+    X, y = friedman
+    plain = small(alpha=0.5, max_iter=300).fit(X, y).predict(X)
+    scalars = small(alpha=np.float32(0.5), max_iter=np.int16(300), shuffle=np.bool_(True))
+    np.testing.assert_array_equal(scalars.fit(X, y).predict(X), plain)
+
+
+# --- shapes and precision ---
+
+
+def test_column_target_warns_as_scikit_learn_does_and_gives_a_flat_prediction(diabetes):
+    X, y = diabetes
+    with pytest.warns(DataConversionWarning):
+        model = small().fit(X, y[:, None])
+    np.testing.assert_array_equal(model.predict(X), small().fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_float32_in_float32_out(diabetes, solver, sparse):
+    X, y = diabetes
+    X32 = X.astype(np.float32)
+    X32 = sp.csr_array(X32) if sparse else X32
+    model = small(solver=solver, alpha=3.0).fit(X32, y.astype(np.float32))
+    assert {a.dtype for a in model.coefs_ + model.intercepts_} == {np.dtype(np.float32)}
+    assert model.predict(X32).dtype == np.float32
+    assert model.predict(X).dtype == np.float64
+    double = small(solver=solver, alpha=3.0).fit(X, y)
+    assert double.predict(X).dtype == np.float64
+    assert model.score(X, y) == pytest.approx(double.score(X, y), abs=0.02)
+
+
+def test_integer_and_boolean_data(diabetes):
+    X, y = diabetes
+    X = np.round(X).astype(int)
+    expected = small().fit(X.astype(float), y).predict(X)
+    np.testing.assert_array_equal(small().fit(X, y.astype(int)).predict(X), expected)
+    flags = np.greater(X, X.mean(axis=0))
+    np.testing.assert_array_equal(
+        small().fit(flags, y).predict(flags), small().fit(flags * 1.0, y).predict(flags * 1.0)
+    )
+
+
+def test_prediction_in_blocks_is_prediction_by_row(diabetes):
+    X, y = diabetes
+    model = small(hidden_layer_sizes=(200,), max_iter=3000).fit(X, y)
+    many = np.tile(X, (10, 1))
+    np.testing.assert_allclose(
+        model.predict(many)[::700], [model.predict(row[None])[0] for row in many[::700]], rtol=1e-12
+    )
+    assert model.predict(sp.csr_array(many)) == pytest.approx(model.predict(many), rel=1e-10)
+
+
+def test_poisson_regression_without_hidden_layer_is_scikit_learns(diabetes):
+    X, y = diabetes
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    ours = small(hidden_layer_sizes=(), loss="poisson", alpha=0, tol=0, n_iter_no_change=50)
+    expected = PoissonRegressor(alpha=0, tol=1e-10, max_iter=10_000).fit(X, y).predict(X)
+    np.testing.assert_allclose(ours.fit(X, y).predict(X), expected, rtol=1e-4)
+
+
+# --- repeatability ---
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_random_state_makes_everything_repeatable(friedman, solver, early_stopping):
+    X, y = friedman
+    model = small(solver=solver, early_stopping=early_stopping)
+    first = model.fit(X, y).predict(X)
+    np.testing.assert_array_equal(model.fit(X, y).predict(X), first)
+    np.testing.assert_array_equal(clone(model).fit(X, y).predict(X), first)
+    seeded = clone(model).set_params(random_state=np.random.RandomState(0))
+    np.testing.assert_array_equal(seeded.fit(X, y).predict(X), first)
+    assert np.any(seeded.fit(X, y).predict(X) != first)
+    assert np.any(clone(model).set_params(random_state=1).fit(X, y).predict(X) != first)
+
+
+def test_fit_leaves_its_arguments_as_they_are(friedman):
+    X, y = friedman
+    arrays = X.copy(), y.copy(), np.linspace(0, 1, len(y))
+    init = [np.ones((5, 5)), np.ones((5, 1))], [np.ones(5), np.ones(1)]
+    before = pickle.dumps((arrays, init))
+    model = small(solver="adam")
+    model.fit(*arrays, coefs_init=init[0], intercepts_init=init[1])
+    model.predict(arrays[0])
+    assert pickle.dumps((arrays, init)) == before
+    csr = sp.csr_array(X)
+    small().fit(csr, y).predict(csr)
+    np.testing.assert_array_equal(csr.toarray(), X)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_initial_weights_do_not_depend_on_the_rows(friedman, early_stopping):
+    X, y = friedman
+    # A step of no length, and coordinates that do not depend on the rows either.
+    model = small(
+        solver="sgd",
+        precondition=False,
+        learning_rate_init=1e-300,
+        max_iter=1,
+        early_stopping=early_stopping,
+    )
+    coefs = []
+    for n in (50, 51, 300):
+        with pytest.warns(ConvergenceWarning):
+            coefs.append(model.fit(X[:n], y[:n]).coefs_)
+    for other in coefs[1:]:
+        for a, b in zip(coefs[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+# --- initial weights and warm start ---
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_coefs_init_of_a_fit_is_that_fit(friedman, solver, precondition):
+    X, y = friedman
+    first = small(precondition=precondition).fit(X, y)
+    again = small(precondition=precondition, solver=solver, max_iter=1, learning_rate_init=1e-300)
+    with pytest.warns(ConvergenceWarning):
+        again.fit(X, y, coefs_init=first.coefs_, intercepts_init=first.intercepts_)
+    assert again.loss_curve_[0] == pytest.approx(first.loss_, rel=1e-3)
+    np.testing.assert_allclose(again.predict(X), first.predict(X), rtol=0.02)
+
+
+def test_intercepts_default_to_zero(friedman):
+    X, y = friedman
+    rng = np.random.RandomState(0)
+    coefs = [rng.randn(5, 5), rng.randn(5, 1)]
+    zeros = [np.zeros(5), np.zeros(1)]
+    np.testing.assert_array_equal(
+        small().fit(X, y, coefs_init=coefs).predict(X),
+        small().fit(X, y, coefs_init=coefs, intercepts_init=zeros).predict(X),
+    )
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_warm_start_continues(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver, max_iter=20, tol=0, warm_start=True)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    first, t = model.loss_, model.t_
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    assert model.loss_curve_[0] < first * 1.05
+    assert model.loss_ < first
+    assert model.n_iter_ == 20
+    assert model.t_ == 2 * t
+    cold = clone(model).set_params(warm_start=False)
+    for _ in range(2):
+        with pytest.warns(ConvergenceWarning):
+            cold.fit(X, y)
+    assert cold.loss_ == first
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_warm_start_on_other_rows_starts_from_the_same_function(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver, warm_start=True).fit(X, y)
+    before = model.predict(X)
+    model.set_params(solver="sgd", learning_rate_init=1e-300, max_iter=1)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X[:50] * 2, y[:50] * 3)
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
+
+
+def test_warm_start_does_not_corrupt_the_saved_best_weights(friedman):
+    # MLPRegressor 1.9.1 lets a warm-started fit write into them.
+    X, y = friedman
+    model = small(solver="adam", early_stopping=True, warm_start=True).fit(X, y)
+    kept = [W.copy() for W in model.coefs_]
+    held = model.coefs_
+    model.fit(X, y)
+    for a, b in zip(kept, held, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_patience_is_not_carried_over_a_warm_start(friedman):
+    X, y = friedman
+    model = small(solver="adam", warm_start=True, n_iter_no_change=5).fit(X, y)
+    model.fit(X, y)
+    assert model.n_iter_ >= 5
+
+
+# --- early stopping and validation data ---
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_early_stopping_keeps_the_best_weights_and_all_that_goes_with_them(solver):
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    X, y, X_val, y_val = X[:200], y[:200], X[200:], y[200:]
+    model = small(
+        hidden_layer_sizes=(50,),
+        solver=solver,
+        alpha=0,
+        early_stopping=True,
+        learning_rate_init=0.03,
+        n_iter_no_change=20,
+    ).fit(X, y, X_val=X_val, y_val=y_val)
+    scores = model.validation_scores_
+    assert len(scores) == len(model.validation_loss_curve_) == model.n_iter_
+    assert model.best_iter_ == np.argmax(scores) + 1 < model.n_iter_
+    assert model.best_validation_score_ == max(scores)
+    assert model.score(X_val, y_val) == pytest.approx(max(scores), rel=1e-9)
+    assert model.loss_ == model.loss_curve_[model.best_iter_ - 1]
+    assert model.n_iter_ - model.best_iter_ >= 20
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_random_fraction_is_set_aside(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver, early_stopping=True, validation_fraction=0.25).fit(X, y)
+    assert model.t_ == model.n_iter_ * 225
+    assert model.scaler_.n_samples_seen_ == 225
+    assert len(model.validation_scores_) == model.n_iter_
+
+
+def test_validation_data_without_early_stopping_is_recorded_only(friedman):
+    X, y = friedman
+    plain = small().fit(X, y)
+    watched = small().fit(X, y, X_val=X[:40] + 1, y_val=y[:40])
+    np.testing.assert_array_equal(plain.predict(X), watched.predict(X))
+    assert len(watched.validation_scores_) == watched.n_iter_
+    assert watched.best_validation_score_ == watched.validation_scores_[-1]
+
+
+def test_validation_weights_count(friedman):
+    X, y = friedman
+    w = np.r_[np.ones(20), np.zeros(20)]
+    weighted = small().fit(X, y, X_val=X[:40], y_val=y[:40], sample_weight_val=w)
+    subset = small().fit(X, y, X_val=X[:20], y_val=y[:20])
+    assert weighted.validation_scores_ == subset.validation_scores_
+
+
+def test_a_single_validation_row_stops_by_its_loss(friedman):
+    X, y = friedman
+    model = small(early_stopping=True).fit(X, y, X_val=X[:1], y_val=y[:1])
+    assert np.isnan(model.validation_scores_).all()
+    assert model.best_iter_ == np.argmin(model.validation_loss_curve_) + 1
+
+
+# --- streams ---
+
+
+def batches(X, y, size=50):
+    return [(X[i : i + size], y[i : i + size]) for i in range(0, len(y), size)]
+
+
+@pytest.mark.parametrize("params", [{}, {"loss": "poisson"}, {"precondition": False}])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_scales_grow_without_changing_the_function_learned_so_far(friedman, solver, params):
+    X, y = friedman
+    model = small(solver=solver, random_state=1, **params)
+    for rows in batches(X, y):
+        model.partial_fit(*rows)
+    before, old_scale = model.predict(X), model.y_scale_
+    # A step of no length: all that the next batch can change is the scales.
+    model.set_params(learning_rate_init=1e-300, momentum=0, beta_1=0)
+    model.partial_fit(X * 100, y * 30)
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-7)
+    assert np.all(model.y_scale_ > 3 * old_scale)
+    np.testing.assert_array_equal(model.scaler_.scale_, 100 * np.abs(X).max(axis=0))
+
+
+def test_scales_of_a_stream_are_those_of_all_its_rows(friedman):
+    X, y = friedman
+    w = np.random.RandomState(0).uniform(0.1, 3, len(y))
+    stream = small(solver="adam")
+    for i in range(0, len(y), 50):
+        stream.partial_fit(X[i : i + 50], y[i : i + 50], w[i : i + 50])
+    whole = small(solver="adam").fit(X, y, w)
+    np.testing.assert_array_equal(stream.scaler_.scale_, whole.scaler_.scale_)
+    np.testing.assert_allclose(stream.y_location_, whole.y_location_, rtol=1e-10)
+    np.testing.assert_allclose(stream.y_scale_, whole.y_scale_, rtol=1e-10)
+    assert stream.t_ == len(y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_learns(solver):
+    X, y = make_friedman1(5000, n_features=5, random_state=0)
+    rate = {"adam": 0.01, "sgd": 0.03}[solver]
+    model = small(hidden_layer_sizes=(20,), solver=solver, learning_rate_init=rate)
+    for _ in range(3):
+        for i in range(0, 4000, 100):
+            model.partial_fit(X[i : i + 100], y[i : i + 100])
+    assert model.score(X[4000:], y[4000:]) > 0.8
+    assert model.n_iter_ == len(model.loss_curve_) == 120
+    assert model.t_ == 12_000
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_one_batch_of_all_rows_again_and_again_is_fit(friedman, solver):
+    X, y = friedman
+    options = {"solver": solver, "shuffle": False, "batch_size": 100, "tol": 0}
+    stream, whole = small(**options, alpha=0), small(**options, alpha=0, max_iter=5)
+    for _ in range(5):
+        stream.partial_fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        whole.fit(X, y)
+    np.testing.assert_allclose(stream.predict(X), whole.predict(X), rtol=1e-9)
+    np.testing.assert_allclose(stream.loss_curve_, whole.loss_curve_, rtol=1e-9)
+
+
+def test_first_partial_fit_starts_from_the_weights_that_fit_starts_from(friedman):
+    X, y = friedman
+    options = {"solver": "sgd", "learning_rate_init": 1e-300, "max_iter": 1}
+    with pytest.warns(ConvergenceWarning):
+        fitted = small(**options).fit(X, y)
+    streamed = small(**options).partial_fit(X, y)
+    for a, b in zip(fitted.coefs_, streamed.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_successive_batches_are_shuffled_differently(friedman, monkeypatch):
+    X, y = friedman
+    orders = []
+    original = Objective._take
+    monkeypatch.setattr(
+        Objective, "_take", lambda self, rows: (orders.append(rows.copy()), original(self, rows))[1]
+    )
+    model = small(solver="adam", batch_size=300)
+    for _ in range(3):
+        model.partial_fit(X, y)
+    model.fit(X, y)
+    model.partial_fit(X, y)
+    model.partial_fit(X, y)
+    chosen = [orders[0], orders[1], orders[2], orders[-2], orders[-1]]
+    assert len({tuple(order) for order in chosen}) == 5
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_goes_on_after_unpickling(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver)
+    for rows in batches(X, y)[:3]:
+        model.partial_fit(*rows)
+    copy = pickle.loads(pickle.dumps(model))
+    for rows in batches(X, y)[3:]:
+        model.partial_fit(*rows)
+        copy.partial_fit(*rows)
+    np.testing.assert_array_equal(model.predict(X), copy.predict(X))
+
+
+def test_partial_fit_goes_on_from_fit(friedman):
+    X, y = friedman
+    model = small(solver="adam", alpha=0).fit(X, y)
+    before, t = model.loss_, model.t_
+    model.partial_fit(X, y)
+    assert model.loss_curve_[-1] < 1.2 * before
+    assert model.t_ == t + len(y)
+
+
+def test_a_feature_that_wakes_up_late(friedman):
+    X, y = friedman
+    asleep = X.copy()
+    asleep[:, 2] = 0
+    model = small(solver="adam").partial_fit(asleep, y)
+    before = model.predict(asleep)
+    model.set_params(learning_rate_init=1e-300, beta_1=0).partial_fit(X * 1e6, y)
+    np.testing.assert_allclose(model.predict(asleep), before, rtol=1e-6)
+
+
+def test_a_logistic_output_keeps_its_range_and_says_so(friedman):
+    X, y = friedman
+    model = small(solver="adam", output_activation="logistic")
+    y = np.abs(y)
+    model.partial_fit(X, y)
+    with pytest.warns(UserWarning, match="above the largest of the first batch"):
+        model.partial_fit(X, 2 * y)
+    assert model.y_scale_ == y.max()
+
+
+def test_switching_the_solver_within_a_stream_starts_its_optimizer(friedman):
+    X, y = friedman
+    model = small(solver="adam").partial_fit(X, y)
+    model.set_params(solver="sgd").partial_fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.solver_ == "sgd"
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "auto"])
+def test_partial_fit_is_absent_where_it_cannot_work(solver):
+    assert not hasattr(BackpropRegressor(solver=solver), "partial_fit")
+    with pytest.raises(AttributeError, match="solver='sgd' or solver='adam'"):
+        BackpropRegressor(solver=solver).partial_fit([[1]], [1])
+
+
+def test_partial_fit_with_early_stopping_raises(friedman):
+    model = small(solver="adam", early_stopping=True)
+    with pytest.raises(ValueError, match="early_stopping"):
+        model.partial_fit(*friedman)
+    with pytest.raises(NotFittedError):
+        model.predict(friedman[0])
+
+
+# --- bad days ---
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("after", [0, 1, 7])
+def test_interruption_keeps_a_usable_model(friedman, solver, after, monkeypatch):
+    X, y = friedman
+    calls = iter(range(10_000))
+    name = "loss_gradient" if solver == "lbfgs" else "batch_loss_gradient"
+    original = getattr(Objective, name)
+
+    def interrupted(self, *args):
+        if next(calls) == after:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(Objective, name, interrupted)
+    model = small(solver=solver, batch_size=100)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert np.isfinite(model.loss_)
+    assert model.n_iter_ == len(model.loss_curve_)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_divergence_stops_at_once_and_says_what_to_change(friedman, early_stopping):
+    X, y = friedman
+    model = small(
+        solver="sgd", learning_rate_init=1e6, activation="relu", early_stopping=early_stopping
+    )
+    with pytest.warns(ConvergenceWarning, match="diverged.*Decrease learning_rate_init"):
+        model.fit(X, y)
+    assert model.n_iter_ < 20
+    assert np.isfinite(model.predict(X)).all()
+    assert all(np.isfinite(W).all() for W in model.coefs_)
+
+
+def test_a_run_that_blew_up_and_stayed_finite_is_called_diverged(friedman):
+    X, y = friedman
+    model = small(solver="sgd", learning_rate_init=30.0, tol=0)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.fit(X, y)
+    assert model.loss_ == min(model.loss_curve_)
+
+
+def test_a_diverging_batch_of_a_stream_leaves_finite_weights(friedman):
+    X, y = friedman
+    model = small(solver="sgd", activation="relu").partial_fit(X, y)
+    model.set_params(learning_rate_init=1e200, batch_size=10)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.partial_fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize(("param", "solver"), [("max_iter", "sgd"), ("max_fun", "lbfgs")])
+def test_limits_warn_and_name_themselves(friedman, param, solver):
+    with pytest.warns(ConvergenceWarning, match=f"{param}=2 .*Increase {param}"):
+        small(solver=solver, **{param: 2}).fit(*friedman)
+
+
+def test_a_batch_of_zero_weights_is_no_trouble(friedman):
+    # MLPRegressor 1.9.1 divides by the weight of a mini-batch.
+    X, y = friedman
+    w = np.r_[np.zeros(100), np.ones(200)]
+    model = small(solver="adam", batch_size=50, shuffle=False)
+    assert np.isfinite(model.fit(X, y, w).predict(X)).all()
+
+
+def test_a_pickle_holds_little_but_the_weights():
+    X, y = make_friedman1(200, n_features=50, random_state=0)
+    for params in ({"solver": "adam"}, {"solver": "lbfgs"}, {"early_stopping": True}):
+        model = small(hidden_layer_sizes=(300, 100), max_iter=2, **params)
+        with pytest.warns(ConvergenceWarning):
+            model.fit(X, y)
+        n_bytes = sum(a.nbytes for a in model.coefs_ + model.intercepts_)
+        assert len(pickle.dumps(model)) < 1.1 * n_bytes
+
+
+def test_prints_nothing_unless_asked_and_then_really_prints(friedman, capsys):
+    for solver in SOLVERS:
+        small(solver=solver).fit(*friedman)
+    assert capsys.readouterr() == ("", "")
+    for solver in SOLVERS:
+        model = small(solver=solver, verbose=2).fit(*friedman)
+        out = capsys.readouterr().out.splitlines()
+        assert len(out) == model.n_iter_ + 1
+        assert f"loss {model.loss_curve_[0]:.8f}" in out[0]
+
+
+def test_raw_weights_of_an_unfitted_estimator():
+    with pytest.raises(NotFittedError):
+        BackpropRegressor().raw_coefs_  # noqa: B018
+    assert not hasattr(BackpropRegressor(), "raw_intercepts_")
+
+
+def test_feature_names_come_and_go(diabetes):
+    X, y = load_diabetes(return_X_y=True, scaled=False, as_frame=True)
+    model = small().fit(X, y)
+    assert list(model.feature_names_in_) == list(X.columns)
+    model.fit(X.to_numpy(), y)
+    assert not hasattr(model, "feature_names_in_")

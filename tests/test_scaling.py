@@ -1,0 +1,370 @@
+"""Scales: units never matter, nothing overflows, sparse stays sparse, folding is exact."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import MaxAbsScaler
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._network import Network, evaluate
+from sk_backprop._scaling import (
+    CentredSparse,
+    Moments,
+    Scales,
+    carry_over,
+    divide_columns,
+    fit_max_abs,
+)
+
+
+def small(**params):
+    """An estimator that converges within a few iterations."""
+    defaults = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "random_state": 0, "tol": 1e-3}
+    return BackpropRegressor(**{**defaults, **params})
+
+
+# --- units ---
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize("k", [-40, -7, 1, 40])
+def test_powers_of_two_change_no_digit(diabetes, solver, precondition, dtype, k):
+    X, y = (a.astype(dtype) for a in diabetes)
+    model = small(solver=solver, precondition=precondition, alpha=0.01)
+    expected = model.fit(X, y).predict(X)
+    for column in range(X.shape[1]):
+        scaled = X.copy()
+        scaled[:, column] *= dtype(2.0) ** k
+        np.testing.assert_array_equal(model.fit(scaled, y).predict(scaled), expected)
+        if solver != "lbfgs":
+            break
+    in_other_units = model.fit(X, y * dtype(2.0) ** k).predict(X)
+    np.testing.assert_array_equal(in_other_units, expected * dtype(2.0) ** k)
+
+
+@pytest.mark.parametrize("k", [-40, 40])
+@pytest.mark.parametrize(
+    "params", [{"loss": "poisson"}, {"output_activation": "logistic"}, {"early_stopping": True}]
+)
+def test_powers_of_two_with_every_kind_of_output(diabetes, params, k):
+    X, y = diabetes
+    model = small(**params)
+    expected = model.fit(X, y).predict(X)
+    np.testing.assert_array_equal(model.fit(X * 2.0**k, y).predict(X * 2.0**k), expected)
+    np.testing.assert_allclose(
+        model.fit(X, y * 2.0**k).predict(X),
+        expected * 2.0**k,
+        rtol=1e-15 if "loss" in params else 0,
+    )
+
+
+def held_out_r2(X, y, **params):
+    X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    return small(alpha=3.0, **params).fit(X_train, y_train).score(X_test, y_test)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize("unit", [1e-6, 1e-3, 1e3, 1e6])
+def test_other_units_change_held_out_r2_by_less_than_a_hundredth(diabetes, solver, unit):
+    X, y = diabetes
+    expected = held_out_r2(X, y, solver=solver)
+    assert expected > 0.3
+    for column in (0, 4):
+        scaled = X.copy()
+        scaled[:, column] *= unit
+        assert held_out_r2(scaled, y, solver=solver) == pytest.approx(expected, abs=0.01)
+    assert held_out_r2(X, y * unit, solver=solver) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
+def test_shifts_change_held_out_r2_by_less_than_a_hundredth(diabetes, solver):
+    X, y = diabetes
+    expected = held_out_r2(X, y, solver=solver)
+    for column in (0, 2, 8):
+        shifted = X.copy()
+        shifted[:, column] += 1e3 * np.ptp(X[:, column])
+        assert held_out_r2(shifted, y, solver=solver) == pytest.approx(expected, abs=0.01)
+    for a, b in ((-3.0, 7.0), (1e-4, 1e3), (1.0, 1e5)):
+        assert held_out_r2(X, a * y + b, solver=solver) == pytest.approx(expected, abs=0.01)
+
+
+def test_units_matter_to_mlpregressor_and_not_to_us():
+    # The reason for this package: y * 1e-3 ruins one and leaves the other alone.
+    X, y = make_friedman1(400, random_state=0)
+    mlp = MLPRegressor(early_stopping=True, max_iter=1000, random_state=0)
+    assert mlp.fit(X, y * 1e-3).score(X, y * 1e-3) < 0
+    assert small().fit(X, y * 1e-3).score(X, y * 1e-3) > 0.8
+
+
+# --- extremes ---
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    ("case", "X", "y"),
+    [
+        ("constant column", [[1, 5.5], [2, 5.5], [3, 5.5], [4, 5.5]], [1, 2, 3, 4]),
+        ("zero column", [[1, 0], [2, 0], [3, 0], [4, 0]], [1, 2, 3, 4]),
+        ("all zero X", [[0, 0], [0, 0], [0, 0]], [1, 2, 3]),
+        ("one row", [[1, 2, 3]], [4]),
+        ("one column", [[1], [2], [3]], [1, 4, 9]),
+        ("one value", [[3]], [7]),
+        ("constant y", [[1], [2], [3]], [5.5, 5.5, 5.5]),
+        ("zero y", [[1], [2], [3]], [0, 0, 0]),
+        ("huge X", [[1e300], [-1.7e308], [3e299]], [1, 2, 3]),
+        ("huge y", [[1], [2], [3]], [1e300, -1.7e308, 1.7e308]),
+        ("subnormal X", [[5e-324], [1e-310], [3e-320]], [1, 2, 3]),
+        ("subnormal y", [[1], [2], [3]], [5e-324, 1e-310, 3e-320]),
+        ("all at once", [[1e300, 5e-324, 0, 1], [-1e300, 1e-310, 0, 1]], [1e300, 2e-310]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_predictions_are_finite(case, X, y, solver, precondition):
+    X, y = np.array(X, dtype=float), np.array(y, dtype=float)
+    for rows in (X, sp.csr_array(X)):
+        model = small(solver=solver, precondition=precondition, max_iter=50).fit(rows, y)
+        assert np.isfinite(model.predict(rows)).all()
+
+
+def test_constant_target_is_predicted_exactly(diabetes):
+    X, _ = diabetes
+    y = np.column_stack([np.full(len(X), 5.1), X[:, 0], np.zeros(len(X))])
+    prediction = small().fit(X, y).predict(X + 1.0)
+    np.testing.assert_array_equal(prediction[:, 0], 5.1)
+    np.testing.assert_array_equal(prediction[:, 2], 0)
+
+
+def test_constant_features_do_not_matter_at_prediction(diabetes):
+    X, y = diabetes
+    with_constant = np.column_stack([X, np.full(len(X), 0.1)])
+    model = small().fit(with_constant, y)
+    expected = model.predict(with_constant)
+    with_constant[:, -1] = 17
+    np.testing.assert_array_equal(model.predict(with_constant), expected)
+
+
+# --- sparse ---
+
+
+@pytest.fixture
+def sparse_problem():
+    rng = np.random.RandomState(0)
+    X = sp.random_array((300, 40), density=0.1, rng=rng, format="csr")
+    y = np.tanh(X @ rng.randn(40)) + 0.1 * rng.randn(300)
+    return X, y
+
+
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csc_array, sp.csr_matrix, sp.csc_matrix])
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
+def test_sparse_is_dense_to_rounding(sparse_problem, solver, precondition, container):
+    X, y = sparse_problem
+    model = small(solver=solver, precondition=precondition)
+    dense = model.fit(X.toarray(), y).predict(X.toarray())
+    sparse = model.fit(container(X), y).predict(container(X))
+    np.testing.assert_allclose(sparse, dense, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_sparse_is_never_densified(solver):
+    # 100,000 x 20,000 dense would be 16 GB.
+    rng = np.random.RandomState(0)
+    rows = np.repeat(np.arange(100_000), 3)
+    X = sp.csr_array(
+        (np.ones(300_000), (rows, rng.randint(20_000, size=300_000))), shape=(100_000, 20_000)
+    )
+    y = np.asarray(X.sum(axis=1)) * rng.uniform(0.9, 1.1, 100_000)
+    model = small(hidden_layer_sizes=(2,), solver=solver, batch_size=10_000, max_iter=2)
+    with pytest.warns(Warning, match="max_iter"):
+        model.fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_centred_sparse_is_the_centred_array():
+    rng = np.random.RandomState(0)
+    X = sp.random_array((20, 5), density=0.4, rng=rng, format="csr")
+    center, spread = rng.randn(5), rng.uniform(1, 2, 5)
+    dense = (X.toarray() - center) / spread
+    ours = CentredSparse.of(X, center, spread)
+    V, delta, rows = rng.randn(5, 3), rng.randn(20, 3), np.array([3, 1, 7])
+    np.testing.assert_allclose(ours @ V, dense @ V, rtol=1e-12)
+    np.testing.assert_allclose(ours.T @ delta, dense.T @ delta, rtol=1e-12)
+    np.testing.assert_allclose(ours[rows] @ V, dense[rows] @ V, rtol=1e-12)
+    assert ours.shape == (20, 5)
+
+
+# --- weights ---
+
+
+def test_rows_of_zero_weight_are_as_if_removed(diabetes):
+    X, y = diabetes
+    rng = np.random.RandomState(0)
+    w = rng.randint(0, 3, len(y)).astype(float)
+    spoiled, y_spoiled = X.copy(), y.copy()
+    spoiled[w == 0] *= 1e6  # would change every scale
+    y_spoiled[w == 0] = -1e9
+    for params in ({}, {"solver": "adam"}, {"early_stopping": True}):
+        model = small(**params)
+        expected = model.fit(X[w > 0], y[w > 0], w[w > 0]).predict(X)
+        np.testing.assert_array_equal(model.fit(spoiled, y_spoiled, w).predict(X), expected)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("precondition", [True, False])
+def test_integer_weights_are_as_repeated_rows(diabetes, precondition, loss):
+    X, y = diabetes
+    w = np.random.RandomState(0).randint(0, 4, len(y))
+    model = small(precondition=precondition, loss=loss)
+    weighted = model.fit(X, y, w).predict(X)
+    repeated = model.fit(X.repeat(w, axis=0), y.repeat(w)).predict(X)
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-6)
+
+
+# --- the pieces ---
+
+
+def test_scaler_is_a_max_abs_scaler_that_leaves_no_feature_unscaled():
+    X = np.array([[1e-30, 2.0, 0.0], [-3e-30, 1.0, 0.0]])
+    scaler = fit_max_abs(X)
+    assert type(scaler) is MaxAbsScaler
+    np.testing.assert_array_equal(scaler.scale_, [3e-30, 2, 1])
+    np.testing.assert_array_equal(scaler.transform(X), X / [3e-30, 2, 1])
+    grown = fit_max_abs(np.array([[1.0, 1.0, 4.0]]), scaler)
+    np.testing.assert_array_equal(grown.scale_, [1, 2, 4])
+    np.testing.assert_array_equal(scaler.scale_, [3e-30, 2, 1])
+    assert grown.n_samples_seen_ == 3
+
+
+def test_fitted_scaler_gives_the_features_that_coefs_belong_to(diabetes):
+    X, y = diabetes
+    model = small().fit(X, y)
+    Z = model.scaler_.transform(X)
+    np.testing.assert_allclose(np.abs(Z).max(axis=0), 1, rtol=1e-15)
+    hidden = 1 / (1 + np.exp(-(Z @ model.coefs_[0] + model.intercepts_[0])))
+    output = hidden @ model.coefs_[1] + model.intercepts_[1]
+    np.testing.assert_allclose(
+        model.y_location_ + model.y_scale_ * output.ravel(), model.predict(X), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("hidden", [(), (5,), (5, 4)])
+def test_raw_weights_act_on_raw_data(diabetes, hidden, precondition):
+    X, y = diabetes
+    model = small(hidden_layer_sizes=hidden, precondition=precondition).fit(X, y)
+    h = X
+    for W, b in zip(model.raw_coefs_[:-1], model.raw_intercepts_[:-1], strict=True):
+        h = 1 / (1 + np.exp(-(h @ W + b)))
+    prediction = h @ model.raw_coefs_[-1] + model.raw_intercepts_[-1]
+    np.testing.assert_allclose(prediction.ravel(), model.predict(X), rtol=1e-10)
+
+
+def test_raw_weights_of_other_outputs(diabetes):
+    X, y = diabetes
+    for params, link in (
+        ({"loss": "poisson"}, lambda model, z: np.exp(z)),
+        ({"output_activation": "logistic"}, lambda model, z: model.y_scale_ / (1 + np.exp(-z))),
+    ):
+        model = small(**params).fit(X, y)
+        (W1, W2), (b1, b2) = model.raw_coefs_, model.raw_intercepts_
+        z = 1 / (1 + np.exp(-(X @ W1 + b1))) @ W2 + b2
+        np.testing.assert_allclose(link(model, z).ravel(), model.predict(X), rtol=1e-10)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_moments_of_batches_merge_to_those_of_all(weighted, sparse):
+    rng = np.random.RandomState(0)
+    X = rng.randn(90, 4) * [1, 10, 0, 0.01] + [0, 5, 3, 1e3]
+    w = rng.uniform(0.1, 5, 90) if weighted else None
+    kind = sp.csr_array if sparse else np.asarray
+    parts = [
+        Moments.of(kind(X[rows]), None if w is None else w[rows])
+        for rows in (slice(0, 1), slice(1, 40), slice(40, 90))
+    ]
+    merged = parts[0].merged(parts[1]).merged(parts[2])
+    mean = np.average(X, axis=0, weights=w)
+    np.testing.assert_allclose(merged.mean, mean, rtol=1e-12)
+    var = np.average((X - mean) ** 2, axis=0, weights=w)
+    np.testing.assert_allclose(merged.var, var, rtol=1e-8, atol=1e-15)
+    assert merged.weight == pytest.approx(90 if w is None else w.sum())
+    np.testing.assert_array_equal(merged.constant, [False, False, True, False])
+    assert merged.spread[2] == 1
+    doubled = merged.rescaled(np.full(4, 2.0))
+    np.testing.assert_allclose(doubled.mean, 2 * merged.mean)
+    np.testing.assert_allclose(doubled.var, 4 * merged.var)
+
+
+def test_moments_do_not_depend_on_block_size(monkeypatch):
+    X = np.random.RandomState(0).randn(50, 3).astype(np.float32)
+    whole = Moments.of(X)
+    monkeypatch.setattr("sk_backprop._scaling._BLOCK_VALUES", 21)
+    blocked = Moments.of(X)
+    np.testing.assert_allclose(blocked.mean, whole.mean, rtol=1e-12)
+    np.testing.assert_allclose(blocked.var, whole.var, rtol=1e-12)
+    np.testing.assert_array_equal(fit_max_abs(X).max_abs_, np.abs(X).max(axis=0))
+
+
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
+@pytest.mark.parametrize("hidden", [(), (3,), (3, 2), (4, 3, 2)], ids=str)
+def test_fold_gives_the_same_function_and_unfold_inverts_it(hidden, activation):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(30, 3) * [1, 100, 1e-3] + [5, 0, 1], rng.randn(30, 2)
+    scales = Scales.fit(X, y, None, precondition=True, out_activation="identity")
+    network = Network((3, *hidden, 2), activation, "identity")
+    solver_network = scales.solver_network(network)
+    params = solver_network.initial_parameters(rng, float)
+    coefs, intercepts = scales.fold(network, params)
+    Z = divide_columns(X, scales.scaler.scale_)
+    np.testing.assert_allclose(
+        evaluate(network, coefs, intercepts, Z),
+        evaluate(solver_network, params.coefs, params.intercepts, scales.input(X)),
+        rtol=1e-10,
+    )
+    back = scales.unfold(network, coefs, intercepts, float)
+    np.testing.assert_allclose(back.flat, params.flat, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("out_activation", ["identity", "exp"])
+def test_carry_over_keeps_the_function(out_activation, precondition):
+    rng = np.random.RandomState(0)
+    X, y = rng.uniform(1, 2, (20, 3)), rng.uniform(1, 2, (20, 2))
+    options = {"precondition": precondition, "out_activation": out_activation}
+    old = Scales.fit(X, y, None, **options)
+    new = Scales.fit(X * [1, 7, 0.1], y * 30, None, **options, seen=old)
+    network = Network((3, 4, 2), "logistic", out_activation)
+    params = network.initial_parameters(rng, float)
+
+    def function(scales, coefs, intercepts):
+        Z = divide_columns(X, scales.scaler.scale_)
+        return scales.y_location + scales.y_scale * evaluate(network, coefs, intercepts, Z)
+
+    carried = carry_over(params.coefs, params.intercepts, old, new)
+    np.testing.assert_allclose(
+        function(new, *carried), function(old, params.coefs, params.intercepts), rtol=1e-12
+    )
+
+
+def test_state_of_scales_is_all_there_is(diabetes):
+    X, y = diabetes
+    scales = Scales.fit(X, y[:, None], None, precondition=True, out_activation="identity")
+    again = Scales.from_state(scales.scaler, "identity", scales.state())
+    np.testing.assert_array_equal(again.input(X), scales.input(X))
+    np.testing.assert_array_equal(again.target(y[:, None], float), scales.target(y[:, None], float))
+    assert np.abs(scales.input(X).mean(axis=0)).max() < 1e-12
+    np.testing.assert_allclose(scales.input(X).std(axis=0), 1)
+    np.testing.assert_allclose(scales.target(y[:, None], float).std(), 1)
+
+
+def test_bundled_data_is_as_the_tests_assume():
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    assert X.shape == (442, 10)
+    assert (y.min(), y.max()) == (25, 346)

@@ -1,0 +1,343 @@
+"""The solvers: against scikit-learn's steps, scipy's optima, and their own promises."""
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize as scipy_minimize
+from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._network import Network
+from sk_backprop._objective import Objective, ValidationSet
+from sk_backprop._solvers import lbfgs, stochastic
+from sk_backprop._solvers._result import Monitor
+
+
+@pytest.fixture(scope="module")
+def unit_problem():
+    """X and y whose largest absolute values are 1: what MLPRegressor sees is what we see."""
+    X, y = make_friedman1(120, n_features=5, random_state=0)
+    return X / np.abs(X).max(axis=0), y / np.abs(y).max()
+
+
+MLP_SETTINGS = [
+    {"solver": "sgd", "momentum": 0.9, "nesterovs_momentum": True},
+    {"solver": "sgd", "momentum": 0.5, "nesterovs_momentum": False},
+    {"solver": "sgd", "learning_rate": "invscaling", "power_t": 0.3},
+    {"solver": "adam"},
+    {"solver": "adam", "beta_1": 0.5, "beta_2": 0.9, "epsilon": 1e-3},
+]
+
+
+@pytest.mark.parametrize("hidden", [(7,), (4, 3)])
+@pytest.mark.parametrize("batch_size", [120, 32])
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
+@pytest.mark.parametrize("settings", MLP_SETTINGS, ids=str)
+def test_stochastic_steps_are_those_of_mlpregressor(
+    unit_problem, settings, activation, batch_size, hidden
+):
+    X, y = unit_problem
+    n_epochs = 5
+    common = {
+        "tol": 0,
+        "n_iter_no_change": 1000,
+        "activation": activation,
+        "batch_size": batch_size,
+        "learning_rate_init": 0.02,
+        "shuffle": False,
+        "alpha": 0.8 if batch_size == 120 else 0,  # theirs is counted once a batch
+        **settings,
+    }
+    mlp = MLPRegressor(hidden_layer_sizes=hidden, max_iter=1, warm_start=True, random_state=0, **common)
+    with pytest.warns(ConvergenceWarning):
+        mlp.fit(X, y)
+    start = [W.copy() for W in mlp.coefs_], [b.copy() for b in mlp.intercepts_]
+    ours = BackpropRegressor(hidden, precondition=False, max_iter=n_epochs, **common)
+    mlp.set_params(max_iter=n_epochs)
+    mlp.t_ = 0
+    with pytest.warns(ConvergenceWarning):
+        mlp.fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        ours.fit(X, y, coefs_init=start[0], intercepts_init=start[1])
+    for a, b in zip(ours.coefs_ + ours.intercepts_, mlp.coefs_ + mlp.intercepts_, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(ours.loss_curve_, mlp.loss_curve_[-n_epochs:], rtol=1e-10)
+
+
+def test_adaptive_rate_is_divided_by_five_at_a_stall_and_then_stops():
+    sgd = stochastic.SGD(1, float, rate=1e-3, schedule="adaptive", momentum=0)
+    rates = []
+    while sgd.shorten_steps():
+        theta = np.zeros(1)
+        sgd.step(theta, np.ones(1))
+        rates.append(-theta[0])
+    np.testing.assert_allclose(rates, 1e-3 / 5.0 ** np.arange(1, 6))
+    assert not stochastic.SGD(1, float, rate=1.0).shorten_steps()
+    assert not stochastic.Adam(1, float, rate=1.0).shorten_steps()
+
+
+def test_adaptive_schedule_outlasts_a_constant_one(unit_problem):
+    X, y = unit_problem
+    common = {"solver": "sgd", "learning_rate_init": 0.1, "random_state": 0, "tol": 1e-3}
+    constant = BackpropRegressor(**common).fit(X, y)
+    adaptive = BackpropRegressor(learning_rate="adaptive", **common).fit(X, y)
+    assert adaptive.n_iter_ > constant.n_iter_
+    assert adaptive.loss_ < constant.loss_
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: stochastic.Adam(3, float, rate=0.1),
+        lambda: stochastic.SGD(3, float, rate=0.1),
+        lambda: stochastic.SGD(3, float, rate=0.1, schedule="invscaling"),
+        lambda: stochastic.SGD(3, float, rate=0.1, schedule="adaptive"),
+    ],
+)
+def test_a_restored_optimizer_goes_on_as_if_nothing_had_happened(make):
+    rng = np.random.RandomState(0)
+    grads = rng.randn(6, 3)
+    whole, theta = make(), np.zeros(3)
+    for i, grad in enumerate(grads):
+        whole.step(theta, grad)
+        whole.end_epoch(10 * (i + 1))
+        if i == 2:
+            whole.shorten_steps()
+    first, second, other = make(), make(), np.zeros(3)
+    for i, grad in enumerate(grads[:3]):
+        first.step(other, grad)
+        first.end_epoch(10 * (i + 1))
+    first.shorten_steps()
+    second.restore(first.state())
+    for i, grad in enumerate(grads[3:]):
+        second.step(other, grad)
+        second.end_epoch(10 * (i + 4))
+    np.testing.assert_array_equal(other, theta)
+
+
+def test_a_new_constant_rate_applies_to_a_restored_optimizer():
+    old, new = stochastic.SGD(1, float, rate=1.0), stochastic.SGD(1, float, rate=0.5)
+    new.restore(old.state())
+    theta = np.zeros(1)
+    new.step(theta, np.ones(1))
+    assert theta[0] == pytest.approx(-0.5 * 1.9)  # Nesterov: rate (1 + momentum)
+
+
+def test_adam_in_float32_survives_an_epsilon_below_its_range():
+    adam = stochastic.Adam(1, np.float32, rate=0.1, epsilon=1e-60)
+    theta = np.zeros(1, np.float32)
+    adam.step(theta, np.zeros(1, np.float32))
+    assert theta[0] == 0
+
+
+# --- lbfgs ---
+
+
+def objective_of(unit_problem, dtype=float, alpha=0.1):
+    X, y = unit_problem
+    network = Network((5, 4, 1), "logistic", "identity")
+    objective = Objective(
+        network, "squared_error", X.astype(dtype), y[:, None].astype(dtype), None, alpha
+    )
+    return objective, network.initial_parameters(np.random.RandomState(0), dtype)
+
+
+def test_lbfgs_reaches_an_optimum_of_scipys_bfgs(unit_problem):
+    objective, start = objective_of(unit_problem)
+    grad = objective.parameters(start.flat)
+
+    def fun(theta):
+        loss = objective.loss_gradient(objective.parameters(theta), grad)
+        return loss, grad.flat.copy()
+
+    found = scipy_minimize(fun, start.flat.copy(), jac=True, method="BFGS", options={"gtol": 1e-10})
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
+    ours = lbfgs.minimize(objective, start, monitor, max_iter=5000, max_fun=10000)
+    assert ours.status == "converged"
+    assert ours.loss == pytest.approx(found.fun, rel=1e-9)
+    objective.loss_gradient(objective.parameters(ours.theta), grad)
+    assert np.abs(grad.flat).max() < 1e-8
+
+
+def test_lbfgs_curve_falls_and_ends_with_the_loss_of_the_result(unit_problem):
+    objective, start = objective_of(unit_problem)
+    monitor = Monitor(start, tol=1e-4, n_iter_no_change=10)
+    result = lbfgs.minimize(objective, start, monitor, max_iter=1000, max_fun=10000)
+    assert np.all(np.diff(result.loss_curve) <= 0)
+    assert len(result.loss_curve) == result.n_iter == result.best_iter
+    kept = objective.parameters(result.theta)
+    assert objective.loss_gradient(kept, objective.parameters(kept.flat)) == result.loss
+
+
+@pytest.mark.parametrize(
+    ("limits", "status"),
+    [({"max_iter": 3, "max_fun": 100}, "max_iter"), ({"max_iter": 100, "max_fun": 4}, "max_fun")],
+)
+def test_lbfgs_limits(unit_problem, limits, status):
+    objective, start = objective_of(unit_problem)
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
+    assert lbfgs.minimize(objective, start, monitor, **limits).status == status
+
+
+def test_lbfgs_at_a_stationary_start_reports_one_iteration():
+    network = Network((1, 1), "identity", "identity")
+    X = np.array([[-1.0], [1.0]])
+    objective = Objective(network, "squared_error", X, 2 * X)
+    start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
+    monitor = Monitor(start, tol=0, n_iter_no_change=10)
+    result = lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10)
+    assert (result.status, result.n_iter, result.loss) == ("converged", 1, 0.0)
+
+
+def test_lbfgs_from_weights_of_no_finite_loss_diverges():
+    network = Network((1, 1), "identity", "exp")
+    objective = Objective(network, "poisson", np.ones((2, 1)), np.ones((2, 1)))
+    start = network.pack([np.array([[1e4]])], [np.zeros(1)], float)
+    monitor = Monitor(start, tol=0, n_iter_no_change=10)
+    result = lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10)
+    assert result.status == "diverged"
+    np.testing.assert_array_equal(result.theta, [1e4, 0])
+
+
+def test_lbfgs_in_float32_nearly_reaches_the_float64_loss(unit_problem):
+    losses = []
+    for dtype in (np.float32, np.float64):
+        objective, start = objective_of(unit_problem, dtype)
+        monitor = Monitor(start, tol=1e-4, n_iter_no_change=10)
+        result = lbfgs.minimize(objective, start, monitor, max_iter=1000, max_fun=10000)
+        assert result.theta.dtype == dtype
+        losses.append(result.loss)
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+
+# --- what watches a run ---
+
+
+def watch(losses, *, validation=None, **options):
+    """Feed a monitor with losses; the weights of iteration k are all k."""
+    network = Network((1, 1), "identity", "identity")
+    params = network.parameters(np.zeros(2))
+    options = {"tol": 0.1, "n_iter_no_change": 2, **options}
+    monitor = Monitor(params, validation=validation, **options)
+    answers = []
+    for k, loss in enumerate(losses, start=1):
+        params.flat[...] = k
+        answers.append(monitor.record(params, loss))
+    return answers, monitor, params
+
+
+def test_patience_is_relative_to_the_loss():
+    going, stalled = "going", "stalled"
+    assert watch([1.0, 0.5, 0.46, 0.46])[0] == [going, going, going, stalled]
+    for unit in (1e-30, 1e30):
+        assert watch([unit, 0.5 * unit, 0.46 * unit, 0.46 * unit])[0][-1] == stalled
+    assert watch([1.0, 0.5, 0.46, 0.4, 0.39])[0] == [going] * 5
+    assert watch([1.0, 1.0, 1.0], n_iter_no_change=np.inf)[0] == [going] * 3
+
+
+def test_patience_can_start_anew():
+    _, monitor, params = watch([1.0, 1.0, 1.0])
+    monitor.be_patient_again()
+    assert monitor.record(params, 1.0) == "going"
+    assert monitor.record(params, 1.0) == "stalled"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_divergence_keeps_the_weights_of_lowest_loss(bad):
+    answers, monitor, params = watch([3.0, 1.0, 2.0, bad])
+    assert answers[-1] == "diverged"
+    result = monitor.result(params, "diverged")
+    np.testing.assert_array_equal(result.theta, [2, 2])
+    assert (result.best_iter, result.loss, result.loss_curve) == (2, 1.0, [3.0, 1.0, 2.0])
+
+
+def test_weights_that_are_not_finite_are_divergence_whatever_the_loss():
+    _, monitor, params = watch([3.0])
+    params.flat[0] = np.inf
+    assert monitor.record(params, 1.0) == "diverged"
+
+
+class Scripted:
+    """A validation set whose losses are given."""
+
+    def __init__(self, losses, scores=None):
+        self.losses = iter(losses)
+        self.scores = iter(scores or losses)
+
+    def evaluate(self, params):
+        return next(self.losses), next(self.scores)
+
+
+def test_early_stopping_watches_and_keeps_by_validation_loss():
+    validation = Scripted([5.0, 2.0, 3.0, 4.0])
+    answers, monitor, params = watch(
+        [4.0, 3.0, 2.0, 1.0], validation=validation, early_stopping=True
+    )
+    assert answers == ["going", "going", "going", "stalled"]
+    result = monitor.result(params, "converged")
+    np.testing.assert_array_equal(result.theta, [2, 2])
+    assert (result.best_iter, result.loss) == (2, 3.0)
+    assert result.validation_loss_curve == [5.0, 2.0, 3.0, 4.0]
+
+
+def test_validation_without_early_stopping_is_only_recorded():
+    validation = Scripted([5.0, 2.0, 3.0, 4.0])
+    answers, monitor, params = watch([4.0, 3.0, 2.0, 1.0], validation=validation)
+    assert answers == ["going"] * 4
+    result = monitor.result(params, "max_iter")
+    assert result.best_iter == 4
+    assert result.validation_loss_curve == [5.0, 2.0, 3.0, 4.0]
+
+
+def test_scores_that_are_nan_do_not_reset_the_patience():
+    validation = Scripted([1.0, 1.0, 1.0], [np.nan] * 3)
+    answers, _, _ = watch([3.0, 2.0, 1.0], validation=validation, early_stopping=True)
+    assert answers == ["going", "going", "stalled"]
+
+
+def test_a_loss_measured_before_the_step_keeps_the_weights_it_belongs_to():
+    network = Network((1, 1), "identity", "identity")
+    params = network.parameters(np.array([7.0, 7.0]))
+    monitor = Monitor(params, tol=0, n_iter_no_change=10)
+    monitor.record(params, 1.0, measured_at=np.array([3.0, 3.0]))
+    np.testing.assert_array_equal(monitor.result(params, "diverged").theta, [3, 3])
+
+
+def test_a_run_stopped_before_its_first_iteration_keeps_the_start():
+    _, monitor, params = watch([])
+    params.flat[...] = 9
+    result = monitor.result(params, "interrupted")
+    np.testing.assert_array_equal(result.theta, [0, 0])
+    assert (result.n_iter, result.best_iter) == (0, 0)
+    assert np.isnan(result.loss)
+
+
+def test_progress_lines(capsys):
+    watch([3.0, 2.0, 1.0], n_iter_no_change=np.inf)
+    assert capsys.readouterr().out == ""
+    _, monitor, params = watch([3.0, 2.0, 1.0], n_iter_no_change=np.inf, verbose=1)
+    monitor.result(params, "max_iter")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in lines[:2]] == ["1", "3"]  # first, then the last
+    assert "loss 1.00000000" in lines[1]
+    assert lines[-1] == "Stopped after 3 iterations: max_iter"
+    validation = ValidationSet(
+        Network((1, 1), "identity", "identity"),
+        "squared_error",
+        np.eye(2)[:, :1],
+        np.eye(2)[:, :1],
+        None,
+    )
+    watch([3.0, 2.0, 1.0], n_iter_no_change=np.inf, verbose=2, validation=validation)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all("validation loss" in line and "R2" in line for line in lines)
+
+
+def test_verbose_1_prints_a_line_a_second(capsys, monkeypatch):
+    clock = iter(np.arange(0, 100, 0.4))
+    monkeypatch.setattr("sk_backprop._solvers._result.time.monotonic", lambda: next(clock))
+    watch([1.0] * 11, n_iter_no_change=np.inf, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[1]) for line in lines] == [1, 4, 7, 10]

@@ -40,10 +40,14 @@ from sk_backprop._validation import (
     hidden_layers,
 )
 
+# The loss that goes with an output unit.
+_LOSS = {"identity": "squared_error", "logistic": "squared_error", "exp": "poisson"}
+
 _ADVICE = {
     "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
     "max_fun": "Increase max_fun.",
     "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'.",
+    "diverged lbfgs": "Look for extreme values in alpha and coefs_init.",
 }
 
 
@@ -209,12 +213,12 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         if validation is not None:
             check_target_range(validation.y, network.output_activation, "y_val")
         start = self._last_weights(network) if continued else None
-        init = check_initial_weights(coefs_init, intercepts_init, network.layer_sizes)
+        init = check_initial_weights(coefs_init, intercepts_init, network.layer_sizes, data.X.dtype)
         if init is not None:
             start = Weights(*init)
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
-            data, validation = self._split(data, rng.randint(2**31 - 1))
+            data, validation = self._split(data, rng)
         settings = self._settings(network, data)
         trained = train(settings, data, validation, start, rng)
         t = data.n_samples * trained.result.n_iter + (self.t_ if continued else 0)
@@ -355,15 +359,20 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     def _last_weights(self, network: Network) -> Weights:
         """The fitted weights, if they are of the network that the parameters ask for."""
         last = self._fitted_network()
-        if last != network:
-            asked = {"layers": network.layer_sizes, "activation": network.activation}
-            asked["output activation"] = network.output_activation
-            has = {"layers": last.layer_sizes, "activation": last.activation}
-            has["output activation"] = last.output_activation
-            raise ValueError(
-                "warm_start=True and partial_fit go on with the network fitted before, which has "
-                f"{has}; parameters and data now ask for {asked}. Make a new estimator with clone."
-            )
+        for what, has, asked in (
+            ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
+            ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
+            ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
+            ("activation", last.activation, network.activation),
+            ("loss", _LOSS[last.output_activation], _LOSS[network.output_activation]),
+            ("output_activation", last.output_activation, network.output_activation),
+        ):
+            if has != asked:
+                raise ValueError(
+                    f"warm_start=True and partial_fit go on with the network fitted before, in "
+                    f"which {what} is {has!r}; now it would be {asked!r}. Keep it, or start anew "
+                    "with clone(estimator)."
+                )
         scales = Scales.from_state(self.scaler_, self.out_activation_, self._stream["scales"])
         return Weights(self.coefs_, self.intercepts_, scales)
 
@@ -382,7 +391,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         }
         return Settings(network=network, **taken)
 
-    def _split(self, data: Data, seed: int) -> tuple[Data, Data]:
+    def _split(self, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
         """Training and validation part, at random."""
         n_validation = int(np.ceil(self.validation_fraction * data.n_samples))
         if n_validation >= data.n_samples:
@@ -391,8 +400,11 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
                 f"validation_fraction={self.validation_fraction}; with n_samples={data.n_samples} "
                 "none would be left to train on."
             )
+        # One draw, however many rows there are: the initial weights come after it.
         train_rows, validation_rows = train_test_split(
-            np.arange(data.n_samples), test_size=n_validation, random_state=seed
+            np.arange(data.n_samples),
+            test_size=n_validation,
+            random_state=rng.randint(2**31 - 1),
         )
         return data.take(train_rows), data.take(validation_rows)
 
@@ -444,6 +456,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     def _warn(self, status: str) -> None:
         """Say how training ended, unless it converged."""
         solver, best = f"solver={self.solver_!r}", self.best_iter_
+        advice = _ADVICE.get(f"{status} {self.solver_}", _ADVICE.get(status))
         if status == "interrupted":
             message = f"Training interrupted; the weights of iteration {best} are kept ({solver})."
             category: type[Warning] = UserWarning
@@ -452,13 +465,13 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
                 f"Training diverged: the loss grew or was no longer finite after iteration "
                 f"{len(self.loss_curve_)} ({solver}). The weights of iteration {best}, of lowest "
                 f"loss, are kept. "
-                f"{_ADVICE[status]}"
+                f"{advice}"
             )
             category = ConvergenceWarning
         elif status in ("max_iter", "max_fun"):
             message = (
                 f"Training stopped at {status}={getattr(self, status)} before it converged "
-                f"({solver}, loss {self.loss_:.3g}). {_ADVICE[status]}"
+                f"({solver}, loss {self.loss_:.3g}). {advice}"
             )
             category = ConvergenceWarning
         else:

@@ -6,7 +6,10 @@ return checked arrays and change nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any
@@ -14,7 +17,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, column_or_1d
+from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
 from sk_backprop._network import Array
@@ -45,7 +48,10 @@ def _real(interval: str) -> tuple[Callable[[Any], bool], str]:
     low, high = (float(end) for end in interval[1:-1].split(","))
 
     def inside(value: Any) -> bool:
-        if not _is_real(value) or not np.isfinite(value):
+        try:
+            if not _is_real(value) or not math.isfinite(value):
+                return False
+        except OverflowError:  # an int beyond float64
             return False
         above = value > low or (interval[0] == "[" and value == low)
         return above and (value < high or (interval[-1] == "]" and value == high))
@@ -58,6 +64,14 @@ def _choice(*names: str) -> tuple[Callable[[Any], bool], str]:
         lambda v: isinstance(v, str) and v in names,
         "one of " + ", ".join(repr(name) for name in names),
     )
+
+
+def _is_seed(value: Any) -> bool:
+    try:
+        check_random_state(value)
+    except ValueError:
+        return False
+    return not isinstance(value, (bool, np.bool_))
 
 
 _FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
@@ -78,6 +92,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "power_t": _real("[0, inf)"),
     "max_iter": _integer(1),
     "shuffle": _FLAG,
+    "random_state": (_is_seed, "None, a RandomState or an int in [0, 2**32)"),
     "tol": _real("[0, inf)"),
     "verbose": (
         lambda v: isinstance(v, (bool, np.bool_)) or (_is_integer(v) and v >= 0),
@@ -117,9 +132,13 @@ def check_parameters(params: Mapping[str, Any]) -> None:
 
 def hidden_layers(sizes: Any) -> tuple[int, ...]:
     """`hidden_layer_sizes` as a tuple of ints; an int stands for one layer."""
-    layers = [sizes] if _is_integer(sizes) else sizes
-    iterable = isinstance(layers, Iterable) and not isinstance(layers, (str, bytes, Mapping, set))
-    layers = list(layers) if iterable else None
+    layers: Sequence[Any] | None = None
+    if _is_integer(sizes):
+        layers = [sizes]
+    elif hasattr(sizes, "__array__") and np.ndim(sizes) == 1:
+        layers = list(np.asarray(sizes))
+    elif isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes, bytearray)):
+        layers = sizes
     if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
         raise InvalidParameterError(
             "The 'hidden_layer_sizes' parameter of BackpropRegressor must be an int >= 1 or "
@@ -144,19 +163,40 @@ def check_rows(
     `estimator` gets `n_features_in_` and `feature_names_in_` if `reset`, and is
     held to them otherwise.
     """
+    if y is None:
+        raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
+    with _naming("X"):
+        X = validate_data(
+            estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
+        )
+    return _rows(X, _target(y, "y"), sample_weight, "")
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Put the argument's name before scikit-learn's messages where they lack it."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError) as error:
+        if re.search(rf"\b{name}\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def _target(y: Any, name: str) -> Array:
+    """Y as float64, dense and finite, of one or two dimensions."""
     if sp.issparse(y):
-        raise TypeError("y is a sparse matrix; it must be dense. Pass y.toarray().")
-    X, y = validate_data(
-        estimator,
-        X,
-        y,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=(np.float64, np.float32),
-        multi_output=True,
-        y_numeric=True,
-    )
-    return _rows(X, y, sample_weight, "")
+        raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
+    with _naming(name):
+        y = check_array(y, ensure_2d=False, dtype="numeric", input_name=name)
+        if y.dtype.kind in "mM":
+            raise ValueError(f"{name} has dtype {y.dtype}; it must be numeric.")
+        # A list of None has become an array of objects by now, and not yet of nan.
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return np.asarray(y)
 
 
 def check_validation_rows(
@@ -172,21 +212,24 @@ def check_validation_rows(
     if missing:
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
-    checked = check_array(
-        X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
-    )
+    with _naming("X_val"):
+        checked = check_array(
+            X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
+        )
     n_features = training.X.shape[1]
     if checked.shape[1] != n_features:
         raise ValueError(
             f"X_val has {checked.shape[1]} features; X has {n_features} and they must agree."
         )
-    validate_data(estimator, X_val, reset=False, skip_check_array=True)
-    y_val = check_array(y_val, ensure_2d=False, dtype="numeric", input_name="y_val")
-    if checked.shape[0] != y_val.shape[0]:
-        raise ValueError(
-            f"X_val has {checked.shape[0]} rows and y_val has {y_val.shape[0]}; they must agree."
-        )
-    rows = _rows(checked.astype(training.X.dtype, copy=False), y_val, sample_weight_val, "_val")
+    with _naming("X_val"):
+        validate_data(estimator, X_val, reset=False, skip_check_array=True)
+    _check_range(checked, "X_val", training.X.dtype)
+    rows = _rows(
+        checked.astype(training.X.dtype, copy=False),
+        _target(y_val, "y_val"),
+        sample_weight_val,
+        "_val",
+    )
     if rows.y.shape[1] != training.y.shape[1]:
         raise ValueError(
             f"y_val has {rows.y.shape[1]} outputs; y has {training.y.shape[1]} and they must agree."
@@ -195,18 +238,12 @@ def check_validation_rows(
 
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
-    name = f"y{suffix}"
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = column_or_1d(y, warn=not suffix)
-    y = np.asarray(y, dtype=np.float64)
-    y = y.reshape(-1, 1) if y.ndim == 1 else y
-    if y.shape[1] == 0:
-        raise ValueError(f"{name} has shape {y.shape}; it must have at least one output.")
-    if X.dtype == np.float32 and np.abs(y).max() > np.finfo(np.float32).max:
+    if X.shape[0] != y.shape[0]:
         raise ValueError(
-            f"{name} has values up to {np.abs(y).max():g}, too large for float32, in which "
-            f"X{suffix} is and predictions would be. Pass X as float64 or rescale {name}."
+            f"X{suffix} has {X.shape[0]} rows and y{suffix} has {y.shape[0]}; they must agree."
         )
+    y = y.reshape(-1, 1) if y.ndim == 1 else y
+    _check_range(y, f"y{suffix}", X.dtype)
     if sample_weight is None:
         return Data(X, y)
     weights = _weights(sample_weight, X.shape[0], f"sample_weight{suffix}")
@@ -216,10 +253,22 @@ def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
     return Data(X, y, weights)
 
 
+def _check_range(values: Any, name: str, dtype: Any) -> None:
+    """Raise ValueError if `values` do not fit into the precision of X."""
+    if dtype == np.float32 and values.dtype != np.float32:
+        largest = max(values.max(), -values.min())
+        if largest > np.finfo(np.float32).max:
+            raise ValueError(
+                f"{name} has values up to {largest:g}, too large for float32, the precision of X "
+                f"and so of the fit. Pass X as float64 or rescale {name}."
+            )
+
+
 def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight)
-    weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    with _naming(name):
+        weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")
     if weights.min() < 0:
@@ -228,6 +277,10 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
         )
     if weights.max() == 0:
         raise ValueError(f"{name} is zero for every row; at least one weight must be positive.")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.finfo(np.float64).tiny <= total < np.inf:
+        raise ValueError(f"{name} sums to {total:g}, beyond the range of float64; rescale it.")
     return np.asarray(weights)
 
 
@@ -240,7 +293,7 @@ def check_target_range(y: Array, out_activation: str, name: str) -> None:
 
 
 def check_initial_weights(
-    coefs_init: Any, intercepts_init: Any, layer_sizes: Sequence[int]
+    coefs_init: Any, intercepts_init: Any, layer_sizes: Sequence[int], dtype: Any
 ) -> tuple[list[Array], list[Array]] | None:
     """Checked initial weights, or None where none are given; biases default to zeros."""
     if coefs_init is None:
@@ -248,22 +301,28 @@ def check_initial_weights(
             raise ValueError("intercepts_init was given without coefs_init; pass both.")
         return None
     shapes = list(pairwise(layer_sizes))
-    coefs = _arrays(coefs_init, shapes, "coefs_init")
+    coefs = _arrays(coefs_init, shapes, "coefs_init", dtype)
     bias_shapes = [(n_out,) for _, n_out in shapes]
     if intercepts_init is None:
         return coefs, [np.zeros(shape) for shape in bias_shapes]
-    return coefs, _arrays(intercepts_init, bias_shapes, "intercepts_init")
+    return coefs, _arrays(intercepts_init, bias_shapes, "intercepts_init", dtype)
 
 
-def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str) -> list[Array]:
-    expected = f"{name} must be a list of {len(shapes)} arrays of shapes {list(shapes)}"
+def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any) -> list[Array]:
+    expected = (
+        f"{name} must be a list of {len(shapes)} arrays of real numbers, of shapes {list(shapes)}"
+    )
     try:
-        arrays = [np.asarray(array, dtype=np.float64) for array in given]
-    except (TypeError, ValueError) as error:
+        arrays = [np.asarray(array) for array in given]
+        if any(np.iscomplexobj(array) for array in arrays):
+            raise TypeError("complex values")
+        arrays = [array.astype(np.float64) for array in arrays]
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{expected}; got {given!r:.200}.") from error
     if [array.shape for array in arrays] != list(shapes):
         raise ValueError(f"{expected}; got shapes {[array.shape for array in arrays]}.")
     for layer, array in enumerate(arrays):
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name}[{layer}] has values that are not finite.")
+        # Not ">": a nan compares false.
+        if not np.abs(array).max() <= np.finfo(dtype).max:
+            raise ValueError(f"{name}[{layer}] has values that are not finite in {dtype}.")
     return arrays

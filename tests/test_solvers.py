@@ -49,7 +49,9 @@ def test_stochastic_steps_are_those_of_mlpregressor(
         "alpha": 0.8 if batch_size == 120 else 0,  # theirs is counted once a batch
         **settings,
     }
-    mlp = MLPRegressor(hidden_layer_sizes=hidden, max_iter=1, warm_start=True, random_state=0, **common)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=hidden, max_iter=1, warm_start=True, random_state=0, **common
+    )
     with pytest.warns(ConvergenceWarning):
         mlp.fit(X, y)
     start = [W.copy() for W in mlp.coefs_], [b.copy() for b in mlp.intercepts_]

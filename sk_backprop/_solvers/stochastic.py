@@ -81,7 +81,7 @@ class SGD:
 
     def end_epoch(self, n_seen: int) -> None:
         if self._schedule == "invscaling":
-            self._rate = self._initial_rate / (n_seen + 1) ** self._power_t
+            self._rate = self._initial_rate / float(np.power(n_seen + 1.0, self._power_t))
 
     def shorten_steps(self) -> bool:
         if self._schedule != "adaptive" or self._rate <= 1e-6:

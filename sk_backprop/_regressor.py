@@ -103,7 +103,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         max_fun: int = 15000,
         shuffle: bool = True,
         random_state: Any = None,
-        tol: float = 3e-4,
+        tol: float = 1e-3,
         n_iter_no_change: float = 10,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,

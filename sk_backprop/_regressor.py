@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
 from dataclasses import fields
-from functools import update_wrapper
-from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -35,13 +32,12 @@ from sk_backprop._validation import (
     check_initial_weights,
     check_parameters,
     check_rows,
+    check_same_network,
     check_target_range,
     check_validation_rows,
     hidden_layers,
+    only_if_streaming,
 )
-
-# The loss that goes with an output unit.
-_LOSS = {"identity": "squared_error", "logistic": "squared_error", "exp": "poisson"}
 
 _ADVICE = {
     "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
@@ -51,39 +47,155 @@ _ADVICE = {
 }
 
 
-class PartialFitError(AttributeError, ValueError):
-    """The parameters leave no room for `partial_fit`."""
-
-
-class _IfStreaming:
-    """Makes a method an attribute only of estimators that can learn from a stream.
-
-    scikit-learn's `available_if` hides the reason behind "has no attribute"; here
-    the error says what to change. As an AttributeError it makes `hasattr` False.
-    """
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
-        update_wrapper(self, method)  # type: ignore[arg-type]
-
-    def __get__(self, estimator: Any, owner: Any = None) -> Any:
-        if estimator is None:
-            return self._method
-        if estimator.solver not in ("sgd", "adam"):
-            raise PartialFitError(
-                "partial_fit needs solver='sgd' or solver='adam'; this estimator has "
-                f"solver={estimator.solver!r}."
-            )
-        if estimator.early_stopping:
-            raise PartialFitError(
-                "partial_fit does not support early_stopping=True: a batch has no validation "
-                "part. Pass early_stopping=False."
-            )
-        return MethodType(self._method, estimator)
-
-
 class BackpropRegressor(RegressorMixin, BaseEstimator):
-    """DOC"""
+    r"""A sigmoid network trained by backpropagation, for raw data.
+
+    Feature and target scaling is part of the fit: X is divided by each feature's
+    largest absolute value, y is scaled too, and (`precondition`) the solvers work
+    in centred coordinates of unit spread, so that units and shifts of the data do
+    not matter. Predictions are in the units of y.
+
+    Every keyword of :class:`sklearn.neural_network.MLPRegressor` exists here under
+    the same name and meaning; defaults are our own.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(50,)
+        Units in each hidden layer; an int is one layer, () a linear model.
+    activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
+        Function of the hidden units. With `precondition=True` the logistic sigmoid
+        and tanh are the same family of functions and train alike.
+    output_activation : {'identity', 'logistic'}, default='identity'
+        Function of the output units. 'logistic' is the textbook's: it needs y >= 0
+        and predicts between 0 and the largest y of the training rows.
+    loss : {'squared_error', 'poisson'}, default='squared_error'
+        'poisson' is half the Poisson deviance, with an exponential output; y >= 0.
+    solver : {'auto', 'lbfgs', 'adam', 'sgd'}, default='auto'
+        'lbfgs' uses all rows at once, 'adam' and 'sgd' mini-batches. 'auto' is
+        'lbfgs' up to n_samples * n_params = 2.5e7 and 'adam' beyond; `solver_`
+        says which it was.
+    precondition : bool, default=True
+        Train in coordinates in which features, hidden sigmoids and target are
+        centred and of unit spread. False is the textbook: X / max, y / max, nothing
+        else.
+    alpha : float, default=1.0
+        Strength of the penalty on squared weights, divided by the total weight of
+        the rows. It applies in the solver's coordinates. 1.0 was the best
+        compromise over 19 data sets (`python -m benchmarks defaults`): small noisy
+        tables want 3 to 10, noiseless functions 0.01.
+    batch_size : int or 'auto', default='auto'
+        Rows in a mini-batch of 'sgd' and 'adam', at most n_samples; 'auto' is 200.
+    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        Schedule of 'sgd': constant; divided by (samples seen) ** `power_t`; or
+        divided by 5 at each stall (see `tol`) until it is below 1e-6.
+    learning_rate_init : float, default=0.003
+        Initial learning rate of 'sgd' and 'adam'.
+    power_t : float, default=0.5
+        Exponent of `learning_rate='invscaling'`.
+    max_iter : int, default=1000
+        Largest number of iterations; for 'sgd' and 'adam', of epochs.
+    max_fun : int, default=15000
+        Largest number of evaluations of the loss by 'lbfgs'.
+    shuffle : bool, default=True
+        Draw the rows of mini-batches in a new order in each epoch.
+    random_state : int, RandomState or None, default=None
+        Of initial weights, validation split and shuffling. The initial weights do
+        not depend on the number of rows.
+    tol : float, default=1e-3
+        Training has stalled when `n_iter_no_change` iterations on end do not bring
+        the loss (with early stopping, the validation loss) below ``1 - tol`` times
+        its best so far. Relative, so that units do not matter.
+    n_iter_no_change : int or inf, default=10
+        Patience, see `tol`.
+    early_stopping : bool, default=False
+        Stop by, and keep the weights of, the best loss on validation data: those
+        given to `fit`, or a random `validation_fraction` of the rows.
+    validation_fraction : float, default=0.1
+        Part of the rows set aside by `early_stopping`, in (0, 1).
+    warm_start : bool, default=False
+        Let `fit` go on from the last fit. If the scales of the data have changed,
+        it starts from the same function of raw X nevertheless.
+    momentum : float, default=0.9
+        Of 'sgd', in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Use Nesterov's form of the momentum.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay rates of the moments of 'adam', in [0, 1).
+    epsilon : float, default=1e-8
+        Summand in the denominator of 'adam'.
+    verbose : bool or int, default=False
+        1 or True prints a line a second, 2 a line an iteration.
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer, for features that
+        `scaler_` has scaled; they give (y - `y_location_`) / `y_scale_`.
+    raw_coefs_, raw_intercepts_ : list of ndarray
+        The same function with all scales folded in: for raw X, giving y.
+    scaler_ : MaxAbsScaler
+        Fitted to the training rows.
+    y_location_, y_scale_ : ndarray of shape (n_outputs,)
+        In units of y: mean and standard deviation; without preconditioning, and
+        with a logistic output, 0 and the largest \|y\|; for 'poisson' 0 and the mean.
+    solver_ : str
+        The solver that was used.
+    loss_ : float
+        Training loss of the weights kept, with penalty, in scaled units.
+    loss_curve_ : list of float
+        Training loss of each iteration, for every solver.
+    best_loss_ : float
+        Smallest value of `loss_curve_`.
+    n_iter_, best_iter_ : int
+        Iterations made, and the one whose weights were kept.
+    t_ : int
+        Samples seen, also over warm starts and batches.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        R^2 and loss (without penalty) on the validation data at each iteration.
+    best_validation_score_ : float or None
+        R^2 at `best_iter_`.
+    n_layers_, n_outputs_ : int
+        Layers, counting input and output, and output units.
+    out_activation_ : {'identity', 'logistic', 'exp'}
+        Function of the output units.
+    n_features_in_, feature_names_in_ : int, ndarray of str
+        Of the training X; names only if it had string names.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPRegressor : The same network without the scaling.
+
+    Notes
+    -----
+    The loss is, with weights w_i and the sum of squares over all outputs,
+
+    .. math:: \frac{1}{2\sum_i w_i} \Big[\sum_i w_i \|f(x_i) - y_i\|^2
+              + \alpha \sum_l \|W_l\|^2\Big]
+
+    A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
+    see the whole penalty divided by the weight of all rows, so `alpha` means the
+    same for every solver; MLPRegressor divides it by that of the batch.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton & Williams (1986). Learning representations by
+       back-propagating errors. Nature 323, 533-536. doi:10.1038/323533a0
+    .. [2] LeCun, Bottou, Orr & Mueller (1998). Efficient BackProp.
+       doi:10.1007/3-540-49430-8_2
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sk_backprop import BackpropRegressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = BackpropRegressor(alpha=5.0, random_state=0).fit(X_train, y_train)
+    >>> model.predict(X_test[:3]).round(-1)
+    array([250., 250., 160.])
+    >>> round(model.score(X_test, y_test), 2)
+    0.33
+    """
 
     def __init__(
         self,
@@ -226,7 +338,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         self._warn(trained.result.status)
         return self
 
-    @_IfStreaming
+    @only_if_streaming
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BackpropRegressor:
         """Make one pass over the next batch of a stream.
 
@@ -359,20 +471,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     def _last_weights(self, network: Network) -> Weights:
         """The fitted weights, if they are of the network that the parameters ask for."""
         last = self._fitted_network()
-        for what, has, asked in (
-            ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
-            ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
-            ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
-            ("activation", last.activation, network.activation),
-            ("loss", _LOSS[last.output_activation], _LOSS[network.output_activation]),
-            ("output_activation", last.output_activation, network.output_activation),
-        ):
-            if has != asked:
-                raise ValueError(
-                    f"warm_start=True and partial_fit go on with the network fitted before, in "
-                    f"which {what} is {has!r}; now it would be {asked!r}. Keep it, or start anew "
-                    "with clone(estimator)."
-                )
+        check_same_network(last, network)
         scales = Scales.from_state(self.scaler_, self.out_activation_, self._stream["scales"])
         return Weights(self.coefs_, self.intercepts_, scales)
 

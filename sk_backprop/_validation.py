@@ -10,8 +10,10 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import update_wrapper
 from itertools import pairwise
 from numbers import Integral, Real
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
-from sk_backprop._network import Array
+from sk_backprop._network import Array, Network
 from sk_backprop._training import Data
+
+# The loss that goes with an output unit.
+_LOSS_OF = {"identity": "squared_error", "logistic": "squared_error", "exp": "poisson"}
 
 
 class InvalidParameterError(ValueError, TypeError):
@@ -326,3 +331,55 @@ def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any
         if not np.abs(array).max() <= np.finfo(dtype).max:
             raise ValueError(f"{name}[{layer}] has values that are not finite in {dtype}.")
     return arrays
+
+
+# --- what can go on ---
+
+
+class PartialFitError(AttributeError, ValueError):
+    """The parameters leave no room for `partial_fit`."""
+
+
+class only_if_streaming:  # noqa: N801 - a decorator
+    """Makes a method an attribute only of estimators that can learn from a stream.
+
+    scikit-learn's `available_if` hides the reason behind "has no attribute"; here
+    the error says what to change. As an AttributeError it makes `hasattr` False.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+        update_wrapper(self, method)  # type: ignore[arg-type]
+
+    def __get__(self, estimator: Any, owner: Any = None) -> Any:
+        if estimator is None:
+            return self._method
+        if estimator.solver not in ("sgd", "adam"):
+            raise PartialFitError(
+                "partial_fit needs solver='sgd' or solver='adam'; this estimator has "
+                f"solver={estimator.solver!r}."
+            )
+        if estimator.early_stopping:
+            raise PartialFitError(
+                "partial_fit does not support early_stopping=True: a batch has no validation "
+                "part. Pass early_stopping=False."
+            )
+        return MethodType(self._method, estimator)
+
+
+def check_same_network(last: Network, network: Network) -> None:
+    """Raise ValueError if a fit cannot go on from `last` with what is asked for now."""
+    for what, has, asked in (
+        ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
+        ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
+        ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
+        ("activation", last.activation, network.activation),
+        ("loss", _LOSS_OF[last.output_activation], _LOSS_OF[network.output_activation]),
+        ("output_activation", last.output_activation, network.output_activation),
+    ):
+        if has != asked:
+            raise ValueError(
+                f"warm_start=True and partial_fit go on with the network fitted before, in which "
+                f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
+                "clone(estimator)."
+            )

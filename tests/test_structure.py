@@ -1,0 +1,115 @@
+"""The structure that the package's docstring promises, read from its imports."""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sk_backprop
+
+PACKAGE = Path(sk_backprop.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+ALLOWED = {
+    "_network": set(),
+    "_objective": {"_network"},
+    "_scaling": {"_network"},
+    "_solvers": {"_network", "_objective", "_solvers"},
+    "_training": {"_network", "_objective", "_scaling", "_solvers"},
+    "_validation": {"_network", "_training"},
+    "_regressor": {"_network", "_objective", "_scaling", "_training", "_validation"},
+    "__init__": {"_regressor"},
+    "__main__": {"__init__"},
+}
+SCIKIT_LEARN = {"_scaling", "_validation", "_regressor", "__main__"}
+
+
+def room(path):
+    relative = path.relative_to(PACKAGE)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Every module that a file imports, wherever in the file it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            if node.module == "sk_backprop":
+                names = (alias.name for alias in node.names)
+                yield from (f"sk_backprop.{name}" for name in names)
+            else:
+                yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    for name in imported(path):
+        first, *rest = name.split(".")
+        if first == "sk_backprop":
+            inner = rest[0] if rest and rest[0].startswith("_") else "__init__"
+            inner = "__init__" if inner == "__version__" else inner
+            assert inner in ALLOWED[room(path)], f"{room(path)} imports {name}"
+        elif first == "sklearn":
+            assert room(path) in SCIKIT_LEARN, f"{room(path)} imports {name}"
+            assert not any(part.startswith("_") for part in rest), f"private: {name}"
+        else:
+            known = first in sys.stdlib_module_names
+            assert known or first in {"numpy", "scipy"}, f"{room(path)} imports {name}"
+
+
+def test_every_room_is_on_the_map():
+    rooms = {room(path) for path in MODULES}
+    assert rooms == set(ALLOWED)
+    named = set(re.findall(r"^    (_\w+?)/? +[A-Za-z`]", sk_backprop.__doc__, flags=re.MULTILINE))
+    assert rooms - {"__init__"} <= named
+
+
+def test_no_file_is_longer_than_600_lines():
+    lengths = {p.name: len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
+    assert max(lengths.values()) <= 600, lengths
+
+
+def test_import_is_silent_and_brings_nothing_but_scikit_learn():
+    code = (
+        "import sys, sklearn.neural_network, sklearn.model_selection; before = set(sys.modules);"
+        "import sk_backprop;"
+        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert (run.stdout.strip(), run.stderr) == ("['sk_backprop']", "")
+
+
+def test_typed_and_versioned():
+    assert (PACKAGE / "py.typed").exists()
+    assert re.fullmatch(r"\d+\.\d+\.\d+", sk_backprop.__version__)
+    assert sk_backprop.__all__ == ["BackpropRegressor"]
+
+
+def test_docstring_names_every_parameter_and_its_default():
+    cls = sk_backprop.BackpropRegressor
+    text = inspect.getdoc(cls)
+    parameters = text[: text.index("Attributes\n---")]
+    for name, parameter in inspect.signature(cls).parameters.items():
+        entry = re.search(rf"^[\w, ]*\b{name}\b[\w, ]* : (.*)$", parameters, re.MULTILINE)
+        assert entry, name
+        defaults = re.split(r"(?<!\(50), ", entry[1].split("default=")[1])
+        assert parameter.default in [ast.literal_eval(value) for value in defaults], name
+
+
+def test_docstring_names_every_fitted_attribute():
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    model = sk_backprop.BackpropRegressor((2,), max_iter=2000).fit(X, y)
+    text = inspect.getdoc(model)
+    attributes = text[text.index("Attributes\n---") : text.index("See Also\n---")]
+    fitted = {name for name in vars(model) if re.fullmatch(r"[a-z]\w*_", name)}
+    missing = {name for name in fitted if not re.search(rf"\b{name}\b", attributes)}
+    assert not missing

@@ -38,9 +38,9 @@ MIN_ROWS = 10
 MISSING = {"", "na", "n/a", "nan", "null", "none"}
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 DESCRIPTION = """\
-Cross-validate BackpropRegressor, with default parameters and on raw data, beside
-scikit-learn's MLPRegressor: as it comes, and with X and y standardised. All models
-get the same folds. The tables show the error in units of the target, R2, and the
+Cross-validate BackpropRegressor on raw data, with default parameters and with early
+stopping, beside scikit-learn's MLPRegressor: as it comes, and with X and y
+standardised. All models get the same folds. The tables show the error in units of the target, R2, and the
 time of a fit.
 
 Without FILE, the data are four tables that come with scikit-learn; this takes about
@@ -54,8 +54,9 @@ examples:
   python -m sk_backprop plant.csv --target yield --target purity --folds 10"""
 LEGEND = """\
   BackpropRegressor    default parameters; X and y raw
+    early stopping     early_stopping=True; X and y raw
   MLPRegressor         default parameters; X and y raw
-  MLPRegressor scaled  max_iter=2000; X and y standardised by StandardScaler, in a
+    scaled             max_iter=2000; X and y standardised by StandardScaler, in a
                        pipeline inside TransformedTargetRegressor
 
   RMSE  mean over folds +/- its standard error, in units of the target
@@ -210,8 +211,9 @@ def competing_models(seed: int) -> dict[str, Any]:
     network = MLPRegressor(max_iter=2000, random_state=seed)
     return {
         "BackpropRegressor": BackpropRegressor(random_state=seed),
+        "  early stopping": BackpropRegressor(early_stopping=True, random_state=seed),
         "MLPRegressor": MLPRegressor(random_state=seed),
-        "MLPRegressor scaled": TransformedTargetRegressor(
+        "  scaled": TransformedTargetRegressor(
             make_pipeline(StandardScaler(), network), transformer=StandardScaler()
         ),
     }
@@ -275,7 +277,9 @@ def format_table(table: Table, scores: dict[str, Scores]) -> str:
             mean_r2 = s.r2[:, k].mean()
             r2 = f"{mean_r2:.3f}" if mean_r2 > -1000 else f"{mean_r2:.1e}"
             lines.append(f"  {name:<{width}}  {rmse:>23}  {r2:>9}  {s.seconds:>10.2f}")
-    notes = [f"{name}: {note.rstrip('.')}." for name, s in scores.items() for note in s.notes]
+    notes = [
+        f"{name.strip()}: {note.rstrip('.')}." for name, s in scores.items() for note in s.notes
+    ]
     return "\n".join([*lines, *([""] if notes else []), *map(_wrap, notes)])
 
 

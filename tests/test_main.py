@@ -26,10 +26,10 @@ from sklearn.preprocessing import StandardScaler
 import sk_backprop.__main__ as program
 from sk_backprop import BackpropRegressor, __version__
 
-MODELS = ["BackpropRegressor", "MLPRegressor", "MLPRegressor scaled"]
+MODELS = ["BackpropRegressor", "early stopping", "MLPRegressor", "scaled"]
 TARGETS = ["disease progression", "proline", "worst area", "Weight", "Waist", "Pulse"]
 NUMBER = r"-?(?:\d+\.?\d*(?:e[+-]\d+)?|inf|nan)"
-ROW = re.compile(rf"  (\S.*?) +({NUMBER}) \+/- ({NUMBER}) +({NUMBER}) +({NUMBER})")
+ROW = re.compile(rf" +(\S.*?) +({NUMBER}) \+/- ({NUMBER}) +({NUMBER}) +({NUMBER})")
 HEAD = re.compile(r"  (\S.*?) +RMSE +R2 +s per fit")
 
 
@@ -146,7 +146,7 @@ def test_default_job_agrees_with_cross_validation_by_scikit_learn(default_job):
     block = blocks(default_job[1])["proline"]
     assert_agrees(block["BackpropRegressor"], BackpropRegressor(random_state=0), X, y)
     assert_agrees(block["MLPRegressor"], MLPRegressor(random_state=0), X, y)
-    assert_agrees(block["MLPRegressor scaled"], scaled, X, y)
+    assert_agrees(block["scaled"], scaled, X, y)
 
 
 def test_default_job_shows_the_error_of_each_of_several_targets(default_job):
@@ -173,10 +173,10 @@ def test_default_job_notes_fits_that_did_not_converge(default_job):
 
 def test_default_job_reports_progress_in_few_lines(default_job):
     assert default_job[2].splitlines() == [
-        "diabetes: 15 fits",
-        "wine: 15 fits",
-        "breast cancer: 15 fits",
-        "linnerud: 15 fits",
+        "diabetes: 20 fits",
+        "wine: 20 fits",
+        "breast cancer: 20 fits",
+        "linnerud: 20 fits",
     ]
 
 

@@ -156,7 +156,7 @@ def test_constant_features_do_not_matter_at_prediction(diabetes):
 @pytest.fixture
 def sparse_problem():
     rng = np.random.RandomState(0)
-    X = sp.random_array((300, 40), density=0.1, rng=rng, format="csr")
+    X = sp.csr_array(sp.random(300, 40, density=0.1, random_state=rng))
     y = np.tanh(X @ rng.randn(40)) + 0.1 * rng.randn(300)
     return X, y
 
@@ -189,7 +189,7 @@ def test_sparse_is_never_densified(solver):
 
 def test_centred_sparse_is_the_centred_array():
     rng = np.random.RandomState(0)
-    X = sp.random_array((20, 5), density=0.4, rng=rng, format="csr")
+    X = sp.csr_array(sp.random(20, 5, density=0.4, random_state=rng))
     center, spread = rng.randn(5), rng.uniform(1, 2, 5)
     dense = (X.toarray() - center) / spread
     ours = CentredSparse.of(X, center, spread)

@@ -166,7 +166,7 @@ def sparse_problem():
 @pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
 def test_sparse_is_dense_to_rounding(sparse_problem, solver, precondition, container):
     X, y = sparse_problem
-    model = small(solver=solver, precondition=precondition)
+    model = small(solver=solver, precondition=precondition, alpha=10.0)
     dense = model.fit(X.toarray(), y).predict(X.toarray())
     sparse = model.fit(container(X), y).predict(container(X))
     np.testing.assert_allclose(sparse, dense, rtol=1e-6, atol=1e-9)

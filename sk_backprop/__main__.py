@@ -40,8 +40,8 @@ DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 DESCRIPTION = """\
 Cross-validate BackpropRegressor on raw data, with default parameters and with early
 stopping, beside scikit-learn's MLPRegressor: as it comes, and with X and y
-standardised. All models get the same folds. The tables show the error in units of the target, R2, and the
-time of a fit.
+standardised. All models get the same folds. The tables show the error in units of
+the target, R2, and the time of a fit.
 
 Without FILE, the data are four tables that come with scikit-learn; this takes about
 15 seconds and needs no network. With FILE, they are your own: its numeric columns

@@ -15,7 +15,7 @@ from sklearn.datasets import load_wine
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import defaults, problems
+from benchmarks import defaults, problems, units
 from sk_backprop import BackpropRegressor
 
 COLUMNS = ["setting", "problem", "split", "rmse", "seconds", "iterations", "solver", "converged"]
@@ -214,3 +214,16 @@ def test_commands_refused(capsys, argv):
         program.main(argv)
     assert stopped.value.code == 2
     assert "python -m benchmarks" in capsys.readouterr().err
+
+
+def test_units_command_shows_that_ours_do_not_matter(tmp_path, monkeypatch, capsys):
+    ours = {"ours": BackpropRegressor((3,), alpha=5.0, random_state=0)}
+    monkeypatch.setattr(units, "MODELS", ours)
+    out = tmp_path / "units.csv"
+    assert program.main(["units", "--out", str(out)]) == 0
+    rows = read(out)
+    assert [row["change"] for row in rows][0] == "as they are"
+    assert len(rows) == 6
+    scores = [float(row["ours"]) for row in rows]
+    assert scores == pytest.approx([scores[0]] * 6, abs=1e-3)
+    assert f"{scores[0]:.2f}" in capsys.readouterr().out

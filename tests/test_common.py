@@ -14,7 +14,9 @@ CONFIGURATIONS = [
     BackpropRegressor((5, 5), solver="lbfgs"),
     BackpropRegressor((20, 10), solver="adam"),
     BackpropRegressor(solver="lbfgs", precondition=False),
-    BackpropRegressor(solver="sgd", precondition=False, learning_rate_init=0.01, alpha=0.001),
+    BackpropRegressor(
+        (50,), solver="sgd", precondition=False, learning_rate_init=0.01, alpha=0.001
+    ),
     BackpropRegressor(solver="adam", precondition=False, shuffle=False),
     BackpropRegressor(solver="lbfgs", early_stopping=True),
     BackpropRegressor(solver="adam", early_stopping=True),

@@ -102,7 +102,7 @@ def test_docstring_names_every_parameter_and_its_default():
     for name, parameter in inspect.signature(cls).parameters.items():
         entry = re.search(rf"^[\w, ]*\b{name}\b[\w, ]* : (.*)$", parameters, re.MULTILINE)
         assert entry, name
-        defaults = re.split(r"(?<!\(50), ", entry[1].split("default=")[1])
+        defaults = re.split(r"(?<!\(20), ", entry[1].split("default=")[1])
         assert parameter.default in [ast.literal_eval(value) for value in defaults], name
 
 

@@ -1,0 +1,1 @@
+"""Measurements of the estimator; `python -m benchmarks --help` lists them."""

@@ -315,13 +315,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         ConvergenceWarning
             If `max_iter` or `max_fun` ended the training, or it diverged.
         """
-        check_parameters(self.get_params(deep=False))
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
-        checked = copy.copy(self)
-        data = check_rows(checked, X, y, sample_weight, reset=not continued)
+        checked, data, network = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
-        network = self._network(data)
-        check_target_range(data.y, network.output_activation, "y")
         if validation is not None:
             check_target_range(validation.y, network.output_activation, "y_val")
         start = self._last_weights(network) if continued else None
@@ -367,12 +363,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
             `early_stopping` is True.
         """
-        check_parameters(self.get_params(deep=False))
         fitted = hasattr(self, "coefs_")
-        checked = copy.copy(self)
-        data = check_rows(checked, X, y, sample_weight, reset=not fitted)
-        network = self._network(data)
-        check_target_range(data.y, network.output_activation, "y")
+        checked, data, network = self._check(X, y, sample_weight, reset=not fitted)
         start = self._last_weights(network) if fitted else None
         rng = check_random_state(self._stream["seed"] if fitted else self.random_state)
         optimizer_state = self._stream.get(self.solver) if fitted else None
@@ -456,6 +448,17 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         )
 
     # --- steps of fit and partial_fit ---
+
+    def _check(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[BackpropRegressor, Data, Network]:
+        """Checked parameters and data, on a copy that holds n_features_in_ and names."""
+        check_parameters(self.get_params(deep=False))
+        checked = copy.copy(self)
+        data = check_rows(checked, X, y, sample_weight, reset=reset)
+        network = self._network(data)
+        check_target_range(data.y, network.output_activation, "y")
+        return checked, data, network
 
     def _network(self, data: Data) -> Network:
         layers = hidden_layers(self.hidden_layer_sizes)

@@ -222,7 +222,7 @@ def test_units_command_shows_that_ours_do_not_matter(tmp_path, monkeypatch, caps
     out = tmp_path / "units.csv"
     assert program.main(["units", "--out", str(out)]) == 0
     rows = read(out)
-    assert [row["change"] for row in rows][0] == "as they are"
+    assert rows[0]["change"] == "as they are"
     assert len(rows) == 6
     scores = [float(row["ours"]) for row in rows]
     assert scores == pytest.approx([scores[0]] * 6, abs=1e-3)

@@ -14,7 +14,7 @@ Notation, with layers l = 1..L, the last one the output layer::
 
 Weights and gradients are views of flat vectors, so that an optimiser is a few
 vector operations and packing costs nothing. A training pass writes into arrays
-that a `Workspace` holds: nothing of the size of a batch is allocated.
+that a `Workspace` holds: for dense X nothing of the size of a batch is allocated.
 """
 
 from __future__ import annotations
@@ -165,20 +165,37 @@ class Network:
             view[...] = array
         return packed
 
-    def initial_parameters(self, rng: np.random.RandomState, dtype: Any) -> Parameters:
-        """Random weights and biases, uniform in +-sqrt(factor / (n_in + n_out)).
+    def initial_parameters(
+        self, rng: np.random.RandomState, dtype: Any, bound: Callable[[int, int], float]
+    ) -> Parameters:
+        """Random weights and biases, uniform in +-bound(n_in, n_out) of each layer.
 
-        factor is 6 (Glorot & Bengio 2010, eq. 16), and 2 for the sigmoid, as in
-        scikit-learn's MLP. Only the layer sizes and `rng` decide: drawn in
-        float64, layer by layer, W before b, whatever `dtype` and the data are.
+        Only the layer sizes, `bound` and `rng` decide: drawn in float64, layer by
+        layer, W before b, whatever `dtype` and the data are.
         """
-        factor = 2.0 if self.activation == "logistic" else 6.0
         drawn = self.parameters(np.empty(self.n_params, dtype))
         for W, b in zip(drawn.coefs, drawn.intercepts):
-            bound = np.sqrt(factor / sum(W.shape))
-            W[...] = rng.uniform(-bound, bound, W.shape)
-            b[...] = rng.uniform(-bound, bound, b.shape)
+            limit = bound(*W.shape)
+            W[...] = rng.uniform(-limit, limit, W.shape)
+            b[...] = rng.uniform(-limit, limit, b.shape)
         return drawn
+
+
+def glorot_bound(activation: str) -> Callable[[int, int], float]:
+    """sqrt(factor / (n_in + n_out)), with factor 6, or 2 for the sigmoid.
+
+    Glorot & Bengio 2010, eq. 16; the 2 as in scikit-learn's MLP.
+    """
+    factor = 2.0 if activation == "logistic" else 6.0
+    return lambda n_in, n_out: float(np.sqrt(factor / (n_in + n_out)))
+
+
+def lecun_bound(n_in: int, n_out: int) -> float:
+    """sqrt(3 / n_in): sums of unit variance from inputs of unit variance.
+
+    LeCun, Bottou, Orr & Mueller 1998, section 4.6, doi:10.1007/3-540-49430-8_2.
+    """
+    return float(np.sqrt(3.0 / n_in))
 
 
 class Workspace:

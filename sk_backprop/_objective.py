@@ -65,7 +65,9 @@ def _squared_error_logistic(
 
 def _poisson(f: Array, y: Array, w: Array | None, delta: Array, scratch: Array) -> float:
     # With f = exp(z), dLoss/dz = f - y: no division, whatever f is.
-    np.divide(y, f, out=scratch)
+    # Where f has underflown to 0, y / f is 0 / 0 or infinite: the smallest f instead.
+    np.maximum(f, np.finfo(f.dtype).tiny, out=scratch)
+    np.divide(y, scratch, out=scratch)
     xlogy(y, scratch, out=scratch)
     np.subtract(f, y, out=delta)
     scratch += delta
@@ -122,7 +124,7 @@ class Objective:
         penalty_weight: float | None = None,
     ) -> None:
         self.network = network
-        self.n_samples = y.shape[0]
+        self.n_samples, self.n_outputs = y.shape
         self.dtype = y.dtype
         self._loss = _LOSSES[loss, network.output_activation]
         self._X, self._y = X, y

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import fields
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -37,6 +36,7 @@ from sk_backprop._validation import (
     check_validation_rows,
     hidden_layers,
     only_if_streaming,
+    summed,
 )
 
 _ADVICE = {
@@ -86,8 +86,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     batch_size : int or 'auto', default='auto'
         Rows in a mini-batch of 'sgd' and 'adam', at most n_samples; 'auto' is 200.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule of 'sgd': constant; divided by (samples seen) ** `power_t`; or
-        divided by 5 at each stall (see `tol`) until it is below 1e-6.
+        Schedule of 'sgd': constant; divided by (1 + samples seen) ** `power_t`; or
+        divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
+        stream, one pass a batch, never meets.
     learning_rate_init : float, default=0.003
         Initial learning rate of 'sgd' and 'adam'.
     power_t : float, default=0.5
@@ -102,9 +103,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Of initial weights, validation split and shuffling. The initial weights do
         not depend on the number of rows.
     tol : float, default=1e-3
-        Training has stalled when `n_iter_no_change` iterations on end do not bring
-        the loss (with early stopping, the validation loss) below ``1 - tol`` times
-        its best so far. Relative, so that units do not matter.
+        Training has stalled when in `n_iter_no_change` iterations on end the loss
+        (with early stopping, the validation loss) never comes below ``1 - tol``
+        times the lowest before. Relative, so that units do not matter.
     n_iter_no_change : int or inf, default=10
         Patience, see `tol`.
     early_stopping : bool, default=False
@@ -114,7 +115,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Part of the rows set aside by `early_stopping`, in (0, 1).
     warm_start : bool, default=False
         Let `fit` go on from the last fit. If the scales of the data have changed,
-        it starts from the same function of raw X nevertheless.
+        it starts from the same function of raw X nevertheless (with a logistic
+        output, from one stretched to the new largest y).
     momentum : float, default=0.9
         Of 'sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
@@ -141,7 +143,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     solver_ : str
         The solver that was used.
     loss_ : float
-        Training loss of the weights kept, with penalty, in scaled units.
+        Training loss, with penalty and in scaled units, of the iteration whose
+        weights are kept; for 'sgd' and 'adam' the mean over its mini-batches.
     loss_curve_ : list of float
         Training loss of each iteration, for every solver.
     best_loss_ : float
@@ -151,7 +154,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     t_ : int
         Samples seen, also over warm starts and batches.
     validation_scores_, validation_loss_curve_ : list of float or None
-        R^2 and loss (without penalty) on the validation data at each iteration.
+        R^2 (nan where the validation targets do not vary) and loss (without
+        penalty) at each iteration; early stopping goes by the loss.
     best_validation_score_ : float or None
         R^2 at `best_iter_`.
     n_layers_, n_outputs_ : int
@@ -277,9 +281,10 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     ) -> BackpropRegressor:
         """Fit the network to raw X and y.
 
-        Nothing of the estimator changes until training has ended: a call that
-        raises leaves an earlier fit as it was. Ctrl-C during training ends it with
-        a warning and keeps the weights reached.
+        Nothing of the estimator changes until training has ended: a call that is
+        refused leaves an earlier fit as it was. Ctrl-C during training ends it with
+        a warning and keeps the weights of the last whole iteration. Warnings come
+        last, when the fit is in place.
 
         Parameters
         ----------
@@ -287,8 +292,10 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             Inputs in any units. float32 stays float32; all else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative weights. A row of weight zero is as if absent.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Non-negative weights, to be read as counts: a row of weight 2 is as good
+            as two rows, one of weight 0 as if absent. Weights that sum to 1, not
+            to n_samples, multiply the effect of `alpha` by n_samples.
         X_val, y_val : array-like, default=None
             Validation data of the shapes of X and y. Their loss and score are
             recorded; with `early_stopping=True` they decide when to stop, in place
@@ -330,7 +337,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         settings = self._settings(network, data)
         trained = train(settings, data, validation, start, rng)
         t = data.n_samples * trained.result.n_iter + (self.t_ if continued else 0)
-        self._store(checked, trained, rng, t_=t, loss_curve_=trained.result.loss_curve)
+        self._store(checked, trained, rng, t_=t, earlier=[], optimizer={})
         self._warn(trained.result.status)
         return self
 
@@ -343,7 +350,11 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         them, so that the function learned so far stays the same. (A logistic
         output keeps the target scale of the first batch, with a warning where y
         exceeds it: its range cannot grow.) The penalty `alpha` is divided by the
-        total weight of all batches so far.
+        total weight of all batches so far. A batch in which training diverges, or
+        is interrupted, leaves the function and makes the optimizer start anew.
+
+        Scales only grow: an outlier, or another unit, in one batch is remembered.
+        A first batch that shows the usual range of every column is worth having.
 
         Parameters
         ----------
@@ -366,9 +377,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         fitted = hasattr(self, "coefs_")
         checked, data, network = self._check(X, y, sample_weight, reset=not fitted)
         start = self._last_weights(network) if fitted else None
-        rng = check_random_state(self._stream["seed"] if fitted else self.random_state)
-        optimizer_state = self._stream.get(self.solver) if fitted else None
-        t, curve = (self.t_, self.loss_curve_) if fitted else (0, [])
+        rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
+        optimizer_state = self._fit_state["optimizer"].get(self.solver) if fitted else None
+        t = self.t_ if fitted else 0
         trained = train(
             self._settings(network, data),
             data,
@@ -378,14 +389,15 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             stream=StreamState(n_seen=t, optimizer=optimizer_state),
         )
         result = trained.result
+        state = result.optimizer_state
         self._store(
             checked,
             trained,
             rng,
-            t_=t + data.n_samples,
-            loss_curve_=[*curve, *result.loss_curve],
+            t_=t + data.n_samples * result.n_iter,
+            earlier=self.loss_curve_ if fitted else [],
+            optimizer={} if state is None else {self.solver: state},
         )
-        self._stream[self.solver] = result.optimizer_state
         if result.status != "max_iter":
             self._warn(result.status)
         if network.output_activation == "logistic" and np.any(data.y > self.y_scale_):
@@ -411,6 +423,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        X = summed(X)
         network = self._fitted_network()
         output = np.empty(
             (X.shape[0], self.n_outputs_), np.result_type(X.dtype, self.coefs_[0].dtype)
@@ -453,7 +466,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[BackpropRegressor, Data, Network]:
         """Checked parameters and data, on a copy that holds n_features_in_ and names."""
-        check_parameters(self.get_params(deep=False))
+        check_parameters(self)
         checked = copy.copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
         network = self._network(data)
@@ -469,29 +482,28 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
 
     def _fitted_network(self) -> Network:
         sizes = [self.n_features_in_, *(W.shape[1] for W in self.coefs_)]
-        return Network(tuple(sizes), self._stream["activation"], self.out_activation_)
+        return Network(tuple(sizes), self._fit_state["activation"], self.out_activation_)
 
     def _last_weights(self, network: Network) -> Weights:
         """The fitted weights, if they are of the network that the parameters ask for."""
         last = self._fitted_network()
         check_same_network(last, network)
-        scales = Scales.from_state(self.scaler_, self.out_activation_, self._stream["scales"])
+        scales = Scales.from_state(self.scaler_, self.out_activation_, self._fit_state["scales"])
         return Weights(self.coefs_, self.intercepts_, scales)
 
     def _settings(self, network: Network, data: Data) -> Settings:
-        params = self.get_params(deep=False)
-        if self.solver == "auto":
-            params["solver"] = choose_solver(data.n_samples, network.n_params)
-        if self.batch_size == "auto":
-            params["batch_size"] = 200
+        hints = get_type_hints(Settings)
         # numpy scalars are numbers here: a float32 would spoil the arithmetic.
-        kinds = {"bool": bool, "int": int, "float": float, "str": str}
         taken = {
-            field.name: kinds[str(field.type)](params[field.name])
-            for field in fields(Settings)
-            if field.name in params
+            name: hints[name](getattr(self, name))
+            for name in hints
+            if name not in ("network", "solver", "batch_size")
         }
-        return Settings(network=network, **taken)
+        solver = str(self.solver)
+        if solver == "auto":
+            solver = choose_solver(data.n_samples, network.n_params)
+        batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
+        return Settings(network=network, solver=solver, batch_size=batch_size, **taken)
 
     def _split(self, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
         """Training and validation part, at random."""
@@ -517,12 +529,14 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         rng: np.random.RandomState,
         *,
         t_: int,
-        loss_curve_: list[float],
+        earlier: list[float],
+        optimizer: dict[str, Any],
     ) -> None:
-        """Set all fitted attributes at once."""
+        """Set all fitted attributes at once; the curve goes on from `earlier`, in place."""
         result, scales = trained.result, trained.scales
         scores, best = result.validation_scores, result.best_iter
-        n_earlier = len(loss_curve_) - len(result.loss_curve)
+        lowest = min(result.loss_curve, default=result.loss)
+        n_earlier = len(earlier)
         fitted = {
             "coefs_": trained.coefs,
             "intercepts_": trained.intercepts,
@@ -530,9 +544,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             "y_location_": scales.y_location,
             "y_scale_": scales.y_scale,
             "loss_": result.loss,
-            "loss_curve_": loss_curve_,
-            "best_loss_": min(loss_curve_, default=result.loss),
-            "n_iter_": len(loss_curve_),
+            "loss_curve_": earlier,
+            "best_loss_": min(lowest, self.best_loss_) if n_earlier else lowest,
+            "n_iter_": n_earlier + result.n_iter,
             "best_iter_": n_earlier + best,
             "t_": t_,
             "validation_loss_curve_": result.validation_loss_curve,
@@ -543,16 +557,19 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             "out_activation_": scales.out_activation,
             "solver_": trained.solver,
             "n_features_in_": checked.n_features_in_,
-            "_stream": {
+            "_fit_state": {
                 "activation": str(self.activation),
                 "scales": scales.state(),
                 "seed": int(rng.randint(2**31 - 1)),
+                "optimizer": optimizer,
             },
         }
         if hasattr(checked, "feature_names_in_"):
             fitted["feature_names_in_"] = checked.feature_names_in_
+            scales.scaler.feature_names_in_ = checked.feature_names_in_
         else:
             self.__dict__.pop("feature_names_in_", None)
+        earlier.extend(result.loss_curve)
         self.__dict__.update(fitted)
 
     def _warn(self, status: str) -> None:

@@ -208,14 +208,17 @@ class Scales:
         *,
         precondition: bool,
         out_activation: str,
+        scaler: MaxAbsScaler | None = None,
         seen: Scales | None = None,
     ) -> Scales:
         """Scales of rows X, y, and of those that `seen` was made from.
 
+        `scaler` is a MaxAbsScaler already fitted to all of them, if there is one.
         With a logistic output, y_unit stays that of `seen`: the range of a
         sigmoid cannot grow without changing the function that it has learned.
         """
-        scaler = fit_max_abs(X, None if seen is None else seen.scaler)
+        if scaler is None:
+            scaler = fit_max_abs(X, None if seen is None else seen.scaler)
         x = Moments.of(divide_columns(X, scaler.scale_), sample_weight)
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
@@ -348,20 +351,22 @@ class Scales:
             solver_intercepts.append(c)
         return network.pack(solver_coefs, solver_intercepts, dtype)
 
-    def settle(self, params: Parameters) -> None:
+    def settle(self, params: Parameters, *, more_to_come: bool) -> None:
         """Zero initial weights that would only be noise, in place, if preconditioned.
 
         The output layer's: the function starts as the mean of y, a target of the
         other sign gives the mirrored run, and rounding is not amplified: over
         shifts and scalings of the diabetes data the held-out R^2 moved by up to
         0.12 with random output weights, and by 0.006 at most with zeros.
-        Those from constant inputs: they have nothing to learn from, and a value
-        that differs at prediction would meet random weights.
+        Those from constant inputs, unless a stream may wake them: they have nothing
+        to learn from, and a value that differs at prediction would meet random
+        weights.
         """
         if self.precondition:
             params.coefs[-1][...] = 0
             params.intercepts[-1][...] = 0
-            params.coefs[0][self.x.constant] = 0
+            if not more_to_come:
+                params.coefs[0][self.x.constant] = 0
 
 
 def carry_over(

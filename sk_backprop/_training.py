@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._network import Array, Network, Parameters
+from sk_backprop._network import Array, Network, Parameters, glorot_bound, lecun_bound
 from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._scaling import Scales, carry_over
+from sk_backprop._rows import canonical_rows
+from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
 from sk_backprop._solvers import lbfgs, stochastic
 from sk_backprop._solvers._result import Monitor, SolverResult
 
@@ -121,6 +122,7 @@ def choose_solver(n_samples: int, n_params: int) -> str:
     return "lbfgs" if n_samples * n_params <= _LBFGS_LIMIT else "adam"
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def train(
     settings: Settings,
     data: Data,
@@ -132,6 +134,8 @@ def train(
 ) -> Trained:
     """Train a network on `data`.
 
+    Floating-point warnings are off: what overflows shows in the loss and ends the run.
+
     Parameters
     ----------
     start : Weights or None
@@ -142,17 +146,24 @@ def train(
         with it, and one pass is made.
     """
     network = settings.network
+    scaler = None
+    if settings.solver == "lbfgs":
+        scaler = fit_max_abs(data.X)
+        data = _canonical(data, scaler.scale_)
     scales = Scales.fit(
         data.X,
         data.y,
         data.sample_weight,
         precondition=settings.precondition,
         out_activation=network.output_activation,
+        scaler=scaler,
         seen=None if stream is None or start is None else start.scales,
     )
     solver_network = scales.solver_network(network)
     dtype = data.X.dtype
     params = _start(network, solver_network, scales, start, rng, dtype)
+    if start is None:
+        scales.settle(params, more_to_come=stream is not None)
     objective = Objective(
         solver_network,
         settings.loss,
@@ -197,10 +208,21 @@ def train(
             n_seen=0 if stream is None else stream.n_seen,
         )
     coefs, intercepts = scales.fold(network, solver_network.parameters(result.theta))
-    if result.best_iter == 0:
+    if result.best_iter == 0:  # ended before any iteration had told the loss
         kept = objective.parameters(result.theta)
         result.loss = objective.loss_gradient(kept, objective.parameters(result.theta))
     return Trained(coefs, intercepts, scales, settings.solver, result)
+
+
+def _canonical(data: Data, x_scale: Array) -> Data:
+    """The same rows, equal ones merged, in an order that is theirs and not the table's."""
+    y_scale = np.abs(data.y).max(axis=0)
+    rows, weights = canonical_rows(
+        divide_columns(data.X, x_scale),
+        data.y / np.where(y_scale > 0, y_scale, 1.0),
+        data.sample_weight,
+    )
+    return Data(data.X[rows], data.y[rows], weights)
 
 
 def _start(
@@ -212,8 +234,10 @@ def _start(
     dtype: Any,
 ) -> Parameters:
     if start is None:
-        params = solver_network.initial_parameters(rng, dtype)
-        scales.settle(params)
+        # Glorot's bound leaves tanh units almost linear where there are few inputs:
+        # from it, a fit to a sine of one input ended on its first plateau.
+        bound = lecun_bound if scales.precondition else glorot_bound(network.activation)
+        params = solver_network.initial_parameters(rng, dtype, bound)
         return params
     coefs, intercepts = start.coefs, start.intercepts
     if start.scales is not None:

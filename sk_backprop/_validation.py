@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import update_wrapper
 from itertools import pairwise
@@ -119,19 +119,21 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def check_parameters(params: Mapping[str, Any]) -> None:
+def check_parameters(estimator: Any) -> None:
     """Raise InvalidParameterError unless every constructor parameter is allowed."""
     for name, (allowed, description) in _RULES.items():
-        if not allowed(params[name]):
+        value = getattr(estimator, name)
+        if not allowed(value):
             raise InvalidParameterError(
                 f"The {name!r} parameter of BackpropRegressor must be {description}. "
-                f"Got {params[name]!r} instead."
+                f"Got {value!r} instead."
             )
-    hidden_layers(params["hidden_layer_sizes"])
-    if params["loss"] == "poisson" and params["output_activation"] != "identity":
+    hidden_layers(estimator.hidden_layer_sizes)
+    if estimator.loss == "poisson" and estimator.output_activation != "identity":
         raise InvalidParameterError(
             "loss='poisson' has an exponential output of its own and allows only "
-            f"output_activation='identity' beside it. Got {params['output_activation']!r} instead."
+            "output_activation='identity' beside it. "
+            f"Got {estimator.output_activation!r} instead."
         )
 
 
@@ -174,7 +176,15 @@ def check_rows(
         X = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
-    return _rows(X, _target(y, "y"), sample_weight, "")
+    return _rows(summed(X), _target(y, "y"), sample_weight, "")
+
+
+def summed(X: Any) -> Any:
+    """X, with the entries that a sparse X may have twice in one place added up."""
+    if sp.issparse(X) and not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
 
 
 @contextmanager
@@ -230,7 +240,7 @@ def check_validation_rows(
         validate_data(estimator, X_val, reset=False, skip_check_array=True)
     _check_range(checked, "X_val", training.X.dtype)
     rows = _rows(
-        checked.astype(training.X.dtype, copy=False),
+        summed(checked.astype(training.X.dtype, copy=False)),
         _target(y_val, "y_val"),
         sample_weight_val,
         "_val",

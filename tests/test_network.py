@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from reference import FUNCTIONS, SLOPES, forward_row
 
-from sk_backprop._network import ACTIVATIONS, Network, Workspace, evaluate, forward
+from sk_backprop._network import (
+    ACTIVATIONS,
+    Network,
+    Workspace,
+    evaluate,
+    forward,
+    glorot_bound,
+    lecun_bound,
+)
 
 
 def test_parameters_are_views_of_one_vector_in_the_documented_order():
@@ -54,22 +62,22 @@ def test_sigmoid_of_huge_sums_is_finite():
 def test_forward_equals_a_loop_over_neurons(activation, output_activation):
     rng = np.random.RandomState(0)
     network = Network((3, 4, 2, 2), activation, output_activation)
-    params = network.initial_parameters(rng, float)
+    params = network.initial_parameters(rng, float, lecun_bound)
     X = rng.randn(5, 3)
     expected = [
         forward_row(params.coefs, params.intercepts, activation, output_activation, x)[1][-1]
         for x in X
     ]
     fast = forward(network, params, X, Workspace(network, 5, float))
-    np.testing.assert_allclose(fast, expected, rtol=1e-12)
+    np.testing.assert_allclose(fast, expected, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(
-        evaluate(network, params.coefs, params.intercepts, X), expected, rtol=1e-12
+        evaluate(network, params.coefs, params.intercepts, X), expected, rtol=1e-12, atol=1e-15
     )
 
 
 def test_training_pass_writes_into_the_workspace():
     network = Network((3, 4, 1), "tanh", "identity")
-    params = network.initial_parameters(np.random.RandomState(0), float)
+    params = network.initial_parameters(np.random.RandomState(0), float, lecun_bound)
     work = Workspace(network, 6, float)
     arrays = [*work.h, *work.delta, *work.scratch]
     output = forward(network, params, np.ones((6, 3)), work)
@@ -77,21 +85,27 @@ def test_training_pass_writes_into_the_workspace():
     assert all(a is b for a, b in zip(arrays, [*work.h, *work.delta, *work.scratch]))
 
 
-@pytest.mark.parametrize(("activation", "factor"), [("logistic", 2), ("tanh", 6)])
-def test_initial_weights_fill_their_interval(activation, factor):
-    network = Network((30, 40, 1), activation, "identity")
-    params = network.initial_parameters(np.random.RandomState(0), float)
-    for W, b, fan in zip(params.coefs, params.intercepts, (70, 41)):
-        bound = np.sqrt(factor / fan)
-        assert np.abs(W).max() <= bound
-        assert np.abs(b).max() <= bound
-        assert np.abs(W).max() > 0.9 * bound
+@pytest.mark.parametrize(
+    ("bound", "expected"),
+    [
+        (glorot_bound("logistic"), [np.sqrt(2 / 70), np.sqrt(2 / 41)]),
+        (glorot_bound("tanh"), [np.sqrt(6 / 70), np.sqrt(6 / 41)]),
+        (lecun_bound, [np.sqrt(3 / 30), np.sqrt(3 / 40)]),
+    ],
+)
+def test_initial_weights_fill_their_interval(bound, expected):
+    network = Network((30, 40, 1), "tanh", "identity")
+    params = network.initial_parameters(np.random.RandomState(0), float, bound)
+    for W, b, limit in zip(params.coefs, params.intercepts, expected, strict=True):
+        assert np.abs(W).max() <= limit
+        assert np.abs(b).max() <= limit
+        assert np.abs(W).max() > 0.9 * limit
     # A uniform variable on (-b, b) has variance b^2 / 3.
-    assert params.coefs[0].var() == pytest.approx(factor / 70 / 3, rel=0.1)
+    assert params.coefs[0].var() == pytest.approx(expected[0] ** 2 / 3, rel=0.1)
 
 
 def test_initial_weights_are_the_same_numbers_in_float32():
     network = Network((3, 4, 1), "logistic", "identity")
-    double = network.initial_parameters(np.random.RandomState(3), np.float64)
-    single = network.initial_parameters(np.random.RandomState(3), np.float32)
+    double = network.initial_parameters(np.random.RandomState(3), np.float64, lecun_bound)
+    single = network.initial_parameters(np.random.RandomState(3), np.float32, lecun_bound)
     np.testing.assert_array_equal(single.flat, double.flat.astype(np.float32))

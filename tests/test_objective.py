@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from sk_backprop import _objective
-from sk_backprop._network import Network
+from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective, ValidationSet, row_blocks, rows_per_block
 from sk_backprop._scaling import CentredSparse
 
@@ -20,7 +20,7 @@ HIDDEN = [(), (4,), (4, 3), (3, 4, 2)]
 def problem(hidden, activation, loss, output, n_outputs, *, weighted, n=7, seed=0):
     rng = np.random.RandomState(seed)
     network = Network((3, *hidden, n_outputs), activation, output)
-    params = network.initial_parameters(rng, float)
+    params = network.initial_parameters(rng, float, lecun_bound)
     X, y = rng.randn(n, 3), rng.uniform(0, 2, (n, n_outputs))
     if loss == "poisson":
         y[0] = 0  # y log y at zero

@@ -9,7 +9,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import MaxAbsScaler
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._network import Network, evaluate
+from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._scaling import (
     CentredSparse,
     Moments,
@@ -320,7 +320,7 @@ def test_fold_gives_the_same_function_and_unfold_inverts_it(hidden, activation):
     scales = Scales.fit(X, y, None, precondition=True, out_activation="identity")
     network = Network((3, *hidden, 2), activation, "identity")
     solver_network = scales.solver_network(network)
-    params = solver_network.initial_parameters(rng, float)
+    params = solver_network.initial_parameters(rng, float, lecun_bound)
     coefs, intercepts = scales.fold(network, params)
     Z = divide_columns(X, scales.scaler.scale_)
     np.testing.assert_allclose(
@@ -341,7 +341,7 @@ def test_carry_over_keeps_the_function(out_activation, precondition):
     old = Scales.fit(X, y, None, **options)
     new = Scales.fit(X * [1, 7, 0.1], y * 30, None, **options, seen=old)
     network = Network((3, 4, 2), "logistic", out_activation)
-    params = network.initial_parameters(rng, float)
+    params = network.initial_parameters(rng, float, lecun_bound)
 
     def function(scales, coefs, intercepts):
         Z = divide_columns(X, scales.scaler.scale_)

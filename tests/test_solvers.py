@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._network import Network
+from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._solvers import lbfgs, stochastic
 from sk_backprop._solvers._result import Monitor
@@ -142,7 +142,7 @@ def objective_of(unit_problem, dtype=float, alpha=0.1):
     objective = Objective(
         network, "squared_error", X.astype(dtype), y[:, None].astype(dtype), None, alpha
     )
-    return objective, network.initial_parameters(np.random.RandomState(0), dtype)
+    return objective, network.initial_parameters(np.random.RandomState(0), dtype, lecun_bound)
 
 
 def test_lbfgs_reaches_an_optimum_of_scipys_bfgs(unit_problem):

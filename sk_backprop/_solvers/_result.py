@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +27,8 @@ class SolverResult:
     best_iter : int, the iteration whose weights `theta` are; 0 is the start
     loss_curve : training loss of each iteration
     validation_loss_curve, validation_scores : the same on validation data, or None
-    optimizer_state : arrays and numbers that sgd and adam need to go on
+    optimizer_state : arrays and numbers that sgd and adam need to go on, None where
+        `theta` are not the weights that the optimizer had in the end
     """
 
     theta: Array
@@ -38,7 +39,7 @@ class SolverResult:
     loss_curve: list[float]
     validation_loss_curve: list[float] | None = None
     validation_scores: list[float] | None = None
-    optimizer_state: dict[str, Any] = field(default_factory=dict)
+    optimizer_state: dict[str, Any] | None = None
 
 
 class Monitor:
@@ -73,7 +74,8 @@ class Monitor:
         self._validation, self._early_stopping = validation, early_stopping
         self._verbose = verbose
         self._start_time = self._line_time = time.monotonic()
-        self._best_watched = np.inf
+        self._line_iter = 0
+        self._best_watched = self._start_loss = np.inf
         self._best_theta = start.flat.copy()
         self._best_iter = 0
         self._n_idle = 0
@@ -111,12 +113,19 @@ class Monitor:
             self._n_idle += 1
         if watched < self._best_watched:
             self._best_watched = watched
-            at_end = self._early_stopping or measured_at is None
-            self._best_theta[...] = params.flat if at_end else measured_at
-            self._best_iter = self.n_iter
+            if self._early_stopping or watched < self._start_loss:
+                at_end = self._early_stopping or measured_at is None
+                self._best_theta[...] = params.flat if at_end else measured_at
+                self._best_iter = self.n_iter
         if self._verbose:
-            self._report(last=False)
+            due = self._verbose > 1 or self.n_iter == 1 or time.monotonic() - self._line_time >= 1
+            if due:
+                self._report()
         return "stalled" if self._n_idle >= self._n_iter_no_change else "going"
+
+    def note_start(self, loss: float) -> None:
+        """Note the training loss at the start: a run that diverges goes back no higher."""
+        self._start_loss = loss
 
     @property
     def worse_than_before(self) -> bool:
@@ -137,7 +146,8 @@ class Monitor:
         keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0
         best_iter = self._best_iter if keep_best else self.n_iter
         if self._verbose:
-            self._report(last=True)
+            if self._line_iter < self.n_iter:
+                self._report()
             print(f"Stopped after {self.n_iter} iterations: {status}", flush=True)
         watched = self._validation is not None
         return SolverResult(
@@ -149,17 +159,13 @@ class Monitor:
             loss_curve=self.loss_curve,
             validation_loss_curve=self.validation_loss_curve if watched else None,
             validation_scores=self.validation_scores if watched else None,
-            optimizer_state=optimizer_state or {},
+            optimizer_state=optimizer_state,
         )
 
-    def _report(self, last: bool) -> None:
-        now = time.monotonic()
-        due = self._verbose > 1 or self.n_iter == 1 or now - self._line_time >= 1
-        if not self.loss_curve or due == last:
-            return
-        self._line_time = now
+    def _report(self) -> None:
+        self._line_time, self._line_iter = time.monotonic(), self.n_iter
         line = f"Iteration {self.n_iter:5d}  loss {self.loss_curve[-1]:.8f}"
         if self.validation_scores:
             line += f"  validation loss {self.validation_loss_curve[-1]:.8f}"
             line += f"  R2 {self.validation_scores[-1]:.6f}"
-        print(f"{line}  {now - self._start_time:.1f} s", flush=True)
+        print(f"{line}  {self._line_time - self._start_time:.1f} s", flush=True)

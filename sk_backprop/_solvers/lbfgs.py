@@ -21,6 +21,7 @@ _MEMORY = 20
 _LIMIT_REACHED = 1
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def minimize(
     objective: Objective,
     start: Parameters,
@@ -62,21 +63,20 @@ def minimize(
             raise StopIteration
 
     try:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            found = scipy_minimize(
-                loss_gradient,
-                start.flat.astype(np.float64),
-                jac=True,
-                method="L-BFGS-B",
-                callback=end_iteration,
-                options={
-                    "maxiter": max_iter,
-                    "maxfun": max_fun,
-                    "maxcor": _MEMORY,
-                    "ftol": 0.0,
-                    "gtol": 0.0,
-                },
-            )
+        found = scipy_minimize(
+            loss_gradient,
+            start.flat.astype(np.float64),
+            jac=True,
+            method="L-BFGS-B",
+            callback=end_iteration,
+            options={
+                "maxiter": max_iter,
+                "maxfun": max_fun,
+                "maxcor": _MEMORY,
+                "ftol": 0.0,
+                "gtol": 0.0,
+            },
+        )
     except KeyboardInterrupt:
         return monitor.result(params, "interrupted")
     if monitor.n_iter == 0 and monitor.record(params, float(found.fun)) == "diverged":

@@ -16,6 +16,9 @@ from sk_backprop._network import Array, Parameters
 from sk_backprop._objective import Objective, row_blocks
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
+# Loss per output, in scaled units, of a run whose steps are too long: a constant has 1/2.
+_BLOWN_UP = 10.0
+
 
 class Optimizer(Protocol):
     """A rule for steps, with the state that it keeps between them."""
@@ -90,11 +93,15 @@ class SGD:
         return True
 
     def state(self) -> dict[str, Any]:
-        return {"velocity": self._velocity, "rate": self._rate}
+        return {
+            "velocity": self._velocity,
+            "rate": self._rate,
+            "initial_rate": self._initial_rate,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         self._velocity[...] = state["velocity"]
-        if self._schedule != "constant":
+        if self._schedule != "constant" and state["initial_rate"] == self._initial_rate:
             self._rate = state["rate"]
 
 
@@ -152,6 +159,7 @@ class Adam:
         self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def minimize(
     objective: Objective,
     start: Parameters,
@@ -177,36 +185,44 @@ def minimize(
     """
     n_samples = objective.n_samples
     params, grad = start, objective.parameters(np.zeros(objective.network.n_params))
-    epoch_start = np.empty_like(params.flat)
+    epoch_start = params.flat.copy()
     batches = row_blocks(n_samples, batch_size)
     status: Status = "max_iter"
     try:
-        # Overflow is caught where it shows, in the loss.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for _ in range(max_iter):
-                epoch_start[...] = params.flat
-                order = None if permutation is None else permutation(n_samples)
-                epoch_loss = 0.0
-                for rows in batches:
-                    loss = objective.batch_loss_gradient(
-                        params, rows if order is None else order[rows], grad
-                    )
-                    if not loss < np.inf:
-                        epoch_loss = np.inf
-                        break
-                    epoch_loss += loss * (rows.stop - rows.start)
-                    optimizer.step(params.flat, grad.flat)
-                n_seen += n_samples
-                optimizer.end_epoch(n_seen)
-                progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
-                if progress == "diverged":
-                    status = "diverged"
+        # The loss of an epoch is from before its steps; these rows tell before and after.
+        loss_before = objective.batch_loss_gradient(params, batches[0], grad)
+        monitor.note_start(loss_before)
+        for _ in range(max_iter):
+            epoch_start[...] = params.flat
+            order = None if permutation is None else permutation(n_samples)
+            epoch_loss = 0.0
+            for rows in batches:
+                loss = objective.batch_loss_gradient(
+                    params, rows if order is None else order[rows], grad
+                )
+                if not loss < np.inf:
+                    epoch_loss = np.inf
                     break
-                if progress == "stalled":
-                    if not optimizer.shorten_steps():
-                        status = "diverged" if monitor.worse_than_before else "converged"
-                        break
-                    monitor.be_patient_again()
+                epoch_loss += loss * (rows.stop - rows.start)
+                optimizer.step(params.flat, grad.flat)
+            n_seen += n_samples
+            optimizer.end_epoch(n_seen)
+            progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
+            if progress == "diverged":
+                status = "diverged"
+                break
+            if progress == "stalled":
+                if not optimizer.shorten_steps():
+                    status = "diverged" if monitor.worse_than_before else "converged"
+                    break
+                monitor.be_patient_again()
+        if status != "diverged":
+            loss_after = objective.batch_loss_gradient(params, batches[0], grad)
+            if not loss_after <= max(2 * loss_before, _BLOWN_UP * objective.n_outputs):
+                status = "diverged"
     except KeyboardInterrupt:
+        # Back to the end of the last whole epoch, which the curves know of.
+        params.flat[...] = epoch_start
         status = "interrupted"
-    return monitor.result(params, status, optimizer.state())
+    whole = status in ("converged", "max_iter")
+    return monitor.result(params, status, optimizer.state() if whole else None)

@@ -1,0 +1,85 @@
+"""Rows in an order of their own, each once, with its weight.
+
+A quasi-Newton run amplifies rounding: on the diabetes data the same rows in another
+order moved predictions by a third of their spread, and so did rows repeated instead of
+weighted. Here rows are put in an order that depends on their values alone, and equal
+rows become one, so that the solver is given the same numbers, bit for bit, however the
+user's table was arranged.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sk_backprop._network import Array
+
+# Values whose keys are held at a time.
+_BLOCK_VALUES = 2**18
+
+
+def canonical_rows(X: Any, y: Array, sample_weight: Array | None) -> tuple[Array, Array | None]:
+    """Which rows to take, in which order, and the weights that they then have.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features), dense or CSR; y : (n_samples, n_outputs)
+        In scaled units: the order must not depend on the user's.
+    sample_weight : (n_samples,) or None for ones
+
+    Returns
+    -------
+    rows : (n_distinct,) int, and weights : (n_distinct,) or None for ones
+    """
+    n_samples = X.shape[0]
+    keys = _row_keys(X) + _row_keys(y, first_column=X.shape[1])
+    order = np.argsort(keys, kind="stable")
+    first = np.ones(n_samples, dtype=bool)
+    same_key = np.flatnonzero(np.diff(keys[order]) == 0)
+    if same_key.size:
+        a, b = order[same_key], order[same_key + 1]
+        first[same_key + 1] = ~(_equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1))
+    starts = np.flatnonzero(first)
+    weights = np.ones(n_samples) if sample_weight is None else sample_weight[order]
+    weights = np.add.reduceat(weights, starts)
+    return order[starts], None if np.all(weights == 1) else weights
+
+
+def _mixed(bits: Array) -> Array:
+    # The finaliser of splitmix64 (Steele, Lea & Flood 2014,
+    # doi:10.1145/2660193.2660195): every bit of a value reaches every bit of its key.
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
+
+
+def _value_keys(values: Array, columns: Array) -> Array:
+    """Keys of values in their columns; 0 for a zero, so that sparse rows agree."""
+    bits = (values.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
+    salt = _mixed(columns.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    return np.asarray(np.where(bits == 0, np.uint64(0), _mixed(bits + salt)))
+
+
+def _row_keys(X: Any, first_column: int = 0) -> Array:
+    """Sum of the values' keys in each row, modulo 2^64: (n_samples,) uint64."""
+    if sp.issparse(X):
+        keys = np.append(_value_keys(X.data, X.indices), np.uint64(0))
+        sums = np.concatenate([[np.uint64(0)], np.cumsum(keys, dtype=np.uint64)])
+        return np.asarray(sums[X.indptr[1:]] - sums[X.indptr[:-1]])
+    columns = np.arange(first_column, first_column + X.shape[1])
+    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
+    keys = np.empty(X.shape[0], dtype=np.uint64)
+    for start in range(0, X.shape[0], step):
+        block = _value_keys(X[start : start + step], columns)
+        keys[start : start + step] = block.sum(axis=1, dtype=np.uint64)
+    return keys
+
+
+def _equal_rows(X: Any, a: Array, b: Array) -> Array:
+    if sp.issparse(X):
+        different = (X[a] != X[b]).tocsr()
+        different.eliminate_zeros()
+        return np.asarray(np.diff(different.indptr) == 0)
+    return np.asarray(np.all(X[a] == X[b], axis=1))

@@ -150,7 +150,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     best_loss_ : float
         Smallest value of `loss_curve_`.
     n_iter_, best_iter_ : int
-        Iterations made, and the one whose weights were kept.
+        Iterations made, and the one whose weights were kept; 0 is the start.
     t_ : int
         Samples seen, also over warm starts and batches.
     validation_scores_, validation_loss_curve_ : list of float or None

@@ -543,7 +543,9 @@ def test_a_run_that_blew_up_and_stayed_finite_is_called_diverged(friedman):
     model = small(solver="sgd", learning_rate_init=30.0, tol=0)
     with pytest.warns(ConvergenceWarning, match="diverged"):
         model.fit(X, y)
-    assert model.loss_ == min(model.loss_curve_)
+    # Every epoch was worse than the start, which is kept.
+    assert model.best_iter_ == 0
+    assert model.loss_ < 1 < min(model.loss_curve_)
 
 
 def test_a_diverging_batch_of_a_stream_leaves_finite_weights(friedman):
@@ -553,6 +555,111 @@ def test_a_diverging_batch_of_a_stream_leaves_finite_weights(friedman):
     with pytest.warns(ConvergenceWarning, match="diverged"):
         model.partial_fit(X, y)
     assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_stream_learns_again_after_a_batch_in_which_it_diverged(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver, activation="relu", batch_size=10)
+    twin = small(solver=solver, activation="relu", batch_size=10)
+    for stream in (model, twin):
+        stream.partial_fit(X, y)
+    before = model.predict(X)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.set_params(learning_rate_init=1e30).partial_fit(X, y)
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
+    model.set_params(learning_rate_init=twin.learning_rate_init)
+    for _ in range(20):
+        model.partial_fit(X, y)
+        twin.partial_fit(X, y)
+    assert model.score(X, y) > twin.score(X, y) - 0.05
+
+
+def test_a_stream_that_blew_up_but_stayed_finite_says_so(diabetes):
+    X, y = diabetes
+    model = small(solver="adam", learning_rate_init=30.0)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.partial_fit(X, y)
+    assert model.score(X, y) > -1
+
+
+def test_a_fit_that_blew_up_goes_back_to_where_it_started_if_all_else_was_worse(diabetes):
+    X, y = diabetes
+    model = small(solver="adam", activation="relu", learning_rate_init=1e5, max_iter=50)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y.mean())
+    assert model.best_iter_ == 0
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_interruption_goes_back_to_the_last_whole_epoch(friedman, solver, monkeypatch):
+    X, y = friedman
+    options = {"solver": solver, "batch_size": 100, "max_iter": 2, "tol": 0}
+    with pytest.warns(ConvergenceWarning):
+        expected = small(**options).fit(X, y)
+    original, calls = Objective.batch_loss_gradient, iter(range(100))
+
+    def interrupted(self, *args):
+        if next(calls) == 8:  # one before training, three in each of two epochs, and one
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(Objective, "batch_loss_gradient", interrupted)
+    with pytest.warns(UserWarning, match="interrupted; the weights of iteration 2"):
+        model = small(**{**options, "max_iter": 50}).fit(X, y)
+    np.testing.assert_array_equal(model.predict(X), expected.predict(X))
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_default_learns_a_wave(seed, early_stopping):
+    # From Glorot's bound it stopped on a first plateau, at R^2 = 0.14.
+    x = np.random.RandomState(0).uniform(size=(500, 1))
+    y = np.sin(4 * np.pi * x[:, 0])
+    model = BackpropRegressor(early_stopping=early_stopping, random_state=seed).fit(x, y)
+    assert model.score(x, y) > 0.9
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_poisson_survives_rates_that_underflow(dtype):
+    X, _ = make_friedman1(300, n_features=5, random_state=0)
+    y = (X[:, 0] > 0.5) * 100.0
+    model = small(loss="poisson", alpha=0).fit(X.astype(dtype), y)
+    assert model.score(X, y) > 0.95
+    coefs = [np.zeros((5, 5)), np.full((5, 1), -1e3)]
+    far = small(loss="poisson", solver="adam", learning_rate_init=1e-300, max_iter=1)
+    with pytest.warns(ConvergenceWarning, match="max_iter"):
+        far.fit(X.astype(dtype), y, coefs_init=coefs)
+    assert np.isfinite(far.loss_)
+
+
+def test_sparse_entries_given_twice_are_added_up(friedman):
+    X, y = friedman
+    indptr = np.arange(0, 2 * len(X) + 1, 2)
+    twice = sp.csr_array(
+        (np.repeat(X[:, 0], 2), np.zeros(2 * len(X), dtype=int), indptr), shape=(len(X), 2)
+    )
+    summed = np.column_stack([2 * X[:, 0], np.zeros(len(X))])
+    model = small().fit(twice, y)
+    assert twice.nnz == 2 * len(X)
+    np.testing.assert_allclose(model.predict(twice), small().fit(summed, y).predict(summed))
+
+
+def test_a_subclass_with_fewer_parameters(friedman):
+    class Five(BackpropRegressor):
+        def __init__(self, alpha=1.0):
+            super().__init__((5,), alpha=alpha, solver="lbfgs", random_state=0)
+
+    X, y = friedman
+    expected = BackpropRegressor((5,), solver="lbfgs", random_state=0).fit(X, y).predict(X)
+    np.testing.assert_array_equal(clone(Five()).fit(X, y).predict(X), expected)
+
+
+def test_the_scaler_knows_the_names_of_the_features():
+    X, y = load_diabetes(return_X_y=True, scaled=False, as_frame=True)
+    model = small().fit(X, y)
+    np.testing.assert_array_equal(model.scaler_.transform(X).max(axis=0), 1)
 
 
 @pytest.mark.parametrize(("param", "solver"), [("max_iter", "sgd"), ("max_fun", "lbfgs")])

@@ -1,0 +1,90 @@
+"""Rows in an order of their own: the table's arrangement changes no digit under lbfgs."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from sk_backprop import BackpropRegressor
+from sk_backprop import _rows as rows_module
+from sk_backprop._rows import canonical_rows
+
+
+@pytest.fixture
+def table():
+    rng = np.random.RandomState(0)
+    X = rng.randint(0, 3, (200, 4)).astype(float)  # many equal rows
+    return X, rng.randint(0, 2, (200, 1)).astype(float), rng.randint(1, 5, 200).astype(float)
+
+
+def naive(X, y, w):
+    """{row: weight}, by comparing values one by one."""
+    weights = {}
+    for *row, weight in np.column_stack([X, y, w]):
+        weights[tuple(row)] = weights.get(tuple(row), 0.0) + weight
+    return weights
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array, sp.csr_matrix])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_equal_rows_become_one_with_the_weight_of_all(table, weighted, kind):
+    X, y, w = table
+    w = w if weighted else None
+    rows, weights = canonical_rows(kind(X), y, w)
+    found = naive(X[rows], y[rows], weights)
+    assert found == naive(X, y, np.ones(200) if w is None else w)
+    assert len(rows) == len(found)
+
+
+def test_order_depends_on_the_values_alone(table):
+    X, y, w = table
+    rows, weights = canonical_rows(X, y, w)
+    shuffled = np.random.RandomState(1).permutation(200)
+    again, weights_again = canonical_rows(X[shuffled], y[shuffled], w[shuffled])
+    np.testing.assert_array_equal(X[rows], X[shuffled][again])
+    np.testing.assert_array_equal(weights, weights_again)
+
+
+def test_order_is_the_same_for_dense_and_sparse_and_blocks(table, monkeypatch):
+    X, y, w = table
+    rows, _ = canonical_rows(X, y, w)
+    np.testing.assert_array_equal(canonical_rows(sp.csr_array(X), y, w)[0], rows)
+    np.testing.assert_array_equal(canonical_rows(X * -0.0 + X, y, w)[0], rows)
+    monkeypatch.setattr(rows_module, "_BLOCK_VALUES", 20)
+    np.testing.assert_array_equal(canonical_rows(X, y, w)[0], rows)
+
+
+def test_distinct_rows_of_weight_one_need_no_weights():
+    X = np.random.RandomState(0).randn(50, 3)
+    rows, weights = canonical_rows(X, X[:, :1], None)
+    assert weights is None
+    assert sorted(rows) == list(range(50))
+
+
+def test_rows_of_one_key_are_compared_before_they_are_merged(monkeypatch):
+    # All keys equal: only the values can tell the rows apart.
+    monkeypatch.setattr(
+        rows_module, "_row_keys", lambda X, first_column=0: np.zeros(len(X), np.uint64)
+    )
+    X = np.array([[1.0], [1.0], [2.0], [2.0], [3.0]])
+    y = np.array([[5.0], [5.0], [5.0], [6.0], [7.0]])
+    rows, weights = canonical_rows(X, y, None)
+    np.testing.assert_array_equal(rows, [0, 2, 3, 4])
+    np.testing.assert_array_equal(weights, [2, 1, 1, 1])
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(
+    "params",
+    [{}, {"precondition": False}, {"hidden_layer_sizes": (10, 5)}, {"loss": "poisson"}],
+    ids=str,
+)
+def test_weights_repetition_and_order_change_no_digit(diabetes, params, container):
+    X, y = diabetes
+    rng = np.random.RandomState(0)
+    w = rng.randint(0, 4, len(y))
+    model = BackpropRegressor(solver="lbfgs", random_state=0, **params)
+    expected = model.fit(container(X), y, w).predict(X)
+    repeated = rng.permutation(np.repeat(np.arange(len(y)), w))
+    model.fit(container(X[repeated]), y[repeated])
+    np.testing.assert_array_equal(model.predict(X), expected)
+    assert model.scaler_.n_samples_seen_ == w.sum()

@@ -161,9 +161,11 @@ def train(
     )
     solver_network = scales.solver_network(network)
     dtype = data.X.dtype
-    params = _start(network, solver_network, scales, start, rng, dtype)
     if start is None:
+        params = _random_start(network, scales, rng, dtype)
         scales.settle(params, more_to_come=stream is not None)
+    else:
+        params = _continued_start(network, scales, start, dtype)
     objective = Objective(
         solver_network,
         settings.loss,
@@ -189,24 +191,7 @@ def train(
         early_stopping=settings.early_stopping,
         verbose=settings.verbose,
     )
-    if settings.solver == "lbfgs":
-        result = lbfgs.minimize(
-            objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
-        )
-    else:
-        optimizer = _optimizer(settings, solver_network.n_params, dtype)
-        if stream is not None and stream.optimizer is not None:
-            optimizer.restore(stream.optimizer)
-        result = stochastic.minimize(
-            objective,
-            params,
-            optimizer,
-            monitor,
-            batch_size=min(settings.batch_size, data.n_samples),
-            max_iter=1 if stream is not None else settings.max_iter,
-            permutation=rng.permutation if settings.shuffle else None,
-            n_seen=0 if stream is None else stream.n_seen,
-        )
+    result = _solve(settings, objective, params, monitor, rng, stream)
     coefs, intercepts = scales.fold(network, solver_network.parameters(result.theta))
     if result.best_iter == 0:  # ended before any iteration had told the loss
         kept = objective.parameters(result.theta)
@@ -225,24 +210,47 @@ def _canonical(data: Data, x_scale: Array) -> Data:
     return Data(data.X[rows], data.y[rows], weights)
 
 
-def _start(
-    network: Network,
-    solver_network: Network,
-    scales: Scales,
-    start: Weights | None,
-    rng: np.random.RandomState,
-    dtype: Any,
+def _random_start(
+    network: Network, scales: Scales, rng: np.random.RandomState, dtype: Any
 ) -> Parameters:
-    if start is None:
-        # Glorot's bound leaves tanh units almost linear where there are few inputs:
-        # from it, a fit to a sine of one input ended on its first plateau.
-        bound = lecun_bound if scales.precondition else glorot_bound(network.activation)
-        params = solver_network.initial_parameters(rng, dtype, bound)
-        return params
+    # Glorot's bound leaves tanh units almost linear where there are few inputs:
+    # from it, a fit to a sine of one input ended on its first plateau.
+    bound = lecun_bound if scales.precondition else glorot_bound(network.activation)
+    return scales.solver_network(network).initial_parameters(rng, dtype, bound)
+
+
+def _continued_start(network: Network, scales: Scales, start: Weights, dtype: Any) -> Parameters:
     coefs, intercepts = start.coefs, start.intercepts
     if start.scales is not None:
         coefs, intercepts = carry_over(coefs, intercepts, start.scales, scales)
     return scales.unfold(network, coefs, intercepts, dtype)
+
+
+def _solve(
+    settings: Settings,
+    objective: Objective,
+    params: Parameters,
+    monitor: Monitor,
+    rng: np.random.RandomState,
+    stream: StreamState | None,
+) -> SolverResult:
+    if settings.solver == "lbfgs":
+        return lbfgs.minimize(
+            objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
+        )
+    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
+    if stream is not None and stream.optimizer is not None:
+        optimizer.restore(stream.optimizer)
+    return stochastic.minimize(
+        objective,
+        params,
+        optimizer,
+        monitor,
+        batch_size=min(settings.batch_size, objective.n_samples),
+        max_iter=1 if stream is not None else settings.max_iter,
+        permutation=rng.permutation if settings.shuffle else None,
+        n_seen=0 if stream is None else stream.n_seen,
+    )
 
 
 def _optimizer(settings: Settings, n_params: int, dtype: Any) -> stochastic.Optimizer:

@@ -14,6 +14,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import MaxAbsScaler
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._network import Network
 from sk_backprop._objective import Objective
 
 SOLVERS = ["lbfgs", "adam", "sgd"]
@@ -212,6 +213,26 @@ def test_initial_weights_do_not_depend_on_the_rows(friedman, early_stopping):
     for other in coefs[1:]:
         for a, b in zip(coefs[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_preconditioned_initial_weights_do_not_depend_on_the_rows_either(
+    friedman, solver, monkeypatch
+):
+    # In the solver's coordinates; folded back they follow the scales of the rows.
+    X, y = friedman
+    drawn = []
+    original = Network.initial_parameters
+
+    def spy(self, *args):
+        params = original(self, *args)
+        drawn.append(params.flat.copy())
+        return params
+
+    monkeypatch.setattr(Network, "initial_parameters", spy)
+    for n in (50, 300):
+        small(solver=solver).fit(X[:n], y[:n])
+    np.testing.assert_array_equal(*drawn)
 
 
 # --- initial weights and warm start ---

@@ -60,6 +60,8 @@ def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
     a millionth of a unit), and the result would depend on the units.
     """
     scaler = MaxAbsScaler() if seen is None else copy.deepcopy(seen)
+    # X comes here as an array; the estimator gives the names back.
+    vars(scaler).pop("feature_names_in_", None)
     for rows in [slice(None)] if sp.issparse(X) else _row_blocks(X):
         scaler.partial_fit(X[rows])
     scaler.scale_ = np.where(scaler.max_abs_ > 0, scaler.max_abs_, scaler.max_abs_.dtype.type(1))

@@ -677,9 +677,13 @@ def test_a_subclass_with_fewer_parameters(friedman):
     np.testing.assert_array_equal(clone(Five()).fit(X, y).predict(X), expected)
 
 
-def test_the_scaler_knows_the_names_of_the_features():
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_the_scaler_knows_the_names_of_the_features(solver):
     X, y = load_diabetes(return_X_y=True, scaled=False, as_frame=True)
-    model = small().fit(X, y)
+    model = small(solver=solver, warm_start=True).fit(X, y)
+    model.fit(X, y)
+    if solver != "lbfgs":
+        model.partial_fit(X, y).partial_fit(X, y)
     np.testing.assert_array_equal(model.scaler_.transform(X).max(axis=0), 1)
 
 

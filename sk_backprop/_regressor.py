@@ -39,6 +39,13 @@ from sk_backprop._validation import (
     summed,
 )
 
+# {name: type} of the settings that are parameters as they stand.
+_PLAIN_SETTINGS = {
+    name: kind
+    for name, kind in get_type_hints(Settings).items()
+    if name not in ("network", "solver", "batch_size")
+}
+
 _ADVICE = {
     "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
     "max_fun": "Increase max_fun.",
@@ -492,13 +499,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         return Weights(self.coefs_, self.intercepts_, scales)
 
     def _settings(self, network: Network, data: Data) -> Settings:
-        hints = get_type_hints(Settings)
         # numpy scalars are numbers here: a float32 would spoil the arithmetic.
-        taken = {
-            name: hints[name](getattr(self, name))
-            for name in hints
-            if name not in ("network", "solver", "batch_size")
-        }
+        taken = {name: kind(getattr(self, name)) for name, kind in _PLAIN_SETTINGS.items()}
         solver = str(self.solver)
         if solver == "auto":
             solver = choose_solver(data.n_samples, network.n_params)

@@ -22,7 +22,7 @@ DEFAULTS = {p.name: p.default for p in inspect.signature(BackpropRegressor).para
 
 # Values tried one at a time; whichever is the default is left out.
 GRID: dict[str, tuple[Any, ...]] = {
-    "alpha": (0.01, 0.1, 0.3, 1.0, 2.0, 3.0),
+    "alpha": (0.01, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0),
     "tol": (1e-4, 1e-3, 1e-2),
     "hidden_layer_sizes": ((10,), (20,), (50,), (100,), (20, 20)),
     "precondition": (True, False),

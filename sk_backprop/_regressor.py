@@ -85,7 +85,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Train in coordinates in which features, hidden sigmoids and target are
         centred and of unit spread. False is the textbook: X / max, y / max, nothing
         else.
-    alpha : float, default=1.0
+    alpha : float, default=2.0
         Strength of the penalty on squared weights, divided by the total weight of
         the rows. It applies in the solver's coordinates. The default is a
         compromise (`python -m benchmarks defaults`): small noisy tables want 3 to
@@ -217,7 +217,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         loss: str = "squared_error",
         solver: str = "auto",
         precondition: bool = True,
-        alpha: float = 1.0,
+        alpha: float = 2.0,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.003,

@@ -673,7 +673,8 @@ def test_a_subclass_with_fewer_parameters(friedman):
             super().__init__((5,), alpha=alpha, solver="lbfgs", random_state=0)
 
     X, y = friedman
-    expected = BackpropRegressor((5,), solver="lbfgs", random_state=0).fit(X, y).predict(X)
+    whole = BackpropRegressor((5,), alpha=1.0, solver="lbfgs", random_state=0)
+    expected = whole.fit(X, y).predict(X)
     np.testing.assert_array_equal(clone(Five()).fit(X, y).predict(X), expected)
 
 

@@ -28,6 +28,7 @@ from sk_backprop._training import (
     train,
 )
 from sk_backprop._validation import (
+    OnlyIfStreaming,
     check_initial_weights,
     check_parameters,
     check_rows,
@@ -35,7 +36,6 @@ from sk_backprop._validation import (
     check_target_range,
     check_validation_rows,
     hidden_layers,
-    only_if_streaming,
     summed,
 )
 
@@ -348,7 +348,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         self._warn(trained.result.status)
         return self
 
-    @only_if_streaming
+    @OnlyIfStreaming
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BackpropRegressor:
         """Make one pass over the next batch of a stream.
 

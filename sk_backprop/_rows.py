@@ -1,8 +1,8 @@
 """Rows in an order of their own, each once, with its weight.
 
-A quasi-Newton run amplifies rounding: on the diabetes data the same rows in another
-order moved predictions by a third of their spread, and so did rows repeated instead of
-weighted. Here rows are put in an order that depends on their values alone, and equal
+A quasi-Newton run amplifies rounding: on the diabetes data, with alpha=1, rows repeated
+instead of weighted moved single predictions by 0.3 standard deviations of y. Here rows
+are put in an order that depends on their values alone, and equal
 rows become one, so that the solver is given the same numbers, bit for bit, however the
 user's table was arranged.
 """

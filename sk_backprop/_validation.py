@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import update_wrapper
 from itertools import pairwise
 from numbers import Integral, Real
 from types import MethodType
@@ -350,7 +349,7 @@ class PartialFitError(AttributeError, ValueError):
     """The parameters leave no room for `partial_fit`."""
 
 
-class only_if_streaming:  # noqa: N801 - a decorator
+class OnlyIfStreaming:
     """Makes a method an attribute only of estimators that can learn from a stream.
 
     scikit-learn's `available_if` hides the reason behind "has no attribute"; here
@@ -359,7 +358,6 @@ class only_if_streaming:  # noqa: N801 - a decorator
 
     def __init__(self, method: Callable[..., Any]) -> None:
         self._method = method
-        update_wrapper(self, method)  # type: ignore[arg-type]
 
     def __get__(self, estimator: Any, owner: Any = None) -> Any:
         if estimator is None:

@@ -725,7 +725,7 @@ def test_prints_nothing_unless_asked_and_then_really_prints(friedman, capsys):
 
 def test_raw_weights_of_an_unfitted_estimator():
     with pytest.raises(NotFittedError):
-        BackpropRegressor().raw_coefs_  # noqa: B018
+        len(BackpropRegressor().raw_coefs_)
     assert not hasattr(BackpropRegressor(), "raw_intercepts_")
 
 

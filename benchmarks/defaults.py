@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import inspect
 import sys
-import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TextIO
@@ -15,6 +13,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import root_mean_squared_error
 
+from benchmarks.fitting import fit_predict, show
 from benchmarks.problems import Problem
 from sk_backprop import BackpropRegressor
 
@@ -22,12 +21,13 @@ DEFAULTS = {p.name: p.default for p in inspect.signature(BackpropRegressor).para
 
 # Values tried one at a time; whichever is the default is left out.
 GRID: dict[str, tuple[Any, ...]] = {
-    "alpha": (0.01, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0),
+    "alpha": ("auto", 0.01, 0.1, 0.3, 1.0, 2.0, 3.0, 5.0),
     "tol": (1e-4, 1e-3, 1e-2),
-    "hidden_layer_sizes": ((10,), (20,), (50,), (100,), (20, 20)),
+    "hidden_layer_sizes": ("auto", (10,), (20,), (50,), (100,), (20, 20)),
     "precondition": (True, False),
 }
 COMBINATIONS: list[dict[str, Any]] = [
+    *({"solver": "lbfgs", "alpha": alpha} for alpha in (0.1, 1.0, 2.0, 3.0, 10.0)),
     *({"solver": "adam", "learning_rate_init": rate} for rate in (0.001, 0.003, 0.01)),
     *({"early_stopping": True, "n_iter_no_change": patience} for patience in (10, 40)),
 ]
@@ -62,20 +62,10 @@ def settings() -> dict[str, dict[str, Any]]:
 def measure(setting: str, params: dict[str, Any], problem: Problem) -> Row:
     """Fit on the training rows and score the test rows."""
     model = BackpropRegressor(random_state=problem.split, **params)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        start = time.perf_counter()
-        model.fit(problem.X_train, problem.y_train)
-        seconds = round(time.perf_counter() - start, 4)
-    converged = True
-    for w in caught:
-        if issubclass(w.category, ConvergenceWarning):
-            converged = False
-        elif str(w.message).startswith("Training interrupted"):
-            raise KeyboardInterrupt  # the fit took Ctrl-C to mean "keep the weights reached"
-        else:
-            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    error = root_mean_squared_error(problem.y_test, model.predict(problem.X_test))
+    seconds, mean, caught = fit_predict(model, problem)
+    converged = not any(issubclass(w.category, ConvergenceWarning) for w in caught)
+    show(caught, silenced=(ConvergenceWarning,))
+    error = root_mean_squared_error(problem.y_test, mean)
     rmse, n_iter, solver = float(error / problem.y_test.std()), model.n_iter_, model.solver_
     return Row(setting, problem.name, problem.split, rmse, seconds, n_iter, solver, converged)
 

@@ -12,10 +12,11 @@ from sklearn import datasets
 from sklearn.utils import check_random_state
 
 Array: TypeAlias = np.ndarray[Any, Any]
+RANDOM_SPLITS = 3  # of a built-in set, where the number is left open
 
 
 class ProblemError(ValueError):
-    """The data asked for are not there."""
+    """What was asked for is not there; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ def read_file(path: Path) -> tuple[Array, Array, list[tuple[Array, Array]]]:
 
 
 def load(
-    folder: str | None = None, names: Collection[str] = (), n_splits: int = 3
+    folder: str | None = None, names: Collection[str] = (), n_splits: int | None = 3
 ) -> list[Problem]:
     """The first splits (or all, where there are fewer) of the sets named, or of all.
 
-    A file of the folder takes the place of a built-in set of its name. A ProblemError
-    says what is not there.
+    With None they are all splits of a file, and `RANDOM_SPLITS` of a built-in set. A file
+    of the folder takes the place of a built-in set of its name. A ProblemError says what
+    is not there.
     """
     files = {path.stem: path for path in sorted(Path(folder).glob("*.npz"))} if folder else {}
     if folder and not files:
@@ -91,7 +93,7 @@ def load(
             X, y, splits = read_file(files[name])
         else:
             X, y = tables[name]
-            splits = list(random_splits(len(y), n_splits))
+            splits = list(random_splits(len(y), n_splits or RANDOM_SPLITS))
         for i, (train, test) in enumerate(splits[:n_splits]):
             problems.append(Problem(name, i, X[train], y[train], X[test], y[test]))
     return problems

@@ -19,7 +19,6 @@ from sk_backprop import BackpropRegressor
 MODELS = {
     "BackpropRegressor": BackpropRegressor(random_state=0),
     "  early_stopping=True": BackpropRegressor(early_stopping=True, random_state=0),
-    "  alpha=5": BackpropRegressor(alpha=5.0, random_state=0),
     "MLPRegressor": MLPRegressor(random_state=0),
     "  solver='lbfgs'": MLPRegressor(solver="lbfgs", max_iter=1000, random_state=0),
 }

@@ -5,26 +5,37 @@ dense or sparse, scales them itself, and predicts in the units of y.
 
 The rooms, and what each may import::
 
-    _network     <- _objective <- _solvers/* <- _training <- _regressor <- __main__
-    _network     <- _scaling, _rows <----------'   |
-    _training    <- _validation <- _regressor <----'
+    _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
+    _network   <- _scaling, _rows <- _training
+    _training  <- _ensemble <- _trials <- _plan
+    _training  <- _fitted <- _report, and <- _validation
+    _plan, _fitted, _report, _validation <- _regressor <- __main__
 
     _network     layers of units over one flat vector: layout, initial weights,
-                 forward and backward pass
-    _objective   the weighted, penalised loss as a sum over row blocks; mini-batches
+                 forward and backward pass, Jacobian
+    _objective   the weighted, penalised loss as a sum over row blocks; mini-batches;
+                 normal equations
+    _evidence    precisions of weights and noise, and the log evidence
+    _posterior   Laplace's approximation: the variance of a prediction
     _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
                  and folding all of it back into the weights
     _rows        an order of rows that is theirs alone, equal ones merged
     _solvers/    one algorithm per file, and the object that watches a run
-    _training    one run: raw arrays in, fitted weights and scales out
+    _training    one run: raw arrays in, fitted weights, scales and posterior out
+    _threads     one BLAS thread where the matrices are small
+    _ensemble    several networks from different initial weights
+    _trials      rows held out judge the shapes of networks
+    _plan        what 'auto' stands for: solver, hidden layers, number of networks
+    _fitted      the fitted function: mean and standard deviation of raw X
+    _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API
 
-The way of the data: raw X, y, sample_weight -> validated -> scaled -> an objective
-over row blocks -> a solver moves the parameter vector -> scales are folded back ->
-fitted attributes, set all at once. The numerics (`_network`, `_objective`,
-`_rows`, `_solvers`, `_training`) see arrays and do not import scikit-learn.
+The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
+objective over row blocks -> a solver moves the parameter vector -> the posterior is
+read off -> scales are folded back -> fitted attributes, set all at once. The numerics
+see arrays and do not import scikit-learn.
 """
 
 from sk_backprop._regressor import BackpropRegressor

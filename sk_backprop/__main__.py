@@ -44,7 +44,7 @@ standardised. All models get the same folds. The tables show the error in units 
 the target, R2, and the time of a fit.
 
 Without FILE, the data are four tables that come with scikit-learn; this takes about
-15 seconds and needs no network. With FILE, they are your own: its numeric columns
+a minute and needs no network. With FILE, they are your own: its numeric columns
 predict the target. Columns that are not numeric and rows with a missing value are
 left out, and the report says which and how many."""
 EXAMPLES = """\
@@ -63,11 +63,11 @@ LEGEND = """\
   R2    mean over folds; 1 is perfect, below 0 is worse than the mean of y; erratic
         where a fold has few rows"""
 CLOSING = """\
-To use the estimator in your own code, give it X and y as they are; on small noisy
-tables, early_stopping=True or a larger alpha (3 to 10) errs less:
+To use the estimator in your own code, give it X and y as they are:
 
   from sk_backprop import BackpropRegressor
-  y_new = BackpropRegressor().fit(X, y).predict(X_new)"""
+  model = BackpropRegressor().fit(X, y)
+  mean, std = model.predict(X_new, return_std=True)"""
 
 
 class TableError(ValueError):

@@ -6,36 +6,41 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sk_backprop._network import Array, Network, evaluate
-from sk_backprop._objective import row_blocks, rows_per_block
-from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._fitted import FittedFunction
+from sk_backprop._network import Array, Network
+from sk_backprop._plan import Plan, carry_out, make_plan
+from sk_backprop._posterior import Posterior
+from sk_backprop._report import complaints, fitted_attributes
+from sk_backprop._scaling import Scales
 from sk_backprop._training import (
     Data,
+    Problem,
     Settings,
     StreamState,
     Trained,
     Weights,
-    choose_solver,
-    train,
+    n_distinct_rows,
+    prepare,
 )
 from sk_backprop._validation import (
     OnlyIfStreaming,
     check_initial_weights,
+    check_one_network,
     check_parameters,
     check_rows,
     check_same_network,
     check_target_range,
     check_validation_rows,
     hidden_layers,
+    set_aside,
     summed,
 )
 
@@ -43,14 +48,7 @@ from sk_backprop._validation import (
 _PLAIN_SETTINGS = {
     name: kind
     for name, kind in get_type_hints(Settings).items()
-    if name not in ("network", "solver", "batch_size")
-}
-
-_ADVICE = {
-    "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
-    "max_fun": "Increase max_fun.",
-    "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'.",
-    "diverged lbfgs": "Look for extreme values in alpha and coefs_init.",
+    if name not in ("network", "solver", "alpha", "batch_size", "starts")
 }
 
 
@@ -60,15 +58,20 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     Feature and target scaling is part of the fit: X is divided by each feature's
     largest absolute value, y is scaled too, and (`precondition`) the solvers work
     in centred coordinates of unit spread, so that units and shifts of the data do
-    not matter. Predictions are in the units of y.
+    not matter. Predictions are in the units of y, and have a standard deviation.
+
+    With the defaults several networks are trained by Levenberg-Marquardt and
+    averaged; the evidence holds their weights, and rows held out decide their shape.
 
     Every keyword of :class:`sklearn.neural_network.MLPRegressor` exists here under
     the same name and meaning; defaults are our own.
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(20,)
-        Units in each hidden layer; an int is one layer, () a linear model.
+    hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
+        Units in each hidden layer; an int is one layer, () a linear model. 'auto'
+        is, with 'lm', what rows held out find most likely among two layers of 5 to
+        30 units (as many as are affordable), and (20,) with the other solvers.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Function of the hidden units. With `precondition=True` the logistic sigmoid
         and tanh are the same family of functions and train alike.
@@ -77,19 +80,31 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         and predicts between 0 and the largest y of the training rows.
     loss : {'squared_error', 'poisson'}, default='squared_error'
         'poisson' is half the Poisson deviance, with an exponential output; y >= 0.
-    solver : {'auto', 'lbfgs', 'adam', 'sgd'}, default='auto'
-        'lbfgs' uses all rows at once, 'adam' and 'sgd' mini-batches. 'auto' is
-        'lbfgs' up to n_samples * n_params = 2.5e7 and 'adam' beyond; `solver_`
-        says which it was.
+    solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd'}, default='auto'
+        'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and
+        'sgd' mini-batches. 'auto' is 'lm' while that is affordable, 'lbfgs' up to
+        n_samples * n_params = 2.5e7, and 'adam' beyond; see `solver_`.
     precondition : bool, default=True
         Train in coordinates in which features, hidden sigmoids and target are
         centred and of unit spread. False is the textbook: X / max, y / max, nothing
         else.
-    alpha : float, default=2.0
+    alpha : float or 'auto', default='auto'
         Strength of the penalty on squared weights, divided by the total weight of
-        the rows. It applies in the solver's coordinates. The default is a
-        compromise (`python -m benchmarks defaults`): small noisy tables want 3 to
-        10, noiseless functions 0.01 to 0.1.
+        the rows. It applies in the solver's coordinates. With 'lm', 'auto' finds
+        one for each of `weight_groups` by the evidence [3]_; with the other solvers
+        it is 2, a compromise (`python -m benchmarks defaults`): small noisy tables
+        want 3 to 10, noiseless functions 0.01 to 0.1.
+    weight_groups : {'input', 'layer'}, default='input'
+        Weights that share one penalty found by the evidence: each layer's weights,
+        and each layer's biases; with 'input' each input's first weights have their
+        own (automatic relevance determination), see `input_relevance_`.
+    n_networks : int or 'auto', default='auto'
+        Networks of one shape, from different initial weights, whose outputs are
+        averaged. 'auto' is, with 'lm' and alpha='auto', as many of up to 12 as are
+        affordable, and 1 otherwise.
+    n_jobs : int or None, default=None
+        Processes that train networks side by side, by joblib; None is 1, or what
+        `joblib.parallel_config` says. The result does not depend on it.
     batch_size : int or 'auto', default='auto'
         Rows in a mini-batch of 'sgd' and 'adam', at most n_samples; 'auto' is 200.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
@@ -139,7 +154,29 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     ----------
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer, for features that
-        `scaler_` has scaled; they give (y - `y_location_`) / `y_scale_`.
+        `scaler_` has scaled; they give (y - `y_location_`) / `y_scale_`. Several
+        networks are one here, with the hidden units of all of them.
+    hidden_layer_sizes_ : tuple of int
+        Of one network.
+    n_networks_ : int
+        Networks that were averaged.
+    n_effective_params_ : ndarray of shape (n_networks_,)
+        Effective number of parameters of each network [3]_.
+    noise_precision_ : ndarray of shape (n_outputs,)
+        1 / variance of the noise, in units of 1 / y^2; for 'poisson' 1 / dispersion,
+        in units of 1 / y.
+    weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
+        The penalty of each group of weights that the evidence has found, as
+        1 / variance, in the solver's coordinates. None with a fixed `alpha`.
+    log_evidence_ : ndarray of shape (n_networks_,), or None
+        Log evidence of each network, for y in its units.
+    input_relevance_ : ndarray of shape (n_features_in_,), or None
+        Prior standard deviation of the weights from each input of unit spread, mean
+        over the networks; 0 for an input that does not matter. None unless the
+        evidence had `weight_groups='input'`.
+    uncertain_weights_ : {'all', 'last_layer', 'none'}
+        The weights whose uncertainty is part of `predict(return_std=True)`: all, or
+        where they are too many those of the last layer.
     raw_coefs_, raw_intercepts_ : list of ndarray
         The same function with all scales folded in: for raw X, giving y.
     scaler_ : MaxAbsScaler
@@ -148,14 +185,14 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         In units of y: mean and standard deviation; without preconditioning, and
         with a logistic output, 0 and the largest \|y\|; for 'poisson' 0 and the mean.
     solver_ : str
-        The solver that was used.
+        The solver that was used. What follows is, of several networks, the first's.
     loss_ : float
         Training loss, with penalty and in scaled units, of the iteration whose
         weights are kept; for 'sgd' and 'adam' the mean over its mini-batches.
     loss_curve_ : list of float
         Training loss of each iteration, for every solver.
     best_loss_ : float
-        Smallest value of `loss_curve_`.
+        Smallest value of `loss_curve_`. (The evidence may raise the loss.)
     n_iter_, best_iter_ : int
         Iterations made, and the one whose weights were kept; 0 is the start.
     t_ : int
@@ -184,8 +221,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
               + \alpha \sum_l \|W_l\|^2\Big]
 
     A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
-    see the whole penalty divided by the weight of all rows, so `alpha` means the
-    same for every solver; MLPRegressor divides it by that of the batch.
+    see the whole penalty over the weight of all rows; MLPRegressor's, of the batch.
 
     References
     ----------
@@ -193,6 +229,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
        back-propagating errors. Nature 323, 533-536. doi:10.1038/323533a0
     .. [2] LeCun, Bottou, Orr & Mueller (1998). Efficient BackProp.
        doi:10.1007/3-540-49430-8_2
+    .. [3] MacKay (1992). A practical Bayesian framework for backpropagation networks.
+       Neural Computation 4, 448-472. doi:10.1162/neco.1992.4.3.448
 
     Examples
     --------
@@ -201,23 +239,25 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     >>> from sk_backprop import BackpropRegressor
     >>> X, y = load_diabetes(return_X_y=True, scaled=False)
     >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
-    >>> model = BackpropRegressor(alpha=5.0, random_state=0).fit(X_train, y_train)
-    >>> model.predict(X_test[:3]).round(-1)
-    array([260., 250., 160.])
-    >>> round(model.score(X_test, y_test), 2)
-    0.35
+    >>> model = BackpropRegressor(random_state=0).fit(X_train, y_train)
+    >>> mean, std = model.predict(X_test[:3], return_std=True)
+    >>> mean.shape, std.shape
+    ((3,), (3,))
     """
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (20,),
+        hidden_layer_sizes: Any = "auto",
         *,
         activation: str = "logistic",
         output_activation: str = "identity",
         loss: str = "squared_error",
         solver: str = "auto",
         precondition: bool = True,
-        alpha: float = 2.0,
+        alpha: float | str = "auto",
+        weight_groups: str = "input",
+        n_networks: int | str = "auto",
+        n_jobs: int | None = None,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.003,
@@ -245,6 +285,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         self.solver = solver
         self.precondition = precondition
         self.alpha = alpha
+        self.weight_groups = weight_groups
+        self.n_networks = n_networks
+        self.n_jobs = n_jobs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -289,9 +332,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         """Fit the network to raw X and y.
 
         Nothing of the estimator changes until training has ended: a call that is
-        refused leaves an earlier fit as it was. Ctrl-C during training ends it with
-        a warning and keeps the weights of the last whole iteration. Warnings come
-        last, when the fit is in place.
+        refused leaves an earlier fit as it was. Ctrl-C ends training with a warning
+        and keeps the networks that were whole, or the last whole iteration; while
+        shapes are being tried, or with `n_jobs`, it is raised. Warnings come last.
 
         Parameters
         ----------
@@ -328,24 +371,22 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         -----
         ConvergenceWarning
             If `max_iter` or `max_fun` ended the training, or it diverged.
+        UserWarning
+            If it was interrupted, or too few rows are left to tell the noise.
         """
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
-        checked, data, network = self._check(X, y, sample_weight, reset=not continued)
+        checked, data = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
         if validation is not None:
-            check_target_range(validation.y, network.output_activation, "y_val")
-        start = self._last_weights(network) if continued else None
-        init = check_initial_weights(coefs_init, intercepts_init, network.layer_sizes, data.X.dtype)
-        if init is not None:
-            start = Weights(*init)
+            check_target_range(validation.y, self._out_activation(), "y_val")
+        plan, starts = self._plan(data, coefs_init, intercepts_init, continued=continued)
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
-            data, validation = self._split(data, rng)
-        settings = self._settings(network, data)
-        trained = train(settings, data, validation, start, rng)
-        t = data.n_samples * trained.result.n_iter + (self.t_ if continued else 0)
-        self._store(checked, trained, rng, t_=t, earlier=[], optimizer={})
-        self._warn(trained.result.status)
+            data, validation = set_aside(data, self.validation_fraction, rng)
+        problem = prepare(plan.settings, data, validation)
+        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs)
+        t = data.n_samples * networks[0].result.n_iter + (self.t_ if continued else 0)
+        self._store(checked, settings, problem, networks, rng, t_=t)
         return self
 
     @OnlyIfStreaming
@@ -382,32 +423,17 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             `early_stopping` is True.
         """
         fitted = hasattr(self, "coefs_")
-        checked, data, network = self._check(X, y, sample_weight, reset=not fitted)
-        start = self._last_weights(network) if fitted else None
+        checked, data = self._check(X, y, sample_weight, reset=not fitted)
+        plan, starts = self._plan(data, None, None, continued=fitted)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
-        optimizer_state = self._fit_state["optimizer"].get(self.solver) if fitted else None
-        t = self.t_ if fitted else 0
-        trained = train(
-            self._settings(network, data),
-            data,
-            None,
-            start,
-            rng,
-            stream=StreamState(n_seen=t, optimizer=optimizer_state),
-        )
-        result = trained.result
-        state = result.optimizer_state
-        self._store(
-            checked,
-            trained,
-            rng,
-            t_=t + data.n_samples * result.n_iter,
-            earlier=self.loss_curve_ if fitted else [],
-            optimizer={} if state is None else {self.solver: state},
-        )
-        if result.status != "max_iter":
-            self._warn(result.status)
-        if network.output_activation == "logistic" and np.any(data.y > self.y_scale_):
+        seen = starts[0].scales if starts else None
+        streams = self._streams(plan, starts)
+        problem = prepare(plan.settings, data, None, seen)
+        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, streams)
+        t = streams[0].n_seen + data.n_samples * networks[0].result.n_iter
+        curve = self.loss_curve_ if fitted else []
+        self._store(checked, settings, problem, networks, rng, t_=t, earlier=curve)
+        if self.out_activation_ == "logistic" and np.any(data.y > self.y_scale_):
             warnings.warn(
                 f"y has values up to {data.y.max():g}, above the largest of the first batch, "
                 f"{self.y_scale_}, which a logistic output cannot exceed.",
@@ -416,35 +442,40 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             )
         return self
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict targets in the units of the training y.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return the standard deviation too.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             float32 if both the training X and this one are float32.
+        std : ndarray of the same shape, if `return_std`
+            Standard deviation of a new observation at X, in units of y: of the
+            noise, of the weights (`uncertain_weights_`), and of the networks'
+            means among themselves. For 'poisson' the noise has a variance
+            proportional to the mean.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
         X = summed(X)
-        network = self._fitted_network()
-        output = np.empty(
-            (X.shape[0], self.n_outputs_), np.result_type(X.dtype, self.coefs_[0].dtype)
-        )
-        for rows in row_blocks(X.shape[0], rows_per_block(network, output.dtype)):
-            scaled = divide_columns(X[rows], self.scaler_.scale_)
-            f = evaluate(network, self.coefs_, self.intercepts_, scaled)
-            output[rows] = self.y_location_ + self.y_scale_ * f
-        return output.ravel() if self.n_outputs_ == 1 else output
+        function = self._function()
+        mean = function.predict(X)
+        mean = mean.ravel() if self.n_outputs_ == 1 else mean
+        if not return_std:
+            return mean
+        return mean, function.predict_std(X).reshape(mean.shape)
 
     @property
     def raw_coefs_(self) -> list[Array]:
         """Weights that act on raw X; see `raw_intercepts_`. Float64."""
-        return self._raw_weights()[0]
+        check_is_fitted(self)
+        return self._function().raw_weights()[0]
 
     @property
     def raw_intercepts_(self) -> list[Array]:
@@ -454,147 +485,116 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         ``predict(X)``. A Poisson fit has ``exp`` around it; a logistic output has
         ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
         """
-        return self._raw_weights()[1]
-
-    def _raw_weights(self) -> tuple[list[Array], list[Array]]:
         check_is_fitted(self)
-        return raw_weights(
-            self.coefs_,
-            self.intercepts_,
-            self.scaler_.scale_,
-            self.y_location_,
-            self.y_scale_,
-            self.out_activation_,
-        )
+        return self._function().raw_weights()[1]
 
     # --- steps of fit and partial_fit ---
 
     def _check(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[BackpropRegressor, Data, Network]:
+    ) -> tuple[BackpropRegressor, Data]:
         """Checked parameters and data, on a copy that holds n_features_in_ and names."""
         check_parameters(self)
         checked = copy.copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
-        network = self._network(data)
-        check_target_range(data.y, network.output_activation, "y")
-        return checked, data, network
+        check_target_range(data.y, self._out_activation(), "y")
+        return checked, data
 
-    def _network(self, data: Data) -> Network:
-        layers = hidden_layers(self.hidden_layer_sizes)
-        output = "exp" if self.loss == "poisson" else self.output_activation
-        return Network(
-            (data.X.shape[1], *layers, data.y.shape[1]), str(self.activation), str(output)
+    def _out_activation(self) -> str:
+        return "exp" if self.loss == "poisson" else str(self.output_activation)
+
+    def _plan(
+        self, data: Data, coefs_init: Any, intercepts_init: Any, *, continued: bool
+    ) -> tuple[Plan, list[Weights] | None]:
+        """What to train, and the weights to start from, if there are any."""
+        n_features, n_outputs = data.X.shape[1], data.y.shape[1]
+        hidden = hidden_layers(self.hidden_layer_sizes)
+        n_networks = None if self.n_networks == "auto" else int(self.n_networks)
+        last, starts = None, None
+        if coefs_init is not None or intercepts_init is not None:
+            init = check_initial_weights(
+                coefs_init, intercepts_init, n_features, hidden, n_outputs, data.X.dtype
+            )
+            check_one_network(n_networks)
+            hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
+            starts = [Weights(*init)]
+        elif continued:
+            last = self._function()
+            hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
+            starts = last.starts()
+            n_networks = n_networks or len(starts)
+        network = Network(
+            (n_features, *(hidden or ()), n_outputs), str(self.activation), self._out_activation()
         )
-
-    def _fitted_network(self) -> Network:
-        sizes = [self.n_features_in_, *(W.shape[1] for W in self.coefs_)]
-        return Network(tuple(sizes), self._fit_state["activation"], self.out_activation_)
-
-    def _last_weights(self, network: Network) -> Weights:
-        """The fitted weights, if they are of the network that the parameters ask for."""
-        last = self._fitted_network()
-        check_same_network(last, network)
-        scales = Scales.from_state(self.scaler_, self.out_activation_, self._fit_state["scales"])
-        return Weights(self.coefs_, self.intercepts_, scales)
-
-    def _settings(self, network: Network, data: Data) -> Settings:
+        if last is not None:
+            check_same_network(last.network, network, len(last.posteriors), n_networks)
         # numpy scalars are numbers here: a float32 would spoil the arithmetic.
         taken = {name: kind(getattr(self, name)) for name, kind in _PLAIN_SETTINGS.items()}
-        solver = str(self.solver)
-        if solver == "auto":
-            solver = choose_solver(data.n_samples, network.n_params)
-        batch_size = 200 if self.batch_size == "auto" else int(self.batch_size)
-        return Settings(network=network, solver=solver, batch_size=batch_size, **taken)
-
-    def _split(self, data: Data, rng: np.random.RandomState) -> tuple[Data, Data]:
-        """Training and validation part, at random."""
-        n_validation = int(np.ceil(self.validation_fraction * data.n_samples))
-        if n_validation >= data.n_samples:
-            raise ValueError(
-                f"early_stopping=True sets {n_validation} rows aside for validation, by "
-                f"validation_fraction={self.validation_fraction}; with n_samples={data.n_samples} "
-                "none would be left to train on."
-            )
-        # One draw, however many rows there are: the initial weights come after it.
-        train_rows, validation_rows = train_test_split(
-            np.arange(data.n_samples),
-            test_size=n_validation,
-            random_state=rng.randint(2**31 - 1),
+        settings = Settings(
+            network=network,
+            solver=str(self.solver),
+            alpha=None if self.alpha == "auto" else float(self.alpha),
+            batch_size=200 if self.batch_size == "auto" else int(self.batch_size),
+            starts=(),
+            **taken,
         )
-        return data.take(train_rows), data.take(validation_rows)
+        n_rows = data.n_samples if self.solver in ("adam", "sgd") else n_distinct_rows(data)
+        return make_plan(settings, hidden, n_networks, n_rows), starts
+
+    def _function(self) -> FittedFunction:
+        """The fitted function, from the fitted attributes."""
+        state = self._fit_state
+        sizes = (self.n_features_in_, *self.hidden_layer_sizes_, self.n_outputs_)
+        return FittedFunction(
+            Network(sizes, state["activation"], self.out_activation_),
+            self.coefs_,
+            self.intercepts_,
+            state["output_intercepts"],
+            Scales.from_state(self.scaler_, self.out_activation_, state["scales"]),
+            [Posterior(**posterior) for posterior in state["posteriors"]],
+        )
+
+    def _streams(self, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
+        """What each network goes on from, beside its weights."""
+        if starts is None:
+            return [StreamState(0, None, None)] * (plan.n_networks or 1)
+        states = self._fit_state["optimizers"].get(self.solver) or [None] * len(starts)
+        noise = [posterior["noise"] for posterior in self._fit_state["posteriors"]]
+        return [StreamState(self.t_, *pair) for pair in zip(states, noise, strict=True)]
 
     def _store(
         self,
         checked: BackpropRegressor,
-        trained: Trained,
+        settings: Settings,
+        problem: Problem,
+        networks: Sequence[Trained],
         rng: np.random.RandomState,
         *,
         t_: int,
-        earlier: list[float],
-        optimizer: dict[str, Any],
+        earlier: list[float] | None = None,
     ) -> None:
-        """Set all fitted attributes at once; the curve goes on from `earlier`, in place."""
-        result, scales = trained.result, trained.scales
-        scores, best = result.validation_scores, result.best_iter
-        lowest = min(result.loss_curve, default=result.loss)
-        n_earlier = len(earlier)
-        fitted = {
-            "coefs_": trained.coefs,
-            "intercepts_": trained.intercepts,
-            "scaler_": scales.scaler,
-            "y_location_": scales.y_location,
-            "y_scale_": scales.y_scale,
-            "loss_": result.loss,
-            "loss_curve_": earlier,
-            "best_loss_": min(lowest, self.best_loss_) if n_earlier else lowest,
-            "n_iter_": n_earlier + result.n_iter,
-            "best_iter_": n_earlier + best,
-            "t_": t_,
-            "validation_loss_curve_": result.validation_loss_curve,
-            "validation_scores_": scores,
-            "best_validation_score_": scores[best - 1] if scores and best else None,
-            "n_layers_": len(trained.coefs) + 1,
-            "n_outputs_": trained.coefs[-1].shape[1],
-            "out_activation_": scales.out_activation,
-            "solver_": trained.solver,
-            "n_features_in_": checked.n_features_in_,
-            "_fit_state": {
-                "activation": str(self.activation),
-                "scales": scales.state(),
-                "seed": int(rng.randint(2**31 - 1)),
-                "optimizer": optimizer,
-            },
-        }
+        """Set all fitted attributes at once, then warn; the curve goes on from `earlier`."""
+        fitted = fitted_attributes(settings, problem, networks)
+        if earlier:
+            fitted["best_loss_"] = min(fitted["best_loss_"], self.best_loss_)
+            fitted["n_iter_"] += len(earlier)
+            fitted["best_iter_"] += len(earlier)
+        # In place: joining lists would take a stream of n batches n^2 / 2 copies.
+        curve = fitted["loss_curve_"]
+        if earlier is not None:
+            earlier.extend(curve)
+            fitted["loss_curve_"] = earlier
+        fitted |= {"t_": t_, "n_features_in_": checked.n_features_in_}
+        # With t_: a stream after a fit is not shuffled as one without.
+        fitted["_fit_state"]["seed"] = (int(rng.randint(2**31 - 1)) + t_) % 2**31
+        if earlier is None:  # only a stream goes on with its optimizers
+            fitted["_fit_state"]["optimizers"] = {}
         if hasattr(checked, "feature_names_in_"):
             fitted["feature_names_in_"] = checked.feature_names_in_
-            scales.scaler.feature_names_in_ = checked.feature_names_in_
+            problem.scales.scaler.feature_names_in_ = checked.feature_names_in_
         else:
             self.__dict__.pop("feature_names_in_", None)
-        earlier.extend(result.loss_curve)
         self.__dict__.update(fitted)
-
-    def _warn(self, status: str) -> None:
-        """Say how training ended, unless it converged."""
-        solver, best = f"solver={self.solver_!r}", self.best_iter_
-        advice = _ADVICE.get(f"{status} {self.solver_}", _ADVICE.get(status))
-        if status == "interrupted":
-            message = f"Training interrupted; the weights of iteration {best} are kept ({solver})."
-            category: type[Warning] = UserWarning
-        elif status == "diverged":
-            message = (
-                f"Training diverged: the loss grew or was no longer finite after iteration "
-                f"{len(self.loss_curve_)} ({solver}). The weights of iteration {best}, of lowest "
-                f"loss, are kept. "
-                f"{advice}"
-            )
-            category = ConvergenceWarning
-        elif status in ("max_iter", "max_fun"):
-            message = (
-                f"Training stopped at {status}={getattr(self, status)} before it converged "
-                f"({solver}, loss {self.loss_:.3g}). {advice}"
-            )
-            category = ConvergenceWarning
-        else:
-            return
-        warnings.warn(message, category, stacklevel=3)
+        streaming = earlier is not None
+        for message, category in complaints(settings, problem, networks, streaming=streaming):
+            warnings.warn(message, category, stacklevel=3)

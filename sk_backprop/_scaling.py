@@ -163,6 +163,10 @@ class CentredSparse:
     def __getitem__(self, rows: Any) -> CentredSparse:
         return CentredSparse(self._X[rows], self._offset)
 
+    def toarray(self) -> Array:
+        """The rows as a dense array."""
+        return np.asarray(self._X.toarray() - self._offset)
+
     def __matmul__(self, V: Array) -> Array:
         return np.asarray(self._X @ V - self._offset @ V)
 

@@ -1,23 +1,26 @@
 """One training run: raw arrays in, fitted weights and scales out.
 
-raw X, y, weights -> scales -> an objective in the solver's coordinates -> a solver
--> weights folded back. Nothing here knows of an estimator, draws a warning, or
-changes what it is given.
+raw X, y, weights -> scales -> rows in the solver's coordinates (`prepare`, once for
+all networks) -> an objective -> a solver -> the posterior at its end -> weights folded
+back (`train`, once for each network). Nothing here knows of an estimator, draws a
+warning, or changes what it is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
 from sk_backprop._network import Array, Network, Parameters, glorot_bound, lecun_bound
 from sk_backprop._objective import Objective, ValidationSet
+from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplace
 from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
-from sk_backprop._solvers import lbfgs, stochastic
+from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, SolverResult
 
 
@@ -38,6 +41,10 @@ class Data:
     def n_samples(self) -> int:
         return int(self.y.shape[0])
 
+    @property
+    def total_weight(self) -> float:
+        return float(self.n_samples if self.sample_weight is None else self.sample_weight.sum())
+
     def take(self, rows: Array) -> Data:
         """The given rows."""
         w = self.sample_weight
@@ -48,15 +55,20 @@ class Data:
 class Settings:
     """The constructor's parameters that a run depends on, resolved.
 
-    `solver` is 'sgd', 'adam' or 'lbfgs', `batch_size` and `verbose` are ints; the
-    others are as `BackpropRegressor` documents them.
+    `solver` is one of 'sgd', 'adam', 'lbfgs', 'lm'; `alpha` is None where the evidence
+    decides; the others are as `BackpropRegressor` documents them.
+
+    starts : tuple of int, numbers of plain steps of lm before the evidence decides; a
+        network is trained with each, and the run of the highest log evidence is kept
     """
 
     network: Network
     loss: str
     solver: str
     precondition: bool
-    alpha: float
+    alpha: float | None
+    weight_groups: str
+    starts: tuple[int, ...]
     batch_size: int
     learning_rate: str
     learning_rate_init: float
@@ -94,46 +106,89 @@ class StreamState:
 
     n_seen : int, samples seen before
     optimizer : dict or None, what the optimizer's `state` gave after the last batch
+    noise : (n_outputs,) or None, variance of the noise as it was known before
     """
 
     n_seen: int
     optimizer: dict[str, Any] | None
+    noise: Array | None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Rows in the solver's coordinates, and the scales that led there.
+
+    rows, validation : Data, validation may be None
+    dtype : of the user's X, and of the weights that come out
+    """
+
+    scales: Scales
+    rows: Data
+    validation: Data | None
+    dtype: Any
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The end of a run: the fitted function, and the solver's account of it."""
+    """The end of a run: the fitted function, and accounts of how it was found.
 
+    params : Parameters, in the solver's coordinates
+    coefs, intercepts : the same weights, for MaxAbs-scaled inputs
+    precisions, log_evidence : what the evidence said, or None with a fixed penalty
+    """
+
+    params: Parameters
     coefs: list[Array]
     intercepts: list[Array]
-    scales: Scales
-    solver: str
     result: SolverResult
+    posterior: Posterior
+    precisions: Precisions | None
+    log_evidence: float | None
 
 
-# n_samples * n_params up to which solver='auto' takes all rows at once: a run of 4 s on
-# the UCI protein set with 50 units (2.3e7, one thread). Which solver errs less below it
-# depends on the data (benchmarks/defaults.csv): RMSE in standard deviations of y is
-# 0.044 by lbfgs and 0.070 by adam on naval, 0.763 and 0.746 on protein.
-_LBFGS_LIMIT = 2.5e7
+def prepare(
+    settings: Settings, data: Data, validation: Data | None, seen: Scales | None = None
+) -> Problem:
+    """Scales of `data`, and of what `seen` was made from, and the rows in them."""
+    dtype = data.X.dtype
+    scaler = None
+    if settings.solver in ("lbfgs", "lm"):
+        scaler = fit_max_abs(data.X)
+        data = _canonical(data, scaler.scale_)
+    scales = Scales.fit(
+        data.X,
+        data.y,
+        data.sample_weight,
+        precondition=settings.precondition,
+        out_activation=settings.network.output_activation,
+        scaler=scaler,
+        seen=seen,
+    )
+    # J^T J has the square of the problem's condition: float32 is not enough for it.
+    within = np.dtype(np.float64) if settings.solver == "lm" else dtype
+    return Problem(
+        scales,
+        _scaled(scales, data, within),
+        None if validation is None else _scaled(scales, validation, within),
+        dtype,
+    )
 
 
-def choose_solver(n_samples: int, n_params: int) -> str:
-    """What solver='auto' stands for."""
-    return "lbfgs" if n_samples * n_params <= _LBFGS_LIMIT else "adam"
+def _scaled(scales: Scales, data: Data, dtype: Any) -> Data:
+    X = data.X if data.X.dtype == dtype else data.X.astype(dtype)
+    return Data(scales.input(X), scales.target(data.y, dtype), data.sample_weight)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
 def train(
     settings: Settings,
-    data: Data,
-    validation: Data | None,
+    problem: Problem,
     start: Weights | None,
     rng: np.random.RandomState,
-    *,
     stream: StreamState | None = None,
+    n_plain_steps: int = 0,
 ) -> Trained:
-    """Train a network on `data`.
+    """Train one network.
 
     Floating-point warnings are off: what overflows shows in the loss and ends the run.
 
@@ -143,25 +198,14 @@ def train(
         What to go on from; None draws initial weights from `rng`, before
         anything else is drawn.
     stream : StreamState or None
-        If given, `data` is the next batch of a stream: the scales of `start` grow
+        If given, `problem` is the next batch of a stream, whose scales have grown
         with it, and one pass is made.
+    n_plain_steps : int
+        Steps of lm before the evidence decides.
     """
-    network = settings.network
-    scaler = None
-    if settings.solver == "lbfgs":
-        scaler = fit_max_abs(data.X)
-        data = _canonical(data, scaler.scale_)
-    scales = Scales.fit(
-        data.X,
-        data.y,
-        data.sample_weight,
-        precondition=settings.precondition,
-        out_activation=network.output_activation,
-        scaler=scaler,
-        seen=None if stream is None or start is None else start.scales,
-    )
+    network, scales, rows = settings.network, problem.scales, problem.rows
     solver_network = scales.solver_network(network)
-    dtype = data.X.dtype
+    dtype = rows.y.dtype
     if start is None:
         params = _random_start(network, scales, rng, dtype)
         scales.settle(params, more_to_come=stream is not None)
@@ -170,12 +214,13 @@ def train(
     objective = Objective(
         solver_network,
         settings.loss,
-        scales.input(data.X),
-        scales.target(data.y, dtype),
-        data.sample_weight,
-        settings.alpha,
+        rows.X,
+        rows.y,
+        rows.sample_weight,
+        0.0 if settings.alpha is None else settings.alpha,
         penalty_weight=None if stream is None else scales.x.weight,
     )
+    validation = problem.validation
     monitor = Monitor(
         params,
         tol=settings.tol,
@@ -183,21 +228,95 @@ def train(
         validation=None
         if validation is None
         else ValidationSet(
-            solver_network,
-            settings.loss,
-            scales.input(validation.X),
-            scales.target(validation.y, dtype),
-            validation.sample_weight,
+            solver_network, settings.loss, validation.X, validation.y, validation.sample_weight
         ),
         early_stopping=settings.early_stopping,
         verbose=settings.verbose,
     )
-    result = _solve(settings, objective, params, monitor, rng, stream)
-    coefs, intercepts = scales.fold(network, solver_network.parameters(result.theta))
+    result = _solve(settings, objective, params, monitor, rng, stream, n_plain_steps)
+    kept = objective.parameters(result.theta)
     if result.best_iter == 0:  # ended before any iteration had told the loss
-        kept = objective.parameters(result.theta)
         result.loss = objective.loss_gradient(kept, objective.parameters(result.theta))
-    return Trained(coefs, intercepts, scales, settings.solver, result)
+    coefs, intercepts = scales.fold(network, kept)
+    typed = network.pack(coefs, intercepts, problem.dtype)
+    log_evidence = None
+    if settings.alpha is None and result.precisions is not None:
+        groups = groups_of(settings, solver_network)
+        posterior, log_evidence = evident(objective, kept, groups, result.precisions)
+    else:
+        posterior = _laplace(settings, problem, objective, kept, stream)
+    return Trained(
+        kept,
+        typed.coefs,
+        typed.intercepts,
+        result,
+        posterior,
+        None if log_evidence is None else result.precisions,
+        log_evidence,
+    )
+
+
+def _laplace(
+    settings: Settings,
+    problem: Problem,
+    objective: Objective,
+    params: Parameters,
+    stream: StreamState | None,
+) -> Posterior:
+    """The posterior under a fixed penalty."""
+    represents, unseen, held_out = None, None, problem.validation
+    if stream is not None:
+        represents = problem.scales.x.weight
+    elif settings.early_stopping and held_out is not None:
+        rows = held_out.X, held_out.y, held_out.sample_weight
+        judge = Objective(objective.network, settings.loss, *rows)
+        unseen = Unseen(judge.losses(params), judge.total_weight)
+    posterior = laplace(
+        _uncertain(objective.network, objective.n_samples),
+        objective,
+        params,
+        settings.alpha or 0.0,
+        represents,
+        unseen,
+    )
+    if stream is None or stream.noise is None:
+        return posterior
+    # A running mean over some ten batches: weights and scales move on.
+    share = max(problem.rows.total_weight / problem.scales.x.weight, _LEAST_SHARE)
+    noise = (1 - share) * stream.noise + share * posterior.noise
+    return replace(posterior, noise=noise)
+
+
+# Share of a stream's newest batch in what is known of the noise, at least.
+_LEAST_SHARE = 0.1
+
+# n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
+# units of the last layer up to which these do.
+_ALL_WEIGHTS_FLOPS, _ALL_WEIGHTS_PARAMS, _LAST_LAYER_UNITS = 2e9, 1500, 2000
+
+
+def _uncertain(network: Network, n_samples: int) -> Uncertain:
+    n_params = network.n_params
+    work = n_samples * n_params**2 * network.layer_sizes[-1]
+    if n_params <= _ALL_WEIGHTS_PARAMS and work <= _ALL_WEIGHTS_FLOPS:
+        return "all"
+    return "last_layer" if network.layer_sizes[-2] <= _LAST_LAYER_UNITS else "none"
+
+
+def groups_of(settings: Settings, network: Network) -> WeightGroups:
+    """The groups of weights that share a precision."""
+    return WeightGroups.of(network, per_input=settings.weight_groups == "input")
+
+
+def n_distinct_rows(data: Data) -> int:
+    """Rows that differ: what all rows at once cost, however the table repeats them."""
+    if data.n_samples > _COUNTED_ROWS:
+        return data.n_samples
+    return _canonical(data, fit_max_abs(data.X).scale_).n_samples
+
+
+# Rows above which they are all taken to differ.
+_COUNTED_ROWS = 200_000
 
 
 def _canonical(data: Data, x_scale: Array) -> Data:
@@ -234,10 +353,25 @@ def _solve(
     monitor: Monitor,
     rng: np.random.RandomState,
     stream: StreamState | None,
+    n_plain_steps: int,
 ) -> SolverResult:
     if settings.solver == "lbfgs":
         return lbfgs.minimize(
             objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
+        )
+    if settings.solver == "lm":
+        groups = groups_of(settings, objective.network)
+        prior = (
+            levenberg_marquardt.Prior(
+                groups, fixed_precisions(groups, settings.alpha, objective.n_outputs)
+            )
+            if settings.alpha is not None
+            else levenberg_marquardt.Prior(
+                groups, weak_precisions(groups, objective.n_outputs), n_plain_steps
+            )
+        )
+        return levenberg_marquardt.minimize(
+            objective, params, monitor, prior, max_iter=settings.max_iter
         )
     optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
     if stream is not None and stream.optimizer is not None:

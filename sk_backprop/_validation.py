@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
@@ -70,6 +71,11 @@ def _choice(*names: str) -> tuple[Callable[[Any], bool], str]:
     )
 
 
+def _or_auto(rule: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], bool], str]:
+    allowed, description = rule
+    return lambda v: (isinstance(v, str) and v == "auto") or allowed(v), f"'auto' or {description}"
+
+
 def _is_seed(value: Any) -> bool:
     try:
         check_random_state(value)
@@ -84,13 +90,16 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "loss": _choice("squared_error", "poisson"),
     "activation": _choice("identity", "logistic", "tanh", "relu"),
     "output_activation": _choice("identity", "logistic"),
-    "solver": _choice("auto", "sgd", "adam", "lbfgs"),
+    "solver": _choice("auto", "lm", "lbfgs", "adam", "sgd"),
     "precondition": _FLAG,
-    "alpha": _real("[0, inf)"),
-    "batch_size": (
-        lambda v: (isinstance(v, str) and v == "auto") or (_is_integer(v) and v >= 1),
-        "'auto' or an int >= 1",
+    "alpha": _or_auto(_real("[0, inf)")),
+    "weight_groups": _choice("input", "layer"),
+    "n_networks": _or_auto(_integer(1)),
+    "n_jobs": (
+        lambda v: v is None or (_is_integer(v) and v != 0),
+        "None or an int other than 0",
     ),
+    "batch_size": _or_auto(_integer(1)),
     "learning_rate": _choice("constant", "invscaling", "adaptive"),
     "learning_rate_init": _real("(0, inf)"),
     "power_t": _real("[0, inf)"),
@@ -136,8 +145,10 @@ def check_parameters(estimator: Any) -> None:
         )
 
 
-def hidden_layers(sizes: Any) -> tuple[int, ...]:
-    """`hidden_layer_sizes` as a tuple of ints; an int stands for one layer."""
+def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
+    """`hidden_layer_sizes` as a tuple of ints; an int stands for one layer, None for 'auto'."""
+    if isinstance(sizes, str) and sizes == "auto":
+        return None
     layers: Sequence[Any] | None = None
     if _is_integer(sizes):
         layers = [sizes]
@@ -147,8 +158,8 @@ def hidden_layers(sizes: Any) -> tuple[int, ...]:
         layers = sizes
     if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
         raise InvalidParameterError(
-            "The 'hidden_layer_sizes' parameter of BackpropRegressor must be an int >= 1 or "
-            f"a sequence of ints >= 1, one for each hidden layer. Got {sizes!r} instead."
+            "The 'hidden_layer_sizes' parameter of BackpropRegressor must be 'auto', an int >= "
+            f"1 or a sequence of ints >= 1, one for each hidden layer. Got {sizes!r} instead."
         )
     return tuple(int(size) for size in layers)
 
@@ -298,6 +309,24 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
     return np.asarray(weights)
 
 
+def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[Data, Data]:
+    """Training and validation part, at random, for early stopping."""
+    n_validation = int(np.ceil(fraction * data.n_samples))
+    if n_validation >= data.n_samples:
+        raise ValueError(
+            f"early_stopping=True sets {n_validation} rows aside for validation, by "
+            f"validation_fraction={fraction}; with n_samples={data.n_samples} "
+            "none would be left to train on."
+        )
+    # One draw, however many rows there are: the initial weights come after it.
+    train_rows, validation_rows = train_test_split(
+        np.arange(data.n_samples),
+        test_size=n_validation,
+        random_state=rng.randint(2**31 - 1),
+    )
+    return data.take(train_rows), data.take(validation_rows)
+
+
 def check_target_range(y: Array, out_activation: str, name: str) -> None:
     """Raise ValueError if the output unit cannot reach y, by its sign."""
     if out_activation == "identity" or y.min() >= 0:
@@ -307,19 +336,42 @@ def check_target_range(y: Array, out_activation: str, name: str) -> None:
 
 
 def check_initial_weights(
-    coefs_init: Any, intercepts_init: Any, layer_sizes: Sequence[int], dtype: Any
-) -> tuple[list[Array], list[Array]] | None:
-    """Checked initial weights, or None where none are given; biases default to zeros."""
+    coefs_init: Any,
+    intercepts_init: Any,
+    n_features: int,
+    hidden: tuple[int, ...] | None,
+    n_outputs: int,
+    dtype: Any,
+) -> tuple[list[Array], list[Array]]:
+    """Checked initial weights; biases default to zeros.
+
+    hidden : units of the hidden layers, or None: those that `coefs_init` has.
+    """
     if coefs_init is None:
-        if intercepts_init is not None:
-            raise ValueError("intercepts_init was given without coefs_init; pass both.")
-        return None
-    shapes = list(pairwise(layer_sizes))
+        raise ValueError("intercepts_init was given without coefs_init; pass both.")
+    if hidden is None:
+        try:
+            hidden = tuple(np.shape(W)[1] for W in coefs_init[:-1])
+        except (TypeError, ValueError, IndexError) as error:
+            raise ValueError(
+                "coefs_init must be a list of 2-d arrays, from whose shapes "
+                f"hidden_layer_sizes='auto' is taken; got {coefs_init!r:.200}."
+            ) from error
+    shapes = list(pairwise((n_features, *hidden, n_outputs)))
     coefs = _arrays(coefs_init, shapes, "coefs_init", dtype)
     bias_shapes = [(n_out,) for _, n_out in shapes]
     if intercepts_init is None:
         return coefs, [np.zeros(shape) for shape in bias_shapes]
     return coefs, _arrays(intercepts_init, bias_shapes, "intercepts_init", dtype)
+
+
+def check_one_network(n_networks: int | None) -> None:
+    """Raise ValueError unless `n_networks` leaves it at one, as initial weights ask."""
+    if n_networks not in (None, 1):
+        raise ValueError(
+            "coefs_init sets the initial weights of one network; with it n_networks must be 1 or "
+            f"'auto'. Got n_networks={n_networks}."
+        )
 
 
 def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any) -> list[Array]:
@@ -375,12 +427,15 @@ class OnlyIfStreaming:
         return MethodType(self._method, estimator)
 
 
-def check_same_network(last: Network, network: Network) -> None:
+def check_same_network(
+    last: Network, network: Network, n_last: int, n_networks: int | None
+) -> None:
     """Raise ValueError if a fit cannot go on from `last` with what is asked for now."""
     for what, has, asked in (
         ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
         ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
         ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
+        ("n_networks", n_last, n_networks),
         ("activation", last.activation, network.activation),
         ("loss", _LOSS_OF[last.output_activation], _LOSS_OF[network.output_activation]),
         ("output_activation", last.output_activation, network.output_activation),

@@ -101,3 +101,45 @@ def tutorial_epochs(X, y, W1, b1, W2, b2, learning_rate, n_epochs):
         W1 += learning_rate * X.T @ d_hidden
         b1 += learning_rate * d_hidden.sum(axis=0)
     return W1, b1, W2, b2
+
+
+def jacobian_row(coefs, intercepts, activation, x, seed):
+    """Gradient of sum_k seed[k] z_k at one row, z the sums of the output units, as
+    [W_1.ravel(), b_1, W_2.ravel(), b_2, ...]."""
+    z, h = forward_row(coefs, intercepts, activation, "identity", x)
+    delta, layers = list(seed), []
+    for layer in range(len(coefs) - 1, -1, -1):
+        W = coefs[layer]
+        weights = [h[layer][i] * delta[j] for i in range(W.shape[0]) for j in range(W.shape[1])]
+        layers.insert(0, weights + delta)
+        if layer > 0:
+            delta = [
+                sum(W[i, j] * delta[j] for j in range(W.shape[1]))
+                * SLOPES[activation](z[layer - 1][i])
+                for i in range(W.shape[0])
+            ]
+    return np.array([value for layer in layers for value in layer])
+
+
+def normal_equations(coefs, intercepts, activation, output_activation, loss, X, y, w):
+    """Loss, gradient and Gauss-Newton (for Poisson: Fisher's) curvature of each output.
+
+    Squared error: J = df/dtheta, J^T (f - y) and J^T J; Poisson: df/dtheta (1 - y / f)
+    and the curvature of Fisher's information of a count of mean f, 1 / f.
+    """
+    n_outputs = y.shape[1]
+    n_params = sum(W.size + W.shape[1] for W in coefs)
+    losses = np.zeros(n_outputs)
+    gradient = np.zeros((n_outputs, n_params))
+    curvature = np.zeros((n_outputs, n_params, n_params))
+    for x, target, wi in zip(X, y, w, strict=True):
+        z, h = forward_row(coefs, intercepts, activation, output_activation, x)
+        for k in range(n_outputs):
+            value, slope = row_loss(loss, [h[-1][k]], [target[k]])
+            seed = [SLOPES[output_activation](z[-1][k]) * (j == k) for j in range(n_outputs)]
+            df = jacobian_row(coefs, intercepts, activation, x, seed)
+            losses[k] += wi * value
+            gradient[k] += wi * slope[0] * df
+            information = 1.0 if loss == "squared_error" else 1 / h[-1][k]
+            curvature[k] += wi * information * np.outer(df, df)
+    return losses, gradient, curvature

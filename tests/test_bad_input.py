@@ -32,6 +32,11 @@ LBFGS = {
     "random_state": 0,
 }
 STREAM = {**LBFGS, "solver": "adam"}
+EVIDENCE = {
+    **LBFGS,
+    **{"solver": "lm", "alpha": "auto", "n_networks": 2},
+    **{"tol": 0.5, "n_iter_no_change": 1},  # a few steps
+}
 
 
 def all_of(*patterns):
@@ -61,24 +66,32 @@ NOT_REAL = ["0.1", None, True, np.True_, NAN, INF, -INF, 1j, [0.1], np.array([0.
 NOT_INT = ["10", None, True, np.True_, NAN, 2.5, 10.0, np.float64(10), [10], 0, -1]
 NOT_FLAG = ["True", None, 0, 1, 1.0, np.int64(1), [True]]
 NOT_NAME = ["nope", "", "Identity", "ADAM", None, 1, True, ["adam"], b"adam"]
+NOT_AUTO = ["Auto", "AUTO", " auto", b"auto", ["auto"], np.array("auto")]
 NOT_LAYERS = [
     *[0, -1, 2.5, NAN, INF, True, None, "10", b"10", object],
     *[(10, 0), (10, -1), (10, 2.5), (10, NAN), (10, None), (10, "10"), (10, True), [(10,)]],
     *[np.array([2.5]), np.array([[10]]), np.array(10), np.array([0])],
     # Without an order, or gone after one look.
     *[{10}, frozenset({10}), {10: 1}, iter([10])],
+    *[*NOT_AUTO, ("auto",), (10, "auto"), np.array(["auto"])],
 ]
 
 # name: (what the message says is allowed, wrong values)
 PARAMETERS = {
-    "hidden_layer_sizes": (r"int.* >= 1", NOT_LAYERS),
+    "hidden_layer_sizes": (r"auto.*int.* >= 1", NOT_LAYERS),
     "activation": ("identity.*logistic.*tanh.*relu", NOT_NAME),
     "output_activation": ("identity.*logistic", [*NOT_NAME, "relu", "exp"]),
     "loss": ("squared_error.*poisson", [*NOT_NAME, "log_loss"]),
-    "solver": ("auto.*sgd.*adam.*lbfgs", [*NOT_NAME, "newton"]),
+    "solver": ("auto.*lm.*lbfgs.*adam.*sgd", [*NOT_NAME, "newton", "LM", b"lm"]),
     "precondition": ("True or False", NOT_FLAG),
-    "alpha": (r"\[0, inf\)", [*NOT_REAL, -1e-9, BEYOND_FLOAT]),
-    "batch_size": ("auto.* >= 1", [*NOT_INT, "all"]),
+    "alpha": (r"auto.*\[0, inf\)", [*NOT_REAL, *NOT_AUTO, -1e-9, BEYOND_FLOAT]),
+    "weight_groups": ("input.*layer", [*NOT_NAME, "auto", "inputs", "Layer", b"input", ["layer"]]),
+    "n_networks": ("auto.* >= 1", [*NOT_INT, *NOT_AUTO, INF, (2,)]),
+    "n_jobs": (
+        "None.*int.*other than 0",
+        ["2", "auto", True, np.True_, NAN, INF, 2.5, 2.0, np.float64(2), [2], 0, np.int64(0)],
+    ),
+    "batch_size": ("auto.* >= 1", [*NOT_INT, *NOT_AUTO, "all"]),
     "learning_rate": ("constant.*invscaling.*adaptive", [*NOT_NAME, 0.1]),
     "learning_rate_init": (r"\(0, inf\)", [*NOT_REAL, 0, 0.0, -0.1, BEYOND_FLOAT]),
     "power_t": (r"\[0, inf\)", [*NOT_REAL, -0.5, BEYOND_FLOAT]),
@@ -144,14 +157,22 @@ def test_parameters_are_checked_when_fitting_only():
 SAME_IN_OTHER_TYPES = [
     ("hidden_layer_sizes", (4,), [4, [4], np.int64(4), np.uint8(4), np.array([4]), (np.int32(4),)]),
     ("hidden_layer_sizes", (3, 4), [[3, 4], np.array([3, 4]), range(3, 5), pd.Series([3, 4])]),
+    ("hidden_layer_sizes", "auto", [np.str_("auto")]),
     ("activation", "tanh", [np.str_("tanh")]),
     ("output_activation", "logistic", [np.str_("logistic")]),
     ("loss", "poisson", [np.str_("poisson")]),
     ("solver", "adam", [np.str_("adam")]),
+    ("solver", "lm", [np.str_("lm")]),
     ("precondition", False, [np.False_]),
     ("alpha", 0.5, [np.float64(0.5), np.float32(0.5), np.float16(0.5)]),
     ("alpha", 1.0, [1, np.int64(1)]),
+    ("alpha", "auto", [np.str_("auto")]),
+    ("weight_groups", "layer", [np.str_("layer")]),
+    ("n_networks", 2, [np.int64(2), np.uint8(2)]),
+    ("n_networks", "auto", [np.str_("auto")]),
+    ("n_jobs", 2, [np.int64(2), np.int8(2)]),
     ("batch_size", 7, [np.int64(7), np.uint8(7)]),
+    ("batch_size", "auto", [np.str_("auto")]),
     ("learning_rate", "invscaling", [np.str_("invscaling")]),
     ("learning_rate_init", 0.25, [np.float64(0.25), np.float32(0.25)]),
     ("power_t", 0.25, [np.float64(0.25), np.float32(0.25)]),
@@ -182,9 +203,12 @@ def test_every_parameter_has_other_types():
     [(name, plain, other) for name, plain, others in SAME_IN_OTHER_TYPES for other in others],
 )
 def test_numpy_scalars_do_what_plain_values_do(name, plain, other):
+    solver = {"beta_1": "adam", "beta_2": "adam", "epsilon": "adam", "weight_groups": "lm"}
     params = {
         **LBFGS,
-        "solver": "adam" if name in ("beta_1", "beta_2", "epsilon") else "sgd",
+        "solver": solver.get(name, "lm" if (name, plain) == ("alpha", "auto") else "sgd"),
+        "alpha": "auto" if name == "weight_groups" else 1.0,
+        "n_networks": 2 if name == "n_jobs" else 1,
         "learning_rate": "invscaling" if name == "power_t" else "constant",
         "early_stopping": name == "validation_fraction",
         "batch_size": 10,
@@ -396,6 +420,22 @@ for name, intercepts, *says in [
         intercepts_init=intercepts,
     )
 wrong("intercepts_init alone", "intercepts_init", "without coefs_init", intercepts_init=INTERCEPTS)
+wrong(
+    "coefs_init: for one network of two",
+    *("coefs_init", "one network", "n_networks=2", "'auto'"),
+    **{"coefs_init": COEFS, "intercepts_init": INTERCEPTS, "params": {"n_networks": 2}},
+)
+AUTO_LAYERS = {"hidden_layer_sizes": "auto"}
+for name, coefs, *says in [
+    ("none", [], "1 array"),
+    ("a number", 3, "3", "hidden_layer_sizes='auto'"),
+    ("a string", "random", "random", "hidden_layer_sizes='auto'"),
+    ("1-D", [COEFS[0].ravel(), COEFS[1]], "2-d", "hidden_layer_sizes='auto'"),
+    ("ragged", [[[1.0, 2.0], [3.0]], COEFS[1]], "2-d", "hidden_layer_sizes='auto'"),
+    ("that do not fit together", [COEFS[0], COEFS[1][:2]], r"\(3, 1\)", r"\(2, 1\)"),
+    ("wrong rows", [COEFS[0][:2], COEFS[1]], r"\(2, 3\)", r"\(3, 3\)"),
+]:
+    wrong(f"coefs_init, layers unknown: {name}", *says, coefs_init=coefs, params=AUTO_LAYERS)
 wrong("an argument that fit does not have", "colour", colour="red")
 
 # Those that partial_fit takes too.
@@ -434,9 +474,10 @@ def test_wrong_first_batch(name):
 
 
 @pytest.mark.parametrize("name", WRONG_DATA)
-def test_refused_fit_keeps_the_earlier_one(name):
+@pytest.mark.parametrize("earlier", [LBFGS, EVIDENCE], ids=["lbfgs", "evidence"])
+def test_refused_fit_keeps_the_earlier_one(earlier, name):
     arguments, params, _ = WRONG_DATA[name]
-    estimator = BackpropRegressor(**{**LBFGS, "random_state": np.random.RandomState(0)})
+    estimator = BackpropRegressor(**{**earlier, "random_state": np.random.RandomState(0)})
     estimator.fit(frame("pqr"), Y2, X_val=frame("pqr", 5), y_val=Y2[:5])
     estimator.set_params(**params)
     before, prediction = snapshot(estimator), estimator.predict(frame("pqr"))
@@ -447,8 +488,9 @@ def test_refused_fit_keeps_the_earlier_one(name):
 
 
 @pytest.mark.parametrize(("name", "value"), [(name, v[0]) for name, (_, v) in PARAMETERS.items()])
-def test_refused_parameter_keeps_the_earlier_fit(name, value):
-    estimator = BackpropRegressor(**LBFGS).fit(X, Y).set_params(**{name: value})
+@pytest.mark.parametrize("earlier", [LBFGS, EVIDENCE], ids=["lbfgs", "evidence"])
+def test_refused_parameter_keeps_the_earlier_fit(earlier, name, value):
+    estimator = BackpropRegressor(**earlier).fit(X, Y).set_params(**{name: value})
     before, prediction = snapshot(estimator), estimator.predict(X)
     with pytest.raises(REFUSED):
         estimator.fit(2 * X, 3 * Y)
@@ -456,16 +498,18 @@ def test_refused_parameter_keeps_the_earlier_fit(name, value):
     np.testing.assert_array_equal(estimator.predict(X), prediction)
 
 
-@pytest.mark.parametrize("method", ["fit", "partial_fit"])
-def test_training_that_fails_changes_nothing(method):
+@pytest.mark.parametrize(
+    ("method", "solver"), [("fit", "lm"), ("fit", "adam"), ("partial_fit", "adam")]
+)
+def test_training_that_fails_changes_nothing(method, solver):
     # Nothing is wrong with this call but that no machine has the memory.
-    huge = BackpropRegressor(**{**STREAM, "hidden_layer_sizes": 10**13})
+    huge = BackpropRegressor(**{**STREAM, "solver": solver, "hidden_layer_sizes": 10**13})
     before = snapshot(huge)
     with pytest.raises((MemoryError, *REFUSED)):
         getattr(huge, method)(X, Y)
     assert snapshot(huge) == before
     fitted = BackpropRegressor(**LBFGS).fit(X, Y)
-    fitted.set_params(hidden_layer_sizes=10**13, solver="adam")
+    fitted.set_params(hidden_layer_sizes=10**13, solver=solver)
     before = snapshot(fitted)
     with pytest.raises((MemoryError, *REFUSED)):
         getattr(fitted, method)(2 * X, 3 * Y)
@@ -513,6 +557,8 @@ ANOTHER_NETWORK = {
         {},
         ("hidden_layer_sizes", r"\b3, 4\b"),
     ),
+    "more networks": ({"n_networks": 2}, {"n_networks": 3}, {}, ("n_networks", r"\b2\b", r"\b3\b")),
+    "one network": ({"n_networks": 2}, {"n_networks": 1}, {}, ("n_networks", r"\b2\b", r"\b1\b")),
     "activation": ({}, {"activation": "tanh"}, {}, ("activation", "tanh", "logistic")),
     "output_activation": (
         {},
@@ -563,7 +609,7 @@ def test_other_feature_names(method, names, says):
 # --- partial_fit where it has no place ---
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "auto"])
+@pytest.mark.parametrize("solver", ["lbfgs", "lm", "auto"])
 def test_no_partial_fit_without_a_stream_solver(solver):
     estimator = BackpropRegressor(solver=solver)
     assert not hasattr(estimator, "partial_fit")
@@ -598,11 +644,12 @@ def test_partial_fit_has_no_validation_data():
     "use",
     [
         lambda estimator: estimator.predict(X),
+        lambda estimator: estimator.predict(X, return_std=True),
         lambda estimator: estimator.score(X, Y),
         lambda estimator: estimator.raw_coefs_,
         lambda estimator: estimator.raw_intercepts_,
     ],
-    ids=["predict", "score", "raw_coefs_", "raw_intercepts_"],
+    ids=["predict", "predict_std", "score", "raw_coefs_", "raw_intercepts_"],
 )
 def test_not_fitted(use):
     with pytest.raises(NotFittedError, match=all_of("BackpropRegressor", "not fitted", "fit")):
@@ -631,9 +678,10 @@ def test_not_fitted(use):
         *("1-D", "3-D", "no rows", "strings", "objects", "complex", "None"),
     ],
 )
-def test_wrong_data_in_predict(given, says):
+@pytest.mark.parametrize("return_std", [False, True])
+def test_wrong_data_in_predict(return_std, given, says):
     estimator = BackpropRegressor(**LBFGS).fit(X, Y)
     before = snapshot(estimator)
     with pytest.raises(REFUSED, match=all_of(*says)):
-        estimator.predict(given)
+        estimator.predict(given, return_std=return_std)
     assert snapshot(estimator) == before

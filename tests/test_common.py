@@ -7,23 +7,37 @@ from sk_backprop import BackpropRegressor
 
 CONFIGURATIONS = [
     BackpropRegressor(),
-    BackpropRegressor(solver="sgd"),
-    BackpropRegressor(solver="adam"),
-    BackpropRegressor(solver="lbfgs"),
-    BackpropRegressor((), solver="lbfgs"),
-    BackpropRegressor((5, 5), solver="lbfgs"),
-    BackpropRegressor((20, 10), solver="adam"),
-    BackpropRegressor(solver="lbfgs", precondition=False),
+    BackpropRegressor((5,), solver="lm", n_networks=2),
+    BackpropRegressor((5,), solver="lm", alpha=0.1),
+    BackpropRegressor((5, 5), solver="lm", alpha="auto", n_networks=1, weight_groups="layer"),
+    BackpropRegressor((5,), solver="lm", n_networks=2, early_stopping=True),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, n_networks=3),
+    BackpropRegressor((20,), solver="sgd", alpha=2.0),
+    BackpropRegressor((20,), solver="adam", alpha=2.0),
+    BackpropRegressor((), solver="lbfgs", alpha=2.0),
+    BackpropRegressor((5, 5), solver="lbfgs", alpha=2.0),
+    BackpropRegressor((20, 10), solver="adam", alpha=2.0),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, precondition=False),
     BackpropRegressor(
-        (50,), solver="sgd", precondition=False, learning_rate_init=0.01, alpha=0.001
+        # With a lower rate it stays on its first plateau from some initial weights; so below.
+        (50,),
+        solver="sgd",
+        precondition=False,
+        learning_rate_init=0.05,
+        alpha=0.001,
     ),
-    BackpropRegressor(solver="adam", precondition=False, shuffle=False),
-    BackpropRegressor(solver="lbfgs", early_stopping=True),
-    BackpropRegressor(solver="adam", early_stopping=True),
-    BackpropRegressor(solver="sgd", learning_rate="adaptive", nesterovs_momentum=False),
-    BackpropRegressor(activation="tanh"),
-    BackpropRegressor(activation="relu"),
-    BackpropRegressor(activation="identity"),
+    BackpropRegressor(
+        (20,), solver="adam", alpha=2.0, precondition=False, shuffle=False, learning_rate_init=0.03
+    ),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, early_stopping=True),
+    BackpropRegressor((20,), solver="adam", alpha=2.0, early_stopping=True),
+    BackpropRegressor(
+        (20,), solver="sgd", alpha=2.0, learning_rate="adaptive", nesterovs_momentum=False
+    ),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="tanh"),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="relu"),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="identity"),
 ]
 # Not here: loss="poisson" and output_activation="logistic". They need y >= 0, and
 # scikit-learn's multi-output check feeds negative y whatever the estimator's tags say.
@@ -43,6 +57,7 @@ def expected_failed_checks(estimator):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # data of eleven rows
 @parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=expected_failed_checks)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
@@ -50,4 +65,4 @@ def test_scikit_learn_checks(estimator, check):
 
 def test_expected_failures_are_only_those_of_the_random_split():
     named = [name for e in CONFIGURATIONS for name in expected_failed_checks(e)]
-    assert sorted(named) == sorted(2 * WEIGHT_EQUIVALENCE)
+    assert sorted(named) == sorted(3 * WEIGHT_EQUIVALENCE)

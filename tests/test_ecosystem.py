@@ -139,13 +139,14 @@ def test_data_frames_give_what_arrays_give():
     )
 
 
-def test_two_targets_of_a_data_frame():
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_two_targets_of_a_data_frame(solver):
     X, Y = load_linnerud(return_X_y=True, as_frame=True)
-    fitted = network(alpha=0.1).fit(X, Y)
+    fitted = network(solver=solver, alpha=0.1).fit(X, Y)
     prediction = fitted.predict(X)
     assert prediction.shape == Y.shape
     np.testing.assert_array_equal(
-        prediction, network(alpha=0.1).fit(X.to_numpy(), Y.to_numpy()).predict(X.to_numpy())
+        prediction, clone(fitted).fit(X.to_numpy(), Y.to_numpy()).predict(X.to_numpy())
     )
     scores = [r2_score(Y[name], prediction[:, i]) for i, name in enumerate(Y.columns)]
     assert fitted.score(X, Y) == pytest.approx(np.mean(scores), rel=1e-12)
@@ -224,11 +225,14 @@ def test_halving_grid_search(diabetes):
     np.testing.assert_array_equal(search.predict(X), direct.predict(X))
 
 
-def test_two_processes_find_what_one_finds(diabetes):
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_two_processes_find_what_one_finds(diabetes, solver):
     X, y = diabetes
     grid = {"alpha": [1.0, 10.0], "activation": ["logistic", "relu"]}
     one, two = (
-        GridSearchCV(network(), grid, cv=FOLDS, n_jobs=n_jobs, error_score="raise").fit(X, y)
+        GridSearchCV(
+            network(solver=solver), grid, cv=FOLDS, n_jobs=n_jobs, error_score="raise"
+        ).fit(X, y)
         for n_jobs in (1, 2)
     )
     for fold in range(3):
@@ -279,9 +283,19 @@ def test_transformed_target(diabetes):
     assert wrapped.score(X, y) > 0.4
 
 
-def test_bagging(diabetes):
+@pytest.mark.parametrize(
+    ("params", "n_estimators"),
+    [
+        ({}, 30),
+        ({"hidden_layer_sizes": (3,), "solver": "lm", "alpha": "auto", "n_networks": 1}, 20),
+    ],
+    ids=["lbfgs", "evidence"],
+)
+def test_bagging(diabetes, params, n_estimators):
     X, y = diabetes
-    bag = BaggingRegressor(network(), n_estimators=30, oob_score=True, random_state=0).fit(X, y)
+    base = network(**params)
+    bag = BaggingRegressor(base, n_estimators=n_estimators, oob_score=True, random_state=0)
+    bag.fit(X, y)
     each = np.array([fitted.predict(X) for fitted in bag.estimators_])
     np.testing.assert_allclose(bag.predict(X), each.mean(axis=0), rtol=1e-12)
     left_out = np.ones_like(each, dtype=bool)
@@ -291,7 +305,7 @@ def test_bagging(diabetes):
     assert bag.oob_score_ == pytest.approx(r2_score(y, out_of_bag), rel=1e-12)
     assert bag.oob_score_ > 0.4
     # As many networks as there are seeds and samples, each fitted to its own.
-    assert len({fitted.loss_ for fitted in bag.estimators_}) == 30
+    assert len({fitted.loss_ for fitted in bag.estimators_}) == n_estimators
     for fitted, rows in zip(bag.estimators_[:3], bag.estimators_samples_):
         direct = clone(fitted).fit(X[rows], y[rows])
         # Rows drawn again, or weighted by how often: the same fit.
@@ -419,19 +433,17 @@ def test_weights_through_grid_search(diabetes, weights):
 
 
 @pytest.mark.usefixtures("routing")
-def test_validation_data_through_a_pipeline(diabetes):
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_validation_data_through_a_pipeline(diabetes, solver):
     X, y = diabetes
-    net = network(alpha=0.0, early_stopping=True).set_fit_request(
-        X_val=True, y_val=True, sample_weight_val=True
-    )
+    stopping = network(solver=solver, alpha=0.0, early_stopping=True)
+    net = clone(stopping).set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
     pipeline = Pipeline([("scale", StandardScaler()), ("net", net)], transform_input=["X_val"])
     w = np.linspace(1, 2, 142)
     pipeline.fit(X[:300], y[:300], X_val=X[300:], y_val=y[300:], sample_weight_val=w)
     scaler = StandardScaler().fit(X[:300])
     train, validation = scaler.transform(X[:300]), scaler.transform(X[300:])
-    direct = network(alpha=0.0, early_stopping=True).fit(
-        train, y[:300], X_val=validation, y_val=y[300:], sample_weight_val=w
-    )
+    direct = stopping.fit(train, y[:300], X_val=validation, y_val=y[300:], sample_weight_val=w)
     fitted = pipeline[-1]
     assert fitted.validation_scores_ == direct.validation_scores_
     assert fitted.validation_loss_curve_ == direct.validation_loss_curve_
@@ -484,6 +496,8 @@ KINDS = {
     "two targets": ({}, lambda X: X, lambda y: np.column_stack([y, y**2])),
     "poisson": ({"loss": "poisson"}, lambda X: X, lambda y: y),
     "logistic output": ({"output_activation": "logistic", "alpha": 1.0}, lambda X: X, lambda y: y),
+    "evidence": ({"solver": "lm", "alpha": "auto", "n_networks": 2}, lambda X: X, lambda y: y),
+    "three networks": ({"n_networks": 3}, lambda X: X, lambda y: y),
     "not preconditioned": ({"precondition": False, "alpha": 0.1}, lambda X: X, lambda y: y),
 }
 
@@ -498,6 +512,8 @@ def test_stored_and_loaded(diabetes, kind, copied):
     loaded = copied(fitted)
     np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
     assert loaded.predict(X).dtype == fitted.predict(X).dtype
+    stds = [model.predict(X, return_std=True)[1] for model in (loaded, fitted)]
+    np.testing.assert_array_equal(*stds)
     for ours, theirs in zip(
         loaded.raw_coefs_ + loaded.raw_intercepts_,
         fitted.raw_coefs_ + fitted.raw_intercepts_,
@@ -522,9 +538,12 @@ def test_stored_stream_goes_on(diabetes, solver, copied):
 
 
 @pytest.mark.parametrize("copied", [by_pickle, by_joblib])
-def test_stored_warm_start_goes_on(diabetes, copied):
+@pytest.mark.parametrize(
+    "params", [{}, {"solver": "lm", "alpha": "auto", "n_networks": 2}], ids=["lbfgs", "evidence"]
+)
+def test_stored_warm_start_goes_on(diabetes, params, copied):
     X, y = diabetes
-    fitted = network(warm_start=True, tol=0.5, n_iter_no_change=1).fit(X, y)
+    fitted = network(warm_start=True, tol=0.5, n_iter_no_change=1, **params).fit(X, y)
     loaded = copied(fitted)
     for each in (fitted, loaded):
         each.set_params(tol=1e-4, n_iter_no_change=10).fit(X, y)

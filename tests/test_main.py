@@ -8,11 +8,12 @@ import io
 import re
 import subprocess
 import sys
+import textwrap
 import warnings
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_linnerud, load_wine
 from sklearn.dummy import DummyRegressor
@@ -28,6 +29,7 @@ from sk_backprop import BackpropRegressor, __version__
 
 MODELS = ["BackpropRegressor", "early stopping", "MLPRegressor", "scaled"]
 TARGETS = ["disease progression", "proline", "worst area", "Weight", "Waist", "Pulse"]
+SMALL = {"hidden_layer_sizes": (5,), "solver": "lm", "alpha": 2.0, "n_networks": 1}
 NUMBER = r"-?(?:\d+\.?\d*(?:e[+-]\d+)?|inf|nan)"
 ROW = re.compile(rf" +(\S.*?) +({NUMBER}) \+/- ({NUMBER}) +({NUMBER}) +({NUMBER})")
 HEAD = re.compile(r"  (\S.*?) +RMSE +R2 +s per fit")
@@ -76,12 +78,25 @@ def write(path, header, rows, delimiter=",", encoding="utf-8"):
     return str(path)
 
 
+COMPETING_MODELS = program.competing_models
+
+
+def with_small_networks(seed):
+    """The models that compete, of which ours are one small network each."""
+    models = COMPETING_MODELS(seed)
+    ours = [model for model in models.values() if isinstance(model, BackpropRegressor)]
+    assert [model.set_params(**SMALL) for model in ours]
+    return models
+
+
 @pytest.fixture(scope="module")
 def default_job():
-    """Status, stdout and stderr of the run without arguments."""
+    """Status, stdout and stderr of the run without arguments, with small networks."""
     out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = program.main([])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(program, "competing_models", with_small_networks)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = program.main([])
     return status, out.getvalue(), err.getvalue()
 
 
@@ -117,6 +132,16 @@ def refused(capsys, *argv):
 # --- the default job ---
 
 
+def test_our_models_are_the_defaults_and_those_with_early_stopping():
+    models = list(program.competing_models(3).values())
+    ours = [BackpropRegressor(random_state=3), BackpropRegressor(early_stopping=True)]
+    ours[1].set_params(random_state=3)
+    for model, expected in zip(models[:2], ours, strict=True):
+        assert type(model) is BackpropRegressor
+        assert model.get_params() == expected.get_params()
+    assert not any(isinstance(model, BackpropRegressor) for model in models[2:])
+
+
 def test_default_job_shows_every_model_on_every_target(default_job):
     status, out, _ = default_job
     assert status == 0
@@ -145,17 +170,18 @@ def test_default_job_agrees_with_cross_validation_by_scikit_learn(default_job):
         make_pipeline(StandardScaler(), network), transformer=StandardScaler()
     )
     block = blocks(default_job[1])["proline"]
-    assert_agrees(block["BackpropRegressor"], BackpropRegressor(random_state=0), X, y)
+    assert_agrees(block["BackpropRegressor"], BackpropRegressor(**SMALL, random_state=0), X, y)
     assert_agrees(block["MLPRegressor"], MLPRegressor(random_state=0), X, y)
     assert_agrees(block["scaled"], scaled, X, y)
 
 
 def test_default_job_shows_the_error_of_each_of_several_targets(default_job):
     X, y = load_linnerud(return_X_y=True)
+    small = BackpropRegressor(**SMALL, random_state=0)
     errors = [
         np.sqrt(
             np.mean(
-                (BackpropRegressor(random_state=0).fit(X[a], y[a]).predict(X[b]) - y[b]) ** 2,
+                (clone(small).fit(X[a], y[a]).predict(X[b]) - y[b]) ** 2,
                 axis=0,
             )
         )
@@ -182,11 +208,13 @@ def test_default_job_reports_progress_in_few_lines(default_job):
 def test_default_job_fits_a_terminal_and_ends_with_code_that_runs(default_job):
     out = default_job[1]
     assert max(map(len, out.splitlines())) <= 88
-    code = [line.strip() for line in out.splitlines()[-2:]]
+    code = textwrap.dedent(out.rpartition("\n\n")[2])
+    assert code.startswith("from sk_backprop import BackpropRegressor\n")
     X, y = load_diabetes(return_X_y=True, scaled=False)
-    names = {"X": X[:40], "y": y[:40], "X_new": X[40:50]}
-    exec("\n".join(code), names)
-    assert names["y_new"].shape == (10,)
+    names = {"X": X[:200], "y": y[:200], "X_new": X[200:]}
+    exec(code, names)
+    z = (y[200:] - names["mean"]) / names["std"]
+    assert 0.7 < np.sqrt(np.mean(z**2)) < 1.4
 
 
 def test_bundled_tables_are_raw_and_the_target_is_not_an_input():
@@ -204,7 +232,8 @@ def test_bundled_tables_are_raw_and_the_target_is_not_an_input():
 # --- the user's own table ---
 
 
-def test_own_table_agrees_with_cross_validation_by_scikit_learn(tmp_path, capsys):
+def test_own_table_agrees_with_cross_validation_by_scikit_learn(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program, "competing_models", with_small_networks)
     X, y = load_diabetes(return_X_y=True, scaled=False)
     X, y = X[:60], y[:60]
     names = load_diabetes().feature_names
@@ -215,7 +244,7 @@ def test_own_table_agrees_with_cross_validation_by_scikit_learn(tmp_path, capsys
     assert "4-fold cross-validation" in out
     assert "d.csv: 60 rows, 10 columns\n\n" in out
     row = blocks(out)["progression"]["BackpropRegressor"]
-    assert_agrees(row, BackpropRegressor(random_state=3), X, y, folds=4, seed=3)
+    assert_agrees(row, BackpropRegressor(**SMALL, random_state=3), X, y, folds=4, seed=3)
 
 
 def test_own_table_with_several_targets(tmp_path, capsys, quick, table):
@@ -398,7 +427,9 @@ def interrupt(*_args, **_kwargs):
     ("model", "target"),
     [
         (MLPRegressor(), "sklearn.neural_network.MLPRegressor._backprop"),
-        (BackpropRegressor(), "sk_backprop._solvers.lbfgs.scipy_minimize"),
+        (BackpropRegressor(solver="lbfgs"), "sk_backprop._solvers.lbfgs.scipy_minimize"),
+        (BackpropRegressor((5,), solver="lm"), "sk_backprop._solvers.levenberg_marquardt._step"),
+        (BackpropRegressor(), "sk_backprop._solvers.levenberg_marquardt._step"),
     ],
 )
 def test_both_networks_are_stopped_by_an_interruption(monkeypatch, table, model, target):

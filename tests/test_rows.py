@@ -1,4 +1,4 @@
-"""Rows in an order of their own: the table's arrangement changes no digit under lbfgs."""
+"""Rows in an order of their own: it changes no digit under lm and lbfgs how a table lists them."""
 
 import numpy as np
 import pytest
@@ -75,16 +75,38 @@ def test_rows_of_one_key_are_compared_before_they_are_merged(monkeypatch):
 @pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
 @pytest.mark.parametrize(
     "params",
-    [{}, {"precondition": False}, {"hidden_layer_sizes": (10, 5)}, {"loss": "poisson"}],
+    [
+        {},
+        {"precondition": False},
+        {"hidden_layer_sizes": (10, 5)},
+        {"loss": "poisson"},
+        {"n_networks": 2},
+        {"solver": "lm"},
+        {"solver": "lm", "n_networks": 2},
+        {"solver": "lm", "alpha": "auto"},
+        {"solver": "lm", "alpha": "auto", "loss": "poisson"},
+    ],
     ids=str,
 )
 def test_weights_repetition_and_order_change_no_digit(diabetes, params, container):
     X, y = diabetes
     rng = np.random.RandomState(0)
     w = rng.randint(0, 4, len(y))
-    model = BackpropRegressor(solver="lbfgs", random_state=0, **params)
+    named = {"hidden_layer_sizes": (5,), "solver": "lbfgs", "alpha": 2.0, "n_networks": 1}
+    model = BackpropRegressor(**{**named, **params}, random_state=0)
     expected = model.fit(container(X), y, w).predict(X)
     repeated = rng.permutation(np.repeat(np.arange(len(y)), w))
     model.fit(container(X[repeated]), y[repeated])
     np.testing.assert_array_equal(model.predict(X), expected)
     assert model.scaler_.n_samples_seen_ == w.sum()
+
+
+def test_weights_repetition_and_order_change_no_digit_of_the_defaults(diabetes):
+    # 171 parameters, of two layers of ten, are fewer than the rows or more than the distinct ones.
+    X, y = diabetes[0][:200, :4], diabetes[1][:200]
+    rng = np.random.RandomState(0)
+    w = rng.randint(0, 4, len(y))
+    model = BackpropRegressor(random_state=0)
+    expected = model.fit(X, y, w).predict(X)
+    repeated = rng.permutation(np.repeat(np.arange(len(y)), w))
+    np.testing.assert_array_equal(model.fit(X[repeated], y[repeated]).predict(X), expected)

@@ -216,7 +216,7 @@ def test_lbfgs_in_float32_nearly_reaches_the_float64_loss(unit_problem):
 # --- what watches a run ---
 
 
-def watch(losses, *, validation=None, **options):
+def watch(losses, *, watched=None, validation=None, **options):
     """Feed a monitor with losses; the weights of iteration k are all k."""
     network = Network((1, 1), "identity", "identity")
     params = network.parameters(np.zeros(2))
@@ -225,7 +225,8 @@ def watch(losses, *, validation=None, **options):
     answers = []
     for k, loss in enumerate(losses, start=1):
         params.flat[...] = k
-        answers.append(monitor.record(params, loss))
+        instead = None if watched is None else watched[k - 1]
+        answers.append(monitor.record(params, loss, watched=instead))
     return answers, monitor, params
 
 
@@ -243,6 +244,34 @@ def test_patience_can_start_anew():
     monitor.be_patient_again()
     assert monitor.record(params, 1.0) == "going"
     assert monitor.record(params, 1.0) == "stalled"
+
+
+def test_what_is_watched_may_be_another_number_than_the_loss():
+    falling, rising = [4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]
+    going, stalled = "going", "stalled"
+    assert watch(falling, watched=rising)[0] == [going, going, stalled, stalled]
+    answers, monitor, params = watch(rising, watched=falling)
+    assert answers == [going] * 4
+    assert monitor.result(params, "converged").loss_curve == rising
+    assert watch([1.0], watched=[np.nan])[0] == ["diverged"]
+
+
+def test_early_stopping_goes_by_validation_whatever_else_is_watched():
+    answers, monitor, params = watch(
+        [4.0, 3.0, 2.0],
+        watched=[3.0, 2.0, 1.0],
+        validation=Scripted([1.0, 2.0, 3.0]),
+        early_stopping=True,
+    )
+    assert answers == ["going", "going", "stalled"]
+    assert monitor.result(params, "converged").best_iter == 1
+
+
+def test_what_was_watched_before_can_be_forgotten():
+    _, monitor, params = watch([1.0, 1.0])
+    monitor.watch_anew()
+    answers = [monitor.record(params, 1.0, watched=value) for value in (50.0, 40.0, 40.0, 40.0)]
+    assert answers == ["going", "going", "going", "stalled"]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

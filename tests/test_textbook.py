@@ -90,12 +90,13 @@ def test_classic_worked_example():
 
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("hidden", [(), (4,), (5, 6)])
-def test_identity_network_fits_what_linear_regression_fits(hidden, precondition):
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_identity_network_fits_what_linear_regression_fits(solver, hidden, precondition):
     X, y = load_diabetes(return_X_y=True, scaled=False)
     linear = BackpropRegressor(
         hidden_layer_sizes=hidden,
         activation="identity",
-        solver="lbfgs",
+        solver=solver,
         alpha=0,
         precondition=precondition,
         max_iter=20_000,
@@ -108,26 +109,28 @@ def test_identity_network_fits_what_linear_regression_fits(hidden, precondition)
     np.testing.assert_allclose(linear.predict(X), expected, rtol=0, atol=1e-4 * np.std(y))
 
 
-def test_no_hidden_layer_with_penalty_is_ridge():
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_no_hidden_layer_with_penalty_is_ridge(solver):
     # In the solver's coordinates: inputs and targets standardised.
     X, y = load_linnerud(return_X_y=True)
     alpha = 3.0
     ours = BackpropRegressor(
-        hidden_layer_sizes=(), solver="lbfgs", alpha=alpha, tol=0, max_iter=1000
+        hidden_layer_sizes=(), solver=solver, alpha=alpha, tol=0, max_iter=1000
     ).fit(X, y)
     Z, T = (X - X.mean(axis=0)) / X.std(axis=0), (y - y.mean(axis=0)) / y.std(axis=0)
     expected = Ridge(alpha=alpha).fit(Z, T).predict(Z) * y.std(axis=0) + y.mean(axis=0)
     np.testing.assert_allclose(ours.predict(X), expected, rtol=1e-8)
 
 
-def test_nist_rat42_reaches_the_certified_sum_of_squares():
+@pytest.mark.parametrize("solver", ["lbfgs", "lm"])
+def test_nist_rat42_reaches_the_certified_sum_of_squares(solver):
     # NIST StRD, Ratkowsky 1983: y = b1 / (1 + exp(b2 - b3 x)), one logistic neuron.
     # https://www.itl.nist.gov/div898/strd/nls/data/ratkowsky2.shtml
     x = np.array([9.0, 14, 21, 28, 42, 57, 63, 70, 79])[:, None]
     y = np.array([8.930, 10.800, 18.590, 22.330, 39.350, 56.110, 61.730, 64.620, 67.080])
     neuron = BackpropRegressor(
         hidden_layer_sizes=(1,),
-        solver="lbfgs",
+        solver=solver,
         alpha=0,
         max_iter=5000,
         tol=0,

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sk_backprop._evidence import Precisions
 from sk_backprop._network import Array, Parameters
 from sk_backprop._objective import ValidationSet
 
@@ -29,6 +30,7 @@ class SolverResult:
     validation_loss_curve, validation_scores : the same on validation data, or None
     optimizer_state : arrays and numbers that sgd and adam need to go on, None where
         `theta` are not the weights that the optimizer had in the end
+    precisions : Precisions of weights and noise in the end, from lm alone
     """
 
     theta: Array
@@ -40,6 +42,7 @@ class SolverResult:
     validation_loss_curve: list[float] | None = None
     validation_scores: list[float] | None = None
     optimizer_state: dict[str, Any] | None = None
+    precisions: Precisions | None = None
 
 
 class Monitor:
@@ -88,14 +91,20 @@ class Monitor:
         return len(self.loss_curve)
 
     def record(
-        self, params: Parameters, loss: float, measured_at: Array | None = None
+        self,
+        params: Parameters,
+        loss: float,
+        measured_at: Array | None = None,
+        watched: float | None = None,
     ) -> Literal["going", "stalled", "diverged"]:
         """Note one iteration that ended at `params` with training loss `loss`.
 
         measured_at : (n_params,), the weights that the loss belongs to, if not the
         ones at the end. A step may throw the weights far from where they were.
+        watched : float, what is watched in place of the training loss.
         """
-        watched = loss
+        if watched is None:
+            watched = loss
         if self._validation is not None:
             validation_loss, score = self._validation.evaluate(params)
             if self._early_stopping:
@@ -134,6 +143,12 @@ class Monitor:
         Noise of mini-batches is some percent; this is a run whose steps are too long.
         """
         return self.loss_curve[-1] > 2 * min(self.loss_curve)
+
+    def watch_anew(self) -> None:
+        """What is watched changes: earlier values say nothing about it."""
+        self._n_idle = 0
+        if not self._early_stopping:
+            self._best_watched = np.inf
 
     def be_patient_again(self) -> None:
         """Start the count of iterations without progress anew."""

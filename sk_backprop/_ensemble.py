@@ -1,0 +1,72 @@
+"""Several networks from different initial weights, one after the other or side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.utils.parallel import Parallel, delayed
+
+from sk_backprop._threads import one_blas_thread, pays_threads
+from sk_backprop._training import Problem, Settings, StreamState, Trained, Weights, train
+
+
+def train_networks(
+    settings: Settings,
+    problem: Problem,
+    seeds: Sequence[int],
+    *,
+    starts: Sequence[Weights] | None = None,
+    streams: Sequence[StreamState] | None = None,
+    n_jobs: int | None = None,
+) -> list[Trained]:
+    """A network for each seed, trained by `n_jobs` processes.
+
+    Processes, because scipy's LAPACK holds the interpreter while it computes: two
+    threads took as long as one. An interrupt leaves the networks that were whole, or
+    the one that was not; with several processes it leaves none, and is raised.
+    """
+    nothing = [None] * len(seeds)
+    tasks = zip(seeds, starts or nothing, streams or nothing, strict=True)
+    jobs = effective_n_jobs(n_jobs)
+    if jobs > 1 and len(seeds) > 1:
+        run = Parallel(n_jobs=jobs)
+        return list(run(delayed(_train_one)(settings, problem, *task) for task in tasks))
+    networks: list[Trained] = []
+    for task in tasks:
+        network = _train_one(settings, problem, *task)
+        interrupted = network.result.status == "interrupted"
+        if not (interrupted and networks):
+            networks.append(network)
+        if interrupted:
+            networks[0].result.status = "interrupted"
+            break
+    return networks
+
+
+def _train_one(
+    settings: Settings,
+    problem: Problem,
+    seed: int,
+    start: Weights | None,
+    stream: StreamState | None,
+) -> Trained:
+    threads = pays_threads(settings.network, problem.rows.n_samples, settings.solver)
+    runs: list[Trained] = []
+    # What goes on from weights has had its plain steps.
+    for n_plain_steps in settings.starts if start is None and settings.alpha is None else (0,):
+        rng = np.random.RandomState(seed)
+        with nullcontext() if threads else one_blas_thread():
+            runs.append(train(settings, problem, start, rng, stream, n_plain_steps))
+        if runs[-1].result.status == "interrupted":
+            break
+    best = max(runs, key=_log_evidence)
+    if runs[-1].result.status == "interrupted":
+        best.result.status = "interrupted"
+    return best
+
+
+def _log_evidence(run: Trained) -> float:
+    return -np.inf if run.log_evidence is None else run.log_evidence

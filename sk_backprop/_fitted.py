@@ -1,0 +1,158 @@
+"""The fitted function: weights and scales of one or several averaged networks.
+
+K networks of one shape, averaged before the output function, are one network: their
+first layers stand side by side, the following ones on the diagonal of a larger matrix,
+and the output weights one above the other, divided by K. `coefs_` and `intercepts_` are
+that network's, and single networks are parts of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import block_diag
+
+from sk_backprop._network import ACTIVATIONS, Array, Network, evaluate
+from sk_backprop._objective import row_blocks, rows_per_block
+from sk_backprop._posterior import Posterior
+from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._training import Weights
+
+NetworkWeights = tuple[list[Array], list[Array]]
+
+
+def merged(networks: Sequence[NetworkWeights]) -> NetworkWeights:
+    """Coefs and intercepts of the one network that is the average of several."""
+    if len(networks) == 1:
+        return networks[0]
+    coefs: list[Array] = []
+    intercepts: list[Array] = []
+    for Ws in zip(*(network[0] for network in networks)):
+        if len(coefs) == len(networks[0][0]) - 1:
+            average = np.concatenate if coefs else np.add.reduce
+            coefs.append(average(Ws) / len(networks))
+        else:
+            coefs.append(block_diag(*Ws) if coefs else np.concatenate(Ws, axis=1))
+    for bs in zip(*(network[1] for network in networks)):
+        last = len(intercepts) == len(coefs) - 1
+        intercepts.append(np.mean(bs, axis=0) if last else np.concatenate(bs))
+    return coefs, intercepts
+
+
+def separated(
+    network: Network,
+    coefs: Sequence[Array],
+    intercepts: Sequence[Array],
+    output_intercepts: Sequence[Array],
+) -> list[NetworkWeights]:
+    """The inverse of `merged`: the networks of the shape of `network` in the average.
+
+    output_intercepts : the last biases of each network, of which `intercepts` has the mean
+    """
+    n_networks, hidden = len(output_intercepts), network.layer_sizes[1:-1]
+    if n_networks == 1:
+        return [(list(coefs), list(intercepts))]
+    networks = []
+    for k, output_intercept in enumerate(output_intercepts):
+        rows: Any = slice(None)
+        one: NetworkWeights = ([], [])
+        for size, W, b in zip(hidden, coefs, intercepts):
+            columns = slice(k * size, (k + 1) * size)
+            one[0].append(W[rows, columns])
+            one[1].append(b[columns])
+            rows = columns
+        one[0].append(coefs[-1][rows] * (n_networks if hidden else 1))
+        one[1].append(output_intercept)
+        networks.append(one)
+    return networks
+
+
+@dataclass(frozen=True)
+class FittedFunction:
+    """Raw X in, mean and standard deviation in the units of y out.
+
+    Attributes
+    ----------
+    network : Network, the shape of one of the networks
+    coefs, intercepts : of their average, for MaxAbs-scaled inputs
+    output_intercepts : (n_outputs,) of each network
+    scales : Scales
+    posteriors : list of Posterior, one for each network
+    """
+
+    network: Network
+    coefs: list[Array]
+    intercepts: list[Array]
+    output_intercepts: list[Array]
+    scales: Scales
+    posteriors: list[Posterior]
+
+    def networks(self) -> list[NetworkWeights]:
+        """Weights and biases of each network."""
+        return separated(self.network, self.coefs, self.intercepts, self.output_intercepts)
+
+    def starts(self) -> list[Weights]:
+        """What a warm start of each network goes on from."""
+        return [Weights(*one, self.scales) for one in self.networks()]
+
+    def predict(self, X: Any) -> Array:
+        """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""
+        sizes = [self.network.layer_sizes[0], *(W.shape[1] for W in self.coefs)]
+        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
+        output = np.empty((X.shape[0], sizes[-1]), dtype)
+        y_location, y_scale = self.scales.y_location, self.scales.y_scale
+        # Deep networks one by one: side by side most of the weights are zeros.
+        networks = self.networks() if len(sizes) > 3 else [(self.coefs, self.intercepts)]
+        inner = Network(tuple(sizes), self.network.activation, "identity")
+        for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
+            scaled = divide_columns(X[rows], self.scales.scaler.scale_)
+            # After some LAPACK calls a product of finite float32 raises a false alarm.
+            with np.errstate(invalid="ignore"):
+                f = evaluate(inner, *networks[0], scaled)
+                for one in networks[1:]:
+                    f += evaluate(inner, *one, scaled)
+            f /= len(networks)
+            ACTIVATIONS[self.network.output_activation].apply(f)
+            output[rows] = y_location + y_scale * f
+        return output
+
+    def predict_std(self, X: Any) -> Array:
+        """Standard deviation of a new observation, in units of y, as `predict`.
+
+        Of the mixture of the networks: the mean of their variances, for weights and
+        noise, and the variance of their means.
+        """
+        scales, network = self.scales, self.scales.solver_network(self.network)
+        out_activation = network.output_activation
+        std = np.empty(
+            (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, self.coefs[0].dtype)
+        )
+        networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
+        for rows in row_blocks(X.shape[0], _STD_ROWS):
+            inputs = scales.input(X[rows].astype(float))
+            means = np.array([evaluate(network, p.coefs, p.intercepts, inputs) for p in networks])
+            variance = means.var(axis=0)
+            for params, posterior, mean in zip(networks, self.posteriors, means, strict=True):
+                variance += posterior.variance(network, params, inputs) / len(networks)
+                variance += posterior.noise_variance(mean, out_activation) / len(networks)
+            std[rows] = scales.y_scale * np.sqrt(variance)
+        return std
+
+    def raw_weights(self) -> NetworkWeights:
+        """Weights that act on raw X and, but for a logistic output, give raw y."""
+        scales = self.scales
+        return raw_weights(
+            self.coefs,
+            self.intercepts,
+            scales.scaler.scale_,
+            scales.y_location,
+            scales.y_scale,
+            scales.out_activation,
+        )
+
+
+# Rows whose inputs are held in the solver's coordinates for `predict_std`.
+_STD_ROWS = 2**13

@@ -1,0 +1,145 @@
+"""What is told of a fit: the fitted attributes, and the warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from sk_backprop._fitted import merged
+from sk_backprop._network import Array
+from sk_backprop._solvers._result import SolverResult
+from sk_backprop._training import Problem, Settings, Trained, groups_of
+
+_ADVICE = {
+    "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
+    "max_fun": "Increase max_fun.",
+    "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'.",
+    "diverged lbfgs": "Look for extreme values in alpha and coefs_init.",
+    "diverged lm": "Look for extreme values in alpha and coefs_init.",
+}
+
+# Part of the rows' weight that the effective parameters may take before the noise,
+# estimated from the rest, and with it the error bars, mean little.
+_MOST_EFFECTIVE = 0.9
+
+
+def fitted_attributes(
+    settings: Settings, problem: Problem, networks: Sequence[Trained]
+) -> dict[str, Any]:
+    """All that follows from the networks, by attribute name."""
+    first, scales = networks[0].result, problem.scales
+    coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
+    scores, best = first.validation_scores, first.best_iter
+    optimizers = [one.result.optimizer_state for one in networks]
+    return {
+        "coefs_": coefs,
+        "intercepts_": intercepts,
+        "scaler_": scales.scaler,
+        "y_location_": scales.y_location,
+        "y_scale_": scales.y_scale,
+        "hidden_layer_sizes_": settings.network.layer_sizes[1:-1],
+        "n_networks_": len(networks),
+        "n_layers_": len(coefs) + 1,
+        "n_outputs_": coefs[-1].shape[1],
+        "out_activation_": scales.out_activation,
+        "solver_": settings.solver,
+        "loss_": first.loss,
+        "loss_curve_": first.loss_curve,
+        "best_loss_": min(first.loss_curve, default=first.loss),
+        "n_iter_": first.n_iter,
+        "best_iter_": best,
+        "validation_loss_curve_": first.validation_loss_curve,
+        "validation_scores_": scores,
+        "best_validation_score_": scores[best - 1] if scores and best else None,
+        "n_effective_params_": np.array([one.posterior.n_effective.sum() for one in networks]),
+        "noise_precision_": _noise_precision(problem, networks),
+        "uncertain_weights_": networks[0].posterior.weights,
+        **_evidence_attributes(settings, problem, networks),
+        "_fit_state": {
+            "activation": settings.network.activation,
+            "scales": scales.state(),
+            "output_intercepts": [one.intercepts[-1] for one in networks],
+            "optimizers": {} if None in optimizers else {settings.solver: optimizers},
+            "posteriors": [asdict(one.posterior) for one in networks],
+        },
+    }
+
+
+def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:
+    noise = np.mean([one.posterior.noise for one in networks], axis=0)
+    scale = problem.scales.y_scale
+    with np.errstate(over="ignore", under="ignore", divide="ignore"):
+        precision = 1 / noise / scale
+        return np.asarray(
+            precision if problem.scales.out_activation == "exp" else precision / scale
+        )
+
+
+def _evidence_attributes(
+    settings: Settings, problem: Problem, networks: Sequence[Trained]
+) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(
+        ("weight_precision_", "log_evidence_", "input_relevance_")
+    )
+    if networks[0].precisions is None:
+        return found
+    groups = groups_of(settings, settings.network)
+    precision = np.array([one.precisions.weight for one in networks if one.precisions])
+    # A density in units of y: one factor of the scale for each row and output.
+    n = problem.rows.total_weight
+    unit = n * float(np.log(problem.scales.y_scale).sum())
+    found["log_evidence_"] = np.array([one.log_evidence for one in networks]) - unit
+    found["weight_precision_"] = dict(zip(groups.names, precision.T.copy(), strict=True))
+    if settings.weight_groups == "input":
+        n_features = settings.network.layer_sizes[0]
+        found["input_relevance_"] = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
+    return found
+
+
+def complaints(
+    settings: Settings, problem: Problem, networks: Sequence[Trained], *, streaming: bool
+) -> Iterator[tuple[str, type[Warning]]]:
+    """Messages of warnings, each kind at most once for all networks."""
+    told = set()
+    for one in networks:
+        result = one.result
+        if result.status not in told and not (streaming and result.status == "max_iter"):
+            told.add(result.status)
+            yield from _end_of_run(settings, result)
+    if networks[0].precisions is None:
+        return
+    n = problem.rows.total_weight
+    n_effective = np.median([one.posterior.n_effective.max() for one in networks])
+    if n_effective > _MOST_EFFECTIVE * n:
+        yield (
+            f"The networks use {n_effective:.0f} effective parameters on {n:.0f} rows, which "
+            "leaves too few to tell the noise: the standard deviations that predict returns are "
+            "unreliable, and so may be the fit. Use more rows or fewer hidden units.",
+            UserWarning,
+        )
+
+
+def _end_of_run(settings: Settings, result: SolverResult) -> Iterator[tuple[str, type[Warning]]]:
+    """How training ended, unless it converged."""
+    status, solver = result.status, f"solver={settings.solver!r}"
+    advice = _ADVICE.get(f"{status} {settings.solver}", _ADVICE.get(status))
+    if status == "interrupted":
+        kept = f"the weights of iteration {result.best_iter} are kept"
+        yield f"Training interrupted; {kept} ({solver}).", UserWarning
+    elif status == "diverged":
+        yield (
+            f"Training diverged: the loss grew or was no longer finite after iteration "
+            f"{result.n_iter} ({solver}). The weights of iteration {result.best_iter}, of lowest "
+            f"loss, are kept. {advice}",
+            ConvergenceWarning,
+        )
+    elif status != "converged":
+        yield (
+            f"Training stopped at {status}={getattr(settings, status)} before it converged "
+            f"({solver}, loss {result.loss:.3g}). {advice}",
+            ConvergenceWarning,
+        )

@@ -1,0 +1,190 @@
+"""Levenberg-Marquardt on all rows at once, with fixed precisions or with evidence.
+
+With A the Gauss-Newton curvature of M (`_evidence`) and g its gradient, a step is
+
+    (A + mu b I) delta = -g,       b = mean noise precision
+    gain ratio = (M(theta) - M(theta + delta)) / (1/2 delta^T (mu b delta - g))
+
+and is taken if the gain ratio is positive. mu is a trust region in disguise: Nielsen's
+rule lets it follow the gain ratio smoothly (Madsen, Nielsen & Tingleff 2004, "Methods
+for non-linear least squares problems", algorithm 3.16 and eq. 2.21; Marquardt 1963,
+doi:10.1137/0111030). It multiplies b because the precisions, and with them A, change
+by orders of magnitude while the shape of J^T J does not.
+
+With evidence, the precisions are estimated anew before each step (Foresee & Hagan
+1997), after some steps with weak ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lapack
+
+from sk_backprop._evidence import (
+    LEAST_NOISE,
+    Precisions,
+    WeightGroups,
+    factor,
+    reestimate,
+)
+from sk_backprop._network import Array, Parameters
+from sk_backprop._objective import NormalEquations, Objective
+from sk_backprop._solvers._result import Monitor, SolverResult, Status
+
+# First mu, as a part of the largest diagonal element of J^T J.
+_FIRST_DAMPING = 1e-3
+
+# Where a step is predicted to gain no more than this part of M, what is left is rounding.
+_NO_GAIN = 4 * np.finfo(float).eps
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What holds the weights.
+
+    groups : WeightGroups
+    precisions : Precisions, fixed ones or those of the first steps
+    n_plain_steps : int or None, steps before the evidence decides; None: it never does
+    """
+
+    groups: WeightGroups
+    precisions: Precisions
+    n_plain_steps: int | None = None
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def minimize(
+    objective: Objective,
+    start: Parameters,
+    monitor: Monitor,
+    prior: Prior,
+    *,
+    max_iter: int,
+) -> SolverResult:
+    """Minimise until `monitor` sees a stall, or no step gains anything.
+
+    What is watched is the penalised loss; with evidence, exp(-log evidence / n), so that
+    `tol` is a gain of so many nats a row.
+
+    Parameters
+    ----------
+    start : Parameters, moved in place
+    max_iter : int, steps
+    """
+    params, total = start, objective.total_weight
+    groups, precisions = prior.groups, prior.precisions
+    n_plain_steps = np.inf if prior.n_plain_steps is None else prior.n_plain_steps
+    region, work = _Region(), np.empty((objective.network.n_params,) * 2, order="F")
+    status: Status = "max_iter"
+    whole = params.flat.copy()  # the weights of the last whole iteration
+    try:
+        normal = objective.normal_equations(params)
+        monitor.note_start(_penalised_mean(params, normal, groups, precisions, total))
+        for iteration in range(max_iter):
+            watched = None
+            if iteration == n_plain_steps:
+                monitor.watch_anew()
+            if iteration >= n_plain_steps and np.isfinite(_size(normal)):
+                evidence = reestimate(params.flat, normal, groups, precisions, total, work)
+                precisions = evidence.next
+                watched = float(np.exp(-evidence.log_evidence / total))
+            moved = _step(objective, params, normal, groups, precisions, region, work)
+            if moved:
+                normal = objective.normal_equations(params, out=normal)
+            loss = _penalised_mean(params, normal, groups, precisions, total)
+            progress = monitor.record(params, loss, watched=watched)
+            whole[...] = params.flat
+            if progress == "diverged":
+                status = "diverged"
+                break
+            exact = normal.loss.sum() <= 0.5 * LEAST_NOISE**2 * total
+            if (
+                progress == "stalled"
+                or (prior.n_plain_steps is None and not moved)
+                or (prior.n_plain_steps is not None and exact)
+            ):
+                status = "converged"
+                break
+    except KeyboardInterrupt:
+        params.flat[...] = whole
+        status = "interrupted"
+    result = monitor.result(params, status)
+    result.precisions = precisions
+    return result
+
+
+class _Region:
+    """The damping mu, by Nielsen's rule."""
+
+    def __init__(self) -> None:
+        self.mu = 0.0
+        self._factor = 2.0
+
+    def start(self, largest_curvature: float) -> None:
+        """Choose the first mu, once."""
+        if self.mu == 0.0:
+            self.mu = _FIRST_DAMPING * max(largest_curvature, np.finfo(float).tiny)
+
+    def widen(self, gain_ratio: float) -> None:
+        """A step was taken: the better it was foretold, the less damping."""
+        self.mu *= max(1 / 3, 1 - (2 * min(gain_ratio, 1.0) - 1) ** 3)
+        self._factor = 2.0
+
+    def narrow(self) -> None:
+        """A step was refused."""
+        self.mu *= self._factor
+        self._factor *= 2
+
+
+def _step(
+    objective: Objective,
+    params: Parameters,
+    normal: NormalEquations,
+    groups: WeightGroups,
+    precisions: Precisions,
+    region: _Region,
+    work: Array,
+) -> bool:
+    """Move `params` to where M is lower; False if no step gains anything."""
+    theta, beta, decay = params.flat, precisions.noise, precisions.weight[groups.index]
+    if not np.isfinite(_size(normal)):
+        return False
+    gradient = beta @ normal.gradient + decay * theta
+    cost = beta @ normal.loss + 0.5 * np.dot(decay * theta, theta)
+    unit = beta.mean()
+    region.start((beta @ np.einsum("kii->ki", normal.curvature)).max() / unit)
+    while np.isfinite(region.mu):
+        L = factor(normal, groups, precisions, region.mu * unit, work)
+        delta, _ = lapack.dpotrs(L, -gradient, lower=1)
+        foretold = 0.5 * np.dot(delta, region.mu * unit * delta - gradient)
+        if not foretold > _NO_GAIN * cost:
+            return False
+        trial = objective.parameters(theta + delta)
+        decayed = decay * trial.flat
+        gain = cost - (beta @ objective.losses(trial) + 0.5 * np.dot(decayed, trial.flat))
+        if gain > 0:
+            theta[...] = trial.flat
+            region.widen(gain / foretold)
+            return True
+        region.narrow()
+    return False
+
+
+def _size(normal: NormalEquations) -> float:
+    """Finite if all of `normal` is: no element of J^T J exceeds its diagonal."""
+    return float(normal.loss.sum() + normal.gradient.sum() + np.einsum("kii->", normal.curvature))
+
+
+def _penalised_mean(
+    params: Parameters,
+    normal: NormalEquations,
+    groups: WeightGroups,
+    precisions: Precisions,
+    total_weight: float,
+) -> float:
+    """E of `_objective`, with alpha / beta of each group for its alpha."""
+    decay = precisions.weight[groups.index] / precisions.noise.mean()
+    penalty = 0.5 * np.dot(decay * params.flat, params.flat)
+    return float((normal.loss.sum() + penalty) / total_weight)

@@ -1,0 +1,427 @@
+"""Several networks in one, and the plan: what is trained where nothing is said."""
+
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.datasets import make_friedman1
+
+from sk_backprop import BackpropRegressor, _ensemble
+from sk_backprop._fitted import merged, separated
+from sk_backprop._network import Network, evaluate, lecun_bound
+from sk_backprop._objective import Objective
+from sk_backprop._plan import make_plan
+from sk_backprop._training import Settings
+
+
+def regressor(**params):
+    defaults = {"hidden_layer_sizes": (4,), "solver": "lm", "random_state": 0}
+    return BackpropRegressor(**{**defaults, **params})
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    return make_friedman1(150, n_features=5, noise=1.0, random_state=0)
+
+
+def alone(model, k):
+    """The k-th network of a fitted ensemble as an estimator of its own."""
+    one = copy.deepcopy(model).set_params(n_networks=1)
+    one.coefs_, one.intercepts_ = model._function().networks()[k]
+    state = one._fit_state
+    for name in ("output_intercepts", "posteriors"):
+        state[name] = [state[name][k]]
+    state["optimizers"] = {name: [each[k]] for name, each in state["optimizers"].items()}
+    return one
+
+
+# --- the network that is the average ---
+
+
+def random_networks(hidden, dtype=float, n_networks=3):
+    network = Network((5, *hidden, 2), "tanh", "identity")
+    rng = np.random.RandomState(0)
+    params = [network.initial_parameters(rng, dtype, lecun_bound) for _ in range(n_networks)]
+    return network, [(one.coefs, one.intercepts) for one in params]
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3), (3, 4, 2)], ids=str)
+def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
+    network, networks = random_networks(hidden, n_networks=n_networks)
+    coefs, intercepts = merged(networks)
+    X = np.random.RandomState(1).randn(10, 5)
+    expected = np.mean([evaluate(network, *one, X) for one in networks], axis=0)
+    np.testing.assert_allclose(evaluate(network, coefs, intercepts, X), expected, rtol=1e-12)
+    assert [W.shape[1] for W in coefs] == [*(n_networks * size for size in hidden), 2]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_networks", [1, 2, 3])
+@pytest.mark.parametrize("hidden", [(4,), (4, 3), (3, 4, 2)], ids=str)
+def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype):
+    network, networks = random_networks(hidden, dtype, n_networks)
+    output_intercepts = [intercepts[-1] for _, intercepts in networks]
+    found = separated(network, *merged(networks), output_intercepts)
+    for ours, theirs in zip(found, networks, strict=True):
+        for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
+            assert a.dtype == dtype
+            np.testing.assert_allclose(a, b, rtol=3 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("n_networks", [1, 2, 3])
+def test_linear_models_once_merged_are_all_their_mean(n_networks):
+    # Which was which is lost; they all have the same optimum.
+    network, networks = random_networks((), n_networks=n_networks)
+    coefs, intercepts = merged(networks)
+    for W, _ in separated(network, coefs, intercepts, [b[-1] for _, b in networks]):
+        np.testing.assert_allclose(W[0], coefs[0], rtol=1e-12)
+
+
+def test_fitted_attributes_of_an_ensemble_are_those_of_one_network(friedman):
+    X, y = friedman
+    model = regressor(n_networks=3).fit(X, y)
+    assert model.n_networks_ == 3
+    assert model.hidden_layer_sizes_ == (4,)
+    assert [W.shape for W in model.coefs_] == [(5, 12), (12, 1)]
+    assert [b.shape for b in model.intercepts_] == [(12,), (1,)]
+    assert model.n_effective_params_.shape == model.log_evidence_.shape == (3,)
+    assert {value.shape for value in model.weight_precision_.values()} == {(3,)}
+    hidden = 1 / (1 + np.exp(-(X @ model.raw_coefs_[0] + model.raw_intercepts_[0])))
+    np.testing.assert_allclose(
+        hidden @ model.raw_coefs_[1][:, 0] + model.raw_intercepts_[1], model.predict(X), rtol=1e-9
+    )
+
+
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
+def test_an_ensemble_predicts_the_mean_of_its_networks(friedman, hidden):
+    X, y = friedman
+    model = regressor(hidden_layer_sizes=hidden, n_networks=3).fit(X, y)
+    means = [alone(model, k).predict(X) for k in range(3)]
+    np.testing.assert_allclose(model.predict(X), np.mean(means, axis=0), rtol=1e-9)
+
+
+@pytest.mark.parametrize("target", [{}, {"loss": "poisson"}, {"output_activation": "logistic"}])
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
+def test_variance_of_an_ensemble_is_that_of_the_mixture(friedman, hidden, target):
+    X, y = friedman
+    model = regressor(hidden_layer_sizes=hidden, n_networks=3, **target).fit(X, np.maximum(y, 0))
+    means, stds = zip(*(alone(model, k).predict(X, return_std=True) for k in range(3)))
+    variance = np.mean(np.square(stds), axis=0) + np.var(means, axis=0)
+    np.testing.assert_allclose(model.predict(X, return_std=True)[1], np.sqrt(variance), rtol=1e-9)
+
+
+@pytest.mark.parametrize("target", [{}, {"loss": "poisson"}, {"output_activation": "logistic"}])
+def test_an_ensemble_of_linear_models_is_the_linear_model(friedman, target):
+    # All of them end in the one optimum that there is.
+    X, y = friedman
+    params = {"hidden_layer_sizes": (), "alpha": 1.0, "tol": 0, "n_iter_no_change": np.inf}
+    one, three = (
+        regressor(n_networks=k, **params, **target).fit(X, np.maximum(y, 0)) for k in (1, 3)
+    )
+    for ours, theirs in zip(*(m.predict(X, return_std=True) for m in (three, one)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_noise_of_an_ensemble_is_the_mean_of_its_networks(friedman):
+    model = regressor(n_networks=3).fit(*friedman)
+    noise = [posterior["noise"] for posterior in model._fit_state["posteriors"]]
+    expected = 1 / (np.mean(noise, axis=0) * model.y_scale_**2)
+    np.testing.assert_allclose(model.noise_precision_, expected)
+
+
+# --- how the networks are trained ---
+
+
+def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
+    three = regressor(n_networks=3).fit(*friedman)._function().networks()
+    for smaller in (1, 2):
+        fewer = regressor(n_networks=smaller).fit(*friedman)._function().networks()
+        for ours, theirs in zip(fewer, three):
+            for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+def test_networks_of_an_ensemble_differ(friedman):
+    X, y = friedman
+    model = regressor(n_networks=3).fit(X, y)
+    starts = np.array([W[0] for W, _ in (one[0] for one in model._function().networks())])
+    assert np.unique(starts.round(9), axis=0).shape[0] == 3
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"hidden_layer_sizes": "auto", "n_networks": "auto"},
+        {"solver": "adam", "max_iter": 2000},
+        {"solver": "lbfgs", "max_iter": 3000},
+        {"early_stopping": True},
+    ],
+    ids=str,
+)
+def test_the_result_does_not_depend_on_n_jobs(friedman, params):
+    X, y = friedman
+    params = {"n_networks": 3, **params}
+    one, two = (regressor(n_jobs=n_jobs, **params).fit(X, y) for n_jobs in (None, 2))
+    for ours, theirs in zip(*(m.predict(X, return_std=True) for m in (one, two)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert one.loss_curve_ == two.loss_curve_
+
+
+@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
+@pytest.mark.parametrize(
+    "params", [{}, {"alpha": 1.0}, {"solver": "lbfgs"}, {"solver": "adam", "shuffle": False}]
+)
+def test_a_warm_start_goes_on_with_every_network(friedman, hidden, params):
+    X, y = friedman
+    model = regressor(hidden_layer_sizes=hidden, n_networks=3, warm_start=True, **params)
+    model.set_params(max_iter=5).fit(X, y)
+    singles = [alone(model, k) for k in range(3)]
+    for one in (model, *singles):
+        one.set_params(max_iter=10).fit(X, y)
+    assert model.n_networks_ == 3
+    expected = np.mean([one.predict(X) for one in singles], axis=0)
+    np.testing.assert_allclose(model.predict(X), expected, atol=1e-6 * y.std())
+
+
+def test_a_warm_start_takes_the_number_of_networks_from_the_last_fit(friedman):
+    model = regressor(n_networks=3, alpha=1.0, warm_start=True).fit(*friedman)
+    model.set_params(n_networks="auto").fit(*friedman)
+    assert model.n_networks_ == 3
+    model.set_params(n_networks=2)
+    with pytest.raises(ValueError, match=r"n_networks is 3; now it would be 2"):
+        model.fit(*friedman)
+
+
+def test_a_stream_trains_every_network(friedman):
+    X, y = friedman
+    model = regressor(solver="adam", n_networks=2, shuffle=False, learning_rate_init=0.02)
+    batches = np.split(np.arange(150), 5)
+    model.partial_fit(X[batches[0]], y[batches[0]])
+    singles = [alone(model, k) for k in range(2)]
+    for rows in batches[1:]:
+        for one in (model, *singles):
+            one.partial_fit(X[rows], y[rows])
+    assert model.n_networks_ == 2
+    assert model.t_ == 150
+    means, stds = zip(*(one.predict(X, return_std=True) for one in singles))
+    assert np.std(means[0] - means[1]) > 0.01 * y.std()
+    mean, std = model.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, np.mean(means, axis=0), rtol=1e-9)
+    variance = np.mean(np.square(stds), axis=0) + np.var(means, axis=0)
+    np.testing.assert_allclose(std, np.sqrt(variance), rtol=1e-9)
+
+
+def test_initial_weights_are_of_one_network(friedman):
+    X, y = friedman
+    init = [np.random.RandomState(0).randn(5, 4), np.zeros((4, 1))]
+    assert regressor().fit(X, y, coefs_init=init).n_networks_ == 1
+    with pytest.raises(ValueError, match=r"n_networks must be 1 or 'auto'. Got n_networks=3"):
+        regressor(n_networks=3).fit(X, y, coefs_init=init)
+
+
+# --- Ctrl-C ---
+
+
+def interrupt_run(monkeypatch, number):
+    """Let the run of the given number be met by Ctrl-C in its fourth step."""
+    real_train, real_losses = _ensemble.train, Objective.losses
+    runs, calls = [], []
+
+    def train(*args, **kwargs):
+        runs.append(1)
+        return real_train(*args, **kwargs)
+
+    def losses(self, params):
+        if len(runs) == number:
+            calls.append(1)
+            if len(calls) == 4:
+                raise KeyboardInterrupt
+        return real_losses(self, params)
+
+    monkeypatch.setattr(_ensemble, "train", train)
+    monkeypatch.setattr(Objective, "losses", losses)
+    return runs
+
+
+# With evidence every network is trained twice, from a cold and a warm start.
+@pytest.mark.parametrize(
+    ("alpha", "number", "kept"), [(1.0, 1, 1), (1.0, 2, 1), (1.0, 3, 2), ("auto", 3, 1)]
+)
+def test_ctrl_c_keeps_the_whole_networks_or_the_first_and_warns(
+    friedman, monkeypatch, alpha, number, kept
+):
+    model = regressor(n_networks=4, alpha=alpha)
+    runs = interrupt_run(monkeypatch, number)
+    with pytest.warns(UserWarning, match="interrupted") as told:
+        model.fit(*friedman)
+    assert len(told) == 1
+    assert len(runs) == number
+    assert model.n_networks_ == kept
+
+
+def test_ctrl_c_in_the_second_start_of_a_network_ends_the_fit(friedman, monkeypatch):
+    model = regressor(n_networks=4)
+    runs = interrupt_run(monkeypatch, 2)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*friedman)
+    assert len(runs) == 2
+    assert model.n_networks_ == 1
+
+
+def test_ctrl_c_while_shapes_are_tried_leaves_the_estimator_as_it_was(friedman, monkeypatch):
+    model = regressor(hidden_layer_sizes="auto")
+    interrupt_run(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*friedman)
+    assert not hasattr(model, "coefs_")
+
+
+# --- the plan ---
+
+
+def plan_of(n_samples, n_features, *, hidden=None, n_outputs=1, n_networks=None, **settings):
+    """The plan for settings that leave everything open but what is given."""
+    taken = {field.name: None for field in dataclasses.fields(Settings)}
+    taken |= {"solver": "auto", "alpha": None, "starts": ()}
+    network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
+    return make_plan(
+        Settings(**{**taken, "network": network, **settings}), hidden, n_networks, n_samples
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_features", "given", "solver"),
+    [
+        (20, 3, {}, "lm"),
+        (100, 5, {}, "lm"),
+        (1000, 10, {}, "lm"),
+        (10_000, 8, {}, "lm"),
+        (100, 5000, {}, "lbfgs"),
+        (1_000_000, 50, {}, "adam"),
+        (500, 10, {"hidden": ()}, "lm"),
+        (500, 10, {"hidden": (10,)}, "lm"),
+        (500, 10, {"hidden": (10,), "alpha": 1.0}, "lm"),
+        (500, 10, {"hidden": (1000,)}, "lbfgs"),
+        (50_000, 10, {"hidden": (1000,)}, "adam"),
+    ],
+)
+def test_solver_that_auto_stands_for(n_samples, n_features, given, solver):
+    plan = plan_of(n_samples, n_features, **given)
+    assert {one.solver for one in plan.candidates} == {solver}
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
+@pytest.mark.parametrize(("n_samples", "n_features"), [(100, 5), (1_000_000, 50)])
+def test_a_solver_that_is_given_is_taken(solver, n_samples, n_features):
+    plan = plan_of(n_samples, n_features, solver=solver)
+    assert plan.settings.solver == solver
+    hidden = plan.settings.network.layer_sizes[1:-1]
+    assert hidden == ((20,) if solver != "lm" else hidden)
+    assert len(hidden) > 0
+
+
+def test_the_evidence_is_for_lm_alone_and_only_where_no_penalty_is_given():
+    assert plan_of(100, 5).settings.alpha is None
+    assert plan_of(100, 5, hidden=(5,)).settings.starts == (2, 10)
+    assert plan_of(100, 5, solver="lbfgs").settings.alpha == 2.0
+    assert plan_of(100, 5, solver="adam", alpha=0.5).settings.alpha == 0.5
+    assert plan_of(100, 5, alpha=0.0).settings.alpha == 0.0
+
+
+def test_one_network_unless_the_evidence_makes_several_worth_their_time():
+    assert plan_of(100, 5).n_networks is None
+    assert plan_of(100, 5, alpha=1.0).n_networks == 1
+    assert plan_of(100, 5, solver="adam").n_networks == 1
+    for solver in ("auto", "adam"):
+        assert plan_of(100, 5, solver=solver, n_networks=3).n_networks == 3
+
+
+@pytest.mark.parametrize("n_samples", [300, 600, 5000])
+def test_candidates_have_no_more_parameters_than_rows_but_the_first(n_samples):
+    cold, *warm = plan_of(n_samples, 10).candidates
+    assert cold.network == warm[0].network
+    assert cold.starts < warm[0].starts
+    shapes = [one.network.layer_sizes for one in warm]
+    assert len(set(shapes)) == len(shapes) > 1
+    assert all(one.network.n_params <= n_samples for one in warm)
+    assert min(one.network.n_params for one in warm) == cold.network.n_params
+
+
+def test_where_rows_are_few_one_shape_is_left_with_both_starts():
+    (only,) = plan_of(20, 10).candidates
+    assert only.starts == (2, 10)
+
+
+def test_more_rows_of_the_same_table_never_take_a_solver_for_smaller_problems():
+    order = ["lm", "lbfgs", "adam"]
+    chosen = [
+        order.index(plan_of(n, 20, hidden=(20,)).settings.solver)
+        for n in (50, 500, 5000, 50_000, 500_000, 5_000_000)
+    ]
+    assert chosen == sorted(chosen)
+
+
+# --- the defaults ---
+
+
+@pytest.fixture(scope="module")
+def default_fit(friedman):
+    return BackpropRegressor(random_state=0).fit(*friedman)
+
+
+def test_defaults_choose_lm_a_shape_and_several_networks(friedman, default_fit):
+    assert default_fit.solver_ == "lm"
+    assert len(default_fit.hidden_layer_sizes_) in (1, 2)
+    assert 2 <= default_fit.n_networks_ <= 12
+    Xt, truth = make_friedman1(500, n_features=5, random_state=1)
+    assert default_fit.score(Xt, truth) > 0.95
+
+
+def test_the_order_of_the_rows_does_not_matter(friedman, default_fit):
+    X, y = friedman
+    order = np.random.RandomState(1).permutation(len(y))
+    other = clone(default_fit).fit(X[order], y[order])
+    assert other.hidden_layer_sizes_ == default_fit.hidden_layer_sizes_
+    for ours, theirs in zip(
+        other.predict(X, return_std=True), default_fit.predict(X, return_std=True), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+def test_units_do_not_matter(friedman, default_fit):
+    X, y = friedman
+    scale = 2.0 ** np.arange(-4, 6, 2)
+    other = clone(default_fit).fit(X * scale, 1024 * y)
+    for ours, theirs in zip(
+        other.predict(X * scale, True), default_fit.predict(X, True), strict=True
+    ):
+        np.testing.assert_allclose(ours, 1024 * theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("n_samples", [60, 150])
+def test_random_state_does_not_decide_the_shape(n_samples):
+    X, y = make_friedman1(n_samples, n_features=5, noise=1.0, random_state=0)
+    shapes = {
+        BackpropRegressor(random_state=seed, n_networks=1).fit(X, y).hidden_layer_sizes_
+        for seed in range(4)
+    }
+    assert len(shapes) == 1
+
+
+def test_ensembles_agree_more_than_twice_as_well_as_single_networks(friedman):
+    X, y = friedman
+    Xt, _ = make_friedman1(500, n_features=5, random_state=1)
+
+    def disagreement(n_networks):
+        pairs = [
+            [regressor(n_networks=n_networks, random_state=s).fit(X, y).predict(Xt) for s in pair]
+            for pair in ((0, 1), (2, 3))
+        ]
+        return np.mean([np.std(a - b) for a, b in pairs])
+
+    assert disagreement(8) < disagreement(1) / 2

@@ -1,0 +1,429 @@
+"""Laplace's approximation: closed forms, shapes and units, and how often intervals cover."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy import stats
+from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import BayesianRidge
+
+from sk_backprop import BackpropRegressor, _evidence, _posterior
+from sk_backprop._evidence import Precisions, WeightGroups, factor
+from sk_backprop._network import Network, evaluate, lecun_bound
+from sk_backprop._objective import Objective
+from sk_backprop._posterior import Posterior, Unseen, laplace
+
+SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
+
+
+def regressor(**params):
+    defaults = {"hidden_layer_sizes": (5,), "n_networks": 1, "max_iter": 3000, "random_state": 0}
+    return BackpropRegressor(**{**defaults, **params})
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    return make_friedman1(150, n_features=5, noise=1.0, random_state=0)
+
+
+# --- linear models ---
+
+
+@pytest.fixture(scope="module")
+def linear():
+    rng = np.random.RandomState(0)
+    X = 5 + rng.randn(40, 3) * [1, 10, 0.1]
+    return X, X @ [1, 0.3, -5] + 2 * rng.randn(40) + 30, 5 + 3 * rng.randn(20, 3) * [1, 10, 0.1]
+
+
+def converged(X, y, **params):
+    return regressor(hidden_layer_sizes=(), tol=0, n_iter_no_change=50, **params).fit(X, y)
+
+
+def test_std_of_a_linear_model_is_that_of_bayesian_ridge(linear):
+    X, y, Xt = linear
+    center, spread = X.mean(axis=0), X.std(axis=0)
+    shape, rate = _evidence._SHAPE, _evidence._RATE
+    theirs = BayesianRidge(
+        alpha_1=shape,
+        alpha_2=len(y) * _evidence.LEAST_NOISE**2 / 2,
+        lambda_1=shape,
+        lambda_2=rate,
+        tol=1e-14,
+        max_iter=10_000,
+    ).fit((X - center) / spread, (y - y.mean()) / y.std())
+    mean, std = theirs.predict((Xt - center) / spread, return_std=True)
+    ours = converged(X, y, solver="lm", weight_groups="layer").predict(Xt, return_std=True)
+    np.testing.assert_allclose(ours[0], y.mean() + y.std() * mean, rtol=1e-7)
+    # Theirs knows the intercept exactly; ours is held at zero by a precision of 1e7.
+    np.testing.assert_allclose(ours[1], y.std() * std, rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
+def test_std_of_ordinary_least_squares(linear, solver):
+    X, y, Xt = linear
+    model = converged(X, y, solver=solver, alpha=0)
+    design, at = (np.column_stack([np.ones(len(Z)), Z]) for Z in (X, Xt))
+    coef, squares, *_ = np.linalg.lstsq(design, y, rcond=None)
+    variance = squares[0] / (40 - 4)
+    leverage = np.einsum("ij,jk,ik->i", at, np.linalg.inv(design.T @ design), at)
+    mean, std = model.predict(Xt, return_std=True)
+    np.testing.assert_allclose(mean, at @ coef, rtol=1e-7)
+    np.testing.assert_allclose(std, np.sqrt(variance * (1 + leverage)), rtol=1e-6)
+    assert model.noise_precision_[0] == pytest.approx(1 / variance, rel=1e-7)
+    assert model.n_effective_params_ == pytest.approx([4])
+
+
+def test_std_of_ridge_regression(linear):
+    # With the penalty in the solver's coordinates, and the intercept free.
+    X, y, Xt = linear
+    alpha = 7.0
+    model = converged(X, y, solver="lm", alpha=alpha)
+    center, spread = X.mean(axis=0), X.std(axis=0)
+    Z, at, t = (X - center) / spread, (Xt - center) / spread, y - y.mean()
+    A = Z.T @ Z + alpha * np.eye(3)
+    coef = np.linalg.solve(A, Z.T @ t)
+    gamma = 1 + np.trace(np.linalg.solve(A, Z.T @ Z))
+    variance = np.sum((t - Z @ coef) ** 2) / (40 - gamma)
+    leverage = 1 / 40 + np.einsum("ij,jk,ik->i", at, np.linalg.inv(A), at)
+    mean, std = model.predict(Xt, return_std=True)
+    np.testing.assert_allclose(mean, y.mean() + at @ coef, rtol=1e-9)
+    np.testing.assert_allclose(std, np.sqrt(variance * (1 + leverage)), rtol=1e-9)
+    assert model.n_effective_params_ == pytest.approx([gamma])
+
+
+def test_weights_are_counts(linear):
+    X, y, Xt = linear
+    counts = np.arange(40) % 3
+    weighted = regressor(solver="adam", shuffle=False, batch_size=1000, max_iter=100, tol=0)
+    with pytest.warns(ConvergenceWarning):
+        weighted.fit(X, y, sample_weight=counts)
+    rows = np.repeat(np.arange(40), counts)
+    repeated = regressor(solver="adam", shuffle=False, batch_size=1000, max_iter=100, tol=0)
+    with pytest.warns(ConvergenceWarning):
+        repeated.fit(X[rows], y[rows])
+    ours, theirs = (m.predict(Xt, return_std=True)[1] for m in (weighted, repeated))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+# --- networks ---
+
+
+def network_problem(hidden, activation, output="identity", n_outputs=2):
+    rng = np.random.RandomState(0)
+    network = Network((3, *hidden, n_outputs), activation, output)
+    params = network.initial_parameters(rng, float, lecun_bound)
+    X, y = rng.randn(60, 3), rng.uniform(0.1, 1, (60, n_outputs))
+    loss = "poisson" if output == "exp" else "squared_error"
+    return network, params, Objective(network, loss, X, y), rng.randn(5, 3)
+
+
+def gradients(network, params, X, which=slice(None)):
+    """df/dtheta by central differences, (n_rows, n_outputs, n_params)."""
+    columns = []
+    for unit in 1e-6 * np.eye(network.n_params)[which]:
+        ahead, behind = (network.parameters(params.flat + d) for d in (unit, -unit))
+        change = evaluate(network, ahead.coefs, ahead.intercepts, X) - evaluate(
+            network, behind.coefs, behind.intercepts, X
+        )
+        columns.append(change / 2e-6)
+    return np.stack(columns, axis=-1)
+
+
+@pytest.mark.parametrize("output", ["identity", "logistic", "exp"])
+@pytest.mark.parametrize("activation", ["tanh", "logistic"])
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
+def test_variance_is_the_gradients_quadratic_form(hidden, activation, output):
+    network, params, objective, Xt = network_problem(hidden, activation, output)
+    normal = objective.normal_equations(params)
+    groups = WeightGroups.of(network, per_input=False)
+    precisions = Precisions(np.linspace(0.5, 2, len(groups.names)), np.array([3.0, 0.7]))
+    A = sum(
+        beta * (np.tril(H) + np.tril(H, -1).T)
+        for beta, H in zip(precisions.noise, normal.curvature, strict=True)
+    ) + np.diag(precisions.weight[groups.index])
+    L = factor(normal, groups, precisions)
+    posterior = Posterior("all", [_posterior._packed(L)], 1 / precisions.noise, np.zeros(2))
+    g = gradients(network, params, Xt)
+    expected = np.einsum("ikp,pq,ikq->ik", g, np.linalg.inv(A), g)
+    np.testing.assert_allclose(posterior.variance(network, params, Xt), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["identity", "logistic", "exp"])
+@pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
+def test_variance_of_the_last_layer_is_that_of_a_linear_model_of_its_units(hidden, output):
+    network, params, objective, Xt = network_problem(hidden, "tanh", output)
+    alpha = 0.8
+    posterior = laplace("last_layer", objective, params, alpha)
+    found = posterior.variance(network, params, Xt)
+    number = network.parameters(np.arange(network.n_params))
+    for k in range(2):
+        own = np.append(number.coefs[-1][:, k], number.intercepts[-1][k])
+        X, y = objective._X, objective._y[:, k]
+        g = gradients(network, params, X, own)[:, k]
+        f = evaluate(network, params.coefs, params.intercepts, X)[:, k]
+        # Squared error: (f - y)^2. Poisson: the deviance, and Fisher's information 1 / f.
+        if output == "exp":
+            H = (g / f[:, None]).T @ g
+            twice_loss = 2 * np.sum(y * np.log(y / f) - y + f)
+        else:
+            H = g.T @ g
+            twice_loss = np.sum((f - y) ** 2)
+        penalty = alpha * np.diag(np.append(np.ones(len(own) - 1), 0))
+        gamma = np.trace(np.linalg.solve(H + penalty, H))
+        variance = twice_loss / (60 - gamma)
+        at = gradients(network, params, Xt, own)[:, k]
+        expected = variance * np.einsum("ip,pq,iq->i", at, np.linalg.inv(H + penalty), at)
+        np.testing.assert_allclose(found[:, k], expected, rtol=1e-5)
+        assert posterior.noise[k] == pytest.approx(variance, rel=1e-6)
+        assert posterior.n_effective[k] == pytest.approx(gamma, rel=1e-6)
+
+
+def test_rows_that_were_held_out_help_to_tell_the_noise():
+    _, params, objective, _ = network_problem((4,), "tanh")
+    unseen = Unseen(np.array([30.0, 5.0]), 100.0)
+    alone, helped = (laplace("all", objective, params, 1.0, held_out=u) for u in (None, unseen))
+    sums = 2 * objective.losses(params)
+    np.testing.assert_allclose(alone.noise, sums / (60 - alone.n_effective))
+    np.testing.assert_allclose(helped.noise, (sums + 2 * unseen.loss) / (160 - helped.n_effective))
+    nothing = laplace("none", objective, params, 1.0, held_out=unseen)
+    np.testing.assert_allclose(nothing.noise, (sums + 2 * unseen.loss) / 160)
+
+
+def test_rows_stand_for_the_stream_they_are_part_of():
+    network, params, objective, Xt = network_problem((4,), "tanh")
+    of_all = laplace("all", objective, params, 1.0, represents=600.0)
+    X, y = (np.tile(rows, (10, 1)) for rows in (objective._X, objective._y))
+    tenfold = laplace("all", Objective(network, "squared_error", X, y), params, 1.0)
+    np.testing.assert_allclose(of_all.noise, tenfold.noise, rtol=1e-9)
+    np.testing.assert_allclose(
+        of_all.variance(network, params, Xt), tenfold.variance(network, params, Xt), rtol=1e-6
+    )
+
+
+def test_noise_of_counts_is_proportional_to_their_mean():
+    posterior = Posterior("none", [], np.array([0.5, 2.0]), np.zeros(2))
+    f = np.array([[1.0, 10.0], [3.0, 0.0]])
+    np.testing.assert_array_equal(posterior.noise_variance(f, "exp"), [[0.5, 20], [1.5, 0]])
+    np.testing.assert_array_equal(posterior.noise_variance(f, "identity"), [[0.5, 2], [0.5, 2]])
+
+
+def test_variance_does_not_depend_on_the_rows_beside(monkeypatch):
+    network, params, objective, _ = network_problem((4,), "tanh")
+    posterior = laplace("all", objective, params, 1.0)
+    Xt = np.random.RandomState(1).randn(100, 3)
+    whole = posterior.variance(network, params, Xt)
+    monkeypatch.setattr(_posterior, "_BLOCK_BYTES", 0)
+    np.testing.assert_allclose(posterior.variance(network, params, Xt), whole, rtol=1e-12)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 7, 40, 99, 100, 101])
+def test_factors_are_packed_and_unpacked_whole(order):
+    L = np.tril(np.random.RandomState(0).randn(order, order))
+    packed = _posterior._packed(np.asfortranarray(L))
+    assert packed.shape == (order * (order + 1) // 2,)
+    np.testing.assert_array_equal(np.tril(_posterior._unpacked(packed)), L)
+
+
+# --- predict(return_std=True) ---
+
+
+TARGETS = [{}, {"loss": "poisson"}, {"output_activation": "logistic"}]
+
+
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_fit_has_a_std(friedman, solver, target, n_outputs):
+    X, y = friedman
+    y = np.maximum(y, 0)[:, None] * [1.0, 100.0, 0.01][:n_outputs]
+    y = y[:, 0] if n_outputs == 1 else y
+    model = regressor(solver=solver, **target).fit(X, y)
+    mean, std = model.predict(X, return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(X))
+    assert mean.shape == std.shape == y.shape
+    assert std.dtype == float
+    # Most of the spread of y is explained; of the residuals' size is what is left.
+    residual = np.sqrt(np.mean((mean - y) ** 2, axis=0))
+    assert np.all(std.min(axis=0) > 0.2 * residual)
+    assert np.all(np.median(std, axis=0) > 0.8 * residual)
+    assert np.all(np.median(std, axis=0) < 1.5 * residual)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_std_is_in_units_of_y(friedman, solver):
+    X, y = friedman
+    std, scaled = (regressor(solver=solver).fit(X, t).predict(X, True)[1] for t in (y, 8 * y))
+    np.testing.assert_allclose(scaled, 8 * std, rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_std_is_of_the_precision_of_the_rows(friedman, solver):
+    X, y = friedman
+    model = regressor(solver=solver).fit(X.astype(np.float32), y)
+    mean, std = model.predict(X.astype(np.float32), return_std=True)
+    assert mean.dtype == std.dtype == np.float32
+    assert model.predict(X, return_std=True)[1].dtype == np.float64
+    np.testing.assert_allclose(std, model.predict(X, return_std=True)[1], rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_networks", [1, 3])
+def test_std_at_sparse_rows_is_that_at_dense_ones(friedman, n_networks):
+    X, y = friedman
+    X = np.where(X < 0.4, 0, X)
+    model = regressor(solver="lm", n_networks=n_networks).fit(X, y)
+    dense, sparse = (model.predict(Z, return_std=True)[1] for Z in (X, sp.csr_array(X)))
+    np.testing.assert_allclose(sparse, dense, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_early_stopping_has_a_std(friedman, solver):
+    X, y = friedman
+    model = regressor(solver=solver, early_stopping=True).fit(X, y)
+    mean, std = model.predict(X, return_std=True)
+    assert np.median(std) == pytest.approx(np.sqrt(np.mean((mean - y) ** 2)), rel=0.5)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_has_a_std_after_every_batch(solver):
+    X, y = make_friedman1(3000, n_features=5, noise=1.0, random_state=0)
+    model = regressor(solver=solver, learning_rate_init=0.02)
+    stds = []
+    for rows in np.split(np.arange(3000), 30):
+        model.partial_fit(X[rows], y[rows])
+        mean, std = model.predict(X, return_std=True)
+        assert np.isfinite(std).all()
+        stds.append(np.median(std))
+    residual = np.sqrt(np.mean((mean - y) ** 2))
+    assert residual < 0.6 * y.std()
+    # A running mean: it lags behind a function that gets better.
+    assert residual < stds[-1] < 1.5 * residual
+    assert stds[-1] < stds[0]
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
+def test_an_exact_fit_has_a_tiny_std(solver):
+    X = np.linspace(-1, 1, 30)[:, None]
+    model = regressor(hidden_layer_sizes=(), solver=solver, alpha=0, tol=0).fit(X, 3 * X[:, 0])
+    _, std = model.predict(X, return_std=True)
+    assert np.all(std > 0)
+    assert std.max() < 1e-6
+
+
+# --- what is uncertain ---
+
+
+@pytest.mark.parametrize(
+    ("hidden", "expected"), [((8,), "all"), ((300,), "last_layer"), ((2100,), "none")]
+)
+def test_which_weights_are_uncertain_depends_on_their_number(hidden, expected):
+    X, y = make_friedman1(500, n_features=5, noise=1.0, random_state=0)
+    model = regressor(hidden_layer_sizes=hidden, solver="adam", max_iter=20)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    assert model.uncertain_weights_ == expected
+    mean, std = model.predict(X, return_std=True)
+    noise = model.noise_precision_[0] ** -0.5
+    assert noise == pytest.approx(np.sqrt(np.mean((mean - y) ** 2)), rel=0.2)
+    if expected == "none":
+        np.testing.assert_allclose(std, noise)
+    else:
+        assert np.all(std > noise)
+        assert std.max() > 1.001 * std.min()
+
+
+GAP_CONFIGURATIONS = [
+    {"hidden_layer_sizes": "auto", "n_networks": "auto"},
+    {"hidden_layer_sizes": (10,), "solver": "lm"},
+    {"hidden_layer_sizes": (10,), "solver": "lm", "n_networks": 5},
+    {"hidden_layer_sizes": (10,), "solver": "lm", "alpha": 0.1},
+    {"hidden_layer_sizes": (10,), "solver": "lbfgs", "alpha": 0.1},
+]
+
+
+@pytest.mark.parametrize("params", GAP_CONFIGURATIONS, ids=str)
+def test_std_grows_where_there_are_no_data(params):
+    rng = np.random.RandomState(0)
+    x = np.concatenate([rng.uniform(-3, -1, 40), rng.uniform(1, 3, 40)])
+    model = regressor(**params).fit(x[:, None], np.sin(2 * x) + 0.1 * rng.randn(80))
+    at = np.array([0.0, 2.0, -2.0, 6.0, -1e2, 1e2, 1e6, -1e6])[:, None]
+    std = model.predict(at, return_std=True)[1]
+    assert std[0] > 1.5 * max(std[1], std[2])
+    assert std.min() >= model.noise_precision_[0] ** -0.5
+    assert std[3:].min() > max(std[1], std[2])
+
+
+# --- coverage ---
+
+
+def truth(X):
+    return np.sin(2 * X[:, 0]) + 0.5 * X[:, 1] ** 2
+
+
+def coverage(n, seed, **params):
+    """Part of new values in their 95 % intervals, and the mean width by the noise's."""
+    rng = np.random.RandomState(seed)
+    X, Xt = rng.uniform(-2, 2, (n, 2)), rng.uniform(-2, 2, (400, 2))
+    model = regressor(random_state=seed, **params).fit(X, truth(X) + 0.3 * rng.randn(n))
+    mean, std = model.predict(Xt, return_std=True)
+    inside = np.abs(truth(Xt) + 0.3 * rng.randn(400) - mean) < stats.norm.ppf(0.975) * std
+    return inside.mean(), np.mean(std) / 0.3
+
+
+COVERAGE = [
+    {"solver": "lm", "hidden_layer_sizes": (8,)},
+    {"solver": "lm", "hidden_layer_sizes": (8,), "n_networks": 4},
+    {"solver": "lm", "hidden_layer_sizes": (5, 5)},
+    {"solver": "lm", "hidden_layer_sizes": (8,), "alpha": 1.0},
+    {"solver": "lbfgs", "hidden_layer_sizes": (8,)},
+    {"solver": "adam", "hidden_layer_sizes": (8,), "learning_rate_init": 0.02},
+]
+
+
+@pytest.mark.parametrize("params", COVERAGE, ids=str)
+def test_intervals_cover_what_they_say(params):
+    inside, width = np.mean([coverage(200, seed, **params) for seed in range(6)], axis=0)
+    assert 0.90 < inside < 0.985
+    # adam and a fixed penalty leave part of the function in the noise: wide, and right.
+    assert 0.95 < width < (1.3 if params["solver"] == "lm" else 1.8)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"solver": "lbfgs", "hidden_layer_sizes": (100,)},
+        {"solver": "lbfgs", "hidden_layer_sizes": (300,)},
+        {"solver": "adam", "hidden_layer_sizes": (300,)},
+        {"solver": "adam", "hidden_layer_sizes": (500,)},
+    ],
+    ids=str,
+)
+def test_intervals_of_networks_with_many_units_are_not_absurdly_wide(params):
+    inside, width = np.mean([coverage(200, seed, **params) for seed in range(2)], axis=0)
+    assert 0.90 < inside < 0.995
+    assert width < 2
+
+
+def test_intervals_of_counts_cover_what_they_say():
+    covered = []
+    for seed in range(4):
+        rng = np.random.RandomState(seed)
+        X, Xt = rng.uniform(-1, 1, (2, 300, 2))
+        means = [20 * np.exp(Z[:, 0] * Z[:, 1] + Z[:, 0]) for Z in (X, Xt)]
+        y, yt = (rng.poisson(m).astype(float) for m in means)
+        model = regressor(loss="poisson", solver="lm", random_state=seed).fit(X, y)
+        mean, std = model.predict(Xt, return_std=True)
+        covered.append(np.mean(np.abs(yt - mean) < stats.norm.ppf(0.975) * std))
+        assert model.noise_precision_[0] == pytest.approx(1, rel=0.25)  # 1 / dispersion
+        # The variance of a count is its mean.
+        assert np.corrcoef(std**2, mean)[0, 1] > 0.9
+    assert 0.90 < np.mean(covered) < 0.985
+
+
+def test_rows_far_outside_have_a_std_and_no_warning(friedman):
+    model = regressor(solver="lm", activation="relu").fit(*friedman)
+    mean, std = model.predict(np.array([[1e150] * 5, [-1e150] * 5]), return_std=True)
+    assert np.isfinite(mean).all()
+    assert not np.isnan(std).any()
+    assert std.max() > 1e100

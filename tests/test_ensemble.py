@@ -8,12 +8,12 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 
-from sk_backprop import BackpropRegressor, _ensemble
+from sk_backprop import BackpropRegressor, _ensemble, _trials
 from sk_backprop._fitted import merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
-from sk_backprop._training import Settings
+from sk_backprop._training import Data, Settings
 
 
 def regressor(**params):
@@ -425,3 +425,23 @@ def test_ensembles_agree_more_than_twice_as_well_as_single_networks(friedman):
         return np.mean([np.std(a - b) for a, b in pairs])
 
     assert disagreement(8) < disagreement(1) / 2
+
+
+# --- rows that judge ---
+
+
+def test_every_fifth_count_by_numbering_them():
+    counts = np.array([2, 3, 1, 5, 7, 1])
+    owner = np.repeat(np.arange(6), counts)
+    for k in range(5):
+        expected = np.bincount(owner[k::5], minlength=6) / counts
+        np.testing.assert_allclose(_trials._every_fifth(counts.astype(float), k), expected)
+
+
+def test_many_rows_are_tried_once_on_seven_tenths():
+    n = _trials._MANY_ROWS + 100
+    rows = Data(np.arange(2.0 * n).reshape(n, 2), np.arange(float(n))[:, None])
+    ((kept, held_out),) = _trials._folds(rows)
+    assert (kept.n_samples, held_out.n_samples) == (int(0.7 * n), n - int(0.7 * n))
+    assert not set(kept.y.ravel()) & set(held_out.y.ravel())
+    assert abs(kept.y.mean() / held_out.y.mean() - 1) < 0.02  # both evenly from all rows

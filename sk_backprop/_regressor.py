@@ -70,8 +70,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     ----------
     hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
         Units in each hidden layer; an int is one layer, () a linear model. 'auto'
-        is, with 'lm', what rows held out find most likely among two layers of 5 to
-        30 units (as many as are affordable), and (20,) with the other solvers.
+        is, with 'lm', what foretells rows held out best, among one layer of 20 and
+        two of 5 to 30 units (while affordable), and (20,) with the other solvers.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Function of the hidden units. With `precondition=True` the logistic sigmoid
         and tanh are the same family of functions and train alike.

@@ -38,9 +38,11 @@ def changes(X: Array, y: Array) -> dict[str, tuple[Array, Array]]:
 
 
 def score(model: Any, X: Array, y: Array) -> float:
-    """Mean R2 over five folds. That MLPRegressor did not converge is part of the picture."""
+    """Mean R2 over five folds."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        # That the peer does not converge on raw data is what the table shows; ours must.
+        if isinstance(model, MLPRegressor):
+            warnings.simplefilter("ignore", ConvergenceWarning)
         folds = KFold(5, shuffle=True, random_state=0)
         return float(cross_val_score(model, X, y, cv=folds).mean())
 

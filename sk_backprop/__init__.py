@@ -7,6 +7,7 @@ The rooms, and what each may import::
 
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _scaling, _rows <- _training
+    _network   <- _cost <- _trials
     _training  <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan, _fitted, _report, _validation <- _regressor <- __main__
@@ -24,8 +25,9 @@ The rooms, and what each may import::
     _training    one run: raw arrays in, fitted weights, scales and posterior out
     _threads     one BLAS thread where the matrices are small
     _ensemble    several networks from different initial weights
-    _trials      rows held out judge the shapes of networks
-    _plan        what 'auto' stands for: solver, hidden layers, number of networks
+    _cost        operations of a run, and how many a fit may take
+    _trials      rows held out judge shapes and penalties
+    _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
     _fitted      the fitted function: mean and standard deviation of raw X
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 
@@ -66,6 +67,27 @@ def _train_one(
     if runs[-1].result.status == "interrupted":
         best.result.status = "interrupted"
     return best
+
+
+# Log evidence a unit of weight by which a network may fall short of the best one and still
+# count as fitted. Runs that had missed something essential fell short by 0.5 (friedman1,
+# 30 columns: RMSE 0.246 with them and 0.217 without), others on 15 data sets by up to 0.3,
+# without harm to the average. Where they differ more than that, the best quarter counts.
+_LARGEST_GAP, _LEAST_SHARE = 0.2, 0.25
+
+
+def credible(networks: list[Trained], total_weight: float) -> list[Trained]:
+    """The networks whose log evidence comes near the best."""
+    evidence = [_log_evidence(one) for one in networks]
+    quarter = sorted(evidence, reverse=True)[math.ceil(_LEAST_SHARE * len(evidence)) - 1]
+    least = min(max(evidence) - _LARGEST_GAP * total_weight, quarter)
+    return [one for one, found in zip(networks, evidence) if found >= least]
+
+
+def best(networks: list[Trained], n_networks: int) -> list[Trained]:
+    """Those of highest log evidence, in the order in which they came."""
+    order = sorted(range(len(networks)), key=lambda k: -_log_evidence(networks[k]))
+    return [networks[k] for k in sorted(order[:n_networks])]
 
 
 def _log_evidence(run: Trained) -> float:

@@ -96,12 +96,20 @@ def fixed_precisions(groups: WeightGroups, alpha: float, n_outputs: int) -> Prec
     return Precisions(np.where(penalised, float(alpha), 0.0), np.ones(n_outputs))
 
 
-def weak_precisions(groups: WeightGroups, n_outputs: int) -> Precisions:
-    """Where evidence starts from: 0.01 on every weight and bias, noise of one.
+def weak_precisions(groups: WeightGroups, network: Network, n_inputs: int) -> Precisions:
+    """Where evidence starts from: 0.01 for each of a unit's inputs on its weights, noise of one.
 
-    In preconditioned coordinates the weights of a useful network are of order one.
+    In preconditioned coordinates the weights of a useful network are of order one, and
+    those of many inputs smaller. Biases are held by 0.01. With 0.01 on 500 inputs of 300
+    rows the fit was exact before the evidence had been asked, and stayed so.
+
+    n_inputs : int, those of the network that vary
     """
-    return Precisions(np.full(len(groups.names), 0.01), np.ones(n_outputs))
+    weak = network.parameters(np.full(network.n_params, 0.01))
+    for layer, W in enumerate(weak.coefs):
+        W *= W.shape[0] if layer else n_inputs
+    weight = groups.sums(weak.flat) / groups.sums(np.ones_like(weak.flat))
+    return Precisions(weight, np.ones(network.layer_sizes[-1]))
 
 
 def factor(

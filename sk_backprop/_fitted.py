@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import block_diag
 
+from sk_backprop._evidence import Precisions
 from sk_backprop._network import ACTIVATIONS, Array, Network, evaluate
 from sk_backprop._objective import row_blocks, rows_per_block
 from sk_backprop._posterior import Posterior
@@ -94,9 +95,19 @@ class FittedFunction:
         """Weights and biases of each network."""
         return separated(self.network, self.coefs, self.intercepts, self.output_intercepts)
 
-    def starts(self) -> list[Weights]:
-        """What a warm start of each network goes on from."""
-        return [Weights(*one, self.scales) for one in self.networks()]
+    def starts(self, weight_precision: dict[str, Array] | None) -> list[Weights]:
+        """What a warm start of each network goes on from.
+
+        weight_precision : {group: (n_networks,)} that the evidence has found, or None
+        """
+        networks = self.networks()
+        if weight_precision is None:
+            return [Weights(*one, self.scales) for one in networks]
+        by_network = np.array(list(weight_precision.values())).T
+        return [
+            Weights(*one, self.scales, Precisions(weight, 1 / posterior.noise))
+            for one, weight, posterior in zip(networks, by_network, self.posteriors)
+        ]
 
     def predict(self, X: Any) -> Array:
         """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""

@@ -1,9 +1,9 @@
-"""What 'auto' stands for: the solver, the hidden layers, and how many networks.
+"""What 'auto' stands for: solver, penalty, hidden layers, and how many networks.
 
 Levenberg-Marquardt with evidence is taken while its steps, n P^2 + P^3 operations for P
-parameters, are affordable. Shape and start are then chosen by trials (`_trials`), and as
-many networks are trained as are affordable. All choices are by counted operations and by
-the rows' own values, never by the clock.
+parameters, are affordable (`_cost`). What the evidence does not decide, rows held out do
+(`_trials`): shape and start, and the penalty of lbfgs, which is there for tables too wide
+for lm. As many networks are trained as are affordable.
 """
 
 from __future__ import annotations
@@ -13,31 +13,24 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sk_backprop._ensemble import train_networks
+from sk_backprop._cost import LM_STEPS, budget, run_cost
+from sk_backprop._ensemble import best, credible, train_networks
 from sk_backprop._network import Network
 from sk_backprop._training import Problem, Settings, StreamState, Trained, Weights
-from sk_backprop._trials import choose
+from sk_backprop._trials import Choice, choose
 
 # n_samples * n_params up to which all rows at once, by lbfgs, are taken where lm is not: a
-# run of 4 s on the UCI protein set with 50 units (2.3e7, one thread).
-_LBFGS_LIMIT = 2.5e7
-
-# What a fit by lm may cost, in multiply-adds: `_SECOND` of them take a second on a core
-# of 45 Gflop/s (two to a multiply-add) in products of matrices, overhead included.
-_SECOND = 7e10
-
-
-def _budget(n_samples: int) -> float:
-    return _SECOND * min(0.8 + n_samples / 1000, 60.0)
-
-
-# Steps of a run: 20 to 80 were seen; and what a step costs beside its arithmetic.
-_STEPS, _OVERHEAD = 40, 4e7
+# run of 4 s on the UCI protein set with 50 units (2.3e7, one thread). Mini-batches gain
+# from many rows, not from many columns: up to so many rows lbfgs is taken in any case.
+_LBFGS_LIMIT, _FEW_ROWS = 2.5e7, 10_000
 
 # Hidden layers tried in turn. Two layers of ten units have about as many parameters as
 # one of twenty, and the higher likelihood on eight of the nine UCI sets; but one layer
 # erred less on the smoothest of them (yacht: RMSE 0.29, with two layers 0.38).
 _SHAPES = ((5, 5), (20,), (10, 10), (15, 15), (20, 20), (30, 30))
+
+# Parameters for each row, at most: as many as rows in a trial, which has four fifths of them.
+_PER_ROW = 0.8
 
 # Plain steps of lm before the evidence decides: from a cold start a wiggly target may be
 # taken for noise, from a warm one noise for a wiggly target.
@@ -45,43 +38,51 @@ _COLD, _WARM = 2, 10
 
 _LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
 
-# What the other solvers take for 'auto': one layer, and the penalty that served best
-# over 20 data sets (benchmarks/defaults.csv).
+# What the other solvers take for 'auto' where nothing is tried: one layer, and the penalty
+# that served best over 20 data sets (benchmarks/defaults.csv).
 _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 
-# Part of the operations that the final networks may take; the rest is for the choice.
-_FINAL_SHARE = 0.65
+# Penalties tried for lbfgs in turn: noisy tables want the strong ones, and noiseless
+# functions the weak ones.
+_ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
+# Rows below which the first candidate is taken: a fifth of them tells nothing.
+_LEAST_ROWS = 10
 
-def run_cost(network: Network, n_samples: int, n_steps: float = _STEPS) -> float:
-    """Multiply-adds of training one network by lm."""
-    n_params, n_outputs = network.n_params, network.layer_sizes[-1]
-    step = n_outputs * n_samples * n_params**2 + 3.0 * n_params**3 + _OVERHEAD
-    return float(n_steps * step)
-
-
-def choose_solver(network: Network, n_samples: int) -> str:
-    """What solver='auto' stands for, for a network of given shape."""
-    if run_cost(network, n_samples) <= _FINAL_SHARE * _budget(n_samples):
-        return "lm"
-    return "lbfgs" if n_samples * network.n_params <= _LBFGS_LIMIT else "adam"
+# Parts of the budget that the trials and the final networks may take.
+_TRIALS_SHARE, _FINAL_SHARE = 1.0, 0.65
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to train.
 
-    candidates : Settings of the shapes and starts to choose from, by rows held out
+    families : Settings to choose from by rows held out; see `_trials.choose`
     n_networks : int, or None for as many as are affordable
     """
 
-    candidates: list[Settings]
+    families: list[list[Settings]]
     n_networks: int | None
 
     @property
     def settings(self) -> Settings:
-        """What all candidates agree on."""
-        return self.candidates[0]
+        """The first candidate: what all agree on, and what is taken where none is tried."""
+        return self.families[0][0]
+
+    @property
+    def candidates(self) -> list[Settings]:
+        """Those of all families."""
+        return [settings for family in self.families for settings in family]
+
+
+def choose_solver(network: Network, n_samples: int) -> str:
+    """What solver='auto' stands for, for a network of given shape."""
+    n_features = network.layer_sizes[0]
+    affordable = _FINAL_SHARE * budget(n_samples, n_features)
+    if run_cost(network, n_samples, "lm") <= affordable:
+        return "lm"
+    few = n_samples * network.n_params <= _LBFGS_LIMIT or n_samples <= _FEW_ROWS
+    return "lbfgs" if few else "adam"
 
 
 def make_plan(
@@ -97,24 +98,71 @@ def make_plan(
     settings : Settings, of which `network` may lack the hidden layers
     n_networks : int, or None for 'auto'
     """
-    network, solver = settings.network, settings.solver
-    shapes = _affordable(network, n_samples) if hidden is None else [network]
-    if hidden is None and (solver not in ("auto", "lm") or not shapes):
+    if hidden is None and settings.solver == "auto" and settings.alpha is None:
+        families = _automatic(settings, n_samples)
+        return Plan(families, n_networks or (1 if families[0][0].solver == "adam" else None))
+    shapes = [settings.network if hidden is not None else _shaped(settings.network, _PLAIN_SHAPE)]
+    if hidden is None and settings.solver in ("auto", "lm"):
         # lm where nothing is affordable: the least that it can do.
-        shapes = [_shaped(network, _SHAPES[0] if solver == "lm" else _PLAIN_SHAPE)]
+        least = [_shaped(settings.network, _SHAPES[0])] if settings.solver == "lm" else shapes
+        shapes = _affordable(settings.network, n_samples) or least
+    solver = settings.solver
     if solver == "auto":
         solver = choose_solver(shapes[0], n_samples)
     settings = replace(settings, solver=solver, network=shapes[0])
-    if solver != "lm":
-        alpha = _PLAIN_ALPHA if settings.alpha is None else settings.alpha
-        return Plan([replace(settings, alpha=alpha)], n_networks or 1)
     if settings.alpha is not None:
-        return Plan([replace(settings, network=shape) for shape in shapes], n_networks or 1)
-    if len(shapes) == 1:
-        return Plan([replace(settings, starts=(_COLD, _WARM))], n_networks)
-    cold = replace(settings, starts=(_COLD,))
-    warm = [replace(settings, network=shape, starts=(_WARM,)) for shape in shapes]
-    return Plan([cold, *warm], n_networks)
+        return Plan([[replace(settings, network=shape) for shape in shapes]], n_networks or 1)
+    if solver == "lm" and hidden is None:
+        return Plan([_linear(settings), _nonlinear(settings, shapes)], n_networks)
+    if solver == "lm":
+        by_evidence = replace(settings, starts=(_COLD, _WARM))
+        return Plan([[by_evidence] if hidden else _linear(settings)], n_networks)
+    if solver == "lbfgs" and not settings.early_stopping:
+        return Plan([_penalties(settings)], n_networks or 1)
+    return Plan([[replace(settings, alpha=_PLAIN_ALPHA)]], n_networks or 1)
+
+
+def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
+    """Candidates where solver, penalty and shape are all to be chosen."""
+    network = settings.network
+    affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
+    shapes = _affordable(network, n_samples)
+    families = []
+    if run_cost(_shaped(network, ()), n_samples, "lm") <= affordable:
+        families.append(_linear(settings))
+    if shapes:
+        families.append(_nonlinear(settings, shapes))
+    plain = replace(settings, network=_shaped(network, _PLAIN_SHAPE))
+    wide = not shapes or shapes[0].n_params > n_samples
+    if wide and choose_solver(plain.network, n_samples) == "lbfgs" and not settings.early_stopping:
+        families.append(_penalties(replace(plain, solver="lbfgs")))
+    if not families:
+        solver = "adam" if choose_solver(plain.network, n_samples) == "adam" else "lbfgs"
+        families.append([replace(plain, solver=solver, alpha=_PLAIN_ALPHA)])
+    return families
+
+
+def _linear(settings: Settings) -> list[Settings]:
+    """Linear models, by evidence."""
+    network = _shaped(settings.network, ())
+    linear = replace(settings, solver="lm", network=network, starts=(_COLD,))
+    if settings.weight_groups != "auto":
+        return [linear]
+    # One precision for each single weight overfits where columns are many: intervals of
+    # 95 % covered 59 % with 1,000 columns of 975 rows.
+    return [replace(linear, weight_groups=groups) for groups in ("layer", "input")]
+
+
+def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
+    """Networks, by evidence."""
+    lm = replace(settings, solver="lm", network=shapes[0])
+    warm = [replace(lm, network=shape, starts=(_WARM,)) for shape in shapes]
+    return [replace(lm, starts=(_COLD,)), *warm]
+
+
+def _penalties(settings: Settings) -> list[Settings]:
+    """Networks of one shape under several penalties."""
+    return [replace(settings, alpha=alpha) for alpha in _ALPHAS]
 
 
 def carry_out(
@@ -131,27 +179,33 @@ def carry_out(
     ----------
     starts, streams : for each network, or None
     """
-    n_seeds = max(plan.n_networks or 0, _MOST_NETWORKS)
+    n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
-    settings, n_steps = plan.settings, float(_STEPS)
+    n_samples = problem.rows.n_samples
+    affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
 
-    def n_networks_of(candidate: Settings, steps: float) -> int:
-        affordable = _number_of_networks(candidate.network, problem.rows.n_samples, steps)
-        return plan.n_networks or affordable
+    def n_networks_of(candidate: Settings, n_steps: float = LM_STEPS) -> int:
+        if plan.n_networks or len(candidate.network.layer_sizes) == 2:
+            return plan.n_networks or 1  # all linear models end in the one optimum
+        cost = run_cost(candidate.network, n_samples, candidate.solver, n_steps)
+        return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
 
-    if len(plan.candidates) > 1 and starts is None:
-        expected = [n_networks_of(candidate, _STEPS) for candidate in plan.candidates]
-        settings, n_steps = choose(plan.candidates, expected, problem, n_jobs)
-    seeds = seeds[: n_networks_of(settings, n_steps)]
+    choice = Choice(plan.settings, LM_STEPS, None)
+    if len(plan.candidates) > 1 and problem.rows.total_weight >= _LEAST_ROWS:
+        choice = choose(plan.families, n_networks_of, problem, _TRIALS_SHARE * affordable, n_jobs)
+    settings, problem = choice.settings, replace(problem, noise=choice.noise)
+    n_networks = n_networks_of(settings, choice.n_steps)
     networks = train_networks(
-        settings, problem, seeds, starts=starts, streams=streams, n_jobs=n_jobs
+        settings, problem, seeds[:n_networks], starts=starts, streams=streams, n_jobs=n_jobs
     )
-    return settings, networks
-
-
-def _number_of_networks(network: Network, n_samples: int, n_steps: float) -> int:
-    affordable = _FINAL_SHARE * _budget(n_samples) / run_cost(network, n_samples, n_steps)
-    return int(np.clip(affordable, 1, _MOST_NETWORKS))
+    good = credible(networks, problem.rows.total_weight)
+    n_failed = len(networks) - len(good)
+    if plan.n_networks is None or n_failed == 0 or starts is not None:
+        return settings, good if plan.n_networks is None else networks
+    more = seeds[n_networks : n_networks + n_failed]
+    return settings, best(
+        networks + train_networks(settings, problem, more, n_jobs=n_jobs), n_networks
+    )
 
 
 def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:
@@ -162,13 +216,13 @@ def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:
 def _affordable(network: Network, n_samples: int) -> list[Network]:
     """`network` with the hidden layers that lm can pay for, from the smallest on.
 
-    All but the smallest have no more parameters than there are rows.
+    All but the smallest have no more parameters than there are rows in a trial.
     """
-    limit = _FINAL_SHARE * _budget(n_samples) / _LEAST_NETWORKS
+    limit = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0]) / _LEAST_NETWORKS
     shapes = [_shaped(network, hidden) for hidden in _SHAPES]
     return [
         shape
         for shape in shapes
-        if run_cost(shape, n_samples) <= limit
-        and (shape.n_params <= n_samples or shape == shapes[0])
+        if run_cost(shape, n_samples, "lm") <= limit
+        and (shape.n_params <= _PER_ROW * n_samples or shape == shapes[0])
     ]

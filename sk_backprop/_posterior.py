@@ -141,6 +141,7 @@ def laplace(
     alpha: float,
     represents: float | None = None,
     held_out: Unseen | None = None,
+    known_noise: Array | None = None,
 ) -> Posterior:
     """Posterior of weights that a fixed penalty `alpha` holds, and the noise.
 
@@ -153,6 +154,8 @@ def laplace(
     params : Parameters, where a solver ended
     represents : float or None
         Total weight of the rows that those of `objective` stand for: of a stream.
+    known_noise : (n_outputs,) or None
+        The noise, where it need not be estimated.
     """
     n_outputs = objective.n_outputs
     share = 1.0 if represents is None else represents / objective.total_weight
@@ -160,6 +163,7 @@ def laplace(
     if weights == "none":
         loss = objective.losses(params) + unseen.loss
         noise = 2 * loss / (objective.total_weight + unseen.weight)
+        noise = noise if known_noise is None else known_noise
         return Posterior(weights, [], np.maximum(noise, _LEAST_VARIANCE), np.zeros(n_outputs))
     parts = [(objective, params)] if weights == "all" else objective.last_layers(params)
     factors: list[Array] = []
@@ -178,7 +182,10 @@ def laplace(
         fixed = Precisions(weight, np.ones(part.n_outputs))
         gamma = reestimate(part_params.flat, normal, groups, fixed, n).n_effective
         free = np.maximum(n - gamma, _LEAST_FREE * n) + unseen.weight
-        variance = np.maximum(2 * (normal.loss + unseen.loss[outputs]) / free, _LEAST_VARIANCE)
+        variance = 2 * (normal.loss + unseen.loss[outputs]) / free
+        if known_noise is not None:
+            variance = known_noise[outputs]
+        variance = np.maximum(variance, _LEAST_VARIANCE)
         precisions = Precisions(fixed.weight * np.mean(1 / variance), 1 / variance)
         factors.append(_packed(factor(normal, groups, precisions)))
         noise[outputs], n_effective[outputs] = variance, gamma

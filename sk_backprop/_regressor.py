@@ -55,23 +55,21 @@ _PLAIN_SETTINGS = {
 class BackpropRegressor(RegressorMixin, BaseEstimator):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
-    Feature and target scaling is part of the fit: X is divided by each feature's
-    largest absolute value, y is scaled too, and (`precondition`) the solvers work
-    in centred coordinates of unit spread, so that units and shifts of the data do
-    not matter. Predictions are in the units of y, and have a standard deviation.
+    Scaling is part of the fit: X is divided by each feature's largest absolute value, y
+    is scaled too, and (`precondition`) the solvers work in centred coordinates of unit
+    spread: units and shifts do not matter. Predictions are in the units of y, with a
+    standard deviation.
 
-    With the defaults several networks are trained by Levenberg-Marquardt and
-    averaged; the evidence holds their weights, and rows held out decide their shape.
-
-    Every keyword of :class:`sklearn.neural_network.MLPRegressor` exists here under
-    the same name and meaning; defaults are our own.
+    With the defaults several networks are trained by Levenberg-Marquardt and averaged; the
+    evidence holds their weights, and rows held out decide their shape. Every keyword of
+    :class:`sklearn.neural_network.MLPRegressor` exists under the same name and meaning.
 
     Parameters
     ----------
     hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
         Units in each hidden layer; an int is one layer, () a linear model. 'auto'
-        is, with 'lm', what foretells rows held out best, among one layer of 20 and
-        two of 5 to 30 units (while affordable), and (20,) with the other solvers.
+        is, with 'lm', what foretells rows held out best, of none, one of 20 and two of
+        5 to 30 units (while affordable), and (20,) with the other solvers.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Function of the hidden units. With `precondition=True` the logistic sigmoid
         and tanh are the same family of functions and train alike.
@@ -82,8 +80,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         'poisson' is half the Poisson deviance, with an exponential output; y >= 0.
     solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd'}, default='auto'
         'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and
-        'sgd' mini-batches. 'auto' is 'lm' while that is affordable, 'lbfgs' up to
-        n_samples * n_params = 2.5e7, and 'adam' beyond; see `solver_`.
+        'sgd' mini-batches. 'auto' is 'lm' while that is affordable, 'lbfgs' up to 10,000
+        rows or n_samples * n_params = 2.5e7, and 'adam' beyond; with more weights than
+        rows, rows held out decide; see `solver_`.
     precondition : bool, default=True
         Train in coordinates in which features, hidden sigmoids and target are
         centred and of unit spread. False is the textbook: X / max, y / max, nothing
@@ -91,17 +90,19 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     alpha : float or 'auto', default='auto'
         Strength of the penalty on squared weights, divided by the total weight of
         the rows. It applies in the solver's coordinates. With 'lm', 'auto' finds
-        one for each of `weight_groups` by the evidence [3]_; with the other solvers
-        it is 2, a compromise (`python -m benchmarks defaults`): small noisy tables
-        want 3 to 10, noiseless functions 0.01 to 0.1.
-    weight_groups : {'input', 'layer'}, default='input'
-        Weights that share one penalty found by the evidence: each layer's weights,
-        and each layer's biases; with 'input' each input's first weights have their
-        own (automatic relevance determination), see `input_relevance_`.
+        one for each of `weight_groups` by the evidence [3]_; with 'lbfgs' the one of
+        100, 30, 10, ... that foretells rows held out best; with 'sgd' and 'adam', and
+        with `early_stopping`, it is 2. See `alpha_`.
+    weight_groups : {'auto', 'input', 'layer'}, default='auto'
+        Weights that share one penalty found by the evidence: each layer's weights, its
+        biases, and with 'input' each input's first weights (automatic relevance
+        determination, see `input_relevance_`). 'auto' is 'input', and for a linear
+        model what foretells rows held out best.
     n_networks : int or 'auto', default='auto'
         Networks of one shape, from different initial weights, whose outputs are
-        averaged. 'auto' is, with 'lm' and alpha='auto', as many of up to 12 as are
-        affordable, and 1 otherwise.
+        averaged. 'auto' is, with alpha='auto' and 'lm', as many of up to 12 as are
+        affordable, without those whose log evidence shows that they have failed, and 1
+        otherwise.
     n_jobs : int or None, default=None
         Processes that train networks side by side, by joblib; None is 1, or what
         `joblib.parallel_config` says. The result does not depend on it.
@@ -160,6 +161,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Of one network.
     n_networks_ : int
         Networks that were averaged.
+    alpha_ : float or None
+        The penalty, given or chosen; None where the evidence has found several.
     n_effective_params_ : ndarray of shape (n_networks_,)
         Effective number of parameters of each network [3]_.
     noise_precision_ : ndarray of shape (n_outputs,)
@@ -173,7 +176,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     input_relevance_ : ndarray of shape (n_features_in_,), or None
         Prior standard deviation of the weights from each input of unit spread, mean
         over the networks; 0 for an input that does not matter. None unless the
-        evidence had `weight_groups='input'`.
+        evidence had a group for each input.
     uncertain_weights_ : {'all', 'last_layer', 'none'}
         The weights whose uncertainty is part of `predict(return_std=True)`: all, or
         where they are too many those of the last layer.
@@ -255,7 +258,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         solver: str = "auto",
         precondition: bool = True,
         alpha: float | str = "auto",
-        weight_groups: str = "input",
+        weight_groups: str = "auto",
         n_networks: int | str = "auto",
         n_jobs: int | None = None,
         batch_size: int | str = "auto",
@@ -331,10 +334,10 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     ) -> BackpropRegressor:
         """Fit the network to raw X and y.
 
-        Nothing of the estimator changes until training has ended: a call that is
-        refused leaves an earlier fit as it was. Ctrl-C ends training with a warning
-        and keeps the networks that were whole, or the last whole iteration; while
-        shapes are being tried, or with `n_jobs`, it is raised. Warnings come last.
+        Nothing of the estimator changes until training has ended: a refused call leaves
+        an earlier fit as it was. Ctrl-C ends training with a warning and keeps the
+        networks that were whole, or the last whole iteration; during trials, or with
+        `n_jobs`, it is raised.
 
         Parameters
         ----------
@@ -343,19 +346,16 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Non-negative weights, to be read as counts: a row of weight 2 is as good
-            as two rows, one of weight 0 as if absent. Weights that sum to 1, not
-            to n_samples, multiply the effect of `alpha` by n_samples.
+            Non-negative counts: a row of weight 2 is as good as two, one of weight 0 as
+            if absent. Weights that sum to 1 multiply the effect of `alpha` by n_samples.
         X_val, y_val : array-like, default=None
-            Validation data of the shapes of X and y. Their loss and score are
-            recorded; with `early_stopping=True` they decide when to stop, in place
-            of a random part of X.
+            Validation data. Their loss and score are recorded; with
+            `early_stopping=True` they, not a random part of X, decide when to stop.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         coefs_init, intercepts_init : list of arrays, default=None
-            Initial weights and biases, of the shapes and in the coordinates of
-            `coefs_` and `intercepts_`; biases default to zeros. They take
-            precedence over `warm_start`.
+            Initial weights and biases, as `coefs_` and `intercepts_`; biases default to
+            zeros. They take precedence over `warm_start`.
 
         Returns
         -------
@@ -372,7 +372,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         ConvergenceWarning
             If `max_iter` or `max_fun` ended the training, or it diverged.
         UserWarning
-            If it was interrupted, or too few rows are left to tell the noise.
+            If it was interrupted, too few rows are left to tell the noise, or a single
+            row has most of the squared error.
         """
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
         checked, data = self._check(X, y, sample_weight, reset=not continued)
@@ -393,13 +394,11 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BackpropRegressor:
         """Make one pass over the next batch of a stream.
 
-        The largest absolute values, means and spreads that scale X and y are those
-        of all batches so far. They move as data arrives; the weights move with
-        them, so that the function learned so far stays the same. (A logistic
-        output keeps the target scale of the first batch, with a warning where y
-        exceeds it: its range cannot grow.) The penalty `alpha` is divided by the
-        total weight of all batches so far. A batch in which training diverges, or
-        is interrupted, leaves the function and makes the optimizer start anew.
+        What scales X and y is of all batches so far; the weights move with it, so that
+        the function learned so far stays the same. (A logistic output keeps the target
+        scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
+        is divided by the total weight of all batches so far. A batch in which training
+        diverges, or is interrupted, leaves the function and makes the optimizer start anew.
 
         Scales only grow: an outlier, or another unit, in one batch is remembered.
         A first batch that shows the usual range of every column is worth having.
@@ -521,7 +520,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         elif continued:
             last = self._function()
             hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
-            starts = last.starts()
+            starts = last.starts(self.weight_precision_)
             n_networks = n_networks or len(starts)
         network = Network(
             (n_features, *(hidden or ()), n_outputs), str(self.activation), self._out_activation()
@@ -530,10 +529,15 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             check_same_network(last.network, network, len(last.posteriors), n_networks)
         # numpy scalars are numbers here: a float32 would spoil the arithmetic.
         taken = {name: kind(getattr(self, name)) for name, kind in _PLAIN_SETTINGS.items()}
+        alpha = None if self.alpha == "auto" else float(self.alpha)
+        if last is not None:  # what was chosen before
+            alpha = self.alpha_ if alpha is None else alpha
+            if self.weight_groups == "auto":
+                taken["weight_groups"] = self._fit_state["weight_groups"]
         settings = Settings(
             network=network,
             solver=str(self.solver),
-            alpha=None if self.alpha == "auto" else float(self.alpha),
+            alpha=alpha,
             batch_size=200 if self.batch_size == "auto" else int(self.batch_size),
             starts=(),
             **taken,

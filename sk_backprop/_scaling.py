@@ -357,22 +357,17 @@ class Scales:
             solver_intercepts.append(c)
         return network.pack(solver_coefs, solver_intercepts, dtype)
 
-    def settle(self, params: Parameters, *, more_to_come: bool) -> None:
-        """Zero initial weights that would only be noise, in place, if preconditioned.
+    def settle(self, params: Parameters) -> None:
+        """Zero the initial weights of the output layer, in place, if preconditioned.
 
-        The output layer's: the function starts as the mean of y, a target of the
-        other sign gives the mirrored run, and rounding is amplified less: over
-        shifts and affine maps of the diabetes data (50 units, alpha=1) the held-out
-        R^2 moved by 0.12 with random output weights, and by 0.006 with zeros.
-        Those from constant inputs, unless a stream may wake them: they have nothing
-        to learn from, and a value that differs at prediction would meet random
-        weights.
+        The function starts as the mean of y, a target of the other sign gives the mirrored
+        run, and rounding is amplified less: over shifts and affine maps of the diabetes
+        data (50 units, alpha=1) the held-out R^2 moved by 0.12 with random output weights,
+        and by 0.006 with zeros.
         """
         if self.precondition:
             params.coefs[-1][...] = 0
             params.intercepts[-1][...] = 0
-            if not more_to_come:
-                params.coefs[0][self.x.constant] = 0
 
 
 def carry_over(

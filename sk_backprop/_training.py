@@ -92,12 +92,13 @@ class Weights:
     """Weights of MaxAbs-scaled inputs, and the scales they belong to.
 
     scales is None for weights that the user gives: they belong to the scales of
-    whatever they are trained on.
+    whatever they are trained on. precisions are what the evidence had found for them.
     """
 
     coefs: Sequence[Array]
     intercepts: Sequence[Array]
     scales: Scales | None = None
+    precisions: Precisions | None = None
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,14 @@ class Problem:
 
     rows, validation : Data, validation may be None
     dtype : of the user's X, and of the weights that come out
+    noise : (n_outputs,) or None, variance of the noise where rows held out have told it
     """
 
     scales: Scales
     rows: Data
     validation: Data | None
     dtype: Any
+    noise: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -207,8 +210,9 @@ def train(
     solver_network = scales.solver_network(network)
     dtype = rows.y.dtype
     if start is None:
-        params = _random_start(network, scales, rng, dtype)
-        scales.settle(params, more_to_come=stream is not None)
+        known = scales.x.constant if stream is None and scales.precondition else None
+        params = _random_start(scales.solver_network(network), scales, rng, dtype, known)
+        scales.settle(params)
     else:
         params = _continued_start(network, scales, start, dtype)
     objective = Objective(
@@ -233,7 +237,11 @@ def train(
         early_stopping=settings.early_stopping,
         verbose=settings.verbose,
     )
-    result = _solve(settings, objective, params, monitor, rng, stream, n_plain_steps)
+    prior = None
+    if settings.solver == "lm":
+        found_before = None if start is None else start.precisions
+        prior = _prior(settings, objective, scales, n_plain_steps, found_before)
+    result = _solve(settings, objective, params, monitor, rng, stream, prior)
     kept = objective.parameters(result.theta)
     if result.best_iter == 0:  # ended before any iteration had told the loss
         result.loss = objective.loss_gradient(kept, objective.parameters(result.theta))
@@ -278,6 +286,7 @@ def _laplace(
         settings.alpha or 0.0,
         represents,
         unseen,
+        problem.noise,
     )
     if stream is None or stream.noise is None:
         return posterior
@@ -305,7 +314,7 @@ def _uncertain(network: Network, n_samples: int) -> Uncertain:
 
 def groups_of(settings: Settings, network: Network) -> WeightGroups:
     """The groups of weights that share a precision."""
-    return WeightGroups.of(network, per_input=settings.weight_groups == "input")
+    return WeightGroups.of(network, per_input=settings.weight_groups != "layer")
 
 
 def n_distinct_rows(data: Data) -> int:
@@ -331,12 +340,28 @@ def _canonical(data: Data, x_scale: Array) -> Data:
 
 
 def _random_start(
-    network: Network, scales: Scales, rng: np.random.RandomState, dtype: Any
+    network: Network,
+    scales: Scales,
+    rng: np.random.RandomState,
+    dtype: Any,
+    constant: Array | None,
 ) -> Parameters:
+    """Initial weights of the solver's network.
+
+    constant : (n_features,) bool, inputs that do not vary and never will, or None. Their
+        weights are zero, and nothing else depends on their being there.
+    """
     # Glorot's bound leaves tanh units almost linear where there are few inputs:
     # from it, a fit to a sine of one input ended on its first plateau.
     bound = lecun_bound if scales.precondition else glorot_bound(network.activation)
-    return scales.solver_network(network).initial_parameters(rng, dtype, bound)
+    if constant is None or not constant.any():
+        return network.initial_parameters(rng, dtype, bound)
+    n_varying = int((~constant).sum())
+    narrow = replace(network, layer_sizes=(n_varying, *network.layer_sizes[1:]))
+    drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
+    first = np.zeros((len(constant), network.layer_sizes[1]), dtype)
+    first[~constant] = drawn.coefs[0]
+    return network.pack([first, *drawn.coefs[1:]], drawn.intercepts, dtype)
 
 
 def _continued_start(network: Network, scales: Scales, start: Weights, dtype: Any) -> Parameters:
@@ -346,6 +371,25 @@ def _continued_start(network: Network, scales: Scales, start: Weights, dtype: An
     return scales.unfold(network, coefs, intercepts, dtype)
 
 
+def _prior(
+    settings: Settings,
+    objective: Objective,
+    scales: Scales,
+    n_plain_steps: int,
+    found_before: Precisions | None,
+) -> levenberg_marquardt.Prior:
+    """What holds the weights in a run by lm, and how it begins."""
+    groups = groups_of(settings, objective.network)
+    if settings.alpha is not None:
+        fixed = fixed_precisions(groups, settings.alpha, objective.n_outputs)
+        return levenberg_marquardt.Prior(groups, fixed)
+    if found_before is not None and len(found_before.weight) == len(groups.names):
+        return levenberg_marquardt.Prior(groups, found_before, n_plain_steps)
+    n_inputs = max(1, int((~scales.x.constant).sum()))
+    weak = weak_precisions(groups, objective.network, n_inputs)
+    return levenberg_marquardt.Prior(groups, weak, n_plain_steps)
+
+
 def _solve(
     settings: Settings,
     objective: Objective,
@@ -353,25 +397,15 @@ def _solve(
     monitor: Monitor,
     rng: np.random.RandomState,
     stream: StreamState | None,
-    n_plain_steps: int,
+    prior: levenberg_marquardt.Prior | None,
 ) -> SolverResult:
+    if prior is not None:
+        return levenberg_marquardt.minimize(
+            objective, params, monitor, prior, max_iter=settings.max_iter
+        )
     if settings.solver == "lbfgs":
         return lbfgs.minimize(
             objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
-        )
-    if settings.solver == "lm":
-        groups = groups_of(settings, objective.network)
-        prior = (
-            levenberg_marquardt.Prior(
-                groups, fixed_precisions(groups, settings.alpha, objective.n_outputs)
-            )
-            if settings.alpha is not None
-            else levenberg_marquardt.Prior(
-                groups, weak_precisions(groups, objective.n_outputs), n_plain_steps
-            )
-        )
-        return levenberg_marquardt.minimize(
-            objective, params, monitor, prior, max_iter=settings.max_iter
         )
     optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
     if stream is not None and stream.optimizer is not None:

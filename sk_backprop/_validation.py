@@ -93,7 +93,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "solver": _choice("auto", "lm", "lbfgs", "adam", "sgd"),
     "precondition": _FLAG,
     "alpha": _or_auto(_real("[0, inf)")),
-    "weight_groups": _choice("input", "layer"),
+    "weight_groups": _choice("auto", "input", "layer"),
     "n_networks": _or_auto(_integer(1)),
     "n_jobs": (
         lambda v: v is None or (_is_integer(v) and v != 0),

@@ -85,7 +85,10 @@ PARAMETERS = {
     "solver": ("auto.*lm.*lbfgs.*adam.*sgd", [*NOT_NAME, "newton", "LM", b"lm"]),
     "precondition": ("True or False", NOT_FLAG),
     "alpha": (r"auto.*\[0, inf\)", [*NOT_REAL, *NOT_AUTO, -1e-9, BEYOND_FLOAT]),
-    "weight_groups": ("input.*layer", [*NOT_NAME, "auto", "inputs", "Layer", b"input", ["layer"]]),
+    "weight_groups": (
+        "input.*layer",
+        [*NOT_NAME, "automatic", "inputs", "Layer", b"input", ["layer"]],
+    ),
     "n_networks": ("auto.* >= 1", [*NOT_INT, *NOT_AUTO, INF, (2,)]),
     "n_jobs": (
         "None.*int.*other than 0",

@@ -2,11 +2,13 @@
 
 import copy
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
+from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor, _ensemble, _trials
 from sk_backprop._fitted import merged, separated
@@ -30,6 +32,9 @@ def alone(model, k):
     """The k-th network of a fitted ensemble as an estimator of its own."""
     one = copy.deepcopy(model).set_params(n_networks=1)
     one.coefs_, one.intercepts_ = model._function().networks()[k]
+    one.weight_precision_ = model.weight_precision_ and {
+        name: values[[k]] for name, values in model.weight_precision_.items()
+    }
     state = one._fit_state
     for name in ("output_intercepts", "posteriors"):
         state[name] = [state[name][k]]
@@ -136,12 +141,46 @@ def test_noise_of_an_ensemble_is_the_mean_of_its_networks(friedman):
 
 
 def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
-    three = regressor(n_networks=3).fit(*friedman)._function().networks()
+    three = regressor(n_networks=3, alpha=1.0).fit(*friedman)._function().networks()
     for smaller in (1, 2):
-        fewer = regressor(n_networks=smaller).fit(*friedman)._function().networks()
+        fewer = regressor(n_networks=smaller, alpha=1.0).fit(*friedman)._function().networks()
         for ours, theirs in zip(fewer, three):
             for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-14)
+
+
+def runs_of_evidence(*evidence):
+    return [SimpleNamespace(log_evidence=found) for found in evidence]
+
+
+def test_networks_far_below_the_best_evidence_have_failed():
+    networks = runs_of_evidence(-10.0, -29.0, -31.0, -500.0)
+    assert _ensemble.credible(networks, 100.0) == networks[:2]
+    # A quarter counts in any case, and all do where there is no evidence.
+    wide = runs_of_evidence(*(-100.0 * k for k in range(8)))
+    assert _ensemble.credible(wide, 100.0) == wide[:2]
+    fixed = runs_of_evidence(None, None)
+    assert _ensemble.credible(fixed, 100.0) == fixed
+
+
+def test_the_networks_of_highest_evidence_stay_in_their_order():
+    networks = runs_of_evidence(-3.0, -9.0, -1.0, -2.0)
+    assert _ensemble.best(networks, 3) == [networks[0], networks[2], networks[3]]
+
+
+def test_failed_networks_are_replaced_where_a_number_is_given(friedman, monkeypatch):
+    # Of these eight, two end in a poor optimum.
+    X, y = friedman
+    with monkeypatch.context() as patch:
+        patch.setattr(_ensemble, "_LARGEST_GAP", np.inf)
+        kept = regressor(n_networks=8).fit(X, y)
+    replaced = regressor(n_networks=8).fit(X, y)
+    assert replaced.n_networks_ == 8
+
+    def n_failed(model):
+        return np.sum(model.log_evidence_ < model.log_evidence_.max() - 0.2 * len(y))
+
+    assert n_failed(replaced) < n_failed(kept)
 
 
 def test_networks_of_an_ensemble_differ(friedman):
@@ -287,7 +326,7 @@ def test_ctrl_c_while_shapes_are_tried_leaves_the_estimator_as_it_was(friedman, 
 def plan_of(n_samples, n_features, *, hidden=None, n_outputs=1, n_networks=None, **settings):
     """The plan for settings that leave everything open but what is given."""
     taken = {field.name: None for field in dataclasses.fields(Settings)}
-    taken |= {"solver": "auto", "alpha": None, "starts": ()}
+    taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
     return make_plan(
         Settings(**{**taken, "network": network, **settings}), hidden, n_networks, n_samples
@@ -295,66 +334,81 @@ def plan_of(n_samples, n_features, *, hidden=None, n_outputs=1, n_networks=None,
 
 
 @pytest.mark.parametrize(
-    ("n_samples", "n_features", "given", "solver"),
+    ("n_samples", "n_features", "given", "solvers"),
     [
-        (20, 3, {}, "lm"),
-        (100, 5, {}, "lm"),
-        (1000, 10, {}, "lm"),
-        (10_000, 8, {}, "lm"),
-        (100, 5000, {}, "lbfgs"),
-        (1_000_000, 50, {}, "adam"),
-        (500, 10, {"hidden": ()}, "lm"),
-        (500, 10, {"hidden": (10,)}, "lm"),
-        (500, 10, {"hidden": (10,), "alpha": 1.0}, "lm"),
-        (500, 10, {"hidden": (1000,)}, "lbfgs"),
-        (50_000, 10, {"hidden": (1000,)}, "adam"),
+        (20, 3, {}, {"lm"}),
+        (1000, 10, {}, {"lm"}),
+        (10_000, 8, {}, {"lm"}),
+        (300, 100, {}, {"lm", "lbfgs"}),
+        (2000, 1000, {}, {"lm", "lbfgs"}),
+        (100, 5000, {}, {"lbfgs"}),
+        (1_000_000, 500, {}, {"adam"}),
+        (500, 10, {"hidden": ()}, {"lm"}),
+        (500, 10, {"hidden": (10,)}, {"lm"}),
+        (500, 10, {"hidden": (10,), "alpha": 1.0}, {"lm"}),
+        (500, 10, {"hidden": (1000,)}, {"lbfgs"}),
+        (50_000, 10, {"hidden": (1000,)}, {"adam"}),
     ],
 )
-def test_solver_that_auto_stands_for(n_samples, n_features, given, solver):
+def test_solvers_that_auto_stands_for(n_samples, n_features, given, solvers):
     plan = plan_of(n_samples, n_features, **given)
-    assert {one.solver for one in plan.candidates} == {solver}
+    assert {one.solver for one in plan.candidates} == solvers
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
 @pytest.mark.parametrize(("n_samples", "n_features"), [(100, 5), (1_000_000, 50)])
 def test_a_solver_that_is_given_is_taken(solver, n_samples, n_features):
     plan = plan_of(n_samples, n_features, solver=solver)
-    assert plan.settings.solver == solver
-    hidden = plan.settings.network.layer_sizes[1:-1]
-    assert hidden == ((20,) if solver != "lm" else hidden)
-    assert len(hidden) > 0
+    assert {one.solver for one in plan.candidates} == {solver}
+    if solver != "lm":
+        assert {one.network.layer_sizes[1:-1] for one in plan.candidates} == {(20,)}
 
 
 def test_the_evidence_is_for_lm_alone_and_only_where_no_penalty_is_given():
-    assert plan_of(100, 5).settings.alpha is None
+    assert {one.alpha for one in plan_of(100, 5).candidates} == {None}
     assert plan_of(100, 5, hidden=(5,)).settings.starts == (2, 10)
-    assert plan_of(100, 5, solver="lbfgs").settings.alpha == 2.0
-    assert plan_of(100, 5, solver="adam", alpha=0.5).settings.alpha == 0.5
-    assert plan_of(100, 5, alpha=0.0).settings.alpha == 0.0
+    assert plan_of(100, 5, solver="adam").settings.alpha == 2.0
+    assert plan_of(100, 5, solver="lbfgs", early_stopping=True).settings.alpha == 2.0
+    for given in (0.0, 0.5):
+        for solver in ("auto", "lm", "lbfgs", "adam"):
+            plan = plan_of(100, 5, solver=solver, alpha=given)
+            assert {one.alpha for one in plan.candidates} == {given}
+
+
+def test_penalties_of_lbfgs_are_tried_from_strong_to_weak():
+    for plan in (plan_of(100, 5, solver="lbfgs"), plan_of(50, 3000)):
+        tried = [one.alpha for one in plan.families[-1]]
+        assert tried[0] == 100
+        assert tried[-1] == 0.01
+        assert tried == sorted(tried, reverse=True)
 
 
 def test_one_network_unless_the_evidence_makes_several_worth_their_time():
     assert plan_of(100, 5).n_networks is None
-    assert plan_of(100, 5, alpha=1.0).n_networks == 1
-    assert plan_of(100, 5, solver="adam").n_networks == 1
+    for given in ({"alpha": 1.0}, {"solver": "adam"}, {"solver": "lbfgs"}):
+        assert plan_of(100, 5, **given).n_networks == 1
     for solver in ("auto", "adam"):
         assert plan_of(100, 5, solver=solver, n_networks=3).n_networks == 3
 
 
 @pytest.mark.parametrize("n_samples", [300, 600, 5000])
-def test_candidates_have_no_more_parameters_than_rows_but_the_first(n_samples):
-    cold, *warm = plan_of(n_samples, 10).candidates
+def test_shapes_have_no_more_parameters_than_rows_in_a_trial_but_the_first(n_samples):
+    linear, (cold, *warm) = plan_of(n_samples, 10).families
+    assert {one.network.layer_sizes for one in linear} == {(10, 1)}
     assert cold.network == warm[0].network
     assert cold.starts < warm[0].starts
     shapes = [one.network.layer_sizes for one in warm]
     assert len(set(shapes)) == len(shapes) > 1
-    assert all(one.network.n_params <= n_samples for one in warm)
+    assert all(one.network.n_params <= 0.8 * n_samples for one in warm)
     assert min(one.network.n_params for one in warm) == cold.network.n_params
 
 
-def test_where_rows_are_few_one_shape_is_left_with_both_starts():
-    (only,) = plan_of(20, 10).candidates
-    assert only.starts == (2, 10)
+def test_a_linear_model_is_tried_with_both_groups_unless_one_is_given():
+    for hidden in (None, ()):
+        groups = [one.weight_groups for one in plan_of(100, 5, hidden=hidden).families[0]]
+        assert groups == ["layer", "input"]
+        (given,) = plan_of(100, 5, hidden=hidden, weight_groups="input").families[0]
+        assert given.weight_groups == "input"
 
 
 def test_more_rows_of_the_same_table_never_take_a_solver_for_smaller_problems():
@@ -420,11 +474,41 @@ def test_ensembles_agree_more_than_twice_as_well_as_single_networks(friedman):
     def disagreement(n_networks):
         pairs = [
             [regressor(n_networks=n_networks, random_state=s).fit(X, y).predict(Xt) for s in pair]
-            for pair in ((0, 1), (2, 3))
+            for pair in ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9))
         ]
         return np.mean([np.std(a - b) for a, b in pairs])
 
     assert disagreement(8) < disagreement(1) / 2
+
+
+# --- wide tables ---
+
+
+def test_a_wide_linear_target_is_found_as_well_as_by_bayesian_ridge():
+    for seed, n_features in ((0, 60), (1, 250)):
+        rng = np.random.RandomState(seed)
+        X, Xt, coef = rng.randn(200, n_features), rng.randn(2000, n_features), rng.randn(n_features)
+        y = X @ coef + 3 * rng.randn(200)
+        model = BackpropRegressor(random_state=0).fit(X, y)
+        peer = BayesianRidge().fit(X, y)
+        ours, theirs = (np.mean((m.predict(Xt) - Xt @ coef) ** 2) for m in (model, peer))
+        assert ours < 1.1 * theirs
+        mean, std = model.predict(Xt, return_std=True)
+        covered = np.abs(Xt @ coef + 3 * rng.randn(2000) - mean) < 1.96 * std
+        assert 0.88 < covered.mean() < 0.99
+
+
+def test_a_smooth_function_of_few_factors_behind_many_columns_is_found_and_its_bars_cover():
+    rng = np.random.RandomState(0)
+    factors = rng.randn(1150, 4)
+    X = factors @ rng.randn(4, 300) + 0.3 * rng.randn(1150, 300)
+    y = np.sin(factors[:, 0]) + 0.5 * factors[:, 1] * factors[:, 2] + 0.1 * rng.randn(1150)
+    model = BackpropRegressor(random_state=0).fit(X[:150], y[:150])
+    linear = BayesianRidge().fit(X[:150], y[:150])
+    assert model.solver_ == "lbfgs"
+    assert model.score(X[150:], y[150:]) > 0.8 > linear.score(X[150:], y[150:])
+    mean, std = model.predict(X[150:], return_std=True)
+    assert 0.85 < np.mean(np.abs(y[150:] - mean) < 1.96 * std) <= 0.995
 
 
 # --- rows that judge ---
@@ -441,7 +525,7 @@ def test_every_fifth_count_by_numbering_them():
 def test_many_rows_are_tried_once_on_seven_tenths():
     n = _trials._MANY_ROWS + 100
     rows = Data(np.arange(2.0 * n).reshape(n, 2), np.arange(float(n))[:, None])
-    ((kept, held_out),) = _trials._folds(rows)
+    ((kept, held_out),) = _trials._folds(rows, int(0.7 * n))
     assert (kept.n_samples, held_out.n_samples) == (int(0.7 * n), n - int(0.7 * n))
     assert not set(kept.y.ravel()) & set(held_out.y.ravel())
     assert abs(kept.y.mean() / held_out.y.mean() - 1) < 0.02  # both evenly from all rows

@@ -1,5 +1,6 @@
 """Evidence: against exact marginal likelihoods, scikit-learn's fixed points, and wild data."""
 
+import re
 import warnings
 
 import numpy as np
@@ -212,7 +213,7 @@ def test_a_group_without_effect_has_no_effective_parameters():
     objective = Objective(network, "squared_error", X, rng.randn(20, 1))
     theta = np.array([0.5, 0.0, 0.1])
     normal = objective.normal_equations(network.parameters(theta))
-    found = reestimate(theta, normal, groups, weak_precisions(groups, 1), 20.0)
+    found = reestimate(theta, normal, groups, weak_precisions(groups, network, 2), 20.0)
     assert found.n_effective[0] == pytest.approx(2, abs=0.01)
     assert found.next.weight[1] == pytest.approx(1e6)  # 2 _SHAPE / 2 _RATE
 
@@ -452,27 +453,38 @@ def test_constant_columns_change_no_more_than_other_initial_weights_would(friedm
 
 
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=str)
-def test_one_gross_outlier_is_survived(params):
+def test_one_gross_outlier_is_told_or_survived(params):
     for seed in (40, 41, 42):
         rng = np.random.RandomState(seed)
         X, grid = rng.uniform(-2, 2, (100, 1)), np.linspace(-2, 2, 300)[:, None]
         y = np.sin(2 * X[:, 0]) + 0.1 * rng.randn(100)
         y[50] += 50
-        predicted, std = fitted(X, y, params).predict(grid, return_std=True)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model = fitted(X, y, params)
+        predicted, std = model.predict(grid, return_std=True)
         error = np.abs(predicted - np.sin(2 * grid[:, 0]))
         # An outlier of 500 noise standard deviations: some tilt, no collapse, wide bars.
         assert np.median(error) < 1.0
         assert np.mean(error < 1.96 * std) > 0.9
+        if told:
+            (warning,) = told
+            assert re.match(
+                rf"A single row, of y = {y[50]:.6g}, makes up 9\d%", str(warning.message)
+            )
+        else:
+            assert np.median(error) < 0.1
 
 
 # --- the warning ---
 
 
 def test_few_rows_for_the_effective_parameters_are_told_once():
-    X = np.linspace(-1, 1, 12)[:, None]
-    model = BackpropRegressor((10,), solver="lm", n_networks=3, random_state=0)
-    with pytest.warns(UserWarning, match="use 12 effective parameters on 12 rows") as told:
-        model.fit(X, np.cos(4 * X[:, 0]))
+    # Each input stands for one row: without noise there is nothing to tell noise by.
+    X, y = np.eye(12), np.arange(12.0)
+    model = BackpropRegressor((), solver="lm", n_networks=3, weight_groups="input")
+    with pytest.warns(UserWarning, match="use 11 effective parameters on 12 rows") as told:
+        model.fit(X, y)
     assert len(told) == 1
     assert model.n_effective_params_.min() > 0.9 * 12
     assert "Use more rows or fewer hidden units" in str(told[0].message)

@@ -92,24 +92,48 @@ def test_location_and_scale_of_other_targets(diabetes, solver, params, location,
 # --- what 'auto' stands for, and other spellings ---
 
 
-@pytest.mark.parametrize(("n_units", "solver"), [(3, "lm"), (1000, "lbfgs"), (20_000, "adam")])
+@pytest.mark.parametrize(("n_units", "solver"), [(3, "lm"), (1000, "lbfgs"), (3000, "adam")])
 def test_the_larger_the_problem_the_cheaper_the_solver(friedman, n_units, solver):
-    X, y = friedman
-    model = BackpropRegressor((n_units,), n_networks=1, max_iter=1)
+    X, y = friedman if solver != "adam" else (np.linspace(0, 1, 10_001)[:, None],) * 2
+    model = BackpropRegressor((n_units,), alpha=1.0, max_iter=1)
+    y = np.ravel(y)
     with pytest.warns(ConvergenceWarning, match=f"solver='{solver}'"):
         model.fit(X, y)
     assert model.solver_ == solver
     assert model.solver == "auto"
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
-def test_other_solvers_than_lm_take_one_layer_of_twenty_and_alpha_2(friedman, solver):
+@pytest.mark.parametrize(
+    ("solver", "params"), [("lbfgs", {"early_stopping": True}), ("adam", {}), ("sgd", {})]
+)
+def test_other_solvers_than_lm_take_one_layer_of_twenty_and_alpha_2(friedman, solver, params):
     X, y = friedman
-    auto = BackpropRegressor(solver=solver, tol=0.1, random_state=0).fit(X, y)
-    assert (auto.hidden_layer_sizes_, auto.n_networks_) == ((20,), 1)
-    named = BackpropRegressor((20,), solver=solver, alpha=2.0, n_networks=1, tol=0.1)
+    auto = BackpropRegressor(solver=solver, tol=0.1, random_state=0, **params).fit(X, y)
+    assert (auto.hidden_layer_sizes_, auto.n_networks_, auto.alpha_) == ((20,), 1, 2.0)
+    named = BackpropRegressor((20,), solver=solver, alpha=2.0, n_networks=1, tol=0.1, **params)
     expected = named.set_params(random_state=0).fit(X, y).predict(X)
     np.testing.assert_array_equal(auto.predict(X), expected)
+
+
+def test_lbfgs_takes_a_stronger_penalty_for_noise_than_for_a_smooth_function(friedman):
+    X, y = friedman
+    noise = np.random.RandomState(0).randn(len(y))
+    smooth = np.sin(3 * X[:, 0]) + X[:, 1] * X[:, 2]
+    chosen = [
+        BackpropRegressor(solver="lbfgs", random_state=0).fit(X, target).alpha_
+        for target in (noise, smooth)
+    ]
+    assert chosen[0] == 100
+    assert chosen[1] <= 0.3
+
+
+def test_a_penalty_that_was_chosen_is_as_good_as_given_and_kept_by_a_warm_start(friedman):
+    X, y = friedman
+    auto = BackpropRegressor(solver="lbfgs", random_state=0).fit(X, y)
+    given = clone(auto).set_params(alpha=auto.alpha_).fit(X, y)
+    np.testing.assert_array_equal(given.predict(X), auto.predict(X))
+    again = auto.set_params(warm_start=True).fit(X, y)
+    assert again.alpha_ == given.alpha_
 
 
 def test_a_fixed_alpha_means_one_network(friedman):
@@ -597,7 +621,8 @@ def test_interruption_keeps_a_usable_model(friedman, solver, after, monkeypatch)
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Objective, name, interrupted)
-    model = small(solver=solver, batch_size=100)
+    # A penalty of its own: while lbfgs tries several, Ctrl-C is raised.
+    model = small(solver=solver, batch_size=100, alpha=1.0)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X, y)
     assert np.isfinite(model.predict(X)).all()

@@ -527,7 +527,7 @@ def test_ctrl_c_keeps_the_last_whole_iteration(monkeypatch, n_plain_steps, metho
     )
     objective = Objective(network, "squared_error", X, y)
     groups = WeightGroups.of(network, per_input=False)
-    precisions = weak_precisions(groups, 1)
+    precisions = weak_precisions(groups, network, 3)
 
     def run(max_iter):
         return lm(

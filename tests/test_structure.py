@@ -34,9 +34,10 @@ ALLOWED = {
     },
     "_threads": {"_network"},
     "_ensemble": {"_threads", "_training"},
-    "_trials": {"_ensemble", "_network", "_training"},
-    "_plan": {"_ensemble", "_network", "_training", "_trials"},
-    "_fitted": {"_network", "_objective", "_posterior", "_scaling", "_training"},
+    "_cost": {"_network"},
+    "_trials": {"_cost", "_ensemble", "_network", "_training"},
+    "_plan": {"_cost", "_ensemble", "_network", "_training", "_trials"},
+    "_fitted": {"_evidence", "_network", "_objective", "_posterior", "_scaling", "_training"},
     "_report": {"_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
     "_regressor": {

@@ -12,7 +12,7 @@ The rooms, and what each may import::
     _plan, _fitted, _report, _validation <- _regressor <- __main__
 
     _network     layers of units over one flat vector: layout, initial weights,
-                 forward and backward pass, Jacobian
+                 forward and backward pass, derivatives by weights and inputs
     _objective   the weighted, penalised loss as a sum over row blocks; mini-batches;
                  normal equations
     _evidence    precisions of weights and noise, and the log evidence
@@ -26,7 +26,7 @@ The rooms, and what each may import::
     _ensemble    several networks from different initial weights
     _trials      rows held out judge the shapes of networks
     _plan        what 'auto' stands for: solver, hidden layers, number of networks
-    _fitted      the fitted function: mean and standard deviation of raw X
+    _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes

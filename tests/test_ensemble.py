@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor, _ensemble, _trials
-from sk_backprop._fitted import merged, separated
+from sk_backprop._fitted import FittedFunction, merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
@@ -29,7 +29,7 @@ def friedman():
 def alone(model, k):
     """The k-th network of a fitted ensemble as an estimator of its own."""
     one = copy.deepcopy(model).set_params(n_networks=1)
-    one.coefs_, one.intercepts_ = model._function().networks()[k]
+    one.coefs_, one.intercepts_ = FittedFunction.of(model).networks()[k]
     state = one._fit_state
     for name in ("output_intercepts", "posteriors"):
         state[name] = [state[name][k]]
@@ -136,9 +136,9 @@ def test_noise_of_an_ensemble_is_the_mean_of_its_networks(friedman):
 
 
 def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
-    three = regressor(n_networks=3).fit(*friedman)._function().networks()
+    three = FittedFunction.of(regressor(n_networks=3).fit(*friedman)).networks()
     for smaller in (1, 2):
-        fewer = regressor(n_networks=smaller).fit(*friedman)._function().networks()
+        fewer = FittedFunction.of(regressor(n_networks=smaller).fit(*friedman)).networks()
         for ours, theirs in zip(fewer, three):
             for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-14)
@@ -147,7 +147,7 @@ def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
 def test_networks_of_an_ensemble_differ(friedman):
     X, y = friedman
     model = regressor(n_networks=3).fit(X, y)
-    starts = np.array([W[0] for W, _ in (one[0] for one in model._function().networks())])
+    starts = np.array([W[0] for W, _ in (one[0] for one in FittedFunction.of(model).networks())])
     assert np.unique(starts.round(9), axis=0).shape[0] == 3
 
 

@@ -10,6 +10,7 @@ The rooms, and what each may import::
     _training  <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan, _fitted, _report, _validation <- _regressor <- __main__
+    _fitted, _regressor <- export
 
     _network     layers of units over one flat vector: layout, initial weights,
                  forward and backward pass, derivatives by weights and inputs
@@ -30,6 +31,7 @@ The rooms, and what each may import::
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
+    export       the fitted function as an MLPRegressor or a formula
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an

@@ -1,7 +1,8 @@
 """A sigmoid network trained by backpropagation, as a scikit-learn regressor.
 
 One estimator, `BackpropRegressor`. It takes X and y as they are, in any units,
-dense or sparse, scales them itself, and predicts in the units of y.
+dense or sparse, scales them itself, and predicts in the units of y. The displays draw
+what it has learned, and `sk_backprop.export` writes it down for others.
 
 The rooms, and what each may import::
 
@@ -10,7 +11,7 @@ The rooms, and what each may import::
     _training  <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan, _fitted, _report, _validation <- _regressor <- __main__
-    _fitted, _regressor <- export
+    _fitted, _regressor <- export;  _display imports none of them
 
     _network     layers of units over one flat vector: layout, initial weights,
                  forward and backward pass, derivatives by weights and inputs
@@ -31,6 +32,7 @@ The rooms, and what each may import::
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
+    _display/    pictures, by the public API of a fitted estimator
     export       the fitted function as an MLPRegressor or a formula
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API
 
@@ -40,7 +42,21 @@ read off -> scales are folded back -> fitted attributes, set all at once. The nu
 see arrays and do not import scikit-learn.
 """
 
+from sk_backprop._display import (
+    IntervalDisplay,
+    LossCurveDisplay,
+    NetworkDisplay,
+    PredictionDisplay,
+    RelevanceDisplay,
+)
 from sk_backprop._regressor import BackpropRegressor
 
-__all__ = ["BackpropRegressor"]
+__all__ = [
+    "BackpropRegressor",
+    "IntervalDisplay",
+    "LossCurveDisplay",
+    "NetworkDisplay",
+    "PredictionDisplay",
+    "RelevanceDisplay",
+]
 __version__ = "0.1.0"

@@ -33,12 +33,10 @@ NAMES = ["age", "weight", "dose"]
 
 
 @pytest.fixture(autouse=True)
-def canvas():
-    """Figures without a window, closed after the test."""
-    with mpl.rc_context():
-        plt.switch_backend("agg")
-        yield
-        plt.close("all")
+def closed():
+    """Figures are closed after the test."""
+    yield
+    plt.close("all")
 
 
 def rough(hidden, **params):

@@ -1,7 +1,8 @@
 """A sigmoid network trained by backpropagation, as a scikit-learn regressor.
 
 One estimator, `BackpropRegressor`. It takes X and y as they are, in any units,
-dense or sparse, scales them itself, and predicts in the units of y.
+dense or sparse, scales them itself, and predicts in the units of y. The displays draw
+what it has learned, and `sk_backprop.export` writes it down for others.
 
 The rooms, and what each may import::
 
@@ -11,9 +12,10 @@ The rooms, and what each may import::
     _training  <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan, _fitted, _report, _validation <- _regressor <- __main__
+    _fitted, _regressor <- export;  _display imports none of them
 
     _network     layers of units over one flat vector: layout, initial weights,
-                 forward and backward pass, Jacobian
+                 forward and backward pass, derivatives by weights and inputs
     _objective   the weighted, penalised loss as a sum over row blocks; mini-batches;
                  normal equations
     _evidence    precisions of weights and noise, and the log evidence
@@ -28,10 +30,12 @@ The rooms, and what each may import::
     _cost        operations of a run, and how many a fit may take
     _trials      rows held out judge shapes and penalties
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
-    _fitted      the fitted function: mean and standard deviation of raw X
+    _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
+    _display/    pictures, by the public API of a fitted estimator
+    export       the fitted function as an MLPRegressor or a formula
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
@@ -40,7 +44,21 @@ read off -> scales are folded back -> fitted attributes, set all at once. The nu
 see arrays and do not import scikit-learn.
 """
 
+from sk_backprop._display import (
+    IntervalDisplay,
+    LossCurveDisplay,
+    NetworkDisplay,
+    PredictionDisplay,
+    RelevanceDisplay,
+)
 from sk_backprop._regressor import BackpropRegressor
 
-__all__ = ["BackpropRegressor"]
+__all__ = [
+    "BackpropRegressor",
+    "IntervalDisplay",
+    "LossCurveDisplay",
+    "NetworkDisplay",
+    "PredictionDisplay",
+    "RelevanceDisplay",
+]
 __version__ = "0.1.0"

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.linalg import block_diag
 
 from sk_backprop._evidence import Precisions
-from sk_backprop._network import ACTIVATIONS, Array, Network, evaluate
+from sk_backprop._network import ACTIVATIONS, Array, Network, evaluate, input_gradient
 from sk_backprop._objective import row_blocks, rows_per_block
 from sk_backprop._posterior import Posterior
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
@@ -91,6 +91,25 @@ class FittedFunction:
     scales: Scales
     posteriors: list[Posterior]
 
+    @classmethod
+    def of(cls, estimator: Any) -> FittedFunction:
+        """From the fitted attributes."""
+        state = estimator._fit_state
+        sizes = (
+            estimator.n_features_in_,
+            *estimator.hidden_layer_sizes_,
+            estimator.n_outputs_,
+        )
+        out_activation = estimator.out_activation_
+        return cls(
+            Network(sizes, state["activation"], out_activation),
+            estimator.coefs_,
+            estimator.intercepts_,
+            state["output_intercepts"],
+            Scales.from_state(estimator.scaler_, out_activation, state["scales"]),
+            [Posterior(**posterior) for posterior in state["posteriors"]],
+        )
+
     def networks(self) -> list[NetworkWeights]:
         """Weights and biases of each network."""
         return separated(self.network, self.coefs, self.intercepts, self.output_intercepts)
@@ -109,15 +128,19 @@ class FittedFunction:
             for one, weight, posterior in zip(networks, by_network, self.posteriors)
         ]
 
-    def predict(self, X: Any) -> Array:
-        """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""
+    def _summands(self) -> tuple[Network, list[NetworkWeights]]:
+        """The networks whose mean is the input of the output units, and their shape."""
         sizes = [self.network.layer_sizes[0], *(W.shape[1] for W in self.coefs)]
-        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
-        output = np.empty((X.shape[0], sizes[-1]), dtype)
-        y_location, y_scale = self.scales.y_location, self.scales.y_scale
         # Deep networks one by one: side by side most of the weights are zeros.
         networks = self.networks() if len(sizes) > 3 else [(self.coefs, self.intercepts)]
-        inner = Network(tuple(sizes), self.network.activation, "identity")
+        return Network(tuple(sizes), self.network.activation, "identity"), networks
+
+    def predict(self, X: Any) -> Array:
+        """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""
+        inner, networks = self._summands()
+        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
+        output = np.empty((X.shape[0], inner.layer_sizes[-1]), dtype)
+        y_location, y_scale = self.scales.y_location, self.scales.y_scale
         for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
             scaled = divide_columns(X[rows], self.scales.scaler.scale_)
             # After some LAPACK calls a product of finite float32 raises a false alarm.
@@ -129,6 +152,24 @@ class FittedFunction:
             ACTIVATIONS[self.network.output_activation].apply(f)
             output[rows] = y_location + y_scale * f
         return output
+
+    def gradient(self, X: Any) -> Array:
+        """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
+        inner, networks = self._summands()
+        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
+        gradient = np.empty((X.shape[0], inner.layer_sizes[-1], inner.layer_sizes[0]), dtype)
+        output = ACTIVATIONS[self.network.output_activation]
+        x_scale, y_scale = self.scales.scaler.scale_, self.scales.y_scale[:, None]
+        for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
+            scaled = divide_columns(X[rows], x_scale)
+            with np.errstate(invalid="ignore"):  # as in `predict`
+                parts = [input_gradient(inner, *one, scaled) for one in networks]
+            f, df_dx = (np.mean(values, axis=0) for values in zip(*parts))
+            slope = np.ones_like(f)
+            output.apply(f)
+            output.times_slope(slope, f, np.empty_like(f))
+            gradient[rows] = slope[:, :, None] * df_dx * y_scale / x_scale
+        return gradient
 
     def predict_std(self, X: Any) -> Array:
         """Standard deviation of a new observation, in units of y, as `predict`.

@@ -19,7 +19,8 @@ that a `Workspace` holds: for dense X nothing of the size of a batch is allocate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol
@@ -293,22 +294,54 @@ def jacobian(
             times_slope(work.delta[layer - 1], below, work.scratch[layer - 1])
 
 
-def evaluate(
+def _layer_values(
     network: Network, coefs: Sequence[Array], intercepts: Sequence[Array], X: Rows
-) -> Array:
-    """Output of the network for X, in the precision of X and the weights together.
+) -> Iterator[Array]:
+    """The values h of each layer after the input, in the precision of X and the weights together.
 
     For prediction: it allocates what it needs and takes any arrays of weights.
     """
-    hidden = ACTIVATIONS[network.activation].apply
     h: Any = X
     for layer, (W, b) in enumerate(zip(coefs, intercepts)):
         h = h @ W
         h += b
-        if layer < len(coefs) - 1:
-            hidden(h)
-    ACTIVATIONS[network.output_activation].apply(h)
-    return np.asarray(h)
+        last = layer == len(coefs) - 1
+        ACTIVATIONS[network.output_activation if last else network.activation].apply(h)
+        yield np.asarray(h)
+
+
+def evaluate(
+    network: Network, coefs: Sequence[Array], intercepts: Sequence[Array], X: Rows
+) -> Array:
+    """Output of the network for X, (n_rows, n_outputs)."""
+    return deque(_layer_values(network, coefs, intercepts, X), maxlen=1).pop()
+
+
+def input_gradient(
+    network: Network, coefs: Sequence[Array], intercepts: Sequence[Array], X: Rows
+) -> tuple[Array, Array]:
+    """Output of the network and its derivatives by the inputs.
+
+    One backward pass for each output, which goes on to the input.
+
+    Returns
+    -------
+    f : (n_rows, n_outputs), as `evaluate`
+    gradient : (n_rows, n_outputs, n_features), df_k/dx_j of each row
+    """
+    h = list(_layer_values(network, coefs, intercepts, X))
+    f = h[-1]
+    slope = np.ones_like(f)
+    ACTIVATIONS[network.output_activation].times_slope(slope, f, np.empty_like(f))
+    times_slope = ACTIVATIONS[network.activation].times_slope
+    gradient = np.empty((*f.shape, X.shape[1]), f.dtype)
+    for k in range(f.shape[1]):
+        delta = slope[:, [k]] * coefs[-1][:, k]
+        for W, values in zip(coefs[-2::-1], h[-2::-1]):
+            times_slope(delta, values, np.empty_like(delta))
+            delta = delta @ W.T
+        gradient[:, k] = delta
+    return f, gradient
 
 
 def last_layer(

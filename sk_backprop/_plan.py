@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -51,6 +52,28 @@ _LEAST_ROWS = 10
 
 # Parts of the budget that the trials and the final networks may take.
 _TRIALS_SHARE, _FINAL_SHARE = 1.0, 0.65
+
+
+# {name: type} of the settings that are parameters as they stand.
+_PLAIN_SETTINGS = {
+    name: kind
+    for name, kind in get_type_hints(Settings).items()
+    if name not in ("network", "solver", "alpha", "batch_size", "starts")
+}
+
+
+def settings_of(estimator: Any, network: Network) -> Settings:
+    """The estimator's parameters, of which the solver may still be 'auto'."""
+    # numpy scalars are numbers here: a float32 would spoil the arithmetic.
+    plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN_SETTINGS.items()}
+    return Settings(
+        network=network,
+        solver=str(estimator.solver),
+        alpha=None if estimator.alpha == "auto" else float(estimator.alpha),
+        batch_size=200 if estimator.batch_size == "auto" else int(estimator.batch_size),
+        starts=(),
+        **plain,
+    )
 
 
 @dataclass(frozen=True)

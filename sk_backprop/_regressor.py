@@ -7,7 +7,8 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from typing import Any, get_type_hints
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
@@ -16,10 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Array, Network
-from sk_backprop._plan import Plan, carry_out, make_plan
-from sk_backprop._posterior import Posterior
+from sk_backprop._plan import Plan, carry_out, make_plan, settings_of
 from sk_backprop._report import complaints, fitted_attributes
-from sk_backprop._scaling import Scales
 from sk_backprop._training import (
     Data,
     Problem,
@@ -43,13 +42,6 @@ from sk_backprop._validation import (
     set_aside,
     summed,
 )
-
-# {name: type} of the settings that are parameters as they stand.
-_PLAIN_SETTINGS = {
-    name: kind
-    for name, kind in get_type_hints(Settings).items()
-    if name not in ("network", "solver", "alpha", "batch_size", "starts")
-}
 
 
 class BackpropRegressor(RegressorMixin, BaseEstimator):
@@ -460,21 +452,39 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             means among themselves. For 'poisson' the noise has a variance
             proportional to the mean.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
-        X = summed(X)
-        function = self._function()
+        X, function = self._to_evaluate(X)
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
         if not return_std:
             return mean
         return mean, function.predict_std(X).reshape(mean.shape)
 
+    def gradient(self, X: Any) -> Array:
+        """Derivatives of the prediction by each feature, in raw units: dy/dx at each row.
+
+        Exact, by one more step of backpropagation. (At the kink of a 'relu' unit it is
+        the derivative from the left of that unit.)
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_samples, n_features) or \
+                (n_samples, n_outputs, n_features)
+            Units of y by units of the feature; float32 if both the training X and
+            this one are float32.
+        """
+        X, function = self._to_evaluate(X)
+        gradient = function.gradient(X)
+        return gradient[:, 0] if self.n_outputs_ == 1 else gradient
+
     @property
     def raw_coefs_(self) -> list[Array]:
         """Weights that act on raw X; see `raw_intercepts_`. Float64."""
         check_is_fitted(self)
-        return self._function().raw_weights()[0]
+        return FittedFunction.of(self).raw_weights()[0]
 
     @property
     def raw_intercepts_(self) -> list[Array]:
@@ -485,7 +495,13 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
         """
         check_is_fitted(self)
-        return self._function().raw_weights()[1]
+        return FittedFunction.of(self).raw_weights()[1]
+
+    def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
+        """Checked X, and the fitted function."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
+        return summed(X), FittedFunction.of(self)
 
     # --- steps of fit and partial_fit ---
 
@@ -518,7 +534,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
             starts = [Weights(*init)]
         elif continued:
-            last = self._function()
+            last = FittedFunction.of(self)
             hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
             starts = last.starts(self.weight_precision_)
             n_networks = n_networks or len(starts)
@@ -527,36 +543,14 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         )
         if last is not None:
             check_same_network(last.network, network, len(last.posteriors), n_networks)
-        # numpy scalars are numbers here: a float32 would spoil the arithmetic.
-        taken = {name: kind(getattr(self, name)) for name, kind in _PLAIN_SETTINGS.items()}
-        alpha = None if self.alpha == "auto" else float(self.alpha)
+        settings = settings_of(self, network)
         if last is not None:  # what was chosen before
-            alpha = self.alpha_ if alpha is None else alpha
-            if self.weight_groups == "auto":
-                taken["weight_groups"] = self._fit_state["weight_groups"]
-        settings = Settings(
-            network=network,
-            solver=str(self.solver),
-            alpha=alpha,
-            batch_size=200 if self.batch_size == "auto" else int(self.batch_size),
-            starts=(),
-            **taken,
-        )
+            alpha = self.alpha_ if settings.alpha is None else settings.alpha
+            groups = self.weight_groups
+            groups = self._fit_state["weight_groups"] if groups == "auto" else groups
+            settings = replace(settings, alpha=alpha, weight_groups=groups)
         n_rows = data.n_samples if self.solver in ("adam", "sgd") else n_distinct_rows(data)
         return make_plan(settings, hidden, n_networks, n_rows), starts
-
-    def _function(self) -> FittedFunction:
-        """The fitted function, from the fitted attributes."""
-        state = self._fit_state
-        sizes = (self.n_features_in_, *self.hidden_layer_sizes_, self.n_outputs_)
-        return FittedFunction(
-            Network(sizes, state["activation"], self.out_activation_),
-            self.coefs_,
-            self.intercepts_,
-            state["output_intercepts"],
-            Scales.from_state(self.scaler_, self.out_activation_, state["scales"]),
-            [Posterior(**posterior) for posterior in state["posteriors"]],
-        )
 
     def _streams(self, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
         """What each network goes on from, beside its weights."""

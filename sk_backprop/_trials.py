@@ -44,8 +44,10 @@ _MARGIN = 0.5
 # on scikit-learn's digits (RMSE 1.8, of the networks 0.8).
 _MOST_Z2 = 36.0
 
-# Candidates of a family in a row that are no better than what came before, and end it.
-_PATIENCE = 2
+# Candidates of a family in a row that are no better than what came before, and end it; and
+# the difference in nats that two must have to tell anything: under several strong penalties
+# every network is the same constant.
+_PATIENCE, _SAME = 2, 0.01
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def choose(
                 trial.run(part, held_out, max(n_each, 1), n_networks(candidate), n_jobs)
             if best is None or trial.beats(best):
                 best, n_worse = trial, 0
-            else:
+            elif not trial.resembles(best):
                 n_worse += 1
                 if n_worse == _PATIENCE:
                     break
@@ -178,6 +180,11 @@ class _Trial:
         n_folds = min(len(self.judgements), len(other.judgements))
         margin = _MARGIN / np.sqrt(self._mean_squares(n_folds)[0])
         return bool(self._score(n_folds) < other._score(n_folds) - margin)
+
+    def resembles(self, other: _Trial) -> bool:
+        """Whether there is no difference worth the name, as between two constants."""
+        n_folds = min(len(self.judgements), len(other.judgements))
+        return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)
 
     @property
     def choice(self) -> Choice:

@@ -4,6 +4,8 @@ import os
 
 # Read by scipy at its import; without it scikit-learn skips its array API check.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
+# Read by matplotlib: pictures without windows, in the examples of the docstrings too.
+os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
 from sklearn.datasets import load_diabetes

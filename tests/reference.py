@@ -143,3 +143,19 @@ def normal_equations(coefs, intercepts, activation, output_activation, loss, X, 
             information = 1.0 if loss == "squared_error" else 1 / h[-1][k]
             curvature[k] += wi * information * np.outer(df, df)
     return losses, gradient, curvature
+
+
+def input_gradient_row(coefs, intercepts, activation, output_activation, x):
+    """df_k/dx_j at one row as [k][j]: the chain rule forwards, from each input to the output."""
+    z, _ = forward_row(coefs, intercepts, activation, output_activation, x)
+    columns = []
+    for j in range(len(x)):
+        slope = [float(i == j) for i in range(len(x))]  # dh/dx_j, layer by layer
+        for layer, W in enumerate(coefs):
+            name = output_activation if layer == len(coefs) - 1 else activation
+            slope = [
+                SLOPES[name](z[layer][unit]) * sum(W[i, unit] * s for i, s in enumerate(slope))
+                for unit in range(W.shape[1])
+            ]
+        columns.append(slope)
+    return np.array(columns).T

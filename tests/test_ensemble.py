@@ -11,7 +11,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor, _ensemble, _trials
-from sk_backprop._fitted import merged, separated
+from sk_backprop._fitted import FittedFunction, merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
@@ -31,7 +31,7 @@ def friedman():
 def alone(model, k):
     """The k-th network of a fitted ensemble as an estimator of its own."""
     one = copy.deepcopy(model).set_params(n_networks=1)
-    one.coefs_, one.intercepts_ = model._function().networks()[k]
+    one.coefs_, one.intercepts_ = FittedFunction.of(model).networks()[k]
     one.weight_precision_ = model.weight_precision_ and {
         name: values[[k]] for name, values in model.weight_precision_.items()
     }
@@ -141,9 +141,10 @@ def test_noise_of_an_ensemble_is_the_mean_of_its_networks(friedman):
 
 
 def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
-    three = regressor(n_networks=3, alpha=1.0).fit(*friedman)._function().networks()
+    three = FittedFunction.of(regressor(n_networks=3, alpha=1.0).fit(*friedman)).networks()
     for smaller in (1, 2):
-        fewer = regressor(n_networks=smaller, alpha=1.0).fit(*friedman)._function().networks()
+        fewer = regressor(n_networks=smaller, alpha=1.0).fit(*friedman)
+        fewer = FittedFunction.of(fewer).networks()
         for ours, theirs in zip(fewer, three):
             for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-14)
@@ -186,7 +187,7 @@ def test_failed_networks_are_replaced_where_a_number_is_given(friedman, monkeypa
 def test_networks_of_an_ensemble_differ(friedman):
     X, y = friedman
     model = regressor(n_networks=3).fit(X, y)
-    starts = np.array([W[0] for W, _ in (one[0] for one in model._function().networks())])
+    starts = np.array([W[0] for W, _ in (one[0] for one in FittedFunction.of(model).networks())])
     assert np.unique(starts.round(9), axis=0).shape[0] == 3
 
 

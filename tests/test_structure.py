@@ -50,11 +50,26 @@ ALLOWED = {
         "_training",
         "_validation",
     },
-    "__init__": {"_regressor"},
+    "_display": {"_display"},
+    "export": {"_fitted", "_network", "_regressor"},
+    "__init__": {"_display", "_regressor"},
     "__main__": {"__init__"},
 }
-PARALLEL = {"_threads": {"threadpoolctl"}, "_ensemble": {"joblib"}}  # come with scikit-learn
-SCIKIT_LEARN = {"_scaling", "_ensemble", "_validation", "_report", "_regressor", "__main__"}
+OTHERS = {
+    "_threads": {"threadpoolctl"},  # this and joblib come with scikit-learn
+    "_ensemble": {"joblib"},
+    "_display": {"matplotlib"},  # an extra
+}
+SCIKIT_LEARN = {
+    "_scaling",
+    "_ensemble",
+    "_validation",
+    "_report",
+    "_regressor",
+    "_display",
+    "export",
+    "__main__",
+}
 
 
 def room(path):
@@ -81,22 +96,34 @@ def test_imports_run_one_way(path):
     for name in imported(path):
         first, *rest = name.split(".")
         if first == "sk_backprop":
-            inner = rest[0] if rest and rest[0].startswith("_") else "__init__"
-            inner = "__init__" if inner == "__version__" else inner
+            inner = rest[0] if rest and rest[0] in ALLOWED else "__init__"
             assert inner in ALLOWED[room(path)], f"{room(path)} imports {name}"
         elif first == "sklearn":
             assert room(path) in SCIKIT_LEARN, f"{room(path)} imports {name}"
             assert not any(part.startswith("_") for part in rest), f"private: {name}"
         else:
             known = first in sys.stdlib_module_names
-            known |= first in PARALLEL.get(room(path), set())
+            known |= first in OTHERS.get(room(path), set())
             assert known or first in {"numpy", "scipy"}, f"{room(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_extras_are_imported_where_they_are_used(path):
+    core = {"sk_backprop", "sklearn", "numpy", "scipy", "joblib", "threadpoolctl"}
+    statements = ast.Module(ast.parse(path.read_text(encoding="utf-8")).body, [])
+    functions = [node for node in ast.walk(statements) if isinstance(node, ast.FunctionDef)]
+    late = {node for function in functions for node in ast.walk(function)}
+    for node in ast.walk(statements):
+        if isinstance(node, ast.Import | ast.ImportFrom) and node not in late:
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+            roots = {name.split(".")[0] for name in names}
+            assert roots <= core | sys.stdlib_module_names, roots
 
 
 def test_every_room_is_on_the_map():
     rooms = {room(path) for path in MODULES}
     assert rooms == set(ALLOWED)
-    named = set(re.findall(r"^    (_\w+?)/? +[A-Za-z`]", sk_backprop.__doc__, flags=re.MULTILINE))
+    named = set(re.findall(r"^    (\w+?)/? +[A-Za-z`]", sk_backprop.__doc__, flags=re.MULTILINE))
     assert rooms - {"__init__"} <= named
 
 
@@ -110,7 +137,7 @@ def test_import_is_silent_and_brings_nothing_but_scikit_learn():
         "import sys, sklearn.neural_network, sklearn.model_selection; before = set(sys.modules);"
         "import sk_backprop;"
         "print(sorted({m.split('.')[0] for m in set(sys.modules) - before}"
-        "      - {'numpy', 'scipy', 'sklearn'}))"
+        "      - {'numpy', 'scipy', 'sklearn'} - sys.stdlib_module_names))"
     )
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
@@ -121,7 +148,8 @@ def test_import_is_silent_and_brings_nothing_but_scikit_learn():
 def test_typed_and_versioned():
     assert (PACKAGE / "py.typed").exists()
     assert re.fullmatch(r"\d+\.\d+\.\d+", sk_backprop.__version__)
-    assert sk_backprop.__all__ == ["BackpropRegressor"]
+    displays = [name for name in sk_backprop.__all__ if name.endswith("Display")]
+    assert sorted(["BackpropRegressor", *displays]) == sk_backprop.__all__
 
 
 def test_docstring_names_every_parameter_and_its_default():

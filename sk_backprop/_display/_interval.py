@@ -1,0 +1,210 @@
+"""The fitted function along one feature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from sk_backprop._display._shared import Array, axes_for, input_names, one_target, target_name
+
+# {probability: opacity}; the inner band lies on the outer one.
+_BANDS = {0.95: 0.25, 0.5: 0.4}
+
+
+class IntervalDisplay:
+    """Mean and bands of 50 % and 95 % along one feature, the others held fixed.
+
+    Use :meth:`from_estimator` to make one. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    x : array-like of shape (n_points,)
+        Values of the feature, ascending.
+    mean, std : array-like of shape (n_points,)
+        Predicted mean and standard deviation of a new observation.
+    x_data, y_data : array-like of shape (n_samples,), default=None
+        Points to draw over it.
+    x_name, y_name : str, default='x', 'y'
+        Of the feature and the target.
+
+    Attributes
+    ----------
+    line_ : matplotlib Line2D
+        The mean.
+    bands_ : list of matplotlib PolyCollection
+        95 % and 50 %.
+    points_ : matplotlib PathCollection or None
+        The data.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    sklearn.inspection.PartialDependenceDisplay : The mean over the other features.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sk_backprop import BackpropRegressor, IntervalDisplay
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> model = BackpropRegressor((5,), solver="lbfgs", random_state=0).fit(X, y)
+    >>> IntervalDisplay.from_estimator(model, X, feature=2, y=y)
+    <...IntervalDisplay object at ...>
+    """
+
+    def __init__(
+        self,
+        *,
+        x: Any,
+        mean: Any,
+        std: Any,
+        x_data: Any = None,
+        y_data: Any = None,
+        x_name: str = "x",
+        y_name: str = "y",
+    ) -> None:
+        self.x = x
+        self.mean = mean
+        self.std = std
+        self.x_data = x_data
+        self.y_data = y_data
+        self.x_name = x_name
+        self.y_name = y_name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        feature: int | str,
+        *,
+        y: Any = None,
+        fixed: Mapping[Any, Any] | None = None,
+        target: int = 0,
+        grid_resolution: int = 200,
+        ax: Any = None,
+    ) -> IntervalDisplay:
+        """Predict along the range of a feature in X, and draw.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
+            that ends with one, or another.
+        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+            Rows that give the range of the feature and the medians of the others.
+        feature : int or str
+            Number of the feature, or its name in a data frame.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Targets of X, to be drawn as points. Their other features differ from those
+            of the curve.
+        fixed : dict of {int or str: value}, default=None
+            Values of other features. Those not mentioned have their median in X, or,
+            where they are not numbers, their most frequent value.
+        target : int, default=0
+            Which of several targets.
+        grid_resolution : int, default=200
+            Points of the curve.
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : IntervalDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If there is no such feature or target.
+        ImportError
+            If there is no matplotlib.
+        """
+        X = X.toarray() if hasattr(X, "toarray") else X
+        X = X if hasattr(X, "columns") else np.asarray(X)
+        name = _name(X, feature)
+        values = np.asarray(X[name] if hasattr(X, "columns") else X[:, name], dtype=float)
+        x = np.linspace(values.min(), values.max(), grid_resolution)
+        grid = _grid(X, {**(fixed or {}), name: x}, grid_resolution)
+        mean, std = estimator.predict(grid, return_std=True)
+        display = cls(
+            x=x,
+            mean=one_target(mean, target),
+            std=one_target(std, target),
+            x_data=None if y is None else values,
+            y_data=None if y is None else one_target(y, target),
+            x_name=str(name) if hasattr(X, "columns") else input_names(estimator)[name],
+            y_name=target_name(y, target),
+        )
+        return display.plot(ax)
+
+    def plot(self, ax: Any = None) -> IntervalDisplay:
+        """Draw mean, bands and points.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : IntervalDisplay
+
+        Raises
+        ------
+        ImportError
+            If there is no matplotlib.
+        """
+        ax = axes_for(ax)
+        x, mean, std = (np.asarray(values) for values in (self.x, self.mean, self.std))
+        (self.line_,) = ax.plot(x, mean, color="C0", lw=2, label="mean", zorder=3)
+        self.bands_ = []
+        for probability, alpha in _BANDS.items():
+            half = ndtri((1 + probability) / 2) * std
+            band = ax.fill_between(x, mean - half, mean + half, color="C0", alpha=alpha, lw=0)
+            band.set_label(f"{100 * probability:.0f} %")
+            self.bands_.append(band)
+        self.points_ = None
+        if self.x_data is not None:
+            size = np.clip(3000 / len(self.x_data), 4, 20)
+            style = {"s": size, "lw": 0, "alpha": 0.6, "zorder": 2}
+            color = ax.xaxis.label.get_color()  # black, or white on black
+            self.points_ = ax.scatter(self.x_data, self.y_data, color=color, label="data", **style)
+        ax.set(xlabel=self.x_name, ylabel=self.y_name)
+        ax.margins(x=0.02)
+        ax.legend(fontsize="small")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+def _name(X: Any, feature: Any) -> Any:
+    """What a column of a data frame, or of an array, is called: its name, or its number."""
+    names = list(X.columns) if hasattr(X, "columns") else []
+    if isinstance(feature, Integral) and -X.shape[1] <= feature < X.shape[1]:
+        return names[feature] if names else feature
+    if feature in names:
+        return feature
+    known = f"one of {names} or a number" if names else "a number"
+    raise ValueError(f"A feature is {known} below {X.shape[1]}, got {feature!r}.")
+
+
+def _grid(X: Any, given: Mapping[Any, Any], n_points: int) -> Any:
+    """Rows of the kind of X with the given values, and typical ones for other features."""
+    if not hasattr(X, "columns"):
+        grid: Array = np.tile(np.median(X, axis=0), (n_points, 1))
+        for feature, value in given.items():
+            grid[:, _name(X, feature)] = value
+        return grid
+    typical = {
+        name: X[name].median() if X[name].dtype.kind in "fiu" else X[name].mode().iloc[0]
+        for name in X.columns
+    }
+    frame = X.iloc[np.zeros(n_points, dtype=int)].reset_index(drop=True)
+    for name, value in (typical | {_name(X, key): value for key, value in given.items()}).items():
+        frame[name] = value
+    return frame

@@ -1,0 +1,152 @@
+"""The loss while training went on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._display._shared import GREY, axes_for, regressor_of
+
+# Ratio of the largest to the smallest loss from which the axis is logarithmic.
+_LOG_FROM = 10.0
+
+
+class LossCurveDisplay:
+    """Training and validation loss of each iteration, for one or several estimators.
+
+    Use :meth:`from_estimator` to make one. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    names : sequence of str of shape (n_estimators,)
+        '' for an only one.
+    loss_curves : sequence of array-like of shape (n_iter,)
+        Training loss of each iteration.
+    validation_loss_curves : sequence of array-like of shape (n_iter,) or None
+        Validation loss of each iteration, None for an estimator that has none.
+    best_iters : sequence of int or None
+        The iteration whose weights were kept, counted from 1; 0 and None mark nothing.
+
+    Attributes
+    ----------
+    lines_ : list of matplotlib Line2D
+        Training and, where there is one, validation curve of each estimator.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sk_backprop import BackpropRegressor, LossCurveDisplay
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> model = BackpropRegressor(
+    ...     (20,), solver="lbfgs", alpha=0, early_stopping=True, random_state=0
+    ... )
+    >>> LossCurveDisplay.from_estimator(model.fit(X, y))
+    <...LossCurveDisplay object at ...>
+    """
+
+    def __init__(
+        self,
+        *,
+        names: Sequence[str],
+        loss_curves: Sequence[Any],
+        validation_loss_curves: Sequence[Any],
+        best_iters: Sequence[int | None],
+    ) -> None:
+        self.names = names
+        self.loss_curves = loss_curves
+        self.validation_loss_curves = validation_loss_curves
+        self.best_iters = best_iters
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> LossCurveDisplay:
+        """Draw the curves of one estimator, or of several in one picture.
+
+        Parameters
+        ----------
+        estimator : estimator, or dict of str: estimator
+            Fitted, with a `loss_curve_`: BackpropRegressor, MLPRegressor, or a Pipeline
+            that ends with one. Of several networks it is the first's.
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If an estimator is not fitted.
+        AttributeError
+            If it has no `loss_curve_`.
+        ImportError
+            If there is no matplotlib.
+        """
+        named = dict(estimator) if isinstance(estimator, Mapping) else {"": estimator}
+        fitted = [regressor_of(each) for each in named.values()]
+        display = cls(
+            names=list(named),
+            loss_curves=[each.loss_curve_ for each in fitted],
+            validation_loss_curves=[
+                getattr(each, "validation_loss_curve_", None) for each in fitted
+            ],
+            best_iters=[getattr(each, "best_iter_", None) for each in fitted],
+        )
+        return display.plot(ax)
+
+    def plot(self, ax: Any = None) -> LossCurveDisplay:
+        """Draw the curves; a dot is the iteration whose weights were kept.
+
+        The axis of the loss is logarithmic if the curves span a factor of ten.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : LossCurveDisplay
+
+        Raises
+        ------
+        ImportError
+            If there is no matplotlib.
+        """
+        ax = axes_for(ax)
+        self.lines_ = []
+        for number, (name, loss, validation, best) in enumerate(
+            zip(
+                self.names,
+                self.loss_curves,
+                self.validation_loss_curves,
+                self.best_iters,
+                strict=True,
+            )
+        ):
+            prefix = f"{name}, " if name else ""
+            curves = [(loss, f"C{number}-", "training")]
+            if validation is not None:
+                # A colour of its own, where there is no other estimator to tell apart.
+                color = f"C{number}" if len(self.names) > 1 else "C1"
+                curves.append((validation, f"{color}--", "validation"))
+            for curve, style, label in curves:
+                iterations = np.arange(1, len(curve) + 1)
+                (line,) = ax.plot(iterations, curve, style, label=prefix + label)
+                self.lines_.append(line)
+            if best:
+                ax.plot(best, curves[-1][0][best - 1], "o", color=line.get_color(), ms=6, zorder=3)
+        if any(self.best_iters):
+            ax.plot([], [], "o", color=GREY, ms=6, label="iteration that was kept")
+        values = np.concatenate([line.get_ydata() for line in self.lines_])
+        if values.size and values.min() > 0 and values.max() > _LOG_FROM * values.min():
+            ax.set_yscale("log")
+        ax.set(xlabel="iteration", ylabel="loss")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.legend(fontsize="small")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

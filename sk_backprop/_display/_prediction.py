@@ -1,0 +1,254 @@
+"""Predictions beside what was observed, and whether the error bars are right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from sk_backprop._display._shared import (
+    BLUE,
+    GREY,
+    RED,
+    Array,
+    axes_for,
+    one_target,
+    target_name,
+)
+
+_KINDS = ("predicted_vs_actual", "calibration")
+
+
+class PredictionDisplay:
+    """Predicted against actual values with error bars, or the calibration of the bars.
+
+    Use :meth:`from_estimator` or :meth:`from_predictions` to make one, preferably of
+    rows that were not trained on. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    y_true : array-like of shape (n_samples,)
+        What was observed.
+    y_pred : array-like of shape (n_samples,)
+        Predicted means.
+    y_std : array-like of shape (n_samples,), default=None
+        Predicted standard deviations; None draws no error bars.
+    name : str, default='y'
+        Of the target.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    sklearn.metrics.PredictionErrorDisplay : Residuals, without error bars.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sk_backprop import BackpropRegressor, PredictionDisplay
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = BackpropRegressor((5,), solver="lbfgs", random_state=0).fit(X_train, y_train)
+    >>> display = PredictionDisplay.from_estimator(model, X_test, y_test)
+    >>> display.plot(kind="calibration")
+    <...PredictionDisplay object at ...>
+    """
+
+    def __init__(self, *, y_true: Any, y_pred: Any, y_std: Any = None, name: str = "y") -> None:
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.y_std = y_std
+        self.name = name
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        target: int = 0,
+        kind: str = "predicted_vs_actual",
+        ax: Any = None,
+    ) -> PredictionDisplay:
+        """Predict X and draw.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
+            that ends with one, or another.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        target : int, default=0
+            Which of several targets.
+        kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
+            See :meth:`plot`.
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : PredictionDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If there is no such target or kind.
+        ImportError
+            If there is no matplotlib.
+        """
+        mean, std = estimator.predict(X, return_std=True)
+        display = cls(
+            y_true=one_target(y, target),
+            y_pred=one_target(mean, target),
+            y_std=one_target(std, target),
+            name=target_name(y, target),
+        )
+        return display.plot(ax, kind=kind)
+
+    @classmethod
+    def from_predictions(
+        cls,
+        y_true: Any,
+        y_pred: Any,
+        y_std: Any = None,
+        *,
+        kind: str = "predicted_vs_actual",
+        ax: Any = None,
+    ) -> PredictionDisplay:
+        """Draw given predictions, of one target.
+
+        Parameters
+        ----------
+        y_true, y_pred : array-like of shape (n_samples,)
+            What was observed, and predicted means.
+        y_std : array-like of shape (n_samples,), default=None
+            Predicted standard deviations; None draws no error bars.
+        kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
+            See :meth:`plot`.
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : PredictionDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such kind, or calibration is asked for without `y_std`.
+        ImportError
+            If there is no matplotlib.
+        """
+        display = cls(y_true=y_true, y_pred=y_pred, y_std=y_std, name=target_name(y_true, 0))
+        return display.plot(ax, kind=kind)
+
+    def coverage(self, probability: Any) -> Array:
+        """Part of the rows inside their central intervals of given probability.
+
+        Parameters
+        ----------
+        probability : float or array-like, in (0, 1)
+            Nominal coverage of a normal distribution.
+
+        Returns
+        -------
+        coverage : ndarray of the same shape
+
+        Raises
+        ------
+        ValueError
+            If there is no `y_std`.
+        """
+        needed = np.sort(self._least_probability())
+        inside = np.searchsorted(needed, np.asarray(probability, dtype=float), side="right")
+        return np.asarray(inside / len(needed))
+
+    def plot(self, ax: Any = None, *, kind: str = "predicted_vs_actual") -> PredictionDisplay:
+        """Draw one of the two kinds.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+        kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
+            'predicted_vs_actual' has a 95 % interval around each prediction; those that
+            miss what was observed have a colour of their own. 'calibration' has the part
+            of the rows inside central intervals, against the probability that the
+            intervals claim; a right claim stays within the grey band, at each
+            probability with 95 %.
+
+        Returns
+        -------
+        display : PredictionDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such kind, or calibration is asked for without `y_std`.
+        ImportError
+            If there is no matplotlib.
+        """
+        if kind not in _KINDS:
+            raise ValueError(f"kind must be one of {list(_KINDS)}, got {kind!r}.")
+        ax = axes_for(ax)
+        if kind == "calibration":
+            self._draw_calibration(ax)
+        else:
+            self._draw_predictions(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+    def _least_probability(self) -> Array:
+        """Probability of the smallest central interval that holds each observation."""
+        if self.y_std is None:
+            raise ValueError("Calibration needs y_std, the predicted standard deviations.")
+        error = np.abs(np.asarray(self.y_true) - np.asarray(self.y_pred))
+        return np.asarray(2 * ndtr(error / np.asarray(self.y_std)) - 1)
+
+    def _draw_predictions(self, ax: Any) -> None:
+        y_true, y_pred = np.asarray(self.y_true), np.asarray(self.y_pred)
+        ends = min(y_true.min(), y_pred.min()), max(y_true.max(), y_pred.max())
+        ax.plot(ends, ends, "--", color=GREY, lw=1, zorder=1)
+        # Many points are small and pale, so that what lies on top of another is seen.
+        size = np.clip(60 / np.sqrt(len(y_true)), 2, 5)
+        style = {"fmt": "o", "ms": size, "mew": 0, "elinewidth": 0.25 * size}
+        if self.y_std is None:
+            ax.errorbar(y_true, y_pred, color=BLUE, **style)
+        else:
+            outside = self._least_probability() > 0.95
+            half = ndtri(0.975) * np.asarray(self.y_std)
+            for rows, color, where in (
+                (~outside, BLUE, "in the 95 % interval"),
+                (outside, RED, "outside"),
+            ):
+                bars = ax.errorbar(y_true[rows], y_pred[rows], half[rows], color=color, **style)
+                bars.set_label(f"{where}: {100 * rows.mean():.0f} % of rows")
+                for lines in bars[2]:
+                    lines.set_alpha(0.5)
+            low, high = ax.get_ylim()
+            ax.set_ylim(low, high + 0.2 * (high - low))  # above the points: for the legend
+            ax.legend(loc="upper left", fontsize="small")
+        ax.set(xlabel=f"{self.name}, actual", ylabel=f"{self.name}, predicted")
+
+    def _draw_calibration(self, ax: Any) -> None:
+        nominal = np.linspace(0, 1, 201)
+        n_rows = len(self._least_probability())
+        band = ndtri(0.975) * np.sqrt(nominal * (1 - nominal) / n_rows)
+        low, high = np.maximum(nominal - band, 0), np.minimum(nominal + band, 1)
+        ax.fill_between(
+            nominal, low, high, color=GREY, alpha=0.4, lw=0, label=f"as claimed, {n_rows} rows"
+        )
+        ax.plot([0, 1], [0, 1], "--", color=GREY, lw=1)
+        ax.plot(nominal, self.coverage(nominal), color=BLUE, lw=2, label="observed")
+        ax.set(xlabel="probability of the interval", ylabel="part of the rows inside")
+        ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        ax.legend(loc="upper left", fontsize="small")

@@ -1,0 +1,110 @@
+"""Which inputs matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._display._shared import axes_for, input_names, regressor_of
+
+
+class RelevanceDisplay:
+    """Relevance of each input as a bar, the largest on top.
+
+    Use :meth:`from_estimator` to make one. All parameters are kept as attributes.
+
+    Parameters
+    ----------
+    relevance : array-like of shape (n_features,)
+        As `input_relevance_`.
+    names : sequence of str of shape (n_features,)
+        Of the inputs.
+
+    Attributes
+    ----------
+    bars_ : matplotlib BarContainer
+        From the bottom to the top.
+    ax_ : matplotlib Axes
+    figure_ : matplotlib Figure
+
+    See Also
+    --------
+    sklearn.inspection.permutation_importance : What a feature is worth to the score.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sk_backprop import BackpropRegressor, RelevanceDisplay
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False, as_frame=True)
+    >>> model = BackpropRegressor((5,), solver="lm", n_networks=3, random_state=0).fit(X, y)
+    >>> display = RelevanceDisplay.from_estimator(model)
+    >>> display.ax_.get_yticklabels()[-1].get_text()
+    's5'
+    """
+
+    def __init__(self, *, relevance: Any, names: Sequence[str]) -> None:
+        self.relevance = relevance
+        self.names = names
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> RelevanceDisplay:
+        """Draw `input_relevance_` of a fitted regressor.
+
+        Parameters
+        ----------
+        estimator : BackpropRegressor, or a Pipeline that ends with one
+            Fitted with solver 'lm' (or 'auto', where it is affordable), ``alpha='auto'``
+            and ``weight_groups='input'``, which are the defaults.
+        ax : matplotlib Axes, default=None
+            None makes a new figure.
+
+        Returns
+        -------
+        display : RelevanceDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If the fit has found no relevance.
+        ImportError
+            If there is no matplotlib.
+        """
+        regressor = regressor_of(estimator)
+        relevance = getattr(regressor, "input_relevance_", None)
+        if relevance is None:
+            raise ValueError(
+                "The fit has found no input_relevance_: it needs solver='lm', alpha='auto' and "
+                "weight_groups='input'."
+            )
+        return cls(relevance=relevance, names=input_names(regressor)).plot(ax)
+
+    def plot(self, ax: Any = None) -> RelevanceDisplay:
+        """Draw the bars.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            None makes a new figure, higher for more inputs.
+
+        Returns
+        -------
+        display : RelevanceDisplay
+
+        Raises
+        ------
+        ImportError
+            If there is no matplotlib.
+        """
+        relevance = np.asarray(self.relevance)
+        ax = axes_for(ax, figsize=(6.4, float(np.clip(1 + 0.3 * len(relevance), 2.5, 12))))
+        order = np.argsort(relevance, kind="stable")
+        self.bars_ = ax.barh(range(len(order)), relevance[order], color="C0")
+        ax.set_yticks(range(len(order)), [self.names[j] for j in order])
+        ax.set_xlabel("input relevance")
+        ax.margins(y=0.01)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self

@@ -1,0 +1,60 @@
+"""What several displays need: axes, names, and one target of several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+Array = NDArray[Any]
+
+# Okabe and Ito's blue and vermilion, made for the colour-blind, a little lighter: they
+# stand out from white and from black.
+BLUE, RED = "#3B8FD0", "#E0692F"
+GREY = "#888888"
+
+
+def axes_for(ax: Any, figsize: tuple[float, float] | None = None) -> Any:
+    """The axes given, or those of a new figure."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "Plots need matplotlib: python -m pip install 'sk-backprop[plot]'"
+        ) from error
+    if ax is None:
+        _, ax = plt.subplots(figsize=figsize, layout="constrained")
+    return ax
+
+
+def regressor_of(estimator: Any) -> Any:
+    """The estimator, or the last step of a Pipeline; it must be fitted."""
+    check_is_fitted(estimator)
+    return estimator[-1] if isinstance(estimator, Pipeline) else estimator
+
+
+def input_names(regressor: Any) -> list[str]:
+    """Names of the features that a fitted regressor saw, or x0, x1, ..."""
+    if hasattr(regressor, "feature_names_in_"):
+        return [str(name) for name in regressor.feature_names_in_]
+    return [f"x{j}" for j in range(regressor.n_features_in_)]
+
+
+def one_target(values: Any, target: int) -> Array:
+    """The column `target` of values of shape (n_samples,) or (n_samples, n_outputs)."""
+    values = np.asarray(values)
+    n_outputs = 1 if values.ndim == 1 else values.shape[1]
+    if not -n_outputs <= target < n_outputs:
+        raise ValueError(f"target must be less than {n_outputs}, the number of targets: {target}.")
+    return values if values.ndim == 1 else np.asarray(values[:, target])
+
+
+def target_name(y: Any, target: int) -> str:
+    """The name of a Series, or of a column of a data frame; otherwise y."""
+    if hasattr(y, "columns"):
+        return str(y.columns[target])
+    name = getattr(y, "name", None)
+    return "y" if name is None else str(name)

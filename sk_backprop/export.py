@@ -1,0 +1,300 @@
+"""A fitted regressor as something else: scikit-learn's MLPRegressor, or a formula."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.neural_network import MLPRegressor
+from sklearn.utils.validation import check_is_fitted
+
+from sk_backprop._fitted import FittedFunction
+from sk_backprop._network import Array
+from sk_backprop._regressor import BackpropRegressor
+
+__all__ = ["to_expression", "to_mlp_regressor"]
+
+
+def _function(reg: Any) -> FittedFunction:
+    # Not the parameters of `reg`: they may have been set anew since the fit.
+    if not isinstance(reg, BackpropRegressor):
+        raise TypeError(
+            f"reg must be a fitted BackpropRegressor, got {type(reg).__name__}. (Of a fitted "
+            "Pipeline, pass the last step.)"
+        )
+    check_is_fitted(reg)
+    return FittedFunction.of(reg)
+
+
+def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
+    """The same function as a fitted scikit-learn MLPRegressor, for raw X and y.
+
+    All scales are folded into its weights, and several networks are one, with the hidden
+    units of all of them. It serves whatever knows only scikit-learn's own classes, such as
+    an export to ONNX by ``skl2onnx`` (which takes no Poisson fit). Standard deviations
+    stay behind.
+
+    Parameters
+    ----------
+    reg : BackpropRegressor
+        Fitted.
+
+    Returns
+    -------
+    mlp : sklearn.neural_network.MLPRegressor
+        ``mlp.predict(X)`` is ``reg.predict(X)`` to rounding, in float64.
+
+    Raises
+    ------
+    TypeError
+        If `reg` is not a BackpropRegressor.
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If it has a logistic output, which MLPRegressor cannot hold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sk_backprop import BackpropRegressor
+    >>> from sk_backprop.export import to_mlp_regressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> model = BackpropRegressor((5,), solver="lbfgs", n_networks=3, random_state=0).fit(X, y)
+    >>> mlp = to_mlp_regressor(model)
+    >>> mlp.hidden_layer_sizes
+    (15,)
+    >>> bool(np.allclose(mlp.predict(X), model.predict(X)))
+    True
+    """
+    function = _function(reg)
+    out_activation = function.network.output_activation
+    if out_activation == "logistic":
+        raise ValueError(
+            "MLPRegressor has no logistic output. Fit with output_activation='identity', or "
+            "write the function as a formula, by to_expression."
+        )
+    coefs, intercepts = function.raw_weights()
+    mlp = MLPRegressor(
+        hidden_layer_sizes=tuple(W.shape[1] for W in coefs[:-1]),
+        activation=function.network.activation,
+        loss="poisson" if out_activation == "exp" else "squared_error",
+        solver="lbfgs",
+    )
+    fitted = {
+        "coefs_": coefs,
+        "intercepts_": intercepts,
+        "n_layers_": reg.n_layers_,
+        "n_outputs_": reg.n_outputs_,
+        "out_activation_": out_activation,
+        "n_features_in_": reg.n_features_in_,
+        "n_iter_": reg.n_iter_,
+        "t_": reg.t_,
+    }
+    if hasattr(reg, "feature_names_in_"):
+        fitted["feature_names_in_"] = reg.feature_names_in_
+    vars(mlp).update(fitted)
+    return mlp
+
+
+class _Syntax(NamedTuple):
+    """How a language writes what a network needs; {} stands for the argument.
+
+    reserved : names that an input cannot have
+    start : of a formula
+    space : around operators
+    longest : characters of a formula unless the user says otherwise; Python's own parser
+        fails at some thousand terms of one sum
+    """
+
+    relu: str
+    reserved: frozenset[str] = frozenset()
+    tanh: str = "tanh({})"
+    exp: str = "exp({})"
+    start: str = ""
+    space: str = " "
+    longest: int = 50_000
+
+
+_C_WORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if "
+    "inline int long register restrict return short signed sizeof static struct switch typedef "
+    "union unsigned void volatile while tanh fmax exp"
+)
+_SYNTAXES = {
+    "python": _Syntax(
+        relu="maximum(0.0, {})",
+        reserved=frozenset([*keyword.kwlist, "tanh", "maximum", "exp"]),
+    ),
+    "c": _Syntax(relu="fmax(0.0, {})", reserved=frozenset(_C_WORDS.split())),
+    "excel": _Syntax(
+        relu="MAX(0,{})",
+        tanh="TANH({})",
+        exp="EXP({})",
+        start="=",
+        space="",
+        longest=8192,  # all that a cell takes
+    ),
+}
+
+
+def to_expression(
+    reg: BackpropRegressor,
+    syntax: str = "python",
+    *,
+    input_names: Sequence[str] | None = None,
+    max_length: int | None = None,
+) -> Any:
+    """The fitted function of raw inputs as a formula, for small networks.
+
+    Sigmoid units are written as hyperbolic tangents, ``1 / (1 + exp(-z))`` being
+    ``tanh(z / 2) / 2 + 1 / 2``: it is shorter, and no sum is too large for it. Of deep
+    networks every unit is written out wherever it is used, so that they get long.
+
+    Parameters
+    ----------
+    reg : BackpropRegressor
+        Fitted.
+    syntax : {'python', 'c', 'excel'}, default='python'
+        'python' needs ``from numpy import exp, tanh, maximum``, and takes numbers or
+        arrays; 'c' needs ``<math.h>`` and inputs that are double; 'excel' begins with
+        ``=`` and uses TANH, MAX and EXP. (Excel itself reads 15 digits of a number.)
+    input_names : sequence of str of shape (n_features_in_,), default=None
+        What stands for the inputs, taken as it is: names, ``x[0]``, or cells as in
+        ``Sheet1!$B$4``. None is, in 'excel', the cells A2, B2, C2, ...; otherwise
+        `feature_names_in_` with an underscore for what a name cannot hold, or x0, x1, ...
+    max_length : int, default=None
+        Characters that a formula may have. None is 8192, which is Excel's limit, and
+        50,000 in the other languages.
+
+    Returns
+    -------
+    formula : str, or list of str of shape (n_outputs_,)
+        One formula for each output; a list if there are several.
+
+    Raises
+    ------
+    TypeError
+        If `reg` is not a BackpropRegressor.
+    NotFittedError
+        If it is not fitted.
+    ValueError
+        If a parameter is not allowed, a feature's name cannot be used, or a formula
+        would be longer than `max_length`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sk_backprop import BackpropRegressor
+    >>> from sk_backprop.export import to_expression
+    >>> x = np.linspace(0.0, 1.0, 20)
+    >>> line = BackpropRegressor((), solver="lbfgs", alpha=0).fit(x[:, None], 3 * x + 1)
+    >>> to_expression(line)
+    '1.0 + 3.0 * x0'
+    >>> to_expression(line, "excel", input_names=["B7"])
+    '=1.0+3.0*B7'
+    """
+    fitted = _function(reg)
+    if syntax not in _SYNTAXES:
+        raise ValueError(f"syntax must be one of {list(_SYNTAXES)}, got {syntax!r}.")
+    language = _SYNTAXES[syntax]
+    names = _default_names(reg, syntax) if input_names is None else list(input_names)
+    if len(names) != reg.n_features_in_:
+        raise ValueError(
+            f"input_names must hold {reg.n_features_in_} names, one for each feature, "
+            f"got {len(names)}."
+        )
+    if max_length is not None:
+        language = language._replace(longest=max_length)
+    formulas = [language.start + formula for formula in _formulas(fitted, language, names)]
+    for formula in formulas:
+        _check_length(len(formula), language)
+    return formulas if len(formulas) > 1 else formulas[0]
+
+
+def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -> list[str]:
+    """One for each output."""
+    coefs, intercepts = fitted.raw_weights()
+    activation, out_activation = fitted.network.activation, fitted.network.output_activation
+    hidden = {"identity": "({})", "relu": language.relu}.get(activation, language.tanh)
+    if activation == "logistic":
+        coefs, intercepts = _as_tanh(coefs, intercepts)
+    units = names
+    for W, b in zip(coefs[:-1], intercepts[:-1]):
+        units = [hidden.format(_sum(c, w, units, language)) for c, w in zip(b, W.T)]
+    sums = [_sum(c, w, units, language) for c, w in zip(intercepts[-1], coefs[-1].T)]
+    if out_activation == "exp":
+        return [language.exp.format(z) for z in sums]
+    if out_activation == "logistic":
+        sigmoids = [language.tanh.format(f"({z})/2") for z in sums]
+        halves = fitted.scales.y_scale / 2
+        return [
+            _sum(half, np.array([half]), [unit], language) for half, unit in zip(halves, sigmoids)
+        ]
+    return sums
+
+
+def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:
+    if syntax == "excel":
+        return [f"{_column(j)}2" for j in range(reg.n_features_in_)]
+    if not hasattr(reg, "feature_names_in_"):
+        return [f"x{j}" for j in range(reg.n_features_in_)]
+    names = [re.sub(r"\W", "_", name, flags=re.ASCII) for name in reg.feature_names_in_]
+    names = [f"_{name}" if name[:1].isdigit() else name for name in names]
+    bad = sorted({name for name in names if names.count(name) > 1})
+    bad += [name for name in names if not name or name in _SYNTAXES[syntax].reserved]
+    if bad:
+        raise ValueError(
+            f"The features' names give inputs called {bad}, which are not distinct or not "
+            f"allowed in {syntax}. Pass input_names."
+        )
+    return names
+
+
+def _column(j: int) -> str:
+    """A, B, ..., Z, AA, AB, ..."""
+    letters = ""
+    j += 1
+    while j:
+        j, digit = divmod(j - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return letters
+
+
+def _as_tanh(
+    coefs: Sequence[Array], intercepts: Sequence[Array]
+) -> tuple[list[Array], list[Array]]:
+    """Weights of the same function with tanh hidden units in place of logistic ones."""
+    coefs, intercepts = list(coefs), list(intercepts)
+    for layer in range(len(coefs) - 1):
+        coefs[layer], intercepts[layer] = coefs[layer] / 2, intercepts[layer] / 2
+        intercepts[layer + 1] = intercepts[layer + 1] + coefs[layer + 1].sum(axis=0) / 2
+        coefs[layer + 1] = coefs[layer + 1] / 2
+    return coefs, intercepts
+
+
+def _number(value: float) -> str:
+    return repr(float(value)).upper()  # 1E-05: as Excel writes it
+
+
+def _sum(bias: float, weights: Array, units: Sequence[str], language: _Syntax) -> str:
+    """The text of bias + weight * unit + ..., without the weights that are zero."""
+    text, space = _number(bias), language.space
+    for weight, unit in zip(weights, units):
+        if weight != 0:
+            sign = "-" if weight < 0 else "+"
+            text += f"{space}{sign}{space}{_number(abs(weight))}{space}*{space}{unit}"
+            _check_length(len(text), language)  # here: deep networks would fill the memory
+    return text
+
+
+def _check_length(length: int, language: _Syntax) -> None:
+    if length > language.longest:
+        raise ValueError(
+            f"The formula is longer than {language.longest:,} characters: the network is too "
+            "large. Fit a smaller one (fewer hidden units, one layer, n_networks=1), or raise "
+            "max_length."
+        )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -63,19 +62,21 @@ def data(kind: str, n_samples: int, n_features: int, folder: str) -> tuple[Any, 
     return np.load(path, mmap_mode="r"), y
 
 
-def _resident() -> int:
-    """Bytes that are in memory now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * resource.getpagesize()
+def _status(name: str) -> float:
+    """A size that Linux tells of this process, in MB."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return float(text.partition(f"{name}:")[2].split()[0]) / 1024
 
 
 def peak_resident(work: Callable[[], Any]) -> float:
-    """MB by which the largest resident set during a call exceeds the one before it."""
+    """MB by which the largest resident set during a call exceeds the one before it.
+
+    Not getrusage's: a new process inherits in it what the one that started it held.
+    """
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget earlier peaks
-    before = _resident()
+    before = _status("VmRSS")
     work()
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return (largest - before) / _MB
+    return _status("VmHWM") - before
 
 
 def peak_traced(work: Callable[[], Any]) -> float:

@@ -52,11 +52,11 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def stopwatch(work: Callable[[], Any], times: int = 1) -> Lap:
-    """Laps of so many calls each; one call beforehand warms up."""
+    """Laps of so many calls, and the seconds of one; a call beforehand warms up."""
 
     def many() -> None:
         for _ in range(times):
             work()
 
     work()
-    return lambda _repeat: timed(many)
+    return lambda _repeat: timed(many) / times

@@ -502,22 +502,22 @@ def fastest(pair, n_laps=4):
 
 
 # Ratios that were seen. Each may fall to a fifth, on a busy machine or an old one.
-SEEN = {"adam": 4.5, "sgd": 4.5, "lbfgs": 4.0, "predict": 3.0}
+SEEN = {"adam": 2.9, "sgd": 2.9, "lbfgs": 1.4, "predict": 1.8, "lm": 1.0}
 
 
-@pytest.mark.parametrize("what", SEEN)
+@pytest.mark.parametrize("what", ["adam", "sgd", "lbfgs", "predict"])
 def test_a_slowdown_by_an_order_of_magnitude_is_seen(what):
     X, y = laps.surface(400 if what in ("adam", "sgd") else 5000, 8)
     if what in ("adam", "sgd"):
-        work = Work(X, y, (50,), n_epochs=20, batch_size=32, solver=what)
+        work = Work(X, y, (50,), n_epochs=50, batch_size=32, solver=what)
         runs = [MINI_BATCH[name](work) for name in ("ours", "mlp")]
     else:
-        options = {"solver": "lbfgs", "max_iter": 10, "random_state": 0}
+        options = {"solver": "lbfgs", "max_iter": 20, "random_state": 0}
         models = [
             BackpropRegressor((50,), **options).fit(X, y),
             MLPRegressor(hidden_layer_sizes=(50,), activation="logistic", **options).fit(X, y),
         ]
-        given = (X,) if what == "predict" else (X, y)
+        given = (np.tile(X, (10, 1)),) if what == "predict" else (X, y)
         runs = [
             partial(model.predict if what == "predict" else model.fit, *given) for model in models
         ]
@@ -526,7 +526,7 @@ def test_a_slowdown_by_an_order_of_magnitude_is_seen(what):
 
 
 def test_slowdown_of_levenberg_marquardt_is_seen():
-    """Its steps, beside the products of which they are made; 0.5 was seen."""
+    """Its steps, beside the product of matrices of which they are made."""
     X, y = laps.surface(4000, 8)
     options = {"solver": "lm", "alpha": 1.0, "tol": 0.0, "n_iter_no_change": np.inf}
     J = np.asfortranarray(np.random.default_rng(0).normal(size=(4000, 201)))
@@ -538,4 +538,4 @@ def test_slowdown_of_levenberg_marquardt_is_seen():
     fit(1)
     pair = Pair(lambda _lap: (fit(8) - fit(2)) / 6, laps.stopwatch(lambda: races._dgemm(J)))
     ours, theirs = fastest(pair)
-    assert theirs / ours > 0.1
+    assert theirs / ours > SEEN["lm"] / 5

@@ -7,7 +7,7 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, TextIO
@@ -24,10 +24,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from benchmarks import published
+from benchmarks import files, published
 from benchmarks.defaults import spell
 from benchmarks.fitting import fit_predict, show
-from benchmarks.problems import Array, Problem, ProblemError
+from benchmarks.problems import Array, Problem
 from sk_backprop import BackpropRegressor
 
 PROBABILITIES = (0.5, 0.8, 0.95)
@@ -177,27 +177,7 @@ def _note(competitor: Competitor, model: Any) -> str:
 
 def read(path: str) -> list[Row]:
     """The rows of a CSV that this command has written."""
-    columns = [(field.name, _PARSE[str(field.type)]) for field in fields(Row)]
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = csv.reader(file)
-        if (header := next(lines, [])) != [name for name, _ in columns]:
-            raise ProblemError(f"{path} is not a CSV of this command: its header is {header}")
-        try:
-            return [
-                Row(
-                    **{name: parse(cell) for (name, parse), cell in zip(columns, line, strict=True)}
-                )
-                for line in lines
-            ]
-        except ValueError as error:
-            raise ProblemError(f"{path}, line {lines.line_num}: {error}") from error
-
-
-_PARSE: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "int": int,
-    "float": lambda cell: float(cell or math.nan),
-}
+    return files.read(path, Row)
 
 
 def select(
@@ -209,14 +189,6 @@ def select(
         for row in rows
         if (not problems or row.problem in problems)
         and (not competitors or row.competitor in competitors)
-    ]
-
-
-def _cells(row: Row) -> list[str]:
-    """Of a line of the CSV; six digits, and nothing for NaN."""
-    return [
-        f"{value:.6g}".replace("nan", "") if isinstance(value, float) else str(value)
-        for value in asdict(row).values()
     ]
 
 
@@ -242,7 +214,7 @@ def run(
     """
     writer = csv.writer(out, lineterminator="\n")
     if not done:
-        writer.writerow([field.name for field in fields(Row)])
+        writer.writerow(files.columns(Row))
     rows, known, told = list(done), {row.key for row in done}, set()
     for problem in problems:
         shape = "{} x {}".format(*problem.X_train.shape)
@@ -256,7 +228,7 @@ def run(
                 told.add((name, why))
                 continue
             rows.append(measure(name, problem))
-            writer.writerow(_cells(rows[-1]))
+            writer.writerow(files.cells(rows[-1]))
             out.flush()
     return rows
 

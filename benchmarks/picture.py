@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from benchmarks import published
+from benchmarks import drawing, published
 from benchmarks.accuracy import MEASURES, PROBABILITIES, Row, mean_and_error
 from benchmarks.problems import Array, ProblemError
 
@@ -23,16 +23,14 @@ LABELS = {
     "mlp_scaled": "MLPRegressor, scaled",
     "mlp": "MLPRegressor",
 }
-# Two signs for each, shape and colour; the colours are Okabe and Ito's, made for the
-# colour-blind. What is published is grey and hollow.
+# Two signs for each, shape and colour. What is published is grey and hollow.
 PUBLISHED = dict(zip(published.METHODS, "+xosD^v*", strict=True))
-_COLORS = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"
 STYLES: dict[str, dict[str, Any]] = {
     name: {"marker": marker, "color": color, "mfc": color}
-    for name, marker, color in zip(LABELS, "oDs^vX", _COLORS, strict=True)
+    for name, marker, color in zip(LABELS, "oDs^vX", drawing.COLORS, strict=True)
 } | {name: {"marker": m, "color": "#555555", "mfc": "white"} for name, m in PUBLISHED.items()}
 MARKER: dict[str, Any] = {"ms": 5.5, "mew": 1.0, "zorder": 3, "clip_on": False}
-BAND = "#D8D8D8"
+BAND = drawing.LIGHT
 COVERAGE = MEASURES[2:]
 
 Group: TypeAlias = dict[str, dict[int, Row]]  # {competitor: {split: row}} of a problem
@@ -122,7 +120,7 @@ def draw(rows: Sequence[Row], path: str) -> None:
     covering = {name for group in groups.values() for name in coverages(group, COVERAGE[0])}
     with_std = [name for name in LABELS if name in covering]
 
-    figure = Figure((9, 1.9 + len(groups) * max(0.35, 0.12 * n_lanes)), layout="constrained")
+    figure = drawing.figure(9, 1.9 + len(groups) * max(0.35, 0.12 * n_lanes))
     panels = figure.subplots(1, 3, sharey=True, width_ratios=(4, 3.2, 2.8))
     _set_axes(panels, list(groups))
     for line, (problem, group) in enumerate(groups.items()):
@@ -137,7 +135,7 @@ def draw(rows: Sequence[Row], path: str) -> None:
                 y = _position(line, with_std.index(name), len(with_std))
                 _point(panels[2], y, *value, STYLES[name])
     _legend(figure, measured, methods)
-    figure.savefig(path, dpi=200)
+    drawing.save(figure, path)
 
 
 def _position(line: int, lane: int, n_lanes: int) -> float:
@@ -201,7 +199,7 @@ def _legend(figure: Figure, measured: Sequence[str], methods: Sequence[str]) -> 
         Line2D([], [], ls="-", **STYLES[name], **MARKER, label=LABELS[name]) for name in measured
     ]
     theirs = [Line2D([], [], ls="", **STYLES[name], **MARKER, label=name) for name in methods]
-    options = {"fontsize": 9, "title_fontsize": 9, "alignment": "left", "frameon": False}
+    options = drawing.LEGEND
     figure.legend(handles=ours, loc="outside lower left", ncols=2, title="measured", **options)
     if theirs:
         figure.legend(

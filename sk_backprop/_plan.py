@@ -207,7 +207,7 @@ def carry_out(
     n_samples = problem.rows.n_samples
     affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
 
-    def n_networks_of(candidate: Settings, n_steps: float = LM_STEPS) -> int:
+    def n_networks_of(candidate: Settings, n_steps: float) -> int:
         if plan.n_networks or len(candidate.network.layer_sizes) == 2:
             return plan.n_networks or 1  # all linear models end in the one optimum
         cost = run_cost(candidate.network, n_samples, candidate.solver, n_steps)

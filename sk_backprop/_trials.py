@@ -29,8 +29,8 @@ _SHARE = 0.7
 _MANY_ROWS_SHARE = 0.5
 
 # Steps after which a trial ends, and the steps to expect of a run that had not converged
-# then: 250 to 700 were seen where there is next to no noise.
-_TRIAL_STEPS, _MANY_STEPS = 100, 400
+# then: up to 700 were seen where there is next to no noise.
+_TRIAL_STEPS, _MANY_STEPS = 100, 200
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
@@ -68,7 +68,7 @@ class Choice:
 
 def choose(
     families: Sequence[Sequence[Settings]],
-    n_networks: Callable[[Settings], int],
+    n_networks: Callable[[Settings, float], int],
     problem: Problem,
     affordable: float,
     n_jobs: int | None,
@@ -79,7 +79,8 @@ def choose(
     ----------
     families : candidates of one kind, in order of complexity: a search along each ends
         when nothing is gained any more
-    n_networks : tells how many networks of a candidate would be averaged in the end
+    n_networks : tells how many networks of a candidate, whose runs take so many steps,
+        would be averaged in the end
     problem : Problem, with all rows
     affordable : float, multiply-adds that all trials together may take, but for the first
 
@@ -99,7 +100,7 @@ def choose(
             trial = _Trial(candidate, [], [])
             for kept, held_out in folds[:n_folds]:
                 part = replace(problem, rows=kept, validation=None)
-                trial.run(part, held_out, max(n_each, 1), n_networks(candidate), n_jobs)
+                trial.run(part, held_out, max(n_each, 1), n_networks, n_jobs)
             if best is None or trial.beats(best):
                 best, n_worse = trial, 0
             elif not trial.resembles(best):
@@ -133,7 +134,12 @@ class _Trial:
     n_steps: list[int]
 
     def run(
-        self, part: Problem, held_out: Data, n_each: int, n_final: int, n_jobs: int | None
+        self,
+        part: Problem,
+        held_out: Data,
+        n_each: int,
+        n_networks: Callable[[Settings, float], int],
+        n_jobs: int | None,
     ) -> None:
         """Train on the rows of `part` and judge by `held_out`."""
         limit = _TRIAL_STEPS if self.settings.solver == "lm" else self.settings.max_iter
@@ -146,11 +152,12 @@ class _Trial:
         fitted = train_networks(trial, part, range(n_each), n_jobs=n_jobs)
         if fitted[0].result.status == "interrupted":
             raise KeyboardInterrupt
-        kept = credible(fitted, part.rows.total_weight)
-        self.judgements.append(_judge(self.settings, part, kept, held_out, n_final))
         self.n_steps.extend(
             one.result.n_iter if one.result.status == "converged" else _MANY_STEPS for one in fitted
         )
+        n_final = n_networks(self.settings, float(np.mean(self.n_steps)))
+        kept = credible(fitted, part.rows.total_weight)
+        self.judgements.append(_judge(self.settings, part, kept, held_out, n_final))
 
     @property
     def _tells_noise(self) -> bool:

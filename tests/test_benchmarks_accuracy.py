@@ -19,7 +19,7 @@ from sklearn.linear_model import BayesianRidge, Ridge
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import accuracy, problems, published
+from benchmarks import accuracy, files, problems, published
 from benchmarks.accuracy import Competitor, Row
 
 COLUMNS = ["problem", "split", "competitor", *accuracy.MEASURES, "seconds", "note"]
@@ -203,7 +203,7 @@ def test_csv_is_read_as_it_was_written(tmp_path):
     path = tmp_path / "rows.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         accuracy.run([], file, [])
-        csv.writer(file).writerows(accuracy._cells(row) for row in rows)
+        csv.writer(file).writerows(files.cells(row) for row in rows)
     assert repr(accuracy.read(str(path))) == repr(rows)
 
 
@@ -300,7 +300,7 @@ def test_picture_shows_paired_comparisons_and_is_drawn_from_a_csv(tmp_path, line
     table = tmp_path / "rows.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         accuracy.run([], file, [])
-        csv.writer(file).writerows(accuracy._cells(row) for row in example())
+        csv.writer(file).writerows(files.cells(row) for row in example())
     assert run("--from-csv", table, "--plot", tmp_path / "all.png") == 0
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
     assert linear == []

@@ -157,9 +157,10 @@ def runs_of_evidence(*evidence):
 def test_networks_far_below_the_best_evidence_have_failed():
     networks = runs_of_evidence(-10.0, -29.0, -31.0, -500.0)
     assert _ensemble.credible(networks, 100.0) == networks[:2]
-    # A quarter counts in any case, and all do where there is no evidence.
+    # What is near is told by the best quarter, and all count where there is no evidence.
     wide = runs_of_evidence(*(-100.0 * k for k in range(8)))
     assert _ensemble.credible(wide, 100.0) == wide[:2]
+    assert _ensemble.credible(wide, 500.0) == wide[:3]
     fixed = runs_of_evidence(None, None)
     assert _ensemble.credible(fixed, 100.0) == fixed
 

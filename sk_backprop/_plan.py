@@ -51,7 +51,7 @@ _ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 _LEAST_ROWS = 10
 
 # Parts of the budget that the trials and the final networks may take.
-_TRIALS_SHARE, _FINAL_SHARE = 1.0, 0.65
+_TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
 
 
 # {name: type} of the settings that are parameters as they stand.

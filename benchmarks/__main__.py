@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from threadpoolctl import threadpool_limits
 
 import benchmarks
-from benchmarks import accuracy, defaults, files, scaling, speed, units
+from benchmarks import accuracy, agreement, defaults, files, scaling, speed, units
 from benchmarks.environment import environment, slowed
 from benchmarks.laps import Setup
 from benchmarks.problems import Problem, ProblemError, load
@@ -120,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(carry_out=carry_out)
         return added
 
-    _problem_options(command(defaults, _defaults), "3")
-    _problem_options(command(units, _units), "3")
+    for module, n_splits in ((defaults, 3), (units, 3), (agreement, 1)):
+        _problem_options(command(module, _on_problems(module.run, n_splits)), str(n_splits))
     accurate = command(accuracy, _accuracy)
     _problem_options(accurate, "all, and 3 of a built-in set")
     _accuracy_options(accurate)
@@ -146,18 +146,16 @@ def _drawn_by(module: str, args: argparse.Namespace) -> Drawer:
     return lambda rows: picture.draw(rows, args.plot)
 
 
-def _defaults(args: argparse.Namespace) -> None:
-    problems = _load(args, 3)
-    with open(args.out, "w", newline="", encoding="utf-8") as out:
-        print(environment())
-        defaults.run(problems, out)
+def _on_problems(run: Callable[..., None], n_splits: int) -> Command:
+    """A command that measures on so many splits, unless an option says otherwise."""
 
+    def carry_out(args: argparse.Namespace) -> None:
+        problems = _load(args, n_splits)
+        with open(args.out, "w", newline="", encoding="utf-8") as out:
+            print(environment())
+            run(problems, out)
 
-def _units(args: argparse.Namespace) -> None:
-    problems = _load(args, 3)
-    with open(args.out, "w", newline="", encoding="utf-8") as out:
-        print(environment())
-        units.run(problems, out)
+    return carry_out
 
 
 def _accuracy(args: argparse.Namespace) -> None:

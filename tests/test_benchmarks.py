@@ -15,7 +15,7 @@ from sklearn.datasets import load_wine
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import defaults, problems, units
+from benchmarks import agreement, defaults, problems, units
 from sk_backprop import BackpropRegressor
 
 SMALL = {"hidden_layer_sizes": (5,), "solver": "lm", "alpha": 0.3}
@@ -237,3 +237,37 @@ def test_units_command_shows_that_ours_do_not_matter(tmp_path, monkeypatch, caps
     scores = [float(row["ours"]) for row in rows]
     assert scores == pytest.approx([scores[0]] * 6, abs=1e-3)
     assert f"{scores[0]:.2f}" in capsys.readouterr().out
+
+
+# --- agreement ---
+
+
+def test_disagreement_is_the_spread_over_the_error():
+    y = np.array([1.0, 2.0, 3.0, 4.0])
+    # Two fits, one above and one below by 1 everywhere: variance 2, mean squared error 1.
+    apart, rmse = agreement.disagreement(np.array([y + 1, y - 1]), y)
+    assert apart == pytest.approx(np.sqrt(2))
+    assert rmse == pytest.approx(1)
+    assert agreement.disagreement(np.array([y + 1, y + 1]), y) == (0.0, 1.0)
+
+
+def test_seeds_reach_every_part_of_a_model():
+    scaled = agreement.MODELS["MLPRegressor, scaled"](problems.load(names=["sine"])[0])
+    seeded = agreement.with_seed(scaled, 7).get_params()
+    seeds = {name: value for name, value in seeded.items() if name.endswith("random_state")}
+    assert set(seeds.values()) == {7}
+
+
+def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed(
+    tmp_path, monkeypatch, capsys
+):
+    linear = {"ours": lambda problem: BackpropRegressor(())}
+    monkeypatch.setattr(agreement, "MODELS", linear)
+    monkeypatch.setattr(agreement, "N_SEEDS", 3)
+    out = tmp_path / "agreement.csv"
+    assert program.main(["agreement", "--quick", "--out", str(out)]) == 0
+    header, *rows = csv.reader(out.read_text().splitlines())
+    assert header == ["problem", "split", "model", "disagreement", "rmse"]
+    assert {row[0] for row in rows} == set(program.QUICK)
+    assert max(float(row[3]) for row in rows) < 1e-6
+    assert "over 3 seeds" in capsys.readouterr().out

@@ -184,7 +184,7 @@ class FittedFunction:
         )
         networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
         for rows in row_blocks(X.shape[0], _STD_ROWS):
-            inputs = scales.input(X[rows].astype(float))
+            inputs = scales.input(X[rows], float)
             means = np.array([evaluate(network, p.coefs, p.intercepts, inputs) for p in networks])
             variance = means.var(axis=0)
             for params, posterior, mean in zip(networks, self.posteriors, means, strict=True):

@@ -549,7 +549,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             groups = self.weight_groups
             groups = self._fit_state["weight_groups"] if groups == "auto" else groups
             settings = replace(settings, alpha=alpha, weight_groups=groups)
-        n_rows = data.n_samples if self.solver in ("adam", "sgd") else n_distinct_rows(data)
+        counted = settings.solver in ("auto", "lm")
+        n_rows = n_distinct_rows(data) if counted else data.n_samples
         return make_plan(settings, hidden, n_networks, n_rows), starts
 
     def _streams(self, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:

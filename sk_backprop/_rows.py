@@ -20,13 +20,16 @@ from sk_backprop._network import Array
 _BLOCK_VALUES = 2**18
 
 
-def canonical_rows(X: Any, y: Array, sample_weight: Array | None) -> tuple[Array, Array | None]:
+def canonical_rows(
+    X: Any, x_scale: Array, y: Array, sample_weight: Array | None
+) -> tuple[Array, Array | None]:
     """Which rows to take, in which order, and the weights that they then have.
 
     Parameters
     ----------
-    X : (n_samples, n_features), dense or CSR; y : (n_samples, n_outputs)
-        In scaled units: the order must not depend on the user's.
+    X : (n_samples, n_features), dense or CSR; x_scale : (n_features,)
+        The order is that of X / x_scale: it must not depend on the user's units.
+    y : (n_samples, n_outputs), in scaled units
     sample_weight : (n_samples,) or None for ones
 
     Returns
@@ -34,7 +37,7 @@ def canonical_rows(X: Any, y: Array, sample_weight: Array | None) -> tuple[Array
     rows : (n_distinct,) int, and weights : (n_distinct,) or None for ones
     """
     n_samples = X.shape[0]
-    keys = _row_keys(X) + _row_keys(y, first_column=X.shape[1])
+    keys = _row_keys(X, x_scale) + _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
     order = np.argsort(keys, kind="stable")
     first = np.ones(n_samples, dtype=bool)
     same_key = np.flatnonzero(np.diff(keys[order]) == 0)
@@ -62,17 +65,18 @@ def _value_keys(values: Array, columns: Array) -> Array:
     return np.asarray(np.where(bits == 0, np.uint64(0), _mixed(bits + salt)))
 
 
-def _row_keys(X: Any, first_column: int = 0) -> Array:
-    """Sum of the values' keys in each row, modulo 2^64: (n_samples,) uint64."""
+def _row_keys(X: Any, scale: Array, first_column: int = 0) -> Array:
+    """Sum of the keys of the values of X / scale in each row, modulo 2^64: (n_samples,)."""
     if sp.issparse(X):
-        keys = np.append(_value_keys(X.data, X.indices), np.uint64(0))
+        values = X.data / scale[X.indices]
+        keys = np.append(_value_keys(values, X.indices), np.uint64(0))
         sums = np.concatenate([[np.uint64(0)], np.cumsum(keys, dtype=np.uint64)])
         return np.asarray(sums[X.indptr[1:]] - sums[X.indptr[:-1]])
     columns = np.arange(first_column, first_column + X.shape[1])
     step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
     keys = np.empty(X.shape[0], dtype=np.uint64)
     for start in range(0, X.shape[0], step):
-        block = _value_keys(X[start : start + step], columns)
+        block = _value_keys(X[start : start + step] / scale, columns)
         keys[start : start + step] = block.sum(axis=1, dtype=np.uint64)
     return keys
 

@@ -93,18 +93,20 @@ class Moments:
     var: Array
 
     @classmethod
-    def of(cls, X: Any, sample_weight: Array | None = None) -> Moments:
-        """Moments of dense or sparse X, with weights (n_samples,) or ones."""
+    def of(cls, X: Any, scale: Array, sample_weight: Array | None = None) -> Moments:
+        """Moments of dense or sparse X / scale, with weights (n_samples,) or ones."""
         n_samples = X.shape[0]
         w = np.ones(n_samples) if sample_weight is None else sample_weight
         if sp.issparse(X):
-            mean, var = mean_variance_axis(X.astype(float), axis=0, weights=w)
+            scaled = divide_columns(X, scale).astype(float)
+            mean, var = mean_variance_axis(scaled, axis=0, weights=w)
             return cls(float(np.sum(w)), mean, var)
         whole: Moments | None = None
         for rows in _row_blocks(X):
+            scaled = X[rows] / scale
             # From the first row, so that a constant column has variance 0.0.
-            origin = X[rows.start].astype(float)
-            deviation = X[rows] - origin
+            origin = scaled[0].astype(float)
+            deviation = scaled - origin
             relative = w[rows] / w[rows].max()
             relative /= relative.sum()
             mean = relative @ deviation
@@ -162,6 +164,10 @@ class CentredSparse:
 
     def __getitem__(self, rows: Any) -> CentredSparse:
         return CentredSparse(self._X[rows], self._offset)
+
+    def astype(self, dtype: Any) -> CentredSparse:
+        """The same rows in another precision."""
+        return CentredSparse(self._X.astype(dtype, copy=False), self._offset.astype(dtype))
 
     def toarray(self) -> Array:
         """The rows as a dense array."""
@@ -225,14 +231,14 @@ class Scales:
         """
         if scaler is None:
             scaler = fit_max_abs(X, None if seen is None else seen.scaler)
-        x = Moments.of(divide_columns(X, scaler.scale_), sample_weight)
+        x = Moments.of(X, scaler.scale_, sample_weight)
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
             x = seen.x.rescaled(seen.scaler.scale_ / scaler.scale_).merged(x)
             fixed = out_activation == "logistic"
             y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
         y_unit = np.where(y_unit > 0, y_unit, 1.0)
-        moments = Moments.of(y / y_unit, sample_weight)
+        moments = Moments.of(y, y_unit, sample_weight)
         if seen is not None:
             moments = seen.y.rescaled(seen.y_unit / y_unit).merged(moments)
         return cls(scaler, x, y_unit, moments, precondition, out_activation)
@@ -289,16 +295,28 @@ class Scales:
 
     # --- the input ---
 
-    def input(self, X: Any) -> Any:
-        """Raw X in the solver's coordinates: a new dense array, or sparse rows."""
-        X = divide_columns(X, self.scaler.scale_)
-        if not self.precondition:
-            return X
+    def input(self, X: Any, dtype: Any, *, overwrite: bool = False) -> Any:
+        """Raw X in the solver's coordinates, of the given precision.
+
+        A new dense array in C order (X itself, if it may be overwritten and is one), or
+        sparse rows. What is computed has the higher precision of X and `dtype`: a mean may
+        be many times the spread around it.
+        """
+        within = np.result_type(X.dtype, dtype)
         if sp.issparse(X):
-            return CentredSparse.of(X, self.x.mean, self.x.spread)
-        X -= self.x.mean
-        X /= self.x.spread
-        return X
+            X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
+            if self.precondition:
+                return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
+            return X.astype(dtype, copy=False)
+        reuse = overwrite and X.dtype == dtype and X.flags.c_contiguous
+        scaled = X if reuse else np.empty(X.shape, dtype)
+        for rows in _row_blocks(X):
+            block = X[rows].astype(within, copy=False) / self.scaler.scale_
+            if self.precondition:
+                block -= self.x.mean
+                block /= self.x.spread
+            scaled[rows] = block
+        return scaled
 
     # --- the network ---
 
@@ -315,13 +333,15 @@ class Scales:
         last = layer == len(network.layer_sizes) - 2
         return (1.0 if last else 2.0), (2.0 if layer else 1.0), (1.0 if layer else 0.0)
 
-    def fold(self, network: Network, params: Parameters) -> tuple[list[Array], list[Array]]:
+    def fold(
+        self, network: Network, params: Parameters, dtype: Any
+    ) -> tuple[list[Array], list[Array]]:
         """Weights for MaxAbs-scaled inputs, of `network`, from the solver's.
 
-        Views of one new flat vector of the solver's precision.
+        Views of one new flat vector of the given precision.
         """
         if not self.precondition:
-            folded = network.pack(params.coefs, params.intercepts, params.flat.dtype)
+            folded = network.pack(params.coefs, params.intercepts, dtype)
             return folded.coefs, folded.intercepts
         coefs, intercepts = [], []
         for layer, (V, c) in enumerate(zip(params.coefs, params.intercepts)):
@@ -332,7 +352,7 @@ class Scales:
             out, into, shift = self._unit_factors(network, layer)
             coefs.append(out * into * V)
             intercepts.append(out * (c - shift * V.sum(axis=0)))
-        folded = network.pack(coefs, intercepts, params.flat.dtype)
+        folded = network.pack(coefs, intercepts, dtype)
         return folded.coefs, folded.intercepts
 
     def unfold(

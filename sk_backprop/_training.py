@@ -19,7 +19,7 @@ from sk_backprop._network import Array, Network, Parameters, glorot_bound, lecun
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplace
 from sk_backprop._rows import canonical_rows
-from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
+from sk_backprop._scaling import Scales, carry_over, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, SolverResult
 
@@ -154,8 +154,8 @@ def prepare(
 ) -> Problem:
     """Scales of `data`, and of what `seen` was made from, and the rows in them."""
     dtype = data.X.dtype
-    scaler = None
-    if settings.solver in ("lbfgs", "lm"):
+    scaler, all_rows = None, settings.solver in ("lbfgs", "lm")
+    if all_rows:
         scaler = fit_max_abs(data.X)
         data = _canonical(data, scaler.scale_)
     scales = Scales.fit(
@@ -167,19 +167,33 @@ def prepare(
         scaler=scaler,
         seen=seen,
     )
-    # J^T J has the square of the problem's condition: float32 is not enough for it.
-    within = np.dtype(np.float64) if settings.solver == "lm" else dtype
+    within = _precision(settings, dtype)
     return Problem(
         scales,
-        _scaled(scales, data, within),
-        None if validation is None else _scaled(scales, validation, within),
+        _scaled(scales, data, within, overwrite=all_rows),  # they are a copy
+        None if validation is None else _scaled(scales, validation, dtype, overwrite=False),
         dtype,
     )
 
 
-def _scaled(scales: Scales, data: Data, dtype: Any) -> Data:
-    X = data.X if data.X.dtype == dtype else data.X.astype(dtype)
-    return Data(scales.input(X), scales.target(data.y, dtype), data.sample_weight)
+def _precision(settings: Settings, dtype: Any) -> Any:
+    """What a solver computes in, for X of the given precision.
+
+    J^T J has the square of the problem's condition: float32 is not enough for it. The noise
+    of mini-batches is many times the rounding of float32, which is twice as fast; only the
+    parameters are kept in the precision of X. The textbook's steps (precondition=False) are
+    those of X throughout.
+    """
+    if settings.solver == "lm":
+        return np.dtype(np.float64)
+    if settings.solver in ("sgd", "adam") and settings.precondition:
+        return np.dtype(np.float32)
+    return dtype
+
+
+def _scaled(scales: Scales, data: Data, dtype: Any, *, overwrite: bool) -> Data:
+    X = scales.input(data.X, dtype, overwrite=overwrite)
+    return Data(X, scales.target(data.y, dtype), data.sample_weight)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -208,7 +222,7 @@ def train(
     """
     network, scales, rows = settings.network, problem.scales, problem.rows
     solver_network = scales.solver_network(network)
-    dtype = rows.y.dtype
+    dtype = np.result_type(rows.y.dtype, problem.dtype)
     if start is None:
         known = scales.x.constant if stream is None and scales.precondition else None
         params = _random_start(scales.solver_network(network), scales, rng, dtype, known)
@@ -242,21 +256,21 @@ def train(
         found_before = None if start is None else start.precisions
         prior = _prior(settings, objective, scales, n_plain_steps, found_before)
     result = _solve(settings, objective, params, monitor, rng, stream, prior)
-    kept = objective.parameters(result.theta)
+    kept = solver_network.parameters(result.theta)
+    at = objective.parameters(result.theta)
     if result.best_iter == 0:  # ended before any iteration had told the loss
-        result.loss = objective.loss_gradient(kept, objective.parameters(result.theta))
-    coefs, intercepts = scales.fold(network, kept)
-    typed = network.pack(coefs, intercepts, problem.dtype)
+        result.loss = objective.loss_gradient(at, objective.parameters(result.theta))
+    coefs, intercepts = scales.fold(network, kept, problem.dtype)
     log_evidence = None
     if settings.alpha is None and result.precisions is not None:
         groups = groups_of(settings, solver_network)
-        posterior, log_evidence = evident(objective, kept, groups, result.precisions)
+        posterior, log_evidence = evident(objective, at, groups, result.precisions)
     else:
-        posterior = _laplace(settings, problem, objective, kept, stream)
+        posterior = _laplace(settings, problem, objective, at, stream)
     return Trained(
         kept,
-        typed.coefs,
-        typed.intercepts,
+        coefs,
+        intercepts,
         result,
         posterior,
         None if log_evidence is None else result.precisions,
@@ -278,7 +292,7 @@ def _laplace(
     elif settings.early_stopping and held_out is not None:
         rows = held_out.X, held_out.y, held_out.sample_weight
         judge = Objective(objective.network, settings.loss, *rows)
-        unseen = Unseen(judge.losses(params), judge.total_weight)
+        unseen = Unseen(judge.losses(judge.parameters(params.flat)), judge.total_weight)
     posterior = laplace(
         _uncertain(objective.network, objective.n_samples),
         objective,
@@ -332,9 +346,7 @@ def _canonical(data: Data, x_scale: Array) -> Data:
     """The same rows, equal ones merged, in an order that is theirs and not the table's."""
     y_scale = np.abs(data.y).max(axis=0)
     rows, weights = canonical_rows(
-        divide_columns(data.X, x_scale),
-        data.y / np.where(y_scale > 0, y_scale, 1.0),
-        data.sample_weight,
+        data.X, x_scale, data.y / np.where(y_scale > 0, y_scale, 1.0), data.sample_weight
     )
     return Data(data.X[rows], data.y[rows], weights)
 
@@ -407,7 +419,7 @@ def _solve(
         return lbfgs.minimize(
             objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
         )
-    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
+    optimizer = _optimizer(settings, objective.network.n_params, params.flat.dtype)
     if stream is not None and stream.optimizer is not None:
         optimizer.restore(stream.optimizer)
     return stochastic.minimize(

@@ -114,24 +114,33 @@ def test_mini_batches_of_an_epoch_average_to_the_whole():
     order = np.random.RandomState(0).permutation(60)
     batch_grad = objective.parameters(params.flat)
     losses, grads = [], []
-    for rows in row_blocks(60, 12):
-        losses.append(objective.batch_loss_gradient(params, order[rows], batch_grad))
+    for batch in objective.batches(12, order):
+        losses.append(objective.batch_loss_gradient(params, batch, batch_grad))
         grads.append(batch_grad.flat.copy())
     assert np.mean(losses) == pytest.approx(expected, rel=1e-12)
     np.testing.assert_allclose(np.mean(grads, axis=0), grad.flat, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("chunk_bytes", [1, 600, 2**20])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_batch_by_slice_is_the_batch_by_indices(weighted):
-    network, params, X, y, w = problem(
-        (4,), "logistic", "squared_error", "identity", 1, weighted=weighted, n=20
+def test_batches_are_the_rows_in_order(weighted, chunk_bytes, kind, monkeypatch):
+    network, _, X, y, w = problem(
+        (4,), "logistic", "squared_error", "identity", 1, weighted=weighted, n=23
     )
-    objective = Objective(network, "squared_error", X, y, w, alpha=1.0)
-    a, b = objective.parameters(params.flat), objective.parameters(params.flat)
-    rows = slice(5, 12)
-    by_slice = objective.batch_loss_gradient(params, rows, a)
-    assert objective.batch_loss_gradient(params, np.arange(5, 12), b) == by_slice
-    np.testing.assert_array_equal(a.flat, b.flat)
+    monkeypatch.setattr(_objective, "_CHUNK_BYTES", chunk_bytes)
+    objective = Objective(network, "squared_error", kind(X), y, w, alpha=1.0)
+    order = np.random.RandomState(0).permutation(23)
+    for given, expected in ((None, np.arange(23)), (order, order)):
+        rows = [expected[start : start + 5] for start in range(0, 23, 5)]
+        for batch, which in zip(objective.batches(5, given), rows, strict=True):
+            found = batch.X if kind is np.asarray else batch.X.toarray()
+            np.testing.assert_array_equal(found, X[which])
+            np.testing.assert_array_equal(batch.y, y[which])
+            if weighted:
+                np.testing.assert_allclose(batch.w[:, 0], w[which] / w.mean())
+            else:
+                assert batch.w is None
 
 
 def test_penalty_is_spread_over_the_weight_given():
@@ -162,10 +171,11 @@ def test_no_array_is_allocated_per_mini_batch(loss, output):
     objective = Objective(network, loss, X, y, w, alpha=1.0)
     grad = objective.parameters(params.flat)
     order = np.random.RandomState(0).permutation(n)
-    objective.batch_loss_gradient(params, order[:batch], grad)  # makes the workspace
+    for rows in objective.batches(batch, order):  # makes the workspace
+        objective.batch_loss_gradient(params, rows, grad)
     tracemalloc.start()
-    for start in range(0, n, batch):
-        objective.batch_loss_gradient(params, order[start : start + batch], grad)
+    for rows in objective.batches(batch, order):
+        objective.batch_loss_gradient(params, rows, grad)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # The smallest array of a batch is 160 kB; numpy's iterators buffer up to 64 kB.

@@ -29,7 +29,7 @@ def naive(X, y, w):
 def test_equal_rows_become_one_with_the_weight_of_all(table, weighted, kind):
     X, y, w = table
     w = w if weighted else None
-    rows, weights = canonical_rows(kind(X), y, w)
+    rows, weights = canonical_rows(kind(X), np.ones(X.shape[1]), y, w)
     found = naive(X[rows], y[rows], weights)
     assert found == naive(X, y, np.ones(200) if w is None else w)
     assert len(rows) == len(found)
@@ -37,25 +37,37 @@ def test_equal_rows_become_one_with_the_weight_of_all(table, weighted, kind):
 
 def test_order_depends_on_the_values_alone(table):
     X, y, w = table
-    rows, weights = canonical_rows(X, y, w)
+    rows, weights = canonical_rows(X, np.ones(X.shape[1]), y, w)
     shuffled = np.random.RandomState(1).permutation(200)
-    again, weights_again = canonical_rows(X[shuffled], y[shuffled], w[shuffled])
+    again, weights_again = canonical_rows(
+        X[shuffled], np.ones(X.shape[1]), y[shuffled], w[shuffled]
+    )
     np.testing.assert_array_equal(X[rows], X[shuffled][again])
     np.testing.assert_array_equal(weights, weights_again)
 
 
 def test_order_is_the_same_for_dense_and_sparse_and_blocks(table, monkeypatch):
     X, y, w = table
-    rows, _ = canonical_rows(X, y, w)
-    np.testing.assert_array_equal(canonical_rows(sp.csr_array(X), y, w)[0], rows)
-    np.testing.assert_array_equal(canonical_rows(X * -0.0 + X, y, w)[0], rows)
+    rows, _ = canonical_rows(X, np.ones(X.shape[1]), y, w)
+    np.testing.assert_array_equal(
+        canonical_rows(sp.csr_array(X), np.ones(X.shape[1]), y, w)[0], rows
+    )
+    np.testing.assert_array_equal(canonical_rows(X * -0.0 + X, np.ones(X.shape[1]), y, w)[0], rows)
     monkeypatch.setattr(rows_module, "_BLOCK_VALUES", 20)
-    np.testing.assert_array_equal(canonical_rows(X, y, w)[0], rows)
+    np.testing.assert_array_equal(canonical_rows(X, np.ones(X.shape[1]), y, w)[0], rows)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_order_is_that_of_scaled_values(table, kind):
+    X, y, w = table
+    rows, _ = canonical_rows(kind(X), np.ones(4), y, w)
+    scale = np.array([3.0, 0.1, 1e5, 7.0])
+    np.testing.assert_array_equal(canonical_rows(kind(X * scale), scale, y, w)[0], rows)
 
 
 def test_distinct_rows_of_weight_one_need_no_weights():
     X = np.random.RandomState(0).randn(50, 3)
-    rows, weights = canonical_rows(X, X[:, :1], None)
+    rows, weights = canonical_rows(X, np.ones(X.shape[1]), X[:, :1], None)
     assert weights is None
     assert sorted(rows) == list(range(50))
 
@@ -63,11 +75,11 @@ def test_distinct_rows_of_weight_one_need_no_weights():
 def test_rows_of_one_key_are_compared_before_they_are_merged(monkeypatch):
     # All keys equal: only the values can tell the rows apart.
     monkeypatch.setattr(
-        rows_module, "_row_keys", lambda X, first_column=0: np.zeros(len(X), np.uint64)
+        rows_module, "_row_keys", lambda X, scale, first_column=0: np.zeros(len(X), np.uint64)
     )
     X = np.array([[1.0], [1.0], [2.0], [2.0], [3.0]])
     y = np.array([[5.0], [5.0], [5.0], [6.0], [7.0]])
-    rows, weights = canonical_rows(X, y, None)
+    rows, weights = canonical_rows(X, np.ones(X.shape[1]), y, None)
     np.testing.assert_array_equal(rows, [0, 2, 3, 4])
     np.testing.assert_array_equal(weights, [2, 1, 1, 1])
 

@@ -7,13 +7,14 @@ shuffling is plain gradient descent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from sk_backprop._network import Array, Parameters
-from sk_backprop._objective import Objective, row_blocks
+from sk_backprop._objective import Batch, Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Loss per output, in scaled units, of a run whose steps are too long: a constant has 1/2.
@@ -110,6 +111,8 @@ class Adam:
 
     m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
     theta <- theta - rate sqrt(1 - b2^t) / (1 - b1^t)  m / (sqrt(v) + epsilon)
+
+    Kept are m / (1 - b1) and v / (1 - b2): two passes over the parameters less.
     """
 
     def __init__(
@@ -122,9 +125,10 @@ class Adam:
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
     ) -> None:
-        self._rate, self._beta_1, self._beta_2 = rate, beta_1, beta_2
+        root = math.sqrt(1 - beta_2)
+        self._rate, self._beta_1, self._beta_2 = rate * (1 - beta_1) / root, beta_1, beta_2
         # In float32 an epsilon that rounds to zero would divide 0 by 0.
-        self._epsilon = max(epsilon, float(np.finfo(dtype).tiny))
+        self._epsilon = max(epsilon / root, float(np.finfo(dtype).tiny))
         self._t = 0
         self._m, self._v = np.zeros(n_params, dtype), np.zeros(n_params, dtype)
         self._step = np.empty(n_params, dtype)
@@ -132,18 +136,16 @@ class Adam:
     def step(self, theta: Array, grad: Array) -> None:
         m, v, step = self._m, self._v, self._step
         self._t += 1
-        rate = self._rate * np.sqrt(1 - self._beta_2**self._t) / (1 - self._beta_1**self._t)
+        rate = self._rate * math.sqrt(1 - self._beta_2**self._t) / (1 - self._beta_1**self._t)
         m *= self._beta_1
-        np.multiply(grad, 1 - self._beta_1, out=step)
-        m += step
+        m += grad
         v *= self._beta_2
         np.multiply(grad, grad, out=step)
-        step *= 1 - self._beta_2
         v += step
         np.sqrt(v, out=step)
         step += self._epsilon
         np.divide(m, step, out=step)
-        step *= float(rate)
+        step *= rate
         theta -= step
 
     def end_epoch(self, n_seen: int) -> None:
@@ -184,27 +186,25 @@ def minimize(
     n_seen : int, samples seen before this run
     """
     n_samples = objective.n_samples
-    params, grad = start, objective.parameters(np.zeros(objective.network.n_params))
+    params, loss_gradient = start, _in_precision_of(objective, start)
     epoch_start = params.flat.copy()
-    batches = row_blocks(n_samples, batch_size)
+    first = next(objective.batches(batch_size))
     status: Status = "max_iter"
     try:
         # The loss of an epoch is from before its steps; these rows tell before and after.
-        loss_before = objective.batch_loss_gradient(params, batches[0], grad)
+        loss_before, _ = loss_gradient(first)
         monitor.note_start(loss_before)
         for _ in range(max_iter):
             epoch_start[...] = params.flat
             order = None if permutation is None else permutation(n_samples)
             epoch_loss = 0.0
-            for rows in batches:
-                loss = objective.batch_loss_gradient(
-                    params, rows if order is None else order[rows], grad
-                )
+            for batch in objective.batches(batch_size, order):
+                loss, grad = loss_gradient(batch)
                 if not loss < np.inf:
                     epoch_loss = np.inf
                     break
-                epoch_loss += loss * (rows.stop - rows.start)
-                optimizer.step(params.flat, grad.flat)
+                epoch_loss += loss * len(batch.y)
+                optimizer.step(params.flat, grad)
             n_seen += n_samples
             optimizer.end_epoch(n_seen)
             progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
@@ -217,7 +217,7 @@ def minimize(
                     break
                 monitor.be_patient_again()
         if status != "diverged":
-            loss_after = objective.batch_loss_gradient(params, batches[0], grad)
+            loss_after, _ = loss_gradient(first)
             if not loss_after <= max(2 * loss_before, _BLOWN_UP * objective.n_outputs):
                 status = "diverged"
     except KeyboardInterrupt:
@@ -226,3 +226,25 @@ def minimize(
         status = "interrupted"
     whole = status in ("converged", "max_iter")
     return monitor.result(params, status, optimizer.state() if whole else None)
+
+
+def _in_precision_of(
+    objective: Objective, params: Parameters
+) -> Callable[[Batch], tuple[float, Array]]:
+    """A function that gives the loss of a mini-batch at `params` and the gradient.
+
+    The objective may compute in float32 where the parameters, which add up many small steps,
+    and the gradient, (n_params,), are float64.
+    """
+    at, grad = params, objective.parameters(np.zeros(objective.network.n_params))
+    if objective.dtype == params.flat.dtype:
+        return lambda batch: (objective.batch_loss_gradient(at, batch, grad), grad.flat)
+    at, wide = objective.parameters(params.flat), np.empty_like(params.flat)
+
+    def loss_gradient(batch: Batch) -> tuple[float, Array]:
+        at.flat[...] = params.flat
+        loss = objective.batch_loss_gradient(at, batch, grad)
+        wide[...] = grad.flat
+        return loss, wide
+
+    return loss_gradient

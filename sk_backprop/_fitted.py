@@ -9,14 +9,22 @@ that network's, and single networks are parts of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
 from sk_backprop._evidence import Precisions
-from sk_backprop._network import ACTIVATIONS, Array, Network, evaluate, input_gradient
+from sk_backprop._network import (
+    ACTIVATIONS,
+    Array,
+    Network,
+    evaluate,
+    input_gradient,
+    with_tanh,
+)
 from sk_backprop._objective import row_blocks, rows_per_block
 from sk_backprop._posterior import Posterior
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
@@ -79,17 +87,18 @@ class FittedFunction:
     ----------
     network : Network, the shape of one of the networks
     coefs, intercepts : of their average, for MaxAbs-scaled inputs
-    output_intercepts : (n_outputs,) of each network
-    scales : Scales
-    posteriors : list of Posterior, one for each network
+    scaler : MaxAbsScaler
+    y_location, y_scale : (n_outputs,), in units of y
+    state : dict, what else a fit has left; read where it is needed
     """
 
     network: Network
     coefs: list[Array]
     intercepts: list[Array]
-    output_intercepts: list[Array]
-    scales: Scales
-    posteriors: list[Posterior]
+    scaler: Any
+    y_location: Array
+    y_scale: Array
+    state: dict[str, Any]
 
     @classmethod
     def of(cls, estimator: Any) -> FittedFunction:
@@ -100,15 +109,31 @@ class FittedFunction:
             *estimator.hidden_layer_sizes_,
             estimator.n_outputs_,
         )
-        out_activation = estimator.out_activation_
         return cls(
-            Network(sizes, state["activation"], out_activation),
+            Network(sizes, state["activation"], estimator.out_activation_),
             estimator.coefs_,
             estimator.intercepts_,
-            state["output_intercepts"],
-            Scales.from_state(estimator.scaler_, out_activation, state["scales"]),
-            [Posterior(**posterior) for posterior in state["posteriors"]],
+            estimator.scaler_,
+            estimator.y_location_,
+            estimator.y_scale_,
+            state,
         )
+
+    @property
+    def output_intercepts(self) -> list[Array]:
+        """The last biases of each network, (n_outputs,)."""
+        return list(self.state["output_intercepts"])
+
+    @cached_property
+    def scales(self) -> Scales:
+        """All scales, those of the solver's coordinates among them."""
+        state = self.state["scales"]
+        return Scales.from_state(self.scaler, self.network.output_activation, state)
+
+    @cached_property
+    def posteriors(self) -> list[Posterior]:
+        """The posterior of each network."""
+        return [Posterior(**posterior) for posterior in self.state["posteriors"]]
 
     def networks(self) -> list[NetworkWeights]:
         """Weights and biases of each network."""
@@ -138,19 +163,23 @@ class FittedFunction:
     def predict(self, X: Any) -> Array:
         """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""
         inner, networks = self._summands()
+        if inner.activation == "logistic":
+            # Two passes over the hidden units less; a quarter of the time of many rows.
+            inner = replace(inner, activation="tanh")
+            networks = [with_tanh(*one) for one in networks]
         dtype = np.result_type(X.dtype, self.coefs[0].dtype)
         output = np.empty((X.shape[0], inner.layer_sizes[-1]), dtype)
-        y_location, y_scale = self.scales.y_location, self.scales.y_scale
         for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
-            scaled = divide_columns(X[rows], self.scales.scaler.scale_)
+            scaled = divide_columns(X[rows], self.scaler.scale_)
             # After some LAPACK calls a product of finite float32 raises a false alarm.
             with np.errstate(invalid="ignore"):
                 f = evaluate(inner, *networks[0], scaled)
                 for one in networks[1:]:
                     f += evaluate(inner, *one, scaled)
-            f /= len(networks)
+            if len(networks) > 1:
+                f /= len(networks)
             ACTIVATIONS[self.network.output_activation].apply(f)
-            output[rows] = y_location + y_scale * f
+            output[rows] = self.y_location + self.y_scale * f
         return output
 
     def gradient(self, X: Any) -> Array:
@@ -159,7 +188,7 @@ class FittedFunction:
         dtype = np.result_type(X.dtype, self.coefs[0].dtype)
         gradient = np.empty((X.shape[0], inner.layer_sizes[-1], inner.layer_sizes[0]), dtype)
         output = ACTIVATIONS[self.network.output_activation]
-        x_scale, y_scale = self.scales.scaler.scale_, self.scales.y_scale[:, None]
+        x_scale, y_scale = self.scaler.scale_, self.y_scale[:, None]
         for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
             scaled = divide_columns(X[rows], x_scale)
             with np.errstate(invalid="ignore"):  # as in `predict`

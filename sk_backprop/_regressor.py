@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Array, Network
@@ -32,6 +32,7 @@ from sk_backprop._training import (
 from sk_backprop._validation import (
     OnlyIfStreaming,
     check_initial_weights,
+    check_new_rows,
     check_one_network,
     check_parameters,
     check_rows,
@@ -40,7 +41,6 @@ from sk_backprop._validation import (
     check_validation_rows,
     hidden_layers,
     set_aside,
-    summed,
 )
 
 
@@ -499,9 +499,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
 
     def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
         """Checked X, and the fitted function."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32))
-        return summed(X), FittedFunction.of(self)
+        check_is_fitted(self, "coefs_")
+        return check_new_rows(self, X), FittedFunction.of(self)
 
     # --- steps of fit and partial_fit ---
 
@@ -542,7 +541,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             (n_features, *(hidden or ()), n_outputs), str(self.activation), self._out_activation()
         )
         if last is not None:
-            check_same_network(last.network, network, len(last.posteriors), n_networks)
+            check_same_network(last.network, network, len(starts or ()), n_networks)
         settings = settings_of(self, network)
         if last is not None:  # what was chosen before
             alpha = self.alpha_ if settings.alpha is None else settings.alpha

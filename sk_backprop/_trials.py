@@ -36,8 +36,9 @@ _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 # By how much a candidate must be better than a simpler one, times the root of the number
 # of rows that judge: half of what chance makes of two equal ones. Without it small noisy
-# tables got the warm start by luck (diabetes: R^2 0.25 instead of 0.35).
-_MARGIN = 0.5
+# tables got the warm start by luck (diabetes: R^2 0.25 instead of 0.35). A network has to
+# be better than a linear model, which is the safer of the two, by all that chance makes.
+_MARGIN, _MARGIN_OVER_LINEAR = 0.5, 1.0
 
 # Most that a row held out may count, as the square of its error in standard deviations: one
 # image of a thousand with ink where there was none in training decided for the linear model
@@ -160,6 +161,10 @@ class _Trial:
         self.judgements.append(_judge(self.settings, part, kept, held_out, n_final))
 
     @property
+    def _is_linear(self) -> bool:
+        return len(self.settings.network.layer_sizes) == 2
+
+    @property
     def _tells_noise(self) -> bool:
         """Whether the rows trained on tell the noise, as they do for lm."""
         return self.settings.solver == "lm"
@@ -185,7 +190,9 @@ class _Trial:
     def beats(self, other: _Trial) -> bool:
         """Whether this is better by more than chance, on the folds that both have seen."""
         n_folds = min(len(self.judgements), len(other.judgements))
-        margin = _MARGIN / np.sqrt(self._mean_squares(n_folds)[0])
+        beyond_linear = other._is_linear and not self._is_linear
+        margin = _MARGIN_OVER_LINEAR if beyond_linear else _MARGIN
+        margin /= np.sqrt(self._mean_squares(n_folds)[0])
         return bool(self._score(n_folds) < other._score(n_folds) - margin)
 
     def resembles(self, other: _Trial) -> bool:

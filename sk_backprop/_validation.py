@@ -189,6 +189,33 @@ def check_rows(
     return _rows(summed(X), _target(y, "y"), sample_weight, "")
 
 
+def check_new_rows(estimator: Any, X: Any) -> Any:
+    """X of `predict`, dense or CSR.
+
+    A few plain numbers that are as they should be are only looked at: scikit-learn's
+    checks take 60 us, six times as long as the prediction of a row.
+    """
+    if (
+        type(X) is np.ndarray
+        and X.ndim == 2
+        and 0 < X.size <= _FEW_VALUES
+        and X.dtype in (np.float64, np.float32)
+        and X.dtype.isnative
+        and X.shape[1] == estimator.n_features_in_
+        and not hasattr(estimator, "feature_names_in_")
+        and np.isfinite(X).all()
+    ):
+        return X
+    X = validate_data(
+        estimator, X, reset=False, accept_sparse="csr", dtype=(np.float64, np.float32)
+    )
+    return summed(X)
+
+
+# Values that `check_new_rows` looks at itself.
+_FEW_VALUES = 2**12
+
+
 def summed(X: Any) -> Any:
     """X, with the entries that a sparse X may have twice in one place added up."""
     if sp.issparse(X) and not X.has_canonical_format:

@@ -148,21 +148,22 @@ def make_plan(
 def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
     """Candidates where solver, penalty and shape are all to be chosen."""
     network = settings.network
-    affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
+    plain = replace(settings, network=_shaped(network, _PLAIN_SHAPE))
     shapes = _affordable(network, n_samples)
+    otherwise = choose_solver(plain.network, n_samples)
+    if not shapes and otherwise == "adam":
+        return [[replace(plain, solver="adam", alpha=_PLAIN_ALPHA)]]
     families = []
+    affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
     if run_cost(_shaped(network, ()), n_samples, "lm") <= affordable:
         families.append(_linear(settings))
     if shapes:
         families.append(_nonlinear(settings, shapes))
-    plain = replace(settings, network=_shaped(network, _PLAIN_SHAPE))
     wide = not shapes or shapes[0].n_params > n_samples
-    if wide and choose_solver(plain.network, n_samples) == "lbfgs" and not settings.early_stopping:
-        families.append(_penalties(replace(plain, solver="lbfgs")))
-    if not families:
-        solver = "adam" if choose_solver(plain.network, n_samples) == "adam" else "lbfgs"
-        families.append([replace(plain, solver=solver, alpha=_PLAIN_ALPHA)])
-    return families
+    lbfgs = replace(plain, solver="lbfgs")
+    if wide and otherwise == "lbfgs" and not settings.early_stopping:
+        families.append(_penalties(lbfgs))
+    return families or [[replace(lbfgs, alpha=_PLAIN_ALPHA)]]
 
 
 def _linear(settings: Settings) -> list[Settings]:

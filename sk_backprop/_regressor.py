@@ -52,8 +52,9 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     spread: units and shifts do not matter. Predictions are in the units of y, with a
     standard deviation.
 
-    With the defaults several networks are trained by Levenberg-Marquardt and averaged; the
-    evidence holds their weights, and rows held out decide their shape. Every keyword of
+    With the defaults linear models and networks are trained by Levenberg-Marquardt; the
+    evidence holds their weights, rows held out choose the shape, and several networks are
+    averaged. Every keyword of
     :class:`sklearn.neural_network.MLPRegressor` exists under the same name and meaning.
 
     Parameters

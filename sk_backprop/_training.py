@@ -167,7 +167,7 @@ def prepare(
         scaler=scaler,
         seen=seen,
     )
-    within = _precision(settings, dtype)
+    within = _precision(settings, data.n_samples, dtype)
     return Problem(
         scales,
         _scaled(scales, data, within, overwrite=all_rows),  # they are a copy
@@ -176,17 +176,18 @@ def prepare(
     )
 
 
-def _precision(settings: Settings, dtype: Any) -> Any:
+def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     """What a solver computes in, for X of the given precision.
 
     J^T J has the square of the problem's condition: float32 is not enough for it. The noise
     of mini-batches is many times the rounding of float32, which is twice as fast; only the
-    parameters are kept in the precision of X. The textbook's steps (precondition=False) are
-    those of X throughout.
+    parameters are kept in the precision of X. All rows at once have no such noise, and the
+    textbook's steps (precondition=False) are those of X throughout.
     """
     if settings.solver == "lm":
         return np.dtype(np.float64)
-    if settings.solver in ("sgd", "adam") and settings.precondition:
+    mini_batches = settings.solver in ("sgd", "adam") and settings.batch_size < n_samples
+    if mini_batches and settings.precondition:
         return np.dtype(np.float32)
     return dtype
 

@@ -126,6 +126,8 @@ def test_peer_ends_at_our_weights(name, solver, activation):
         pytest.importorskip(module)
     # Their epsilon is added before the correction of the second moment, or after it.
     tolerance = 1e-5 if solver == "adam" and name in ("torch", "torch_fused", "skorch") else 1e-12
+    if activation == "tanh":  # in our own coordinates we compute in float32
+        tolerance = max(tolerance, 1e-6)
     work = small_work(np.float64, solver, activation)
     ours, train = MINI_BATCH["ours"](work)(), MINI_BATCH[name](work)
     for _ in range(2):  # the second starts anew
@@ -512,7 +514,7 @@ def test_a_slowdown_by_an_order_of_magnitude_is_seen(what):
         work = Work(X, y, (50,), n_epochs=50, batch_size=32, solver=what)
         runs = [MINI_BATCH[name](work) for name in ("ours", "mlp")]
     else:
-        options = {"solver": "lbfgs", "max_iter": 20, "random_state": 0}
+        options = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 20, "random_state": 0}
         models = [
             BackpropRegressor((50,), **options).fit(X, y),
             MLPRegressor(hidden_layer_sizes=(50,), activation="logistic", **options).fit(X, y),

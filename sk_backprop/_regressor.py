@@ -217,7 +217,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
               + \alpha \sum_l \|W_l\|^2\Big]
 
     A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
-    see the whole penalty over the weight of all rows; MLPRegressor's, of the batch.
+    see the whole penalty over the weight of all rows; MLPRegressor's, of the batch. With
+    `precondition` they are computed in float32.
 
     References
     ----------

@@ -372,3 +372,36 @@ def test_verbose_1_prints_a_line_a_second(capsys, monkeypatch):
     watch([1.0] * 11, n_iter_no_change=np.inf, verbose=1)
     lines = capsys.readouterr().out.splitlines()
     assert [int(line.split()[1]) for line in lines] == [1, 4, 7, 10]
+
+
+# --- precision ---
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "precondition", "expected"),
+    [(50, True, np.float32), (200, True, np.float64), (50, False, np.float64)],
+)
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_mini_batches_alone_are_computed_in_float32(
+    solver, batch_size, precondition, expected, monkeypatch
+):
+    rng = np.random.RandomState(0)
+    X = rng.randn(200, 3)
+    original, computed_in = Objective.batch_loss_gradient, set()
+
+    def recorded(self, *args):
+        computed_in.add(self.dtype)
+        return original(self, *args)
+
+    monkeypatch.setattr(Objective, "batch_loss_gradient", recorded)
+    model = BackpropRegressor(
+        (4,),
+        solver=solver,
+        batch_size=batch_size,
+        precondition=precondition,
+        tol=0.5,
+        random_state=0,
+    ).fit(X, np.tanh(X[:, 0]))
+    assert computed_in == {np.dtype(expected)}
+    assert {W.dtype for W in model.coefs_ + model.intercepts_} == {np.dtype(np.float64)}
+    assert model.predict(X).dtype == np.float64

@@ -43,7 +43,7 @@ def _fill(X: Array) -> Array:
 
 def _sparse(n_samples: int, n_features: int) -> tuple[Any, Array]:
     rng = np.random.default_rng(0)
-    X = sp.random_array((n_samples, n_features), density=DENSITY, format="csr", rng=rng)
+    X = sp.csr_array(sp.random(n_samples, n_features, DENSITY, format="csr", random_state=rng))
     return X, X @ rng.normal(size=n_features) + 0.1 * rng.normal(size=n_samples)
 
 

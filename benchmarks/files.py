@@ -34,7 +34,7 @@ def cells(row: Any) -> list[str]:
 
 def read(path: str, kind: type[Row]) -> list[Row]:
     """The rows of a CSV that has the columns of `kind`, as `cells` has written it."""
-    parsers = [_PARSE[str(field.type)] for field in fields(kind)]  # type: ignore[arg-type]
+    parsers = [_PARSE[str(field.type)] for field in fields(kind)]
     names = columns(kind)
     with open(path, newline="", encoding="utf-8") as file:
         lines = csv.reader(file)

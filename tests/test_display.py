@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 from scipy.stats import norm
 from sklearn.compose import make_column_transformer
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -156,7 +156,8 @@ def test_loss_curves_of_one(rows):
 def test_loss_curves_of_several(rows, model):
     X, y = rows
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        # A few iterations of a peer are enough to draw.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         peer = MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0).fit(X, y)
     named = {"ours": model, "theirs": make_pipeline(StandardScaler().fit(X), peer)}
     display = LossCurveDisplay.from_estimator(named)
@@ -400,7 +401,8 @@ def test_units_of_networks_of_any_size_do_not_touch(hidden, size):
 def test_networks_of_others(rows):
     X, y = rows
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        # A few iterations of a peer are enough to draw.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         peer = MLPRegressor(hidden_layer_sizes=(3,), max_iter=5)
         pipeline = make_pipeline(StandardScaler(), peer).fit(X, y)
     display = NetworkDisplay.from_estimator(pipeline, X=StandardScaler().fit_transform(X))

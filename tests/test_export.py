@@ -179,13 +179,14 @@ def by_c(formulas, X, names, folder):
     return np.array(run.stdout.split(), dtype=float).reshape(len(X), -1)
 
 
+CALLS = {"TANH": np.tanh, "EXP": np.exp, "MAX": np.maximum}
+
+
 class Spreadsheet:
     """As much of a spreadsheet as a formula here uses, by recursive descent.
 
     cells : {'A2': array}
     """
-
-    CALLS = {"TANH": np.tanh, "EXP": np.exp, "MAX": np.maximum}  # noqa: RUF012
 
     def __init__(self, cells):
         self.cells = cells
@@ -221,9 +222,9 @@ class Spreadsheet:
             return -self.atom()
         if token == "(":
             return self.arguments()[0]
-        if token in self.CALLS:
+        if token in CALLS:
             assert self.tokens.pop(0) == "("
-            return self.CALLS[token](*self.arguments())
+            return CALLS[token](*self.arguments())
         return self.cells[token] if token in self.cells else float(token)
 
     def arguments(self):

@@ -196,13 +196,19 @@ def sparse_problem():
 @pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
 def test_sparse_is_dense_to_rounding(sparse_problem, solver, precondition, container):
     X, y = sparse_problem
-    model = small(solver=solver, precondition=precondition, alpha=10.0)
+    model = small(solver=solver, precondition=precondition, alpha=10.0, batch_size=300)
     dense = model.fit(X.toarray(), y).predict(X.toarray())
     sparse = model.fit(container(X), y).predict(container(X))
-    # Mini-batches in the solver's coordinates are computed in float32.
-    single = precondition and solver in ("adam", "sgd")
-    tolerance = {"rtol": 1e-4, "atol": 1e-5} if single else {"rtol": 1e-6, "atol": 1e-9}
-    np.testing.assert_allclose(sparse, dense, **tolerance)
+    np.testing.assert_allclose(sparse, dense, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_sparse_mini_batches_are_dense_ones_to_the_rounding_of_float32(sparse_problem, solver):
+    X, y = sparse_problem
+    model = small(solver=solver, alpha=10.0, batch_size=100)
+    dense = model.fit(X.toarray(), y).predict(X.toarray())
+    sparse = model.fit(X, y).predict(X)
+    np.testing.assert_allclose(sparse, dense, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])

@@ -36,8 +36,9 @@ from sk_backprop._network import (
     forward,
     jacobian,
     last_layer,
+    row_blocks,
 )
-from sk_backprop._objective import Objective, row_blocks
+from sk_backprop._objective import Objective
 
 Uncertain = Literal["all", "last_layer", "none"]
 
@@ -105,9 +106,9 @@ def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Arr
     slope = np.ones_like(f)
     ACTIVATIONS[network.output_activation].times_slope(slope, f, np.empty_like(f))
     gradients = []
-    for k in range(f.shape[1]):
+    for k in range(f.shape[0]):
         seed = np.zeros_like(f)
-        seed[:, k] = slope[:, k]
+        seed[k] = slope[k]
         jac = np.empty((network.n_params, X.shape[0]))
         jacobian(network, params, X, work, seed, jac)
         gradients.append(jac)

@@ -154,7 +154,7 @@ class CentredSparse:
     def __init__(self, X: Any, offset: Array) -> None:
         # X : CSR, already divided by the spread; offset : center / spread.
         self._X, self._offset = X, offset
-        self.shape = X.shape
+        self.shape, self.dtype = X.shape, X.dtype
 
     @classmethod
     def of(cls, X: Any, center: Array, spread: Array) -> CentredSparse:

@@ -241,7 +241,7 @@ def train(
     )
     validation = problem.validation
     monitor = Monitor(
-        params,
+        objective.parameters(params.flat),
         tol=settings.tol,
         n_iter_no_change=settings.n_iter_no_change,
         validation=None

@@ -59,8 +59,10 @@ def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
     coefs, intercepts = merged(networks)
     X = np.random.RandomState(1).randn(10, 5)
     expected = np.mean([evaluate(network, *one, X) for one in networks], axis=0)
-    np.testing.assert_allclose(evaluate(network, coefs, intercepts, X), expected, rtol=1e-12)
-    assert [W.shape[1] for W in coefs] == [*(n_networks * size for size in hidden), 2]
+    sizes = [*(n_networks * size for size in hidden), 2]
+    assert [W.shape[1] for W in coefs] == sizes
+    wide = Network((5, *sizes), "tanh", "identity")
+    np.testing.assert_allclose(evaluate(wide, coefs, intercepts, X), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

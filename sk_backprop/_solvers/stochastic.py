@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sk_backprop._network import Array, Parameters
-from sk_backprop._objective import Batch, Objective
+from sk_backprop._objective import Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Loss per output, in scaled units, of a run whose steps are too long: a constant has 1/2.
@@ -180,31 +180,31 @@ def minimize(
 
     Parameters
     ----------
-    start : Parameters, moved in place
+    start : Parameters, maybe more precise than `objective`; left as they are
     batch_size : int, at most the rows of `objective`
     permutation : draws the order of the n rows for an epoch; None keeps it
     n_seen : int, samples seen before this run
     """
     n_samples = objective.n_samples
-    params, loss_gradient = start, _in_precision_of(objective, start)
+    params, grad = objective.parameters(start.flat), objective.parameters(start.flat)
     epoch_start = params.flat.copy()
     first = next(objective.batches(batch_size))
     status: Status = "max_iter"
     try:
         # The loss of an epoch is from before its steps; these rows tell before and after.
-        loss_before, _ = loss_gradient(first)
+        loss_before = objective.batch_loss_gradient(params, first, grad)
         monitor.note_start(loss_before)
         for _ in range(max_iter):
             epoch_start[...] = params.flat
             order = None if permutation is None else permutation(n_samples)
             epoch_loss = 0.0
             for batch in objective.batches(batch_size, order):
-                loss, grad = loss_gradient(batch)
+                loss = objective.batch_loss_gradient(params, batch, grad)
                 if not loss < np.inf:
                     epoch_loss = np.inf
                     break
                 epoch_loss += loss * len(batch.y)
-                optimizer.step(params.flat, grad)
+                optimizer.step(params.flat, grad.flat)
             n_seen += n_samples
             optimizer.end_epoch(n_seen)
             progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
@@ -217,7 +217,7 @@ def minimize(
                     break
                 monitor.be_patient_again()
         if status != "diverged":
-            loss_after, _ = loss_gradient(first)
+            loss_after = objective.batch_loss_gradient(params, first, grad)
             if not loss_after <= max(2 * loss_before, _BLOWN_UP * objective.n_outputs):
                 status = "diverged"
     except KeyboardInterrupt:
@@ -225,26 +225,9 @@ def minimize(
         params.flat[...] = epoch_start
         status = "interrupted"
     whole = status in ("converged", "max_iter")
-    return monitor.result(params, status, optimizer.state() if whole else None)
-
-
-def _in_precision_of(
-    objective: Objective, params: Parameters
-) -> Callable[[Batch], tuple[float, Array]]:
-    """A function that gives the loss of a mini-batch at `params` and the gradient.
-
-    The objective may compute in float32 where the parameters, which add up many small steps,
-    and the gradient, (n_params,), are float64.
-    """
-    at, grad = params, objective.parameters(np.zeros(objective.network.n_params))
-    if objective.dtype == params.flat.dtype:
-        return lambda batch: (objective.batch_loss_gradient(at, batch, grad), grad.flat)
-    at, wide = objective.parameters(params.flat), np.empty_like(params.flat)
-
-    def loss_gradient(batch: Batch) -> tuple[float, Array]:
-        at.flat[...] = params.flat
-        loss = objective.batch_loss_gradient(at, batch, grad)
-        wide[...] = grad.flat
-        return loss, wide
-
-    return loss_gradient
+    result = monitor.result(params, status, optimizer.state() if whole else None)
+    if start.flat.dtype != objective.dtype:
+        # In float32 the way is rounded, but not where it began: a stream goes on from there.
+        rounded = objective.parameters(start.flat).flat.astype(start.flat.dtype)
+        result.theta = start.flat + (result.theta - rounded)
+    return result

@@ -31,7 +31,6 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +58,21 @@ def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
     scikit-learn leaves columns below 10 eps unscaled (in float32 that is 1.2e-6,
     a millionth of a unit), and the result would depend on the units.
     """
-    scaler = MaxAbsScaler() if seen is None else copy.deepcopy(seen)
-    # X comes here as an array; the estimator gives the names back.
-    vars(scaler).pop("feature_names_in_", None)
-    for rows in [slice(None)] if sp.issparse(X) else _row_blocks(X):
-        scaler.partial_fit(X[rows])
-    scaler.scale_ = np.where(scaler.max_abs_ > 0, scaler.max_abs_, scaler.max_abs_.dtype.type(1))
+    scaler = MaxAbsScaler()
+    if sp.issparse(X):
+        largest = scaler.fit(X).max_abs_
+    else:
+        # As `fit`, which checks X once more: 0.2 ms, a fifth of a fit of 50 rows.
+        largest = np.zeros(X.shape[1], X.dtype)
+        for rows in _row_blocks(X):
+            block = X[rows]
+            np.maximum(largest, np.maximum(block.max(axis=0), -block.min(axis=0)), out=largest)
+        scaler.n_features_in_, scaler.n_samples_seen_ = X.shape[1], X.shape[0]
+    if seen is not None:
+        largest = np.maximum(largest, seen.max_abs_)
+        scaler.n_samples_seen_ += seen.n_samples_seen_
+    scaler.max_abs_ = largest
+    scaler.scale_ = np.where(largest > 0, largest, largest.dtype.type(1))
     return scaler
 
 

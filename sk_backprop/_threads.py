@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -29,13 +30,15 @@ def pays_threads(network: Network, n_samples: int, solver: str) -> bool:
 
 
 @cache
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()  # some ms: it looks through all loaded libraries
+def _blas_libraries() -> list[Any]:
+    # Some ms: it looks through all loaded libraries. Its `limit` takes 0.2 ms each time, for
+    # all that it notes of them; asking and setting the number of threads takes 2 us.
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 _lock = threading.Lock()
 _users = 0
-_limit = ExitStack()
+_before: list[int] = []
 
 
 @contextmanager
@@ -45,10 +48,13 @@ def one_blas_thread() -> Iterator[None]:
     Fits in several Python threads share the limit: the first sets it, and the last
     restores what was there.
     """
-    global _users  # the setting is the process's
+    global _users, _before  # the setting is the process's
+    libraries = _blas_libraries()
     with _lock:
         if _users == 0:
-            _limit.enter_context(_controller().limit(limits=1, user_api="blas"))
+            _before = [library.num_threads for library in libraries]
+            for library in libraries:
+                library.set_num_threads(1)
         _users += 1
     try:
         yield
@@ -56,4 +62,5 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _users -= 1
             if _users == 0:
-                _limit.close()
+                for library, n_threads in zip(libraries, _before, strict=True):
+                    library.set_num_threads(n_threads)

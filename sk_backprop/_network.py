@@ -264,19 +264,27 @@ def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
 
 
 def forward(network: Network, params: Parameters, X: Rows, work: Workspace) -> Array:
-    """Output of the network, (n_outputs, n_rows): a view of `work`, `work.h[-1]`."""
+    """Output of the network, (n_outputs, n_rows): a view of `work`, `work.h[-1]`.
+
+    X : (n_rows, n_features); a dense X may have a last column of ones in addition, which
+        saves the sums with the biases. `backward` takes the same.
+    """
     hidden = ACTIVATIONS[network.activation].apply
     h = work.h[0]
     # np.dot, not np.matmul: the latter leaves BLAS when the inner dimension is
     # 1 (7 times slower for one output) and costs 0.5 us more on small batches.
-    if isinstance(X, np.ndarray):
-        np.dot(params.coefs[0].T, X.T, out=h)
+    if isinstance(X, np.ndarray) and X.shape[1] > network.layer_sizes[0]:
+        np.dot(params.layers[0].T, X.T, out=h)
     else:
-        h[...] = (X @ params.coefs[0]).T
-    h += params.intercepts[0][:, None]
-    for V, below, h in zip(params.layers[1:], work.h_ones, work.h[1:]):
-        hidden(below[:-1])
-        np.dot(V.T, below, out=h)
+        if isinstance(X, np.ndarray):
+            np.dot(params.coefs[0].T, X.T, out=h)
+        else:
+            h[...] = (X @ params.coefs[0]).T
+        h += params.intercepts[0][:, None]
+    for layer in range(1, len(work.h)):
+        hidden(h)
+        h = work.h[layer]
+        np.dot(params.layers[layer].T, work.h_ones[layer - 1], out=h)
     ACTIVATIONS[network.output_activation].apply(h)
     return h
 
@@ -295,6 +303,9 @@ def backward(
         np.dot(params.coefs[layer], delta, out=below)
         times_slope(below, work.h[layer - 1], work.scratch[layer - 1])
     delta = work.delta[0]
+    if isinstance(X, np.ndarray) and X.shape[1] > network.layer_sizes[0]:
+        np.dot(X.T, delta.T, out=grad.layers[0])
+        return
     if isinstance(X, np.ndarray):
         np.dot(X.T, delta.T, out=grad.coefs[0])
     else:

@@ -76,7 +76,7 @@ def _squared_error(f: Array, y: Array, w: Array | None, delta: Array, scratch: A
     residual = np.subtract(f, y, out=delta if w is None else scratch)
     if w is not None:
         np.multiply(residual, w, out=delta)
-    return 0.5 * float(np.dot(residual.ravel(), delta.ravel()))
+    return 0.5 * float(np.vdot(residual, delta))
 
 
 def _squared_error_logistic(
@@ -139,7 +139,7 @@ _RESIDUALS: dict[tuple[str, str], Callable[[Array, Array], tuple[Array, Array, A
 
 
 class Batch(NamedTuple):
-    """Some rows: X, y and weights (n_rows, 1), or None for ones."""
+    """Some rows: X (see `_network.forward`), y and weights (n_rows, 1), or None for ones."""
 
     X: Rows
     y: Array
@@ -209,7 +209,7 @@ class Objective:
         self._blocks = row_blocks(self.n_samples, rows_per_block(network, self.dtype))
         self._jacobian: Array | None = None
         self._workspaces = Workspaces(network, self.dtype)
-        self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
+        self._taken: dict[int, tuple[Array | None, Array | None, Array, Array | None]] = {}
         self._block_grad = network.parameters(np.empty(network.n_params, self.dtype))
         self._penalty_grad = np.empty(network.n_params, self.dtype)
 
@@ -300,7 +300,8 @@ class Objective:
     def batches(self, batch_size: int, order: Array | None = None) -> Iterator[Batch]:
         """Mini-batches of the rows, in the given order or their own.
 
-        They are views of arrays that are used again.
+        They are views of arrays that are used again; in an order that is given, a dense X
+        has a last column of ones.
         """
         if order is None:
             yield from self._cut(Batch(self._X, self._y, self._w), batch_size)
@@ -344,20 +345,23 @@ class Objective:
 
     def _take(self, rows: Array) -> Batch:
         # Into arrays kept for each number of rows (there are two: the last ones may be
-        # fewer). mode="clip" lets take write to `out` directly.
-        buffers = self._taken.get(len(rows))
-        if buffers is None:
-            buffers = (
-                np.empty((len(rows), self._X.shape[1]), self.dtype)
-                if isinstance(self._X, np.ndarray)
-                else None,
-                np.empty((len(rows), self._y.shape[1]), self.dtype),
-                None if self._w is None else np.empty((len(rows), 1), self.dtype),
+        # fewer). mode="clip" lets take write to `out` directly, if it is contiguous.
+        n_rows, n_features = len(rows), self._X.shape[1]
+        dense = isinstance(self._X, np.ndarray)
+        if n_rows not in self._taken:
+            self._taken[n_rows] = (
+                np.empty((n_rows, n_features), self.dtype) if dense else None,
+                np.ones((n_rows, n_features + 1), self.dtype) if dense else None,
+                np.empty((n_rows, self.n_outputs), self.dtype),
+                None if self._w is None else np.empty((n_rows, 1), self.dtype),
             )
-            self._taken[len(rows)] = buffers
-        X_out, y_out, w_out = buffers
+        X_out, X_ones, y_out, w_out = self._taken[n_rows]
         X: Any = self._X
-        X = X[rows] if X_out is None else X.take(rows, axis=0, out=X_out, mode="clip")
+        if X_ones is None:
+            X = X[rows]
+        else:
+            X_ones[:, :-1] = X.take(rows, axis=0, out=X_out, mode="clip")
+            X = X_ones
         self._y.take(rows, axis=0, out=y_out, mode="clip")
         if self._w is not None:
             self._w.take(rows, axis=0, out=w_out, mode="clip")

@@ -420,7 +420,7 @@ def _solve(
         return lbfgs.minimize(
             objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
         )
-    optimizer = _optimizer(settings, objective.network.n_params, params.flat.dtype)
+    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
     if stream is not None and stream.optimizer is not None:
         optimizer.restore(stream.optimizer)
     return stochastic.minimize(

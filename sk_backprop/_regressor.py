@@ -7,7 +7,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._fitted import FittedFunction
-from sk_backprop._network import Array, Network
-from sk_backprop._plan import Plan, carry_out, make_plan, settings_of
+from sk_backprop._network import Array
+from sk_backprop._plan import carry_out
 from sk_backprop._report import complaints, fitted_attributes
-from sk_backprop._training import (
-    Data,
-    Problem,
-    Settings,
-    StreamState,
-    Trained,
-    Weights,
-    n_distinct_rows,
-    prepare,
-)
+from sk_backprop._start import out_activation, plan_and_starts, stream_states
+from sk_backprop._training import Data, Problem, Settings, Trained, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
-    check_initial_weights,
     check_new_rows,
-    check_one_network,
     check_parameters,
     check_rows,
-    check_same_network,
     check_target_range,
     check_validation_rows,
-    hidden_layers,
     set_aside,
 )
 
@@ -373,8 +360,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         checked, data = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
         if validation is not None:
-            check_target_range(validation.y, self._out_activation(), "y_val")
-        plan, starts = self._plan(data, coefs_init, intercepts_init, continued=continued)
+            check_target_range(validation.y, out_activation(self), "y_val")
+        plan, starts = plan_and_starts(self, data, coefs_init, intercepts_init, continued=continued)
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
             data, validation = set_aside(data, self.validation_fraction, rng)
@@ -417,10 +404,10 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         """
         fitted = hasattr(self, "coefs_")
         checked, data = self._check(X, y, sample_weight, reset=not fitted)
-        plan, starts = self._plan(data, None, None, continued=fitted)
+        plan, starts = plan_and_starts(self, data, None, None, continued=fitted)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
-        streams = self._streams(plan, starts)
+        streams = stream_states(self, plan, starts)
         problem = prepare(plan.settings, data, None, seen)
         settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, streams)
         t = streams[0].n_seen + data.n_samples * networks[0].result.n_iter
@@ -513,54 +500,8 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         check_parameters(self)
         checked = copy.copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
-        check_target_range(data.y, self._out_activation(), "y")
+        check_target_range(data.y, out_activation(self), "y")
         return checked, data
-
-    def _out_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else str(self.output_activation)
-
-    def _plan(
-        self, data: Data, coefs_init: Any, intercepts_init: Any, *, continued: bool
-    ) -> tuple[Plan, list[Weights] | None]:
-        """What to train, and the weights to start from, if there are any."""
-        n_features, n_outputs = data.X.shape[1], data.y.shape[1]
-        hidden = hidden_layers(self.hidden_layer_sizes)
-        n_networks = None if self.n_networks == "auto" else int(self.n_networks)
-        last, starts = None, None
-        if coefs_init is not None or intercepts_init is not None:
-            init = check_initial_weights(
-                coefs_init, intercepts_init, n_features, hidden, n_outputs, data.X.dtype
-            )
-            check_one_network(n_networks)
-            hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
-            starts = [Weights(*init)]
-        elif continued:
-            last = FittedFunction.of(self)
-            hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
-            starts = last.starts(self.weight_precision_)
-            n_networks = n_networks or len(starts)
-        network = Network(
-            (n_features, *(hidden or ()), n_outputs), str(self.activation), self._out_activation()
-        )
-        if last is not None:
-            check_same_network(last.network, network, len(starts or ()), n_networks)
-        settings = settings_of(self, network)
-        if last is not None:  # what was chosen before
-            alpha = self.alpha_ if settings.alpha is None else settings.alpha
-            groups = self.weight_groups
-            groups = self._fit_state["weight_groups"] if groups == "auto" else groups
-            settings = replace(settings, alpha=alpha, weight_groups=groups)
-        counted = settings.solver in ("auto", "lm")
-        n_rows = n_distinct_rows(data) if counted else data.n_samples
-        return make_plan(settings, hidden, n_networks, n_rows), starts
-
-    def _streams(self, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
-        """What each network goes on from, beside its weights."""
-        if starts is None:
-            return [StreamState(0, None, None)] * (plan.n_networks or 1)
-        states = self._fit_state["optimizers"].get(self.solver) or [None] * len(starts)
-        noise = [posterior["noise"] for posterior in self._fit_state["posteriors"]]
-        return [StreamState(self.t_, *pair) for pair in zip(states, noise, strict=True)]
 
     def _store(
         self,

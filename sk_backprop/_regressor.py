@@ -115,7 +115,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Stop by, and keep the weights of, the best loss on validation data: those
         given to `fit`, or a random `validation_fraction` of the rows.
     validation_fraction : float, default=0.1
-        Part of the rows set aside by `early_stopping`, in (0, 1).
+        Part of the rows set aside by `early_stopping`, in [0, 1), and then above 0.
     warm_start : bool, default=False
         Let `fit` go on from the last fit. If the scales of the data have changed,
         it starts from the same function of raw X nevertheless (with a logistic
@@ -356,6 +356,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             If it was interrupted, too few rows are left to tell the noise, or a single
             row has most of the squared error.
         """
+        check_parameters(self)
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
         checked, data = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
@@ -402,6 +403,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
             An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
             `early_stopping` is True.
         """
+        check_parameters(self)
         fitted = hasattr(self, "coefs_")
         checked, data = self._check(X, y, sample_weight, reset=not fitted)
         plan, starts = plan_and_starts(self, data, None, None, continued=fitted)
@@ -496,8 +498,7 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     def _check(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[BackpropRegressor, Data]:
-        """Checked parameters and data, on a copy that holds n_features_in_ and names."""
-        check_parameters(self)
+        """Checked data, on a copy that holds n_features_in_ and names."""
         checked = copy.copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
         check_target_range(data.y, out_activation(self), "y")

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Array
+from sk_backprop._notebook import ParameterTooltips
 from sk_backprop._plan import carry_out
 from sk_backprop._report import complaints, fitted_attributes
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
@@ -31,7 +32,7 @@ from sk_backprop._validation import (
 )
 
 
-class BackpropRegressor(RegressorMixin, BaseEstimator):
+class BackpropRegressor(RegressorMixin, ParameterTooltips):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
     Scaling is part of the fit: X is divided by each feature's largest absolute value, y
@@ -124,8 +125,10 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Of 'sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
         Use Nesterov's form of the momentum.
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of the moments of 'adam', in [0, 1).
+    beta_1 : float, default=0.9
+        Decay rate of the first moment of 'adam', in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of the second moment of 'adam', in [0, 1).
     epsilon : float, default=1e-8
         Summand in the denominator of 'adam'.
     verbose : bool or int, default=False
@@ -133,10 +136,12 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer, for features that
-        `scaler_` has scaled; they give (y - `y_location_`) / `y_scale_`. Several
-        networks are one here, with the hidden units of all of them.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer, for features that `scaler_` has scaled; they give
+        (y - `y_location_`) / `y_scale_`. Several networks are one here, with the
+        hidden units of all of them.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer that go with `coefs_`.
     hidden_layer_sizes_ : tuple of int
         Of one network.
     n_networks_ : int
@@ -160,13 +165,18 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
     uncertain_weights_ : {'all', 'last_layer', 'none'}
         The weights whose uncertainty is part of `predict(return_std=True)`: all, or
         where they are too many those of the last layer.
-    raw_coefs_, raw_intercepts_ : list of ndarray
-        The same function with all scales folded in: for raw X, giving y.
+    raw_coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of the same function with all scales folded in: for raw X, giving y.
+    raw_intercepts_ : list of ndarray of shape (n_out,)
+        Biases that go with `raw_coefs_`.
     scaler_ : MaxAbsScaler
         Fitted to the training rows.
-    y_location_, y_scale_ : ndarray of shape (n_outputs,)
-        In units of y: mean and standard deviation; without preconditioning, and
-        with a logistic output, 0 and the largest \|y\|; for 'poisson' 0 and the mean.
+    y_location_ : ndarray of shape (n_outputs,)
+        Mean of y, in its units; 0 without preconditioning, with a logistic output and
+        for 'poisson'.
+    y_scale_ : ndarray of shape (n_outputs,)
+        Standard deviation of y, in its units; without preconditioning, and with a
+        logistic output, the largest \|y\|; for 'poisson' the mean.
     solver_ : str
         The solver that was used. What follows is, of several networks, the first's.
     loss_ : float
@@ -176,21 +186,29 @@ class BackpropRegressor(RegressorMixin, BaseEstimator):
         Training loss of each iteration, for every solver.
     best_loss_ : float
         Smallest value of `loss_curve_`. (The evidence may raise the loss.)
-    n_iter_, best_iter_ : int
-        Iterations made, and the one whose weights were kept; 0 is the start.
+    n_iter_ : int
+        Iterations made.
+    best_iter_ : int
+        The iteration whose weights were kept; 0 is the start.
     t_ : int
         Samples seen, also over warm starts and batches.
-    validation_scores_, validation_loss_curve_ : list of float or None
-        R^2 (nan where the validation targets do not vary) and loss (without
-        penalty) at each iteration; early stopping goes by the loss.
+    validation_scores_ : list of float or None
+        R^2 of the validation data at each iteration; nan where their targets do not vary.
+    validation_loss_curve_ : list of float or None
+        Loss of the validation data, without penalty, at each iteration; early stopping
+        goes by it.
     best_validation_score_ : float or None
         R^2 at `best_iter_`.
-    n_layers_, n_outputs_ : int
-        Layers, counting input and output, and output units.
+    n_layers_ : int
+        Layers, counting input and output.
+    n_outputs_ : int
+        Output units.
     out_activation_ : {'identity', 'logistic', 'exp'}
         Function of the output units.
-    n_features_in_, feature_names_in_ : int, ndarray of str
-        Of the training X; names only if it had string names.
+    n_features_in_ : int
+        Columns of the training X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of its columns; only if all were strings.
 
     See Also
     --------

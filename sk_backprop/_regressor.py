@@ -1,5 +1,6 @@
-"""`BackpropRegressor`: the estimator. Parameters, fitted attributes, and the order of
-events in `fit`, `partial_fit` and `predict`; the work is done in the other rooms.
+"""`BackpropRegressor`: parameters, fitted attributes, and the order of events in training.
+
+The work is done in the other rooms.
 """
 
 from __future__ import annotations
@@ -12,18 +13,14 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._fitted import FittedFunction
-from sk_backprop._network import Array
-from sk_backprop._notebook import ParameterTooltips
 from sk_backprop._plan import carry_out
+from sk_backprop._predictor import Predictor
 from sk_backprop._report import complaints, fitted_attributes
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Settings, Trained, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
-    check_new_rows,
     check_parameters,
     check_rows,
     check_target_range,
@@ -32,7 +29,7 @@ from sk_backprop._validation import (
 )
 
 
-class BackpropRegressor(RegressorMixin, ParameterTooltips):
+class BackpropRegressor(RegressorMixin, Predictor):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
     Scaling is part of the fit: X is divided by each feature's largest absolute value, y
@@ -94,7 +91,7 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
         divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
         stream, one pass a batch, never meets.
     learning_rate_init : float, default=0.003
-        Initial learning rate of 'sgd' and 'adam'.
+        Initial learning rate of 'sgd' and 'adam' [6]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
     max_iter : int, default=1000
@@ -221,6 +218,19 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
     .. math:: \frac{1}{2\sum_i w_i} \Big[\sum_i w_i \|f(x_i) - y_i\|^2
               + \alpha \sum_l \|W_l\|^2\Big]
 
+    with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson'.
+
+    'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda \theta)` for
+    each step, with residuals r, their derivatives J and penalties :math:`\Lambda`; the
+    decrease of the loss, by that which was foretold, decides :math:`\mu` [4]_. The evidence
+    sets, for each group g of N_g weights and with :math:`H = \beta J^T J + \Lambda`,
+
+    .. math:: \gamma_g = N_g - \alpha_g \, \mathrm{tr}_g H^{-1}, \quad
+              \alpha_g = \gamma_g / \|\theta_g\|^2, \quad
+              \beta = \Big(\sum_i w_i - \sum_g \gamma_g\Big) / \sum_i w_i r_i^2
+
+    until they agree [3]_, [5]_.
+
     A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
     see the whole penalty over the weight of all rows; MLPRegressor's, of the batch. With
     `precondition` they are computed in float32.
@@ -233,6 +243,12 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
        doi:10.1007/3-540-49430-8_2
     .. [3] MacKay (1992). A practical Bayesian framework for backpropagation networks.
        Neural Computation 4, 448-472. doi:10.1162/neco.1992.4.3.448
+    .. [4] Marquardt (1963). An algorithm for least-squares estimation of nonlinear
+       parameters. Journal of SIAM 11, 431-441. doi:10.1137/0111030
+    .. [5] Foresee & Hagan (1997). Gauss-Newton approximation to Bayesian learning.
+       ICNN 3, 1930-1935. doi:10.1109/ICNN.1997.614194
+    .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization.
+       doi:10.48550/arXiv.1412.6980
 
     Examples
     --------
@@ -359,6 +375,7 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
         Returns
         -------
         self : BackpropRegressor
+            Fitted.
 
         Raises
         ------
@@ -373,6 +390,15 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
         UserWarning
             If it was interrupted, too few rows are left to tell the noise, or a single
             row has most of the squared error.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor(random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> float(model.predict([[1570.8]])[0])
+        1.000
         """
         check_parameters(self)
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
@@ -406,12 +432,16 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows of the batch, in the units of the first.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), default=None
+            Their targets.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Non-negative counts of the rows, as in `fit`.
 
         Returns
         -------
         self : BackpropRegressor
+            Fitted to all batches so far.
 
         Raises
         ------
@@ -420,6 +450,17 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
         PartialFitError
             An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
             `early_stopping` is True.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor((10,), solver="adam", random_state=0)
+        >>> for rows in (slice(0, 200), slice(200, 442)):
+        ...     model = model.partial_fit(X[rows], y[rows])
+        >>> model.t_
+        442
         """
         check_parameters(self)
         fitted = hasattr(self, "coefs_")
@@ -441,75 +482,6 @@ class BackpropRegressor(RegressorMixin, ParameterTooltips):
                 stacklevel=2,
             )
         return self
-
-    def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Predict targets in the units of the training y.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        return_std : bool, default=False
-            Whether to return the standard deviation too.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            float32 if both the training X and this one are float32.
-        std : ndarray of the same shape, if `return_std`
-            Standard deviation of a new observation at X, in units of y: of the
-            noise, of the weights (`uncertain_weights_`), and of the networks'
-            means among themselves. For 'poisson' the noise has a variance
-            proportional to the mean.
-        """
-        X, function = self._to_evaluate(X)
-        mean = function.predict(X)
-        mean = mean.ravel() if self.n_outputs_ == 1 else mean
-        if not return_std:
-            return mean
-        return mean, function.predict_std(X).reshape(mean.shape)
-
-    def gradient(self, X: Any) -> Array:
-        """Derivatives of the prediction by each feature, in raw units: dy/dx at each row.
-
-        Exact, by one more step of backpropagation. (At the kink of a 'relu' unit it is
-        the derivative from the left of that unit.)
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        gradient : ndarray of shape (n_samples, n_features) or \
-                (n_samples, n_outputs, n_features)
-            Units of y by units of the feature; float32 if both the training X and
-            this one are float32.
-        """
-        X, function = self._to_evaluate(X)
-        gradient = function.gradient(X)
-        return gradient[:, 0] if self.n_outputs_ == 1 else gradient
-
-    @property
-    def raw_coefs_(self) -> list[Array]:
-        """Weights that act on raw X; see `raw_intercepts_`. Float64."""
-        check_is_fitted(self)
-        return FittedFunction.of(self).raw_weights()[0]
-
-    @property
-    def raw_intercepts_(self) -> list[Array]:
-        """Biases that go with `raw_coefs_`. Float64.
-
-        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals
-        ``predict(X)``. A Poisson fit has ``exp`` around it; a logistic output has
-        ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
-        """
-        check_is_fitted(self)
-        return FittedFunction.of(self).raw_weights()[1]
-
-    def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
-        """Checked X, and the fitted function."""
-        check_is_fitted(self, "coefs_")
-        return check_new_rows(self, X), FittedFunction.of(self)
 
     # --- steps of fit and partial_fit ---
 

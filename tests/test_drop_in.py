@@ -389,3 +389,22 @@ def test_one_positional_argument():
         p.name for p in parameters(BackpropRegressor).values() if p.kind is p.POSITIONAL_OR_KEYWORD
     ]
     assert positional == ["hidden_layer_sizes"]
+
+
+# --- what the README sets beside calls in MATLAB and R ---
+
+CALLS_HERE = re.findall(r"`(BackpropRegressor\(.*?\))` \|", README.read_text(encoding="utf-8"))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # forty rows
+@pytest.mark.parametrize("call", CALLS_HERE)
+def test_a_call_set_beside_another_language_can_be_made(call):
+    model = eval(call, {"BackpropRegressor": BackpropRegressor})
+    fitted = model.set_params(max_iter=5, random_state=0).fit(X, Y)
+    assert fitted.hidden_layer_sizes_ in {(10,), (5, 3)}
+    assert fitted.n_networks_ in {1, 10}
+
+
+def test_every_language_is_there():
+    assert len(CALLS_HERE) == 7

@@ -82,7 +82,7 @@ def _is_seed(value: Any) -> bool:
         return bool(0 <= value < 2**32)  # a RandomState takes 70 us to make
     try:
         check_random_state(value)
-    except ValueError:
+    except (ValueError, TypeError):  # scikit-learn 1.7 stumbles over a tuple in its message
         return False
     return not isinstance(value, (bool, np.bool_))
 
@@ -118,12 +118,12 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "momentum": _real("[0, 1]"),
     "nesterovs_momentum": _FLAG,
     "early_stopping": _FLAG,
-    "validation_fraction": _real("(0, 1)"),
+    "validation_fraction": _real("[0, 1)"),
     "beta_1": _real("[0, 1)"),
     "beta_2": _real("[0, 1)"),
     "epsilon": _real("(0, inf)"),
     "n_iter_no_change": (
-        lambda v: (_is_integer(v) and v >= 1) or (_is_real(v) and v == np.inf),
+        lambda v: (_is_integer(v) and _real("[1, inf)")[0](v)) or (_is_real(v) and v == np.inf),
         "an int >= 1 or inf",
     ),
     "max_fun": _integer(1),
@@ -356,11 +356,11 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
 def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[Data, Data]:
     """Training and validation part, at random, for early stopping."""
     n_validation = int(np.ceil(fraction * data.n_samples))
-    if n_validation >= data.n_samples:
+    if not 0 < n_validation < data.n_samples:
         raise ValueError(
             f"early_stopping=True sets {n_validation} rows aside for validation, by "
-            f"validation_fraction={fraction}; with n_samples={data.n_samples} "
-            "none would be left to train on."
+            f"validation_fraction={fraction}; with n_samples={data.n_samples} at least one must be "
+            "set aside and one left to train on."
         )
     # One draw, however many rows there are: the initial weights come after it.
     train_rows, validation_rows = train_test_split(

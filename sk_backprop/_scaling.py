@@ -40,15 +40,14 @@ import scipy.sparse as sp
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from sk_backprop._network import Array, Network, Parameters
+from sk_backprop._network import Array, Network, Parameters, row_blocks
 
 # Values of X that the statistics hold in float64 at a time.
 _BLOCK_VALUES = 2**18
 
 
 def _row_blocks(X: Array) -> list[slice]:
-    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
-    return [slice(start, start + step) for start in range(0, X.shape[0], step)]
+    return row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1])))
 
 
 def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
@@ -101,17 +100,27 @@ class Moments:
     var: Array
 
     @classmethod
-    def of(cls, X: Any, scale: Array, sample_weight: Array | None = None) -> Moments:
-        """Moments of dense or sparse X / scale, with weights (n_samples,) or ones."""
-        n_samples = X.shape[0]
-        w = np.ones(n_samples) if sample_weight is None else sample_weight
+    def of(
+        cls,
+        X: Any,
+        scale: Array,
+        sample_weight: Array | None = None,
+        order: Array | None = None,
+    ) -> Moments:
+        """Moments of dense or sparse X / scale, of all rows or those that `order` names.
+
+        sample_weight : (n_rows,), in that order, or None for ones
+        """
+        n_rows = X.shape[0] if order is None else len(order)
+        w = np.ones(n_rows) if sample_weight is None else sample_weight
         if sp.issparse(X):
-            scaled = divide_columns(X, scale).astype(float)
+            scaled = divide_columns(X if order is None else X[order], scale).astype(float)
             mean, var = mean_variance_axis(scaled, axis=0, weights=w)
             return cls(float(np.sum(w)), mean, var)
         whole: Moments | None = None
-        for rows in _row_blocks(X):
-            scaled = X[rows] / scale
+        for rows in _row_blocks(X[:n_rows]):
+            # In C order whatever X has: BLAS would add up otherwise.
+            scaled = np.divide(X[rows if order is None else order[rows]], scale, order="C")
             # From the first row, so that a constant column has variance 0.0.
             origin = scaled[0].astype(float)
             deviation = scaled - origin
@@ -230,16 +239,18 @@ class Scales:
         out_activation: str,
         scaler: MaxAbsScaler | None = None,
         seen: Scales | None = None,
+        order: Array | None = None,
     ) -> Scales:
         """Scales of rows X, y, and of those that `seen` was made from.
 
-        `scaler` is a MaxAbsScaler already fitted to all of them, if there is one.
+        `scaler` is a MaxAbsScaler already fitted to all of them, if there is one. `order`
+        are the rows of X that belong to y and the weights, None for all as they are.
         With a logistic output, y_unit stays that of `seen`: the range of a
         sigmoid cannot grow without changing the function that it has learned.
         """
         if scaler is None:
             scaler = fit_max_abs(X, None if seen is None else seen.scaler)
-        x = Moments.of(X, scaler.scale_, sample_weight)
+        x = Moments.of(X, scaler.scale_, sample_weight, order)
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
             x = seen.x.rescaled(seen.scaler.scale_ / scaler.scale_).merged(x)
@@ -303,27 +314,29 @@ class Scales:
 
     # --- the input ---
 
-    def input(self, X: Any, dtype: Any, *, overwrite: bool = False) -> Any:
-        """Raw X in the solver's coordinates, of the given precision.
+    def input(self, X: Any, dtype: Any, order: Array | None = None) -> Any:
+        """Raw X in the solver's coordinates, all rows or those that `order` names.
 
-        A new dense array in C order (X itself, if it may be overwritten and is one), or
-        sparse rows. What is computed has the higher precision of X and `dtype`: a mean may
-        be many times the spread around it.
+        A new dense array in C order with a last column of ones (see `_network.forward`),
+        or sparse rows, of the given precision. What is computed has the higher precision of
+        X and `dtype`: a mean may be many times the spread around it. X is read by blocks.
         """
         within = np.result_type(X.dtype, dtype)
         if sp.issparse(X):
+            X = X if order is None else X[order]
             X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
             if self.precondition:
                 return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
             return X.astype(dtype, copy=False)
-        reuse = overwrite and X.dtype == dtype and X.flags.c_contiguous
-        scaled = X if reuse else np.empty(X.shape, dtype)
-        for rows in _row_blocks(X):
-            block = X[rows].astype(within, copy=False) / self.scaler.scale_
+        n_rows = X.shape[0] if order is None else len(order)
+        scaled = np.ones((n_rows, X.shape[1] + 1), dtype)
+        for rows in _row_blocks(X[:n_rows]):
+            block = X[rows if order is None else order[rows]].astype(within, copy=False)
+            block = block / self.scaler.scale_
             if self.precondition:
                 block -= self.x.mean
                 block /= self.x.spread
-            scaled[rows] = block
+            scaled[rows, :-1] = block
         return scaled
 
     # --- the network ---

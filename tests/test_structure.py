@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ALLOWED = {
     "_network": set(),
-    "_objective": {"_network"},
+    "_objective": {"_network", "_threads"},
     "_scaling": {"_network"},
     "_evidence": {"_network", "_objective"},
     "_posterior": {"_evidence", "_network", "_objective"},
@@ -32,6 +32,7 @@ ALLOWED = {
         "_rows",
         "_scaling",
         "_solvers",
+        "_threads",
     },
     "_threads": {"_network"},
     "_ensemble": {"_threads", "_training"},

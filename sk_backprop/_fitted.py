@@ -32,6 +32,7 @@ from sk_backprop._network import (
 )
 from sk_backprop._posterior import Posterior
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
 
 NetworkWeights = tuple[list[Array], list[Array]]
@@ -178,23 +179,51 @@ class FittedFunction:
         network, networks = self._summands(X)
         dtype = networks[0].flat.dtype
         output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
-        work = Workspaces(network, dtype)
-        for rows in row_blocks(X.shape[0], rows_per_block(network, dtype)):
-            scaled = self._scaled(X[rows], dtype)
+        blocks = row_blocks(X.shape[0], rows_per_block(network, dtype))
+        if X.shape[0] * network.n_params < _LEAST_SHARED:
+            self._predict_blocks(X, network, networks, blocks, output)
+            return output
+        with one_blas_thread():
+            team = Team(allowed_threads())
+            team.run(
+                lambda thread: self._predict_blocks(
+                    X, network, networks, blocks[thread :: team.n_threads], output
+                )
+            )
+        return output
+
+    def _predict_blocks(
+        self,
+        X: Any,
+        network: Network,
+        networks: Sequence[Parameters],
+        blocks: Sequence[slice],
+        output: Array,
+    ) -> None:
+        work = Workspaces(network, output.dtype)
+        apply_output = ACTIVATIONS[self.network.output_activation].apply
+        for rows in blocks:
+            scaled = self._scaled(X[rows], output.dtype)
+            own = work.of(scaled.shape[0])
             # After some LAPACK calls a product of finite float32 raises a false alarm.
             with np.errstate(invalid="ignore"):
-                f = forward(network, networks[0], scaled, work.of(scaled.shape[0]))
+                f = forward(network, networks[0], scaled, own)
                 if len(networks) > 1:
                     f = f.copy()
                     for one in networks[1:]:
-                        f += forward(network, one, scaled, work.of(scaled.shape[0]))
+                        f += forward(network, one, scaled, own)
                     f /= len(networks)
-            ACTIVATIONS[self.network.output_activation].apply(f)
+            apply_output(f)
             output[rows] = self.y_location + self.y_scale * f.T
-        return output
 
     def _scaled(self, X: Any, dtype: Any) -> Any:
-        return divide_columns(X, self.scaler.scale_).astype(dtype, copy=False)
+        """X / x_scale, with a column of ones if it is dense."""
+        scale = self.scaler.scale_
+        if not isinstance(X, np.ndarray):
+            return divide_columns(X, scale).astype(dtype, copy=False)
+        scaled = np.ones((X.shape[0], X.shape[1] + 1), dtype)
+        np.divide(X, scale, out=scaled[:, :-1], casting="same_kind")
+        return scaled
 
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
@@ -254,6 +283,9 @@ class FittedFunction:
             scales.out_activation,
         )
 
+
+# n_samples * n_params from which on threads share the rows of `predict`: some ms.
+_LEAST_SHARED = 1e7
 
 # Rows whose inputs are held in the solver's coordinates for `predict_std`.
 _STD_ROWS = 2**13

@@ -39,7 +39,7 @@ ALLOWED = {
     "_cost": {"_network"},
     "_trials": {"_cost", "_ensemble", "_network", "_training"},
     "_plan": {"_cost", "_ensemble", "_network", "_training", "_trials"},
-    "_fitted": {"_evidence", "_network", "_objective", "_posterior", "_scaling", "_training"},
+    "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
     "_report": {"_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
     "_start": {"_fitted", "_network", "_plan", "_training", "_validation"},

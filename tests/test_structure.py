@@ -48,6 +48,7 @@ ALLOWED = {
     "_regressor": {"_plan", "_predictor", "_report", "_start", "_training", "_validation"},
     "_display": {"_display"},
     "export": {"_fitted", "_network", "_regressor"},
+    "textbook": {"_network", "_objective", "_validation"},
     "__init__": {"_display", "_regressor"},
     "__main__": {"__init__"},
 }

@@ -1,0 +1,197 @@
+"""Threads: results do not depend on their number, limits hold and are given back."""
+
+import subprocess
+import sys
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from sk_backprop import BackpropRegressor, _fitted, _objective
+from sk_backprop._network import Network, lecun_bound
+from sk_backprop._objective import Objective
+from sk_backprop._threads import Team, allowed_threads, one_blas_thread
+
+
+def blas_threads():
+    return [one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"]
+
+
+def surface(n_samples, seed=0):
+    rng = np.random.RandomState(seed)
+    X = rng.randn(n_samples, 6)
+    return X, np.sin(X[:, 0]) + X[:, 1] * X[:, 2] + 0.1 * rng.randn(n_samples)
+
+
+# --- what may be used ---
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_allowed_are_the_threads_that_blas_has(limit):
+    with threadpool_limits(limit, user_api="blas"):
+        assert allowed_threads() == limit
+        with one_blas_thread():
+            assert blas_threads() == [1] * len(blas_threads())
+            assert allowed_threads() == limit
+        assert blas_threads() == [limit] * len(blas_threads())
+
+
+def test_fits_side_by_side_share_what_is_allowed_and_the_last_gives_it_back():
+    with threadpool_limits(2, user_api="blas"):
+        with one_blas_thread(), one_blas_thread():
+            assert allowed_threads() == 1
+            assert blas_threads() == [1] * len(blas_threads())
+        assert blas_threads() == [2] * len(blas_threads())
+
+
+def test_the_limit_is_given_back_after_an_error():
+    def fail():
+        with one_blas_thread():
+            raise ZeroDivisionError
+
+    with threadpool_limits(2, user_api="blas"):
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        assert blas_threads() == [2] * len(blas_threads())
+
+
+# --- a team ---
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_a_team_calls_each_number_once_in_a_thread_of_its_own(n_threads):
+    team, seen = Team(n_threads), []
+    barrier = threading.Barrier(n_threads, timeout=30)
+
+    def work(number):
+        barrier.wait()  # passes only if all are at work at once
+        seen.append((number, threading.get_ident()))
+
+    for _ in range(2):
+        seen.clear()
+        team.run(work)
+        assert sorted(number for number, _ in seen) == list(range(n_threads))
+        assert len({thread for _, thread in seen}) == n_threads
+
+
+@pytest.mark.parametrize("culprit", [0, 1])
+def test_a_team_raises_what_a_member_raises_once_all_have_ended(culprit):
+    ended = []
+
+    def work(number):
+        if number == culprit:
+            raise ZeroDivisionError
+        ended.append(number)
+
+    with pytest.raises(ZeroDivisionError):
+        Team(2).run(work)
+    assert ended == [1 - culprit]
+
+
+# --- the same numbers ---
+
+
+@pytest.mark.parametrize("n_samples", [100, 700, 5000])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_and_gradient_do_not_depend_on_the_threads(n_samples, weighted, monkeypatch):
+    monkeypatch.setattr(_objective, "_LEAST_SHARED", 0)
+    X, y = surface(n_samples)
+    w = np.random.RandomState(1).uniform(0.5, 2, n_samples) if weighted else None
+    network = Network((6, 150, 1), "tanh", "identity")
+    params = network.initial_parameters(np.random.RandomState(0), float, lecun_bound)
+    found = []
+    for limit in (1, 2, 3):
+        with threadpool_limits(limit, user_api="blas"), one_blas_thread():
+            objective = Objective(network, "squared_error", X, y[:, None], w, alpha=0.5)
+            grad = objective.parameters(params.flat)
+            found.append(np.append(grad.flat, objective.loss_gradient(params, grad)))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
+def test_a_fit_does_not_depend_on_the_threads(solver, monkeypatch):
+    monkeypatch.setattr(_objective, "_LEAST_SHARED", 0)
+    monkeypatch.setattr(_fitted, "_LEAST_SHARED", 0)
+    X, y = surface(3000)
+    found = []
+    for limit in (1, 2):
+        with threadpool_limits(limit, user_api="blas"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model = BackpropRegressor(
+                (30,), solver=solver, alpha=1.0, max_iter=6, random_state=0
+            ).fit(X, y)
+            found.append(np.concatenate(model.predict(X, return_std=True)))
+    np.testing.assert_array_equal(*found)
+
+
+def test_threads_write_no_warnings_of_an_overflow():
+    # What numpy ignores is a setting of each thread.
+    X, y = surface(5000)
+    with threadpool_limits(2, user_api="blas"), one_blas_thread():
+        network = Network((6, 300, 1), "tanh", "exp")
+        params = network.initial_parameters(np.random.RandomState(0), float, lecun_bound)
+        params.coefs[-1][...] *= 1e300
+        objective = Objective(network, "poisson", X, np.abs(y)[:, None])
+        grad = objective.parameters(params.flat)
+        with np.errstate(all="raise"):
+            assert not np.isfinite(objective.loss_gradient(params, grad))
+
+
+# --- memory ---
+
+_STREAM = """
+import resource, sys, warnings
+import numpy as np
+from sk_backprop import BackpropRegressor
+
+path, n_rows, n_columns, cap = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+rows = 20_000
+model = BackpropRegressor((20,), solver="adam", random_state=0)
+
+
+def batch(start):
+    # Read, not mapped: a map would count as address space.
+    offset = 8 * start * (n_columns + 1)
+    table = np.fromfile(path, count=rows * (n_columns + 1), offset=offset)
+    return np.hsplit(table.reshape(rows, n_columns + 1), [n_columns])
+
+
+X, y = batch(0)
+model.partial_fit(X, y.ravel())  # loads what is loaded late
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + cap, used + cap))
+try:
+    np.ones(cap // 8 + 2**20)
+except MemoryError:
+    print("capped")
+for _ in range(2):
+    for start in range(0, n_rows, rows):
+        X, y = batch(start)
+        model.partial_fit(X, y.ravel())
+print(model.score(X, y.ravel()))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of a process")
+def test_a_file_larger_than_the_memory_allowed_is_streamed(tmp_path):
+    n_rows, n_columns, cap = 400_000, 40, 2**26
+    path, rng = tmp_path / "table.bin", np.random.RandomState(0)
+    with path.open("wb") as file:
+        for _ in range(20):
+            X = rng.randn(n_rows // 20, n_columns)
+            np.column_stack([X, np.sin(X[:, 0]) + X[:, 1]]).tofile(file)
+    assert path.stat().st_size > 1.9 * cap
+    told = subprocess.run(
+        [sys.executable, "-c", _STREAM, str(path), str(n_rows), str(n_columns), str(cap)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    first, score = told.stdout.split()
+    assert first == "capped"
+    assert float(score) > 0.9

@@ -189,11 +189,9 @@ def _speed(args: argparse.Namespace) -> None:
         names = args.rows or (speed.QUICK if args.quick else speed.ABOUT)
         repeats = args.repeats or (speed.LEAST_REPEATS if args.quick else 7)
         _note_what_slows()
-        with (
-            open(args.out, "w", newline="", encoding="utf-8") as out,
-            threadpool_limits(speed.THREADS),
-        ):
-            print(environment(), flush=True)
+        with open(args.out, "w", newline="", encoding="utf-8") as out:
+            with threadpool_limits(1):
+                print(environment(), flush=True)
             rows = speed.run(out, Setup(repeats, args.data), names)
     print(f"\n{speed.LEGEND}\n\n{speed.summarize(rows)}")
     draw(rows)

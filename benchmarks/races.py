@@ -6,6 +6,7 @@ A bar is the least ratio, the peer's time over ours, that is asked for.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +27,17 @@ from sk_backprop import BackpropRegressor
 
 @dataclass(frozen=True)
 class Race:
-    """A line of the CSV: whom we race, in what precision, and the bar (NaN: none)."""
+    """A line of the CSV: whom we race, in what precision, and the bar (NaN: none).
+
+    threads : int, of BLAS, for both; most of these matrices are too small for more than one
+    """
 
     row: str
     peer: str
     dtype: str
     bar: float
     prepare: Callable[[Setup], Pair]
+    threads: int = 1
 
     @property
     def group(self) -> str:
@@ -41,6 +46,8 @@ class Race:
 
     def obstacle(self, setup: Setup) -> str:
         """Why it cannot be run, or ''."""
+        if (os.cpu_count() or 1) < self.threads:
+            return f"{self.row} with {self.threads} threads skipped: there are not so many cores"
         if self.group == "uci":
             name = self.row.split()[1]
             if setup.data is None:
@@ -161,7 +168,7 @@ def races() -> list[Race]:
     """All of them, in the order of the table."""
     double = "float64"
     found = list(_stochastic())
-    found += [Race("lbfgs-50000", "mlp", double, 6.0, _lbfgs)]
+    found += [Race("lbfgs-50000", "mlp", double, 6.0, _lbfgs, threads) for threads in (1, 2)]
     for peer, bar in {"nnet": 2.0, "mlp": 4.0}.items():
         start = partial(searches.same_loss, "lbfgs", peer, surface(2000, 8), 20)
         found += [Race("lbfgs-2000", peer, double, bar, start)]
@@ -173,7 +180,8 @@ def races() -> list[Race]:
     for name in UCI:
         start = partial(searches.same_error, name)
         found += [Race(f"uci {name}", "mlp_scaled", double, math.nan, start)]
-    found += [Race("predict-million", "mlp", double, 3.0, partial(_predict, 1_000_000, 1))]
+    million = partial(_predict, 1_000_000, 1)
+    found += [Race("predict-million", "mlp", double, 3.0, million, threads) for threads in (1, 2)]
     found += [Race("predict-one", "mlp", double, 1.2, partial(_predict, 1, 500))]
     found += [Race("overhead-adam", "mlp", double, 1.0, partial(_overhead, "adam"))]
     found += [Race("overhead-lbfgs", "mlp", double, 1.0, partial(_overhead, "lbfgs"))]

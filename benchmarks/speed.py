@@ -19,8 +19,6 @@ from benchmarks.laps import Setup
 from benchmarks.peers import PEERS
 from benchmarks.races import UCI_BAR, Race, races
 
-# Of BLAS, for all: most of these matrices are too small for more.
-THREADS = 1
 LEAST_REPEATS = 5
 
 # {name of --rows: what it is}
@@ -52,7 +50,8 @@ class Row:
     """Ours and a peer; the fields are the columns of the CSV, where NaN is an empty cell.
 
     `ratio` is the peer's median over ours: higher is better. Without `bar` the row is for
-    reference. `note` tells what was done, `versions` who did it.
+    reference. `threads` are those of BLAS, for both. `note` tells what was done, `versions`
+    who did it.
     """
 
     row: str
@@ -63,8 +62,15 @@ class Row:
     ratio: float = math.nan
     bar: float = math.nan
     repeats: int = 0
+    threads: int = 1
     note: str = ""
     versions: str = ""
+
+    @property
+    def which(self) -> str:
+        """What tells it from others of its name, beside peer and precision."""
+        threads = f"{self.threads} threads" if self.threads > 1 else ""
+        return self.row.partition(" ")[2] or threads
 
     @property
     def missed(self) -> bool:
@@ -74,7 +80,7 @@ class Row:
 
 def measure(race: Race, setup: Setup) -> Row:
     """Run it: ours, the peer, ours, the peer, ..."""
-    with warnings.catch_warnings(), threadpool_limits(THREADS):
+    with warnings.catch_warnings(), threadpool_limits(race.threads):
         warnings.simplefilter("ignore", ConvergenceWarning)  # of fits that are cut short
         pair = race.prepare(setup)
         laps = [(pair.ours(repeat), pair.theirs(repeat)) for repeat in range(setup.repeats)]
@@ -93,6 +99,7 @@ def measure(race: Race, setup: Setup) -> Row:
         theirs / ours,
         race.bar,
         setup.repeats,
+        race.threads,
         note,
         "; ".join(told),
     )
@@ -174,8 +181,7 @@ def summarize(rows: Sequence[Row]) -> str:
     for name, found in in_order(rows):
         lines.append(f"{name}: {ABOUT[name]}")
         for row in found:
-            label = row.row.partition(" ")[2]
-            cells = [label, PEERS[row.peer].label, row.dtype]
+            cells = [row.which, PEERS[row.peer].label, row.dtype]
             cells += [_seconds(row.ours_median_s), _seconds(row.peer_median_s)]
             cells += [f"{row.ratio:.2f}", f"{row.bar:.4g}".replace("nan", "")]
             lines.append(_LINE.format(*cells, "<" if row.missed else ""))

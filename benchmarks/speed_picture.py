@@ -60,7 +60,7 @@ _HEADING: dict[str, Any] = {"fontsize": 8.5, "va": "center", "weight": "bold", "
 
 def _label(row: Row) -> str:
     """The peer, and what tells this line from the others of its row."""
-    which = row.row.partition(" ")[2] or ("median" if row.row == "uci" else row.dtype)
+    which = row.which or ("median" if row.row == "uci" else row.dtype)
     return f"{PEERS[row.peer].label}, {which}"
 
 

@@ -39,6 +39,7 @@ COLUMNS = [
     "ratio",
     "bar",
     "repeats",
+    "threads",
     "note",
     "versions",
 ]
@@ -303,7 +304,8 @@ BARS = {
 def test_rows_and_bars():
     found = races.races()
     keys = [(race.row, race.peer, race.dtype) for race in found]
-    assert len(set(keys)) == len(keys)
+    assert len({(*key, race.threads) for key, race in zip(keys, found)}) == len(keys)
+    assert {race.row for race in found if race.threads == 2} == {"lbfgs-50000", "predict-million"}
     with_bar = {key: race.bar for key, race in zip(keys, found) if not math.isnan(race.bar)}
     assert with_bar == BARS
     assert races.UCI_BAR == 5
@@ -394,7 +396,7 @@ def test_run_writes_rows_and_ends_with_a_table(tmp_path, capsys, two_races):
     assert second.split() == ["MLPRegressor", "float64", "1", "s", "1.5", "s", "1.50", "4", "<"]
     assert last == "1 of 2 bars missed"
     assert files.read(str(path), Row) == [
-        Row(**r | {n: type(getattr(Row("", "", ""), n))(r[n]) for n in COLUMNS[3:8]}) for r in rows
+        Row(**r | {n: type(getattr(Row("", "", ""), n))(r[n]) for n in COLUMNS[3:9]}) for r in rows
     ]
 
 

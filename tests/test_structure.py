@@ -33,18 +33,22 @@ ALLOWED = {
         "_solvers",
     },
     "_threads": {"_network"},
-    "_ensemble": {"_threads", "_training"},
+    "_progress": {"_network", "_solvers", "_training"},
+    "_callbacks": {"_network", "_progress", "_solvers", "_training"},
+    "_ensemble": {"_progress", "_solvers", "_threads", "_training"},
     "_cost": {"_network"},
-    "_trials": {"_cost", "_ensemble", "_network", "_training"},
-    "_plan": {"_cost", "_ensemble", "_network", "_training", "_trials"},
+    "_trials": {"_cost", "_ensemble", "_network", "_progress", "_training"},
+    "_plan": {"_cost", "_ensemble", "_network", "_progress", "_training", "_trials"},
     "_fitted": {"_evidence", "_network", "_objective", "_posterior", "_scaling", "_training"},
     "_report": {"_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
     "_regressor": {
+        "_callbacks",
         "_fitted",
         "_network",
         "_plan",
         "_posterior",
+        "_progress",
         "_report",
         "_scaling",
         "_training",
@@ -61,6 +65,7 @@ OTHERS = {
     "_display": {"matplotlib"},  # an extra
 }
 SCIKIT_LEARN = {
+    "_callbacks",
     "_scaling",
     "_ensemble",
     "_validation",

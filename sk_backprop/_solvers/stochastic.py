@@ -195,6 +195,7 @@ def minimize(
         loss_before, _ = loss_gradient(first)
         monitor.note_start(loss_before)
         for _ in range(max_iter):
+            monitor.begin_iteration(params)
             epoch_start[...] = params.flat
             order = None if permutation is None else permutation(n_samples)
             epoch_loss = 0.0
@@ -208,15 +209,15 @@ def minimize(
             n_seen += n_samples
             optimizer.end_epoch(n_seen)
             progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
-            if progress == "diverged":
-                status = "diverged"
+            if progress in ("diverged", "stopped"):
+                status = progress
                 break
             if progress == "stalled":
                 if not optimizer.shorten_steps():
                     status = "diverged" if monitor.worse_than_before else "converged"
                     break
                 monitor.be_patient_again()
-        if status != "diverged":
+        if status not in ("diverged", "stopped"):
             loss_after, _ = loss_gradient(first)
             if not loss_after <= max(2 * loss_before, _BLOWN_UP * objective.n_outputs):
                 status = "diverged"
@@ -224,7 +225,7 @@ def minimize(
         # Back to the end of the last whole epoch, which the curves know of.
         params.flat[...] = epoch_start
         status = "interrupted"
-    whole = status in ("converged", "max_iter")
+    whole = status in ("converged", "max_iter", "stopped")
     return monitor.result(params, status, optimizer.state() if whole else None)
 
 

@@ -12,7 +12,9 @@ The rooms, and what each may import::
     _training  <- _progress <- _ensemble <- _trials <- _plan
     _progress  <- _callbacks
     _training  <- _fitted <- _report, and <- _validation
-    _plan, _fitted, _report, _callbacks, _validation <- _regressor <- __main__
+    _plan, _fitted, _validation <- _start
+    _fitted, _validation, _notebook <- _predictor
+    _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
     _fitted, _regressor <- export;  _display imports none of them
 
     _network     layers of units over one flat vector: layout, initial weights,
@@ -36,6 +38,9 @@ The rooms, and what each may import::
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
+    _start       where a fit starts: network asked for, weights given or left by the last fit
+    _notebook    the estimator's documentation in its HTML representation
+    _predictor   what a fitted regressor gives: predictions, slopes, weights for raw X
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
     _display/    pictures, by the public API of a fitted estimator
     export       the fitted function as an MLPRegressor or a formula

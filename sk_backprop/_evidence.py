@@ -145,6 +145,30 @@ def factor(
             return np.asarray(L)
 
 
+def effective(
+    L: Array, normal: NormalEquations, groups: WeightGroups, precisions: Precisions
+) -> tuple[Array, Array]:
+    """Effective number of parameters, gamma, of each group and of each output.
+
+    Parameters
+    ----------
+    L : (n_params, n_params), the `factor` of the rest without damping; overwritten
+    """
+    alpha, beta = precisions.weight, precisions.noise
+    inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)
+    inverse_diagonal = np.einsum("ij,ij->j", inverse_factor, inverse_factor)
+    sizes = groups.sums(np.ones(len(L)))
+    # Rounding may leave a little below zero where a group has no effect at all.
+    gamma = np.clip(sizes - alpha * groups.sums(inverse_diagonal), 0.0, sizes)
+    if len(beta) == 1:
+        return gamma, gamma.sum(keepdims=True)
+    inverse = inverse_factor.T @ inverse_factor
+    # Of a symmetric matrix whose lower triangle H holds: tr(B H) of both halves.
+    return gamma, beta * np.array(
+        [2 * np.vdot(inverse, H) - np.dot(np.diag(inverse), np.diag(H)) for H in normal.curvature]
+    )
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What the data say about the precisions at hand, and the next ones.
@@ -188,21 +212,7 @@ def reestimate(
         + log_prior
         + 0.5 * total_weight * float(np.log(beta / (2 * np.pi)).sum())
     )
-    inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)
-    inverse_diagonal = np.einsum("ij,ij->j", inverse_factor, inverse_factor)
-    # Rounding may leave a little below zero where a group has no effect at all.
-    gamma = np.clip(sizes - alpha * groups.sums(inverse_diagonal), 0.0, sizes)
-    if len(beta) == 1:
-        n_effective = gamma.sum(keepdims=True)
-    else:
-        inverse = inverse_factor.T @ inverse_factor
-        # Of a symmetric matrix whose lower triangle H holds: tr(B H) of both halves.
-        n_effective = beta * np.array(
-            [
-                2 * np.vdot(inverse, H) - np.dot(np.diag(inverse), np.diag(H))
-                for H in normal.curvature
-            ]
-        )
+    gamma, n_effective = effective(L, normal, groups, precisions)
     weight = (gamma + 2 * _SHAPE) / (squares + 2 * _RATE)
     free = np.maximum(total_weight - n_effective, 0.0)
     noise = (free + 2 * _SHAPE) / (2 * loss + total_weight * LEAST_NOISE**2)

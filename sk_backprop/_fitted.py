@@ -9,7 +9,7 @@ that network's, and single networks are parts of them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,13 +21,18 @@ from sk_backprop._network import (
     ACTIVATIONS,
     Array,
     Network,
+    Parameters,
+    Workspaces,
     evaluate,
+    forward,
     input_gradient,
+    row_blocks,
+    rows_per_block,
     with_tanh,
 )
-from sk_backprop._objective import row_blocks, rows_per_block
 from sk_backprop._posterior import Posterior
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
 
 NetworkWeights = tuple[list[Array], list[Array]]
@@ -153,51 +158,95 @@ class FittedFunction:
             for one, weight, posterior in zip(networks, by_network, self.posteriors)
         ]
 
-    def _summands(self) -> tuple[Network, list[NetworkWeights]]:
-        """The networks whose mean is the input of the output units, and their shape."""
-        sizes = [self.network.layer_sizes[0], *(W.shape[1] for W in self.coefs)]
+    def _summands(self, X: Any) -> tuple[Network, list[Parameters]]:
+        """The networks whose mean is the input of the output units, and their shape.
+
+        In the precision of X and the weights together.
+        """
         # Deep networks one by one: side by side most of the weights are zeros.
-        networks = self.networks() if len(sizes) > 3 else [(self.coefs, self.intercepts)]
-        return Network(tuple(sizes), self.network.activation, "identity"), networks
+        deep, activation = len(self.coefs) > 2, self.network.activation
+        networks = self.networks() if deep else [(self.coefs, self.intercepts)]
+        sizes = (self.network.layer_sizes[0], *(W.shape[1] for W in networks[0][0]))
+        if activation == "logistic":
+            # Two passes over the hidden units less; a quarter of the time of many rows.
+            activation, networks = "tanh", [with_tanh(*one) for one in networks]
+        network = Network(sizes, activation, "identity")
+        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
+        return network, [network.pack(*one, dtype) for one in networks]
 
     def predict(self, X: Any) -> Array:
         """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""
-        inner, networks = self._summands()
-        if inner.activation == "logistic":
-            # Two passes over the hidden units less; a quarter of the time of many rows.
-            inner = replace(inner, activation="tanh")
-            networks = [with_tanh(*one) for one in networks]
-        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
-        output = np.empty((X.shape[0], inner.layer_sizes[-1]), dtype)
-        for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
-            scaled = divide_columns(X[rows], self.scaler.scale_)
+        network, networks = self._summands(X)
+        dtype = networks[0].flat.dtype
+        output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
+        blocks = row_blocks(X.shape[0], rows_per_block(network, dtype))
+        if X.shape[0] * network.n_params < _LEAST_SHARED:
+            self._predict_blocks(X, network, networks, blocks, output)
+            return output
+        with one_blas_thread():
+            team = Team(allowed_threads())
+            team.run(
+                lambda thread: self._predict_blocks(
+                    X, network, networks, blocks[thread :: team.n_threads], output
+                )
+            )
+        return output
+
+    def _predict_blocks(
+        self,
+        X: Any,
+        network: Network,
+        networks: Sequence[Parameters],
+        blocks: Sequence[slice],
+        output: Array,
+    ) -> None:
+        work = Workspaces(network, output.dtype)
+        apply_output = ACTIVATIONS[self.network.output_activation].apply
+        for rows in blocks:
+            scaled = self._scaled(X[rows], output.dtype)
+            own = work.of(scaled.shape[0])
             # After some LAPACK calls a product of finite float32 raises a false alarm.
             with np.errstate(invalid="ignore"):
-                f = evaluate(inner, *networks[0], scaled)
-                for one in networks[1:]:
-                    f += evaluate(inner, *one, scaled)
-            if len(networks) > 1:
-                f /= len(networks)
-            ACTIVATIONS[self.network.output_activation].apply(f)
-            output[rows] = self.y_location + self.y_scale * f
-        return output
+                f = forward(network, networks[0], scaled, own)
+                if len(networks) > 1:
+                    f = f.copy()
+                    for one in networks[1:]:
+                        f += forward(network, one, scaled, own)
+                    f /= len(networks)
+            apply_output(f)
+            output[rows] = self.y_location + self.y_scale * f.T
+
+    def _scaled(self, X: Any, dtype: Any) -> Any:
+        """X / x_scale, with a column of ones if it is dense."""
+        scale = self.scaler.scale_
+        if not isinstance(X, np.ndarray):
+            return divide_columns(X, scale).astype(dtype, copy=False)
+        scaled = np.ones((X.shape[0], X.shape[1] + 1), dtype)
+        np.divide(X, scale, out=scaled[:, :-1], casting="same_kind")
+        return scaled
 
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
-        inner, networks = self._summands()
-        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
-        gradient = np.empty((X.shape[0], inner.layer_sizes[-1], inner.layer_sizes[0]), dtype)
+        network, networks = self._summands(X)
+        dtype = networks[0].flat.dtype
+        sizes = network.layer_sizes
+        gradient = np.empty((X.shape[0], sizes[-1], sizes[0]), dtype)
         output = ACTIVATIONS[self.network.output_activation]
         x_scale, y_scale = self.scaler.scale_, self.y_scale[:, None]
-        for rows in row_blocks(X.shape[0], rows_per_block(inner, dtype)):
-            scaled = divide_columns(X[rows], x_scale)
+        work = Workspaces(network, dtype)
+        for rows in row_blocks(X.shape[0], rows_per_block(network, dtype)):
+            scaled = self._scaled(X[rows], dtype)
+            f, df_dx = np.zeros((len(gradient[rows]), sizes[-1]), dtype), gradient[rows]
+            df_dx[...] = 0
             with np.errstate(invalid="ignore"):  # as in `predict`
-                parts = [input_gradient(inner, *one, scaled) for one in networks]
-            f, df_dx = (np.mean(values, axis=0) for values in zip(*parts))
+                for one in networks:
+                    f += forward(network, one, scaled, work.of(len(f))).T
+                    df_dx += input_gradient(network, one, scaled, work.of(len(f)))
+            f /= len(networks)
             slope = np.ones_like(f)
             output.apply(f)
             output.times_slope(slope, f, np.empty_like(f))
-            gradient[rows] = slope[:, :, None] * df_dx * y_scale / x_scale
+            df_dx *= slope[:, :, None] / len(networks) * y_scale / x_scale
         return gradient
 
     def predict_std(self, X: Any) -> Array:
@@ -234,6 +283,9 @@ class FittedFunction:
             scales.out_activation,
         )
 
+
+# n_samples * n_params from which on threads share the rows of `predict`: some ms.
+_LEAST_SHARED = 1e7
 
 # Rows whose inputs are held in the solver's coordinates for `predict_std`.
 _STD_ROWS = 2**13

@@ -32,6 +32,7 @@ solver sees parameter vectors, never X.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,24 +46,28 @@ from sk_backprop._network import (
     Parameters,
     Rows,
     Workspace,
+    Workspaces,
     backward,
     evaluate,
     forward,
     jacobian,
     last_layer,
+    row_blocks,
+    rows_per_block,
 )
-
-# Bytes of activations per row block: a block and its deltas stay in a core's
-# second-level cache.
-_BLOCK_BYTES = 2**18
+from sk_backprop._threads import Team, allowed_threads
 
 # Bytes of a block's Jacobian. With 551 parameters J^T J runs at 45 Gflop/s on blocks of
 # 256 to 512 rows and at 42 on 1,024 (one thread, OpenBLAS, SkylakeX).
 _JACOBIAN_BYTES = 2**21
 
-# Rows of which the last hidden units are held at a time: they tell noise and curvature to
-# one per cent, and take 20 ms with 256 units.
-_LAST_LAYER_ROWS = 2**14
+# Parts that the blocks of all rows are dealt out to, and n_samples * n_params from which on
+# threads share them: 1 ms or so, of which handing the work over takes 0.05.
+_N_PARTS, _LEAST_SHARED = 4, 1e6
+
+# Rows whose last hidden units tell noise and curvature: the standard deviation to 1 %. (With
+# four times as many, and two layers of 256 units, they took as long as an epoch of 20,000.)
+_LAST_LAYER_ROWS = 2**12
 
 # Bytes of the rows that are brought into a new order at a time: one call for several
 # mini-batches, which are still in the second-level cache when they are used.
@@ -70,15 +75,15 @@ _CHUNK_BYTES = 2**19
 
 # --- losses: fill delta = dLoss/dz of the output layer, return the loss ---
 #
-# Each takes (f, y, w, delta, scratch): outputs, targets, both (n_rows, n_outputs),
-# weights (n_rows, 1) or None. Sums, not means.
+# Each takes (f, y, w, delta, scratch): outputs, targets, both (n_outputs, n_rows),
+# weights (1, n_rows) or None. Sums, not means.
 
 
 def _squared_error(f: Array, y: Array, w: Array | None, delta: Array, scratch: Array) -> float:
     residual = np.subtract(f, y, out=delta if w is None else scratch)
     if w is not None:
         np.multiply(residual, w, out=delta)
-    return 0.5 * float(np.dot(residual.ravel(), delta.ravel()))
+    return 0.5 * float(np.vdot(residual, delta))
 
 
 def _squared_error_logistic(
@@ -114,7 +119,7 @@ _LOSSES: dict[tuple[str, str], _Loss] = {
 
 # --- the same losses for Gauss-Newton: residual rho and root s, and the loss by output ---
 #
-# Each takes (f, y), both (n_rows, n_outputs), and returns (loss, rho, s) of that shape.
+# Each takes (f, y), both (n_outputs, n_rows), and returns (loss, rho, s) of that shape.
 
 
 def _squared_error_residual(f: Array, y: Array) -> tuple[Array, Array, Array]:
@@ -162,17 +167,6 @@ class NormalEquations(NamedTuple):
     curvature: Array
 
 
-def rows_per_block(network: Network, dtype: Any) -> int:
-    """Rows whose activations fit the cache: at least 64, a multiple of 64."""
-    row_bytes = np.dtype(dtype).itemsize * sum(network.layer_sizes)
-    return max(64, int(_BLOCK_BYTES // row_bytes // 64 * 64))
-
-
-def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
-    """Consecutive slices of at most `block_rows` rows."""
-    return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
-
-
 class Objective:
     """E(theta) and its gradient on one set of rows, whole or by mini-batches.
 
@@ -180,7 +174,8 @@ class Objective:
     ----------
     network : Network
     loss : {'squared_error', 'poisson'}
-    X : (n_samples, n_features), dense or `Rows` that stay sparse
+    X : (n_samples, n_features), dense or `Rows` that stay sparse, as `_network.forward`
+        takes them
     y : (n_samples, n_outputs) array of the dtype of X
     sample_weight : (n_samples,) positive, or None for ones
     alpha : float, the penalty; it is divided by `penalty_weight`
@@ -219,11 +214,12 @@ class Objective:
         for W in decay.coefs:
             W[...] = alpha / (total if penalty_weight is None else penalty_weight)
         self._decay = decay.flat if alpha > 0 else None
-        self._blocks = row_blocks(self.n_samples, rows_per_block(network, self.dtype))
+        block_rows = rows_per_block(network, self.dtype, dense=isinstance(X, np.ndarray))
+        self._blocks = row_blocks(self.n_samples, block_rows)
         self._jacobian: Array | None = None
-        self._workspaces: dict[int, Workspace] = {}
+        self._workspaces = Workspaces(network, self.dtype)
         self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
-        self._block_grad = network.parameters(np.empty(network.n_params, self.dtype))
+        self._sums: _BlockSums | None = None
         self._penalty_grad = np.empty(network.n_params, self.dtype)
 
     def parameters(self, flat: Array) -> Parameters:
@@ -233,25 +229,24 @@ class Objective:
     def loss_gradient(self, params: Parameters, grad: Parameters) -> float:
         """E at `params` over all rows; its gradient is written to `grad`."""
         if len(self._blocks) == 1:
-            loss = self._rows_loss_gradient(params, self._X, self._y, self._w, grad)
-        else:
-            loss, block_grad, total = 0.0, self._block_grad, grad.flat
-            total[...] = 0
-            for block in self._blocks:
-                w = None if self._w is None else self._w[block]
-                loss += self._rows_loss_gradient(
-                    params, self._X[block], self._y[block], w, block_grad
-                )
-                total += block_grad.flat
-        return self._mean_and_penalty(loss, self.n_samples, params, grad)
+            return self.batch_loss_gradient(params, Batch(self._X, self._y, self._w), grad)
+        if self._sums is None:
+            self._sums = _BlockSums(self, self._blocks)
+        loss = self._sums.loss_gradient(self, params, grad)
+        return loss + self._add_penalty(params, grad)
+
+    def rows(self, rows: slice) -> Batch:
+        """Views of some rows."""
+        return Batch(self._X[rows], self._y[rows], None if self._w is None else self._w[rows])
 
     def losses(self, params: Parameters) -> Array:
         """Sum of the weighted losses of each output, without penalty: (n_outputs,)."""
         total: Array = np.zeros(self.n_outputs)
         for block in self._blocks:
-            f = forward(self.network, params, self._X[block], self._workspace(block))
-            loss, _, _ = self._residual(f, self._y[block])
-            total += loss.sum(axis=0) if self._w is None else (loss * self._w[block]).sum(axis=0)
+            work = self._workspaces.of(block.stop - block.start)
+            f = forward(self.network, params, self._X[block], work)
+            loss, _, _ = self._residual(f, self._y[block].T)
+            total += (loss if self._w is None else loss * self._w[block].T).sum(axis=1)
         return np.asarray(total * (self.total_weight / self.n_samples))
 
     def normal_equations(
@@ -273,19 +268,21 @@ class Objective:
         if self._jacobian is None:
             self._jacobian = np.empty(n_params * min(block_rows, self.n_samples))
         for block in row_blocks(self.n_samples, block_rows):
-            X, work = self._X[block], self._workspace(block)
+            n_rows = block.stop - block.start
+            X, work = self._X[block], self._workspaces.of(n_rows)
             f = forward(self.network, params, X, work)
-            block_loss, rho, root = self._residual(f, self._y[block])
+            block_loss, rho, root = self._residual(f, self._y[block].T)
             if self._w is not None:
-                block_loss = block_loss * self._w[block]
-                rho, root = rho * np.sqrt(self._w[block]), root * np.sqrt(self._w[block])
-            out.loss[...] += block_loss.sum(axis=0)
-            jac_t = self._jacobian[: n_params * f.shape[0]].reshape(n_params, f.shape[0])
+                w = self._w[block].T
+                block_loss = block_loss * w
+                rho, root = rho * np.sqrt(w), root * np.sqrt(w)
+            out.loss[...] += block_loss.sum(axis=1)
+            jac_t = self._jacobian[: n_params * n_rows].reshape(n_params, n_rows)
             for k in range(n_outputs):
                 seed = np.zeros_like(root)
-                seed[:, k] = root[:, k]
+                seed[k] = root[k]
                 jacobian(self.network, params, X, work, seed, jac_t)
-                out.gradient[k] += jac_t @ rho[:, k]
+                out.gradient[k] += jac_t @ rho[k]
                 dsyrk(1.0, jac_t.T, 1.0, out.curvature[k], trans=1, lower=1, overwrite_c=1)
         if self.total_weight != self.n_samples:
             for array in out:
@@ -329,57 +326,93 @@ class Objective:
 
     def batch_loss_gradient(self, params: Parameters, batch: Batch, grad: Parameters) -> float:
         """E at `params` as a mini-batch estimates it, and its gradient."""
-        loss = self._rows_loss_gradient(params, *batch, grad)
-        return self._mean_and_penalty(loss, batch.y.shape[0], params, grad)
+        n_rows = batch.y.shape[0]
+        loss = self.mean_loss_gradient(params, batch, n_rows, grad, self._workspaces.of(n_rows))
+        return loss + self._add_penalty(params, grad)
 
-    def _mean_and_penalty(
-        self, loss: float, n_rows: int, params: Parameters, grad: Parameters
+    def mean_loss_gradient(
+        self, params: Parameters, batch: Batch, n_rows: int, grad: Parameters, work: Workspace
     ) -> float:
-        """Turn sums over rows into E and, in place, its gradient."""
-        gradient = grad.flat
-        gradient /= n_rows
-        loss /= n_rows
-        if self._decay is not None:
-            np.multiply(self._decay, params.flat, out=self._penalty_grad)
-            gradient += self._penalty_grad
-            loss += 0.5 * float(np.dot(self._penalty_grad, params.flat))
-        return loss
-
-    def _rows_loss_gradient(
-        self, params: Parameters, X: Rows, y: Array, w: Array | None, grad: Parameters
-    ) -> float:
-        work = self._workspace(slice(0, y.shape[0]))
+        """Loss of the batch divided by `n_rows`, without penalty, and its gradient."""
+        X, y, w = batch
+        delta = work.delta[-1]
         f = forward(self.network, params, X, work)
-        loss = self._loss(f, y, w, work.delta[-1], work.scratch[-1])
+        loss = self._loss(f, y.T, None if w is None else w.T, delta, work.scratch[-1])
+        delta /= n_rows
         backward(self.network, params, X, work, grad)
-        return loss
+        return loss / n_rows
 
-    def _workspace(self, rows: slice) -> Workspace:
-        n_rows = rows.stop - rows.start
-        if n_rows not in self._workspaces:
-            self._workspaces[n_rows] = Workspace(self.network, n_rows, self.dtype)
-        return self._workspaces[n_rows]
+    def _add_penalty(self, params: Parameters, grad: Parameters) -> float:
+        """Penalty of E; its gradient is added to `grad`."""
+        if self._decay is None:
+            return 0.0
+        gradient, penalty_grad = grad.flat, self._penalty_grad
+        np.multiply(self._decay, params.flat, out=penalty_grad)
+        gradient += penalty_grad
+        return 0.5 * float(np.dot(penalty_grad, params.flat))
 
     def _take(self, rows: Array) -> Batch:
         # Into arrays kept for each number of rows (there are two: the last ones may be
         # fewer). mode="clip" lets take write to `out` directly.
-        buffers = self._taken.get(len(rows))
-        if buffers is None:
-            buffers = (
-                np.empty((len(rows), self._X.shape[1]), self.dtype)
-                if isinstance(self._X, np.ndarray)
-                else None,
-                np.empty((len(rows), self._y.shape[1]), self.dtype),
-                None if self._w is None else np.empty((len(rows), 1), self.dtype),
+        n_rows, n_columns = len(rows), self._X.shape[1]
+        dense = isinstance(self._X, np.ndarray)
+        if n_rows not in self._taken:
+            self._taken[n_rows] = (
+                np.empty((n_rows, n_columns), self.dtype) if dense else None,
+                np.empty((n_rows, self.n_outputs), self.dtype),
+                None if self._w is None else np.empty((n_rows, 1), self.dtype),
             )
-            self._taken[len(rows)] = buffers
-        X_out, y_out, w_out = buffers
+        X_out, y_out, w_out = self._taken[n_rows]
         X: Any = self._X
         X = X[rows] if X_out is None else X.take(rows, axis=0, out=X_out, mode="clip")
         self._y.take(rows, axis=0, out=y_out, mode="clip")
         if self._w is not None:
             self._w.take(rows, axis=0, out=w_out, mode="clip")
         return Batch(X, y_out, w_out)
+
+
+class _BlockSums:
+    """Loss and gradient of all rows, without penalty: the sum over blocks of rows.
+
+    The blocks are dealt out to a fixed number of parts, whose sums are added in order, so
+    that the result does not depend on how many threads there are.
+    """
+
+    def __init__(self, objective: Objective, blocks: list[slice]) -> None:
+        network, n_params = objective.network, objective.network.n_params
+        pays = objective.n_samples * n_params >= _LEAST_SHARED
+        self._team = Team(min(allowed_threads(), _N_PARTS) if pays else 1)
+        self._parts = [blocks[part::_N_PARTS] for part in range(min(_N_PARTS, len(blocks)))]
+        self._losses = [0.0] * len(self._parts)
+        self._grads = np.empty((len(self._parts), n_params), objective.dtype)
+        # Of each thread: a block's gradient, and what it is computed in.
+        self._own = [
+            (
+                network.parameters(np.empty(n_params, objective.dtype)),
+                Workspaces(network, objective.dtype),
+            )
+            for _ in range(self._team.n_threads)
+        ]
+
+    def loss_gradient(self, objective: Objective, params: Parameters, grad: Parameters) -> float:
+        """Mean loss; its gradient is written to `grad`."""
+        self._team.run(partial(self._add_up, objective, params))
+        self._grads.sum(axis=0, out=grad.flat)
+        return sum(self._losses)
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of this thread alone
+    def _add_up(self, objective: Objective, params: Parameters, thread: int) -> None:
+        block_grad, workspaces = self._own[thread]
+        for part in range(thread, len(self._parts), self._team.n_threads):
+            loss, total = 0.0, self._grads[part]
+            total[...] = 0
+            for block in self._parts[part]:
+                batch, work = objective.rows(block), workspaces.of(block.stop - block.start)
+                loss += objective.mean_loss_gradient(
+                    params, batch, objective.n_samples, block_grad, work
+                )
+                total += block_grad.flat
+            self._losses[part] = loss
 
 
 class ValidationSet:
@@ -408,9 +441,9 @@ class ValidationSet:
         loss, squares = 0.0, np.zeros(self._y.shape[1])
         for block in self._blocks:
             f = evaluate(self._network, params.coefs, params.intercepts, self._X[block])
-            f = f.astype(np.float64, copy=False)
-            y, w = self._y[block].astype(np.float64, copy=False), self._w[block]
-            squares += np.sum(w * (f - y) ** 2, axis=0)
+            f = f.astype(np.float64, copy=False).T
+            y, w = self._y[block].astype(np.float64, copy=False).T, self._w[block].T
+            squares += np.sum(w * (f - y) ** 2, axis=1)
             loss += self._loss(f, y, w, np.empty_like(f), np.empty_like(f))
         with np.errstate(invalid="ignore", divide="ignore"):
             score = np.mean(np.where(self._spread > 0, 1 - squares / self._spread, np.nan))

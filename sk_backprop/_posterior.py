@@ -23,6 +23,7 @@ from scipy.linalg import lapack
 from sk_backprop._evidence import (
     Precisions,
     WeightGroups,
+    effective,
     factor,
     reestimate,
 )
@@ -36,8 +37,9 @@ from sk_backprop._network import (
     forward,
     jacobian,
     last_layer,
+    row_blocks,
 )
-from sk_backprop._objective import Objective, row_blocks
+from sk_backprop._objective import Objective
 
 Uncertain = Literal["all", "last_layer", "none"]
 
@@ -105,9 +107,9 @@ def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Arr
     slope = np.ones_like(f)
     ACTIVATIONS[network.output_activation].times_slope(slope, f, np.empty_like(f))
     gradients = []
-    for k in range(f.shape[1]):
+    for k in range(f.shape[0]):
         seed = np.zeros_like(f)
-        seed[:, k] = slope[:, k]
+        seed[k] = slope[k]
         jac = np.empty((network.n_params, X.shape[0]))
         jacobian(network, params, X, work, seed, jac)
         gradients.append(jac)
@@ -180,14 +182,20 @@ def laplace(
         weight = np.full(len(groups.names), float(alpha))
         weight[-1] = 0.0
         fixed = Precisions(weight, np.ones(part.n_outputs))
-        gamma = reestimate(part_params.flat, normal, groups, fixed, n).n_effective
+        L = factor(normal, groups, fixed)
+        packed = _packed(L)
+        _, gamma = effective(L, normal, groups, fixed)
         free = np.maximum(n - gamma, _LEAST_FREE * n) + unseen.weight
         variance = 2 * (normal.loss + unseen.loss[outputs]) / free
         if known_noise is not None:
             variance = known_noise[outputs]
         variance = np.maximum(variance, _LEAST_VARIANCE)
-        precisions = Precisions(fixed.weight * np.mean(1 / variance), 1 / variance)
-        factors.append(_packed(factor(normal, groups, precisions)))
+        if part.n_outputs == 1:
+            packed /= np.sqrt(variance)  # one factor for both
+        else:
+            precisions = Precisions(fixed.weight * np.mean(1 / variance), 1 / variance)
+            packed = _packed(factor(normal, groups, precisions))
+        factors.append(packed)
         noise[outputs], n_effective[outputs] = variance, gamma
     return Posterior(weights, factors, noise, n_effective)
 

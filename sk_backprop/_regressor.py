@@ -1,49 +1,36 @@
-"""`BackpropRegressor`: the estimator. Parameters, fitted attributes, and the order of
-events in `fit`, `partial_fit` and `predict`; the work is done in the other rooms.
+"""`BackpropRegressor`: parameters, fitted attributes, and the order of events in training.
+
+The work is done in the other rooms.
 """
 
 from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
-from sk_backprop._fitted import FittedFunction
-from sk_backprop._network import Array, Network
-from sk_backprop._plan import Plan, carry_out, make_plan, settings_of
+from sk_backprop._plan import Plan, carry_out
+from sk_backprop._predictor import Predictor
 from sk_backprop._progress import Progress
 from sk_backprop._report import attributes_of, complaints, store
-from sk_backprop._training import (
-    Data,
-    Problem,
-    StreamState,
-    Weights,
-    n_distinct_rows,
-    prepare,
-)
+from sk_backprop._start import out_activation, plan_and_starts, stream_states
+from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
-    check_initial_weights,
-    check_new_rows,
-    check_one_network,
     check_parameters,
     check_rows,
-    check_same_network,
     check_target_range,
     check_validation_rows,
-    hidden_layers,
     set_aside,
 )
 
 
-class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
+class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
     Scaling is part of the fit: X is divided by each feature's largest absolute value, y
@@ -105,7 +92,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
         stream, one pass a batch, never meets.
     learning_rate_init : float, default=0.003
-        Initial learning rate of 'sgd' and 'adam'.
+        Initial learning rate of 'sgd' and 'adam' [6]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
     max_iter : int, default=1000
@@ -127,7 +114,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         Stop by, and keep the weights of, the best loss on validation data: those
         given to `fit`, or a random `validation_fraction` of the rows.
     validation_fraction : float, default=0.1
-        Part of the rows set aside by `early_stopping`, in (0, 1).
+        Part of the rows set aside by `early_stopping`, in [0, 1), and then above 0.
     warm_start : bool, default=False
         Let `fit` go on from the last fit. If the scales of the data have changed,
         it starts from the same function of raw X nevertheless (with a logistic
@@ -136,8 +123,10 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         Of 'sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
         Use Nesterov's form of the momentum.
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of the moments of 'adam', in [0, 1).
+    beta_1 : float, default=0.9
+        Decay rate of the first moment of 'adam', in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of the second moment of 'adam', in [0, 1).
     epsilon : float, default=1e-8
         Summand in the denominator of 'adam'.
     verbose : bool or int, default=False
@@ -149,10 +138,12 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
 
     Attributes
     ----------
-    coefs_, intercepts_ : list of ndarray
-        Weights (n_in, n_out) and biases (n_out,) of each layer, for features that
-        `scaler_` has scaled; they give (y - `y_location_`) / `y_scale_`. Several
-        networks are one here, with the hidden units of all of them.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer, for features that `scaler_` has scaled; they give
+        (y - `y_location_`) / `y_scale_`. Several networks are one here, with the
+        hidden units of all of them.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer that go with `coefs_`.
     hidden_layer_sizes_ : tuple of int
         Of one network.
     n_networks_ : int
@@ -176,13 +167,18 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
     uncertain_weights_ : {'all', 'last_layer', 'none'}
         The weights whose uncertainty is part of `predict(return_std=True)`: all, or
         where they are too many those of the last layer.
-    raw_coefs_, raw_intercepts_ : list of ndarray
-        The same function with all scales folded in: for raw X, giving y.
+    raw_coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of the same function with all scales folded in: for raw X, giving y.
+    raw_intercepts_ : list of ndarray of shape (n_out,)
+        Biases that go with `raw_coefs_`.
     scaler_ : MaxAbsScaler
         Fitted to the training rows.
-    y_location_, y_scale_ : ndarray of shape (n_outputs,)
-        In units of y: mean and standard deviation; without preconditioning, and
-        with a logistic output, 0 and the largest \|y\|; for 'poisson' 0 and the mean.
+    y_location_ : ndarray of shape (n_outputs,)
+        Mean of y, in its units; 0 without preconditioning, with a logistic output and
+        for 'poisson'.
+    y_scale_ : ndarray of shape (n_outputs,)
+        Standard deviation of y, in its units; without preconditioning, and with a
+        logistic output, the largest \|y\|; for 'poisson' the mean.
     solver_ : str
         The solver that was used. What follows is, of several networks, the first's.
     loss_ : float
@@ -192,21 +188,29 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         Training loss of each iteration, for every solver.
     best_loss_ : float
         Smallest value of `loss_curve_`. (The evidence may raise the loss.)
-    n_iter_, best_iter_ : int
-        Iterations made, and the one whose weights were kept; 0 is the start.
+    n_iter_ : int
+        Iterations made.
+    best_iter_ : int
+        The iteration whose weights were kept; 0 is the start.
     t_ : int
         Samples seen, also over warm starts and batches.
-    validation_scores_, validation_loss_curve_ : list of float or None
-        R^2 (nan where the validation targets do not vary) and loss (without
-        penalty) at each iteration; early stopping goes by the loss.
+    validation_scores_ : list of float or None
+        R^2 of the validation data at each iteration; nan where their targets do not vary.
+    validation_loss_curve_ : list of float or None
+        Loss of the validation data, without penalty, at each iteration; early stopping
+        goes by it.
     best_validation_score_ : float or None
         R^2 at `best_iter_`.
-    n_layers_, n_outputs_ : int
-        Layers, counting input and output, and output units.
+    n_layers_ : int
+        Layers, counting input and output.
+    n_outputs_ : int
+        Output units.
     out_activation_ : {'identity', 'logistic', 'exp'}
         Function of the output units.
-    n_features_in_, feature_names_in_ : int, ndarray of str
-        Of the training X; names only if it had string names.
+    n_features_in_ : int
+        Columns of the training X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of its columns; only if all were strings.
 
     See Also
     --------
@@ -218,6 +222,19 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
 
     .. math:: \frac{1}{2\sum_i w_i} \Big[\sum_i w_i \|f(x_i) - y_i\|^2
               + \alpha \sum_l \|W_l\|^2\Big]
+
+    with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson'.
+
+    'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda \theta)` for
+    each step, with residuals r, their derivatives J and penalties :math:`\Lambda`; the
+    decrease of the loss, by that which was foretold, decides :math:`\mu` [4]_. The evidence
+    sets, for each group g of N_g weights and with :math:`H = \beta J^T J + \Lambda`,
+
+    .. math:: \gamma_g = N_g - \alpha_g \, \mathrm{tr}_g H^{-1}, \quad
+              \alpha_g = \gamma_g / \|\theta_g\|^2, \quad
+              \beta = \Big(\sum_i w_i - \sum_g \gamma_g\Big) / \sum_i w_i r_i^2
+
+    until they agree [3]_, [5]_.
 
     A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
     see the whole penalty over the weight of all rows; MLPRegressor's, of the batch. With
@@ -238,6 +255,12 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
        doi:10.1007/3-540-49430-8_2
     .. [3] MacKay (1992). A practical Bayesian framework for backpropagation networks.
        Neural Computation 4, 448-472. doi:10.1162/neco.1992.4.3.448
+    .. [4] Marquardt (1963). An algorithm for least-squares estimation of nonlinear
+       parameters. Journal of SIAM 11, 431-441. doi:10.1137/0111030
+    .. [5] Foresee & Hagan (1997). Gauss-Newton approximation to Bayesian learning.
+       ICNN 3, 1930-1935. doi:10.1109/ICNN.1997.614194
+    .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization.
+       doi:10.48550/arXiv.1412.6980
 
     Examples
     --------
@@ -364,6 +387,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         Returns
         -------
         self : BackpropRegressor
+            Fitted.
 
         Raises
         ------
@@ -378,13 +402,23 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         UserWarning
             If it was interrupted, too few rows are left to tell the noise, or a single
             row has most of the squared error.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor(random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> float(model.predict([[1570.8]])[0])
+        1.000
         """
+        check_parameters(self)
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
         checked, data = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
         if validation is not None:
-            check_target_range(validation.y, self._out_activation(), "y_val")
-        plan, starts = self._plan(data, coefs_init, intercepts_init, continued=continued)
+            check_target_range(validation.y, out_activation(self), "y_val")
+        plan, starts = plan_and_starts(self, data, coefs_init, intercepts_init, continued=continued)
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
             data, validation = set_aside(data, self.validation_fraction, rng)
@@ -411,12 +445,16 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows of the batch, in the units of the first.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), default=None
+            Their targets.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Non-negative counts of the rows, as in `fit`.
 
         Returns
         -------
         self : BackpropRegressor
+            Fitted to all batches so far.
 
         Raises
         ------
@@ -425,13 +463,25 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
         PartialFitError
             An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
             `early_stopping` is True.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor((10,), solver="adam", random_state=0)
+        >>> for rows in (slice(0, 200), slice(200, 442)):
+        ...     model = model.partial_fit(X[rows], y[rows])
+        >>> model.t_
+        442
         """
+        check_parameters(self)
         fitted = hasattr(self, "coefs_")
         checked, data = self._check(X, y, sample_weight, reset=not fitted)
-        plan, starts = self._plan(data, None, None, continued=fitted)
+        plan, starts = plan_and_starts(self, data, None, None, continued=fitted)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
-        streams = self._streams(plan, starts)
+        streams = stream_states(self, plan, starts)
         problem = prepare(plan.settings, data, None, seen)
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
@@ -449,132 +499,16 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, BaseEstimator):
             )
         return self
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Predict targets in the units of the training y.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        return_std : bool, default=False
-            Whether to return the standard deviation too.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            float32 if both the training X and this one are float32.
-        std : ndarray of the same shape, if `return_std`
-            Standard deviation of a new observation at X, in units of y: of the
-            noise, of the weights (`uncertain_weights_`), and of the networks'
-            means among themselves. For 'poisson' the noise has a variance
-            proportional to the mean.
-        """
-        X, function = self._to_evaluate(X)
-        mean = function.predict(X)
-        mean = mean.ravel() if self.n_outputs_ == 1 else mean
-        if not return_std:
-            return mean
-        return mean, function.predict_std(X).reshape(mean.shape)
-
-    def gradient(self, X: Any) -> Array:
-        """Derivatives of the prediction by each feature, in raw units: dy/dx at each row.
-
-        Exact, by one more step of backpropagation. (At the kink of a 'relu' unit it is
-        the derivative from the left of that unit.)
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        gradient : ndarray of shape (n_samples, n_features) or \
-                (n_samples, n_outputs, n_features)
-            Units of y by units of the feature; float32 if both the training X and
-            this one are float32.
-        """
-        X, function = self._to_evaluate(X)
-        gradient = function.gradient(X)
-        return gradient[:, 0] if self.n_outputs_ == 1 else gradient
-
-    @property
-    def raw_coefs_(self) -> list[Array]:
-        """Weights that act on raw X; see `raw_intercepts_`. Float64."""
-        check_is_fitted(self)
-        return FittedFunction.of(self).raw_weights()[0]
-
-    @property
-    def raw_intercepts_(self) -> list[Array]:
-        """Biases that go with `raw_coefs_`. Float64.
-
-        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals
-        ``predict(X)``. A Poisson fit has ``exp`` around it; a logistic output has
-        ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
-        """
-        check_is_fitted(self)
-        return FittedFunction.of(self).raw_weights()[1]
-
-    def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
-        """Checked X, and the fitted function."""
-        check_is_fitted(self, "coefs_")
-        return check_new_rows(self, X), FittedFunction.of(self)
-
     # --- steps of fit and partial_fit ---
 
     def _check(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[BackpropRegressor, Data]:
-        """Checked parameters and data, on a copy that holds n_features_in_ and names."""
-        check_parameters(self)
+        """Checked data, on a copy that holds n_features_in_ and names."""
         checked = copy.copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
-        check_target_range(data.y, self._out_activation(), "y")
+        check_target_range(data.y, out_activation(self), "y")
         return checked, data
-
-    def _out_activation(self) -> str:
-        return "exp" if self.loss == "poisson" else str(self.output_activation)
-
-    def _plan(
-        self, data: Data, coefs_init: Any, intercepts_init: Any, *, continued: bool
-    ) -> tuple[Plan, list[Weights] | None]:
-        """What to train, and the weights to start from, if there are any."""
-        n_features, n_outputs = data.X.shape[1], data.y.shape[1]
-        hidden = hidden_layers(self.hidden_layer_sizes)
-        n_networks = None if self.n_networks == "auto" else int(self.n_networks)
-        last, starts = None, None
-        if coefs_init is not None or intercepts_init is not None:
-            init = check_initial_weights(
-                coefs_init, intercepts_init, n_features, hidden, n_outputs, data.X.dtype
-            )
-            check_one_network(n_networks)
-            hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
-            starts = [Weights(*init)]
-        elif continued:
-            last = FittedFunction.of(self)
-            hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
-            starts = last.starts(self.weight_precision_)
-            n_networks = n_networks or len(starts)
-        network = Network(
-            (n_features, *(hidden or ()), n_outputs), str(self.activation), self._out_activation()
-        )
-        if last is not None:
-            check_same_network(last.network, network, len(starts or ()), n_networks)
-        settings = settings_of(self, network)
-        if last is not None:  # what was chosen before
-            alpha = self.alpha_ if settings.alpha is None else settings.alpha
-            groups = self.weight_groups
-            groups = self._fit_state["weight_groups"] if groups == "auto" else groups
-            settings = replace(settings, alpha=alpha, weight_groups=groups)
-        counted = settings.solver in ("auto", "lm")
-        n_rows = n_distinct_rows(data) if counted else data.n_samples
-        return make_plan(settings, hidden, n_networks, n_rows), starts
-
-    def _streams(self, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
-        """What each network goes on from, beside its weights."""
-        if starts is None:
-            return [StreamState(0, None, None)] * (plan.n_networks or 1)
-        states = self._fit_state["optimizers"].get(self.solver) or [None] * len(starts)
-        noise = [posterior["noise"] for posterior in self._fit_state["posteriors"]]
-        return [StreamState(self.t_, *pair) for pair in zip(states, noise, strict=True)]
 
     @all_or_nothing
     def _train(

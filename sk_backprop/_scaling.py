@@ -31,7 +31,6 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,15 +40,14 @@ import scipy.sparse as sp
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
-from sk_backprop._network import Array, Network, Parameters
+from sk_backprop._network import Array, Network, Parameters, row_blocks
 
 # Values of X that the statistics hold in float64 at a time.
 _BLOCK_VALUES = 2**18
 
 
 def _row_blocks(X: Array) -> list[slice]:
-    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
-    return [slice(start, start + step) for start in range(0, X.shape[0], step)]
+    return row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1])))
 
 
 def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
@@ -59,12 +57,21 @@ def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
     scikit-learn leaves columns below 10 eps unscaled (in float32 that is 1.2e-6,
     a millionth of a unit), and the result would depend on the units.
     """
-    scaler = MaxAbsScaler() if seen is None else copy.deepcopy(seen)
-    # X comes here as an array; the estimator gives the names back.
-    vars(scaler).pop("feature_names_in_", None)
-    for rows in [slice(None)] if sp.issparse(X) else _row_blocks(X):
-        scaler.partial_fit(X[rows])
-    scaler.scale_ = np.where(scaler.max_abs_ > 0, scaler.max_abs_, scaler.max_abs_.dtype.type(1))
+    scaler = MaxAbsScaler()
+    if sp.issparse(X):
+        largest = scaler.fit(X).max_abs_
+    else:
+        # As `fit`, which checks X once more: 0.2 ms, a fifth of a fit of 50 rows.
+        largest = np.zeros(X.shape[1], X.dtype)
+        for rows in _row_blocks(X):
+            block = X[rows]
+            np.maximum(largest, np.maximum(block.max(axis=0), -block.min(axis=0)), out=largest)
+        scaler.n_features_in_, scaler.n_samples_seen_ = X.shape[1], X.shape[0]
+    if seen is not None:
+        largest = np.maximum(largest, seen.max_abs_)
+        scaler.n_samples_seen_ += seen.n_samples_seen_
+    scaler.max_abs_ = largest
+    scaler.scale_ = np.where(largest > 0, largest, largest.dtype.type(1))
     return scaler
 
 
@@ -93,17 +100,27 @@ class Moments:
     var: Array
 
     @classmethod
-    def of(cls, X: Any, scale: Array, sample_weight: Array | None = None) -> Moments:
-        """Moments of dense or sparse X / scale, with weights (n_samples,) or ones."""
-        n_samples = X.shape[0]
-        w = np.ones(n_samples) if sample_weight is None else sample_weight
+    def of(
+        cls,
+        X: Any,
+        scale: Array,
+        sample_weight: Array | None = None,
+        order: Array | None = None,
+    ) -> Moments:
+        """Moments of dense or sparse X / scale, of all rows or those that `order` names.
+
+        sample_weight : (n_rows,), in that order, or None for ones
+        """
+        n_rows = X.shape[0] if order is None else len(order)
+        w = np.ones(n_rows) if sample_weight is None else sample_weight
         if sp.issparse(X):
-            scaled = divide_columns(X, scale).astype(float)
+            scaled = divide_columns(X if order is None else X[order], scale).astype(float)
             mean, var = mean_variance_axis(scaled, axis=0, weights=w)
             return cls(float(np.sum(w)), mean, var)
         whole: Moments | None = None
-        for rows in _row_blocks(X):
-            scaled = X[rows] / scale
+        for rows in _row_blocks(X[:n_rows]):
+            # In C order whatever X has: BLAS would add up otherwise.
+            scaled = np.divide(X[rows if order is None else order[rows]], scale, order="C")
             # From the first row, so that a constant column has variance 0.0.
             origin = scaled[0].astype(float)
             deviation = scaled - origin
@@ -154,7 +171,7 @@ class CentredSparse:
     def __init__(self, X: Any, offset: Array) -> None:
         # X : CSR, already divided by the spread; offset : center / spread.
         self._X, self._offset = X, offset
-        self.shape = X.shape
+        self.shape, self.dtype = X.shape, X.dtype
 
     @classmethod
     def of(cls, X: Any, center: Array, spread: Array) -> CentredSparse:
@@ -222,16 +239,18 @@ class Scales:
         out_activation: str,
         scaler: MaxAbsScaler | None = None,
         seen: Scales | None = None,
+        order: Array | None = None,
     ) -> Scales:
         """Scales of rows X, y, and of those that `seen` was made from.
 
-        `scaler` is a MaxAbsScaler already fitted to all of them, if there is one.
+        `scaler` is a MaxAbsScaler already fitted to all of them, if there is one. `order`
+        are the rows of X that belong to y and the weights, None for all as they are.
         With a logistic output, y_unit stays that of `seen`: the range of a
         sigmoid cannot grow without changing the function that it has learned.
         """
         if scaler is None:
             scaler = fit_max_abs(X, None if seen is None else seen.scaler)
-        x = Moments.of(X, scaler.scale_, sample_weight)
+        x = Moments.of(X, scaler.scale_, sample_weight, order)
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
             x = seen.x.rescaled(seen.scaler.scale_ / scaler.scale_).merged(x)
@@ -295,27 +314,29 @@ class Scales:
 
     # --- the input ---
 
-    def input(self, X: Any, dtype: Any, *, overwrite: bool = False) -> Any:
-        """Raw X in the solver's coordinates, of the given precision.
+    def input(self, X: Any, dtype: Any, order: Array | None = None) -> Any:
+        """Raw X in the solver's coordinates, all rows or those that `order` names.
 
-        A new dense array in C order (X itself, if it may be overwritten and is one), or
-        sparse rows. What is computed has the higher precision of X and `dtype`: a mean may
-        be many times the spread around it.
+        A new dense array in C order with a last column of ones (see `_network.forward`),
+        or sparse rows, of the given precision. What is computed has the higher precision of
+        X and `dtype`: a mean may be many times the spread around it. X is read by blocks.
         """
         within = np.result_type(X.dtype, dtype)
         if sp.issparse(X):
+            X = X if order is None else X[order]
             X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
             if self.precondition:
                 return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
             return X.astype(dtype, copy=False)
-        reuse = overwrite and X.dtype == dtype and X.flags.c_contiguous
-        scaled = X if reuse else np.empty(X.shape, dtype)
-        for rows in _row_blocks(X):
-            block = X[rows].astype(within, copy=False) / self.scaler.scale_
+        n_rows = X.shape[0] if order is None else len(order)
+        scaled = np.ones((n_rows, X.shape[1] + 1), dtype)
+        for rows in _row_blocks(X[:n_rows]):
+            block = X[rows if order is None else order[rows]].astype(within, copy=False)
+            block = block / self.scaler.scale_
             if self.precondition:
                 block -= self.x.mean
                 block /= self.x.spread
-            scaled[rows] = block
+            scaled[rows, :-1] = block
         return scaled
 
     # --- the network ---

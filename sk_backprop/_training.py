@@ -23,6 +23,7 @@ from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
+from sk_backprop._threads import one_blas_thread
 
 
 @dataclass(frozen=True)
@@ -149,31 +150,33 @@ class Trained:
     log_evidence: float | None
 
 
+@one_blas_thread()  # BLAS adds up in another order with two
 def prepare(
     settings: Settings, data: Data, validation: Data | None, seen: Scales | None = None
 ) -> Problem:
     """Scales of `data`, and of what `seen` was made from, and the rows in them."""
     dtype = data.X.dtype
-    scaler, all_rows = None, settings.solver in ("lbfgs", "lm")
-    if all_rows:
+    scaler, order, y, w = None, None, data.y, data.sample_weight
+    if settings.solver in ("lbfgs", "lm"):
         scaler = fit_max_abs(data.X)
-        data = _canonical(data, scaler.scale_)
+        order, w = _canonical(data, scaler.scale_)
+        y = y[order]
     scales = Scales.fit(
         data.X,
-        data.y,
-        data.sample_weight,
+        y,
+        w,
         precondition=settings.precondition,
         out_activation=settings.network.output_activation,
         scaler=scaler,
         seen=seen,
+        order=order,
     )
-    within = _precision(settings, data.n_samples, dtype)
-    return Problem(
-        scales,
-        _scaled(scales, data, within, overwrite=all_rows),  # they are a copy
-        None if validation is None else _scaled(scales, validation, dtype, overwrite=False),
-        dtype,
-    )
+    within = _precision(settings, len(y), dtype)
+    rows = Data(scales.input(data.X, within, order), scales.target(y, within), w)
+    if validation is not None:
+        X_val, y_val = scales.input(validation.X, dtype), scales.target(validation.y, dtype)
+        validation = Data(X_val, y_val, validation.sample_weight)
+    return Problem(scales, rows, validation, dtype)
 
 
 def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
@@ -190,11 +193,6 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     if mini_batches and settings.precondition:
         return np.dtype(np.float32)
     return dtype
-
-
-def _scaled(scales: Scales, data: Data, dtype: Any, *, overwrite: bool) -> Data:
-    X = scales.input(data.X, dtype, overwrite=overwrite)
-    return Data(X, scales.target(data.y, dtype), data.sample_weight)
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -247,7 +245,7 @@ def train(
     run.begin(settings, problem, finish)
     validation = problem.validation
     monitor = Monitor(
-        params,
+        objective.parameters(params.flat),
         tol=settings.tol,
         n_iter_no_change=settings.n_iter_no_change,
         validation=None
@@ -355,20 +353,18 @@ def n_distinct_rows(data: Data) -> int:
     """Rows that differ: what all rows at once cost, however the table repeats them."""
     if data.n_samples > _COUNTED_ROWS:
         return data.n_samples
-    return _canonical(data, fit_max_abs(data.X).scale_).n_samples
+    return len(_canonical(data, fit_max_abs(data.X).scale_)[0])
 
 
 # Rows above which they are all taken to differ.
 _COUNTED_ROWS = 200_000
 
 
-def _canonical(data: Data, x_scale: Array) -> Data:
-    """The same rows, equal ones merged, in an order that is theirs and not the table's."""
+def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
+    """Rows, equal ones once, in an order that is theirs and not the table's; their weights."""
     y_scale = np.abs(data.y).max(axis=0)
-    rows, weights = canonical_rows(
-        data.X, x_scale, data.y / np.where(y_scale > 0, y_scale, 1.0), data.sample_weight
-    )
-    return Data(data.X[rows], data.y[rows], weights)
+    scaled_y = data.y / np.where(y_scale > 0, y_scale, 1.0)
+    return canonical_rows(data.X, x_scale, scaled_y, data.sample_weight)
 
 
 def _random_start(
@@ -439,7 +435,7 @@ def _solve(
         return lbfgs.minimize(
             objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
         )
-    optimizer = _optimizer(settings, objective.network.n_params, params.flat.dtype)
+    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
     if stream is not None and stream.optimizer is not None:
         optimizer.restore(stream.optimizer)
     return stochastic.minimize(

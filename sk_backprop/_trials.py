@@ -91,7 +91,7 @@ def choose(
     The trials' initial weights are always the same: what is chosen depends on the data
     alone.
     """
-    folds = _folds(problem.rows, _trial_rows(families, problem.rows.n_samples, affordable))
+    folds = _folds(problem, _trial_rows(families, problem.rows.n_samples, affordable))
     best: _Trial | None = None
     for family in families:
         n_worse = 0
@@ -234,7 +234,7 @@ def _trial_rows(families: Sequence[Sequence[Settings]], n_samples: int, affordab
     return n_rows
 
 
-def _folds(rows: Data, n_kept: int) -> list[tuple[Data, Data]]:
+def _folds(problem: Problem, n_kept: int) -> list[tuple[Data, Data]]:
     """Rows to train on and rows to judge by, for each trial.
 
     n_kept : int, rows to train on where there are many
@@ -242,8 +242,8 @@ def _folds(rows: Data, n_kept: int) -> list[tuple[Data, Data]]:
     Of rows that count more than once some counts may be on either side, as they would
     be if the table repeated them.
     """
-    n_samples = rows.n_samples
-    order = _order(rows)
+    rows, n_samples = problem.rows, problem.rows.n_samples
+    order = _order(problem)
     if n_samples > _MANY_ROWS:
         n_held_out = min(n_samples - n_kept, _MOST_JUDGES)
         # Multiples of the golden ratio fill the unit interval evenly.
@@ -260,15 +260,17 @@ def _folds(rows: Data, n_kept: int) -> list[tuple[Data, Data]]:
     return folds
 
 
-def _order(rows: Data) -> Array:
+def _order(problem: Problem) -> Array:
     """An order of the rows that no change of units changes.
 
     By a sum over all columns, in the solver's coordinates, with fixed coefficients; of
     the target the size, as its sign is arbitrary. The order that `_rows` gives depends on
     the units, and then the choice would: R^2 on the diabetes data moved by 0.05.
     """
-    coefficients = 0.5 + (np.arange(1, rows.X.shape[1] + 1) * _GOLDEN) % 1.0
-    place = (rows.X @ coefficients[:, None]).ravel() + np.abs(rows.y).sum(axis=1)
+    rows, n_features = problem.rows, len(problem.scales.x.mean)
+    coefficients = 0.5 + (np.arange(1, n_features + 1) * _GOLDEN) % 1.0
+    inputs = rows.X[:, :n_features] if isinstance(rows.X, np.ndarray) else rows.X
+    place = (inputs @ coefficients[:, None]).ravel() + np.abs(rows.y).sum(axis=1)
     return np.asarray(np.argsort(place, kind="stable"))
 
 

@@ -101,12 +101,15 @@ PARAMETERS = {
     "max_iter": (">= 1", [*NOT_INT, INF]),
     "max_fun": (">= 1", [*NOT_INT, INF]),
     "shuffle": ("True or False", NOT_FLAG),
-    "random_state": ("int|seed", ["0", -1, 0.5, NAN, 2**32, [-1], np.random.default_rng(0)]),
+    "random_state": (
+        "int|seed",
+        ["0", -1, 0.5, NAN, 2**32, [-1], (3, 0), np.random.default_rng(0)],
+    ),
     "tol": (r"\[0, inf\)", [*NOT_REAL, -1e-9, BEYOND_FLOAT]),
-    "n_iter_no_change": (">= 1 or inf", [*NOT_INT, -INF]),
+    "n_iter_no_change": (">= 1 or inf", [*NOT_INT, -INF, BEYOND_FLOAT]),
     "early_stopping": ("True or False", NOT_FLAG),
-    "validation_fraction": (r"\(0, 1\)", [*NOT_REAL, 0, 1, -0.1, 1.1]),
-    "warm_start": ("True or False", NOT_FLAG),
+    "validation_fraction": (r"\[0, 1\)", [*NOT_REAL, 1, -0.1, 1.1]),
+    "warm_start": ("True or False", [*NOT_FLAG, np.array([True, False])]),
     "momentum": (r"\[0, 1\]", [*NOT_REAL, -0.1, 1.1]),
     "nesterovs_momentum": ("True or False", NOT_FLAG),
     "beta_1": (r"\[0, 1\)", [*NOT_REAL, -0.1, 1, 1.1]),
@@ -382,6 +385,11 @@ wrong(
     *("early_stopping", "n_samples=1", "train"),
     sample_weight=np.eye(20)[0],
     params=STOP,
+)
+wrong(
+    "no row to stop by",
+    *("validation_fraction=0;", "sets 0 rows aside", "n_samples=20"),
+    params={**STOP, "validation_fraction": 0},
 )
 wrong(
     "no row left to train on",

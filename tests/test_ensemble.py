@@ -15,7 +15,8 @@ from sk_backprop._fitted import FittedFunction, merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
-from sk_backprop._training import Data, Settings
+from sk_backprop._scaling import Scales
+from sk_backprop._training import Data, Problem, Settings
 
 
 def regressor(**params):
@@ -59,8 +60,10 @@ def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
     coefs, intercepts = merged(networks)
     X = np.random.RandomState(1).randn(10, 5)
     expected = np.mean([evaluate(network, *one, X) for one in networks], axis=0)
-    np.testing.assert_allclose(evaluate(network, coefs, intercepts, X), expected, rtol=1e-12)
-    assert [W.shape[1] for W in coefs] == [*(n_networks * size for size in hidden), 2]
+    sizes = [*(n_networks * size for size in hidden), 2]
+    assert [W.shape[1] for W in coefs] == sizes
+    wide = Network((5, *sizes), "tanh", "identity")
+    np.testing.assert_allclose(evaluate(wide, coefs, intercepts, X), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -527,8 +530,10 @@ def test_every_fifth_count_by_numbering_them():
 
 def test_many_rows_are_tried_once_on_seven_tenths():
     n = _trials._MANY_ROWS + 100
-    rows = Data(np.arange(2.0 * n).reshape(n, 2), np.arange(float(n))[:, None])
-    ((kept, held_out),) = _trials._folds(rows, int(0.7 * n))
+    X, y = np.arange(2.0 * n).reshape(n, 2), np.arange(float(n))[:, None]
+    scales = Scales.fit(X, y, None, precondition=True, out_activation="identity")
+    problem = Problem(scales, Data(X, y), None, X.dtype)
+    ((kept, held_out),) = _trials._folds(problem, int(0.7 * n))
     assert (kept.n_samples, held_out.n_samples) == (int(0.7 * n), n - int(0.7 * n))
     assert not set(kept.y.ravel()) & set(held_out.y.ravel())
     assert abs(kept.y.mean() / held_out.y.mean() - 1) < 0.02  # both evenly from all rows

@@ -10,7 +10,7 @@ from scipy.optimize import least_squares
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
-from sk_backprop import BackpropRegressor, _objective
+from sk_backprop import BackpropRegressor, _network, _objective
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
 from sk_backprop._network import Network, Workspace, evaluate, forward, jacobian, lecun_bound
 from sk_backprop._objective import Objective
@@ -41,7 +41,7 @@ def centred_sparse(X):
 def jacobian_of(network, params, X, seed):
     work, jac = Workspace(network, len(seed), float), np.empty((network.n_params, len(seed)))
     forward(network, params, X, work)
-    jacobian(network, params, X, work, seed, jac)
+    jacobian(network, params, X, work, seed.T, jac)
     return jac.T
 
 
@@ -152,7 +152,7 @@ def test_losses_alone_are_those_of_the_normal_equations(loss, output, weighted, 
     objective = Objective(network, loss, X, y, w)
     expected = objective.normal_equations(params).loss
     np.testing.assert_allclose(objective.losses(params), expected, rtol=1e-13)
-    monkeypatch.setattr(_objective, "_BLOCK_BYTES", 0)
+    monkeypatch.setattr(_network, "_BLOCK_BYTES", 0)
     blocked = Objective(network, loss, X, y, w)
     np.testing.assert_allclose(blocked.losses(params), expected, rtol=1e-13)
 

@@ -69,7 +69,7 @@ def test_forward_equals_a_loop_over_neurons(activation, output_activation):
         for x in X
     ]
     fast = forward(network, params, X, Workspace(network, 5, float))
-    np.testing.assert_allclose(fast, expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(fast.T, expected, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(
         evaluate(network, params.coefs, params.intercepts, X), expected, rtol=1e-12, atol=1e-15
     )

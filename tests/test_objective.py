@@ -8,9 +8,9 @@ import reference
 import scipy.sparse as sp
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
-from sk_backprop import _objective
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective, ValidationSet, row_blocks, rows_per_block
+from sk_backprop import _network, _objective
+from sk_backprop._network import Network, lecun_bound, row_blocks, rows_per_block
+from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._scaling import CentredSparse
 
 LOSSES = [("squared_error", "identity"), ("squared_error", "logistic"), ("poisson", "exp")]
@@ -87,7 +87,7 @@ def test_row_blocks_add_up_to_the_whole(weighted, sparse, monkeypatch):
     whole = Objective(network, "squared_error", rows, y, w, alpha=1.0)
     one = whole.parameters(params.flat)
     expected = whole.loss_gradient(params, one)
-    monkeypatch.setattr(_objective, "_BLOCK_BYTES", 0)
+    monkeypatch.setattr(_network, "_BLOCK_BYTES", 0)
     blocked = Objective(network, "squared_error", rows, y, w, alpha=1.0)
     assert len(blocked._blocks) == 5
     many = blocked.parameters(params.flat)

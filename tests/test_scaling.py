@@ -240,7 +240,7 @@ def test_input_has_the_precision_asked_for_and_is_computed_in_the_higher_one(giv
     expected = (X.astype(float) / scales.scaler.scale_ - scales.x.mean) / scales.x.spread
     for asked in (np.float32, np.float64):
         found = scales.input(kind(X), asked)
-        dense = found if isinstance(found, np.ndarray) else found.toarray()
+        dense = found[:, :-1] if isinstance(found, np.ndarray) else found.toarray()
         assert dense.dtype == asked
         if asked == np.float32 and given == np.float64 and isinstance(found, np.ndarray):
             np.testing.assert_allclose(dense, expected, rtol=1e-6, atol=1e-6)
@@ -248,17 +248,23 @@ def test_input_has_the_precision_asked_for_and_is_computed_in_the_higher_one(giv
             np.testing.assert_allclose(dense, expected, rtol=1e-6, atol=1e-9)
 
 
-def test_input_overwrites_only_what_it_may():
+@pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sp.csr_array])
+def test_input_and_moments_of_rows_that_are_named_are_those_of_a_copy_of_them(kind):
     rng = np.random.RandomState(0)
-    X = rng.randn(50, 3)
-    scales = Scales.fit(X, X[:, :1], None, precondition=True, out_activation="identity")
-    kept = X.copy()
-    expected = scales.input(X, float)
-    np.testing.assert_array_equal(X, kept)
-    assert scales.input(X, np.float32, overwrite=True) is not X
-    np.testing.assert_array_equal(X, kept)
-    assert scales.input(X, float, overwrite=True) is X
-    np.testing.assert_array_equal(X, expected)
+    X, y, order, w = rng.randn(50, 3), rng.randn(30, 1), rng.permutation(50)[:30], rng.rand(30)
+    options = {"precondition": True, "out_activation": "identity"}
+    copied, named = kind(X[order]), kind(X)
+    expected = Scales.fit(copied, y, w, **options, scaler=fit_max_abs(X))
+    found = Scales.fit(named, y, w, **options, scaler=fit_max_abs(X), order=order)
+    np.testing.assert_array_equal(found.x.mean, expected.x.mean)
+    np.testing.assert_array_equal(found.x.var, expected.x.var)
+    dense = [
+        rows if isinstance(rows, np.ndarray) else rows.toarray()
+        for rows in (found.input(named, float, order), expected.input(copied, float))
+    ]
+    np.testing.assert_array_equal(*dense)
+    if kind is not sp.csr_array:
+        np.testing.assert_array_equal(dense[0][:, -1], 1)
 
 
 def test_centred_sparse_is_the_centred_array():
@@ -434,8 +440,9 @@ def test_state_of_scales_is_all_there_is(diabetes):
     again = Scales.from_state(scales.scaler, "identity", scales.state())
     np.testing.assert_array_equal(again.input(X, float), scales.input(X, float))
     np.testing.assert_array_equal(again.target(y[:, None], float), scales.target(y[:, None], float))
-    assert np.abs(scales.input(X, float).mean(axis=0)).max() < 1e-12
-    np.testing.assert_allclose(scales.input(X, float).std(axis=0), 1)
+    inputs = scales.input(X, float)[:, :-1]
+    assert np.abs(inputs.mean(axis=0)).max() < 1e-12
+    np.testing.assert_allclose(inputs.std(axis=0), 1)
     np.testing.assert_allclose(scales.target(y[:, None], float).std(), 1)
 
 

@@ -67,12 +67,18 @@ def test_stochastic_steps_are_those_of_mlpregressor(
     np.testing.assert_allclose(ours.loss_curve_, mlp.loss_curve_[-n_epochs:], rtol=1e-10)
 
 
+def advance(optimizer, theta, grad):
+    """One step by a gradient."""
+    optimizer.gradient[...] = grad
+    optimizer.step(theta)
+
+
 def test_adaptive_rate_is_divided_by_five_at_a_stall_and_then_stops():
     sgd = stochastic.SGD(1, float, rate=1e-3, schedule="adaptive", momentum=0)
     rates = []
     while sgd.shorten_steps():
         theta = np.zeros(1)
-        sgd.step(theta, np.ones(1))
+        advance(sgd, theta, np.ones(1))
         rates.append(-theta[0])
     np.testing.assert_allclose(rates, 1e-3 / 5.0 ** np.arange(1, 6))
     assert not stochastic.SGD(1, float, rate=1.0).shorten_steps()
@@ -102,18 +108,18 @@ def test_a_restored_optimizer_goes_on_as_if_nothing_had_happened(make):
     grads = rng.randn(6, 3)
     whole, theta = make(), np.zeros(3)
     for i, grad in enumerate(grads):
-        whole.step(theta, grad)
+        advance(whole, theta, grad)
         whole.end_epoch(10 * (i + 1))
         if i == 2:
             whole.shorten_steps()
     first, second, other = make(), make(), np.zeros(3)
     for i, grad in enumerate(grads[:3]):
-        first.step(other, grad)
+        advance(first, other, grad)
         first.end_epoch(10 * (i + 1))
     first.shorten_steps()
     second.restore(first.state())
     for i, grad in enumerate(grads[3:]):
-        second.step(other, grad)
+        advance(second, other, grad)
         second.end_epoch(10 * (i + 4))
     np.testing.assert_array_equal(other, theta)
 
@@ -122,14 +128,14 @@ def test_a_new_constant_rate_applies_to_a_restored_optimizer():
     old, new = stochastic.SGD(1, float, rate=1.0), stochastic.SGD(1, float, rate=0.5)
     new.restore(old.state())
     theta = np.zeros(1)
-    new.step(theta, np.ones(1))
+    advance(new, theta, np.ones(1))
     assert theta[0] == pytest.approx(-0.5 * 1.9)  # Nesterov: rate (1 + momentum)
 
 
 def test_adam_in_float32_survives_an_epsilon_below_its_range():
     adam = stochastic.Adam(1, np.float32, rate=0.1, epsilon=1e-60)
     theta = np.zeros(1, np.float32)
-    adam.step(theta, np.zeros(1, np.float32))
+    advance(adam, theta, np.zeros(1, np.float32))
     assert theta[0] == 0
 
 

@@ -1,6 +1,7 @@
 """The structure that the package's docstring promises, read from its imports."""
 
 import ast
+import doctest
 import inspect
 import re
 import subprocess
@@ -17,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ALLOWED = {
     "_network": set(),
-    "_objective": {"_network"},
+    "_objective": {"_network", "_threads"},
     "_scaling": {"_network"},
     "_evidence": {"_network", "_objective"},
     "_posterior": {"_evidence", "_network", "_objective"},
@@ -31,6 +32,7 @@ ALLOWED = {
         "_rows",
         "_scaling",
         "_solvers",
+        "_threads",
     },
     "_threads": {"_network"},
     "_progress": {"_network", "_solvers", "_training"},
@@ -39,18 +41,19 @@ ALLOWED = {
     "_cost": {"_network"},
     "_trials": {"_cost", "_ensemble", "_network", "_progress", "_training"},
     "_plan": {"_cost", "_ensemble", "_network", "_progress", "_training", "_trials"},
-    "_fitted": {"_evidence", "_network", "_objective", "_posterior", "_scaling", "_training"},
+    "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
     "_report": {"_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
+    "_start": {"_fitted", "_network", "_plan", "_training", "_validation"},
+    "_notebook": set(),
+    "_predictor": {"_fitted", "_network", "_notebook", "_validation"},
     "_regressor": {
         "_callbacks",
-        "_fitted",
-        "_network",
         "_plan",
-        "_posterior",
+        "_predictor",
         "_progress",
         "_report",
-        "_scaling",
+        "_start",
         "_training",
         "_validation",
     },
@@ -70,6 +73,8 @@ SCIKIT_LEARN = {
     "_ensemble",
     "_validation",
     "_report",
+    "_notebook",
+    "_predictor",
     "_regressor",
     "_display",
     "export",
@@ -176,3 +181,17 @@ def test_docstring_names_every_fitted_attribute():
     fitted = {name for name in vars(model) if re.fullmatch(r"[a-z]\w*_", name)}
     missing = {name for name in fitted if not re.search(rf"\b{name}\b", attributes)}
     assert not missing
+
+
+def test_every_method_of_the_estimator_has_an_example_that_is_run():
+    cls = sk_backprop.BackpropRegressor
+    own = [
+        method
+        for name, method in inspect.getmembers(cls, inspect.isfunction)
+        if not name.startswith("_") and method.__module__.startswith("sk_backprop")
+    ]
+    assert {method.__name__ for method in own} == {"fit", "partial_fit", "predict", "gradient"}
+    for method in own:
+        sections = re.findall(r"^(\w+)\n-+$", inspect.getdoc(method), re.MULTILINE)
+        assert {"Parameters", "Returns", "Raises", "Examples"} <= set(sections), method
+        assert doctest.DocTestFinder().find(method)[0].examples, method

@@ -40,7 +40,9 @@ class IntervalDisplay:
     points_ : matplotlib PathCollection or None
         The data.
     ax_ : matplotlib Axes
+        What is drawn on.
     figure_ : matplotlib Figure
+        What the axes are in.
 
     See Also
     --------
@@ -115,6 +117,7 @@ class IntervalDisplay:
         Returns
         -------
         display : IntervalDisplay
+            Drawn.
 
         Raises
         ------
@@ -154,6 +157,7 @@ class IntervalDisplay:
         Returns
         -------
         display : IntervalDisplay
+            This one.
 
         Raises
         ------

@@ -34,7 +34,9 @@ class LossCurveDisplay:
     lines_ : list of matplotlib Line2D
         Training and, where there is one, validation curve of each estimator.
     ax_ : matplotlib Axes
+        What is drawn on.
     figure_ : matplotlib Figure
+        What the axes are in.
 
     Examples
     --------
@@ -76,6 +78,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            Drawn.
 
         Raises
         ------
@@ -111,6 +114,7 @@ class LossCurveDisplay:
         Returns
         -------
         display : LossCurveDisplay
+            This one.
 
         Raises
         ------

@@ -43,7 +43,9 @@ class NetworkDisplay:
     lines_ : list of matplotlib LineCollection
         Weights and biases of each layer, in ascending order of their size.
     ax_ : matplotlib Axes
+        What is drawn on.
     figure_ : matplotlib Figure
+        What the axes are in.
 
     Examples
     --------
@@ -90,7 +92,7 @@ class NetworkDisplay:
             in standard deviations around their means in X, so that its weights can be
             compared; otherwise as it is in `coefs_`.
         network : int, default=0
-            Which of several networks. (Its output bias is the mean of theirs.)
+            Which of several networks; its output bias is the mean of theirs.
         output_names : sequence of str of shape (n_outputs_,), default=None
             None is y, or y0, y1, ...
         ax : matplotlib Axes, default=None
@@ -99,6 +101,7 @@ class NetworkDisplay:
         Returns
         -------
         display : NetworkDisplay
+            Drawn.
 
         Raises
         ------
@@ -139,6 +142,7 @@ class NetworkDisplay:
         Returns
         -------
         display : NetworkDisplay
+            This one.
 
         Raises
         ------

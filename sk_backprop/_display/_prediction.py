@@ -40,7 +40,9 @@ class PredictionDisplay:
     Attributes
     ----------
     ax_ : matplotlib Axes
+        What is drawn on.
     figure_ : matplotlib Figure
+        What the axes are in.
 
     See Also
     --------
@@ -84,7 +86,9 @@ class PredictionDisplay:
             Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
             that ends with one, or another.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs of rows that were not trained on.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            What was observed there.
         target : int, default=0
             Which of several targets.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
@@ -95,6 +99,7 @@ class PredictionDisplay:
         Returns
         -------
         display : PredictionDisplay
+            Drawn.
 
         Raises
         ------
@@ -140,6 +145,7 @@ class PredictionDisplay:
         Returns
         -------
         display : PredictionDisplay
+            Drawn.
 
         Raises
         ------
@@ -152,7 +158,7 @@ class PredictionDisplay:
         return display.plot(ax, kind=kind)
 
     def coverage(self, probability: Any) -> Array:
-        """Part of the rows inside their central intervals of given probability.
+        """Count the rows inside their central intervals of given probability.
 
         Parameters
         ----------
@@ -162,6 +168,7 @@ class PredictionDisplay:
         Returns
         -------
         coverage : ndarray of the same shape
+            Part of the rows, from 0 to 1.
 
         Raises
         ------
@@ -189,6 +196,7 @@ class PredictionDisplay:
         Returns
         -------
         display : PredictionDisplay
+            This one.
 
         Raises
         ------

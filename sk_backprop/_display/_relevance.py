@@ -27,7 +27,9 @@ class RelevanceDisplay:
     bars_ : matplotlib BarContainer
         From the bottom to the top.
     ax_ : matplotlib Axes
+        What is drawn on.
     figure_ : matplotlib Figure
+        What the axes are in.
 
     See Also
     --------
@@ -63,6 +65,7 @@ class RelevanceDisplay:
         Returns
         -------
         display : RelevanceDisplay
+            Drawn.
 
         Raises
         ------
@@ -93,6 +96,7 @@ class RelevanceDisplay:
         Returns
         -------
         display : RelevanceDisplay
+            This one.
 
         Raises
         ------

@@ -106,6 +106,7 @@ class Monitor:
         self._best_theta = start.flat.copy()
         self._best_iter = 0
         self._n_idle = 0
+        self._rounding: tuple[Array, Array] | None = None
         self.loss_curve: list[float] = []
         self.validation_loss_curve: list[float] = []
         self.validation_scores: list[float] = []
@@ -168,6 +169,14 @@ class Monitor:
         """Note the training loss at the start: a run that diverges goes back no higher."""
         self._start_loss, self.precisions = loss, precisions
 
+    def rounded_from(self, theta: Array) -> None:
+        """Note weights, (n_params,), of which those at the start are a rounding, if they are.
+
+        In float32 the way is rounded, but not where it began: a stream goes on from there.
+        """
+        if theta.dtype != self._best_theta.dtype:
+            self._rounding = theta, theta.astype(self._best_theta.dtype).astype(theta.dtype)
+
     @property
     def worse_than_before(self) -> bool:
         """Whether the last training loss is more than twice the lowest.
@@ -193,8 +202,12 @@ class Monitor:
         keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0
         best_iter = self._best_iter if keep_best else self.n_iter
         watched = self._validation is not None
+        theta = self._best_theta if keep_best else params.flat
+        if self._rounding is not None:
+            exact, rounded = self._rounding
+            theta = exact + (theta - rounded)
         return SolverResult(
-            theta=self._best_theta if keep_best else params.flat,
+            theta=theta,
             loss=self.loss_curve[best_iter - 1] if best_iter else np.nan,
             status=status,
             n_iter=self.n_iter,

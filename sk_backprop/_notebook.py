@@ -1,0 +1,32 @@
+"""What notebooks show of an estimator: its documentation beside each name.
+
+scikit-learn (1.9) shows a parameter's or attribute's documentation only where it has a
+page on the web to link to. Here the documentation is in the docstring alone: the tables
+are made with a link, which is then taken out.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+
+class ParameterTooltips(BaseEstimator):
+    """An estimator whose parameters and attributes have tooltips, and no links."""
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        return _with_tooltips(super()._get_params_html(*args, **kwargs))
+
+    def _get_fitted_attr_html(self, *args: Any, **kwargs: Any) -> Any:
+        return _with_tooltips(super()._get_fitted_attr_html(*args, **kwargs))
+
+
+def _with_tooltips(table: Any) -> Any:
+    """`table` with tooltips, if this scikit-learn has any; older ones have no `doc_link`."""
+    render = getattr(table, "_html_repr", None)
+    if render is not None and hasattr(table, "doc_link"):
+        table.doc_link = "docstring"
+        table._html_repr = lambda: re.sub(r'\s(?:rel|target|href)="[^"]*"', "", render())
+    return table

@@ -1,0 +1,158 @@
+"""What a fitted regressor gives: predictions, slopes, and weights that act on raw X."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils.validation import check_is_fitted
+
+from sk_backprop._fitted import FittedFunction
+from sk_backprop._network import Array
+from sk_backprop._notebook import ParameterTooltips
+from sk_backprop._validation import check_new_rows
+
+
+class Predictor(ParameterTooltips):
+    """An estimator that predicts by its fitted attributes."""
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        r"""Predict targets in the units of the training y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+        return_std : bool, default=False
+            Whether to return the standard deviation too.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Mean; float32 if both the training X and this one are float32.
+        std : ndarray of the same shape, if `return_std`
+            Standard deviation of a new observation at X, in units of y: of the
+            noise, of the weights (`uncertain_weights_`), and of the networks'
+            means among themselves. For 'poisson' the noise has a variance
+            proportional to the mean.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError
+            If X has other features than the training X, or values that are not finite.
+
+        Notes
+        -----
+        The variance of one network is that of the noise and of the weights around the
+        optimum (Laplace's approximation), :math:`1 / \beta + g^T H^{-1} g` with
+        :math:`g = \partial f / \partial \theta`; of several networks, the mean of
+        theirs and the variance of their means. A central interval of 95 % is
+        ``mean`` plus and minus ``1.96 * std``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor((5,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> mean, std = model.predict(X, return_std=True)
+        >>> bool(40 < std.mean() < 70)
+        True
+        """
+        X, function = self._to_evaluate(X)
+        mean = function.predict(X)
+        mean = mean.ravel() if self.n_outputs_ == 1 else mean
+        if not return_std:
+            return mean
+        return mean, function.predict_std(X).reshape(mean.shape)
+
+    def gradient(self, X: Any) -> Array:
+        """Differentiate the prediction by each feature, in raw units: dy/dx at each row.
+
+        Exact, by one more step of backpropagation. (At the kink of a 'relu' unit it is
+        the derivative from the left of that unit.)
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_samples, n_features) or \
+                (n_samples, n_outputs, n_features)
+            Units of y by units of the feature; float32 if both the training X and
+            this one are float32.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor(random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> float(1000 * model.gradient([[0.0]])[0, 0])
+        1.000
+        """
+        X, function = self._to_evaluate(X)
+        gradient = function.gradient(X)
+        return gradient[:, 0] if self.n_outputs_ == 1 else gradient
+
+    @property
+    def raw_coefs_(self) -> list[Array]:
+        """The weights that act on raw X; see `raw_intercepts_`.
+
+        Returns
+        -------
+        coefs : list of ndarray of shape (n_in, n_out)
+            Of each layer, in float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        """
+        check_is_fitted(self)
+        return FittedFunction.of(self).raw_weights()[0]
+
+    @property
+    def raw_intercepts_(self) -> list[Array]:
+        """The biases that go with `raw_coefs_`.
+
+        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals
+        ``predict(X)``. A Poisson fit has ``exp`` around it; a logistic output has
+        ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
+
+        Returns
+        -------
+        intercepts : list of ndarray of shape (n_out,)
+            Of each layer, in float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor((3,), random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> (W1, W2), (b1, b2) = model.raw_coefs_, model.raw_intercepts_
+        >>> by_hand = 1 / (1 + np.exp(-(X @ W1 + b1))) @ W2 + b2
+        >>> bool(np.allclose(by_hand.ravel(), model.predict(X)))
+        True
+        """
+        check_is_fitted(self)
+        return FittedFunction.of(self).raw_weights()[1]
+
+    def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
+        """Checked X, and the fitted function."""
+        check_is_fitted(self, "coefs_")
+        return check_new_rows(self, X), FittedFunction.of(self)

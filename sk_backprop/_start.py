@@ -1,0 +1,72 @@
+"""Where a fit starts: the network asked for, and weights given or left by the last fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sk_backprop._fitted import FittedFunction
+from sk_backprop._network import Network
+from sk_backprop._plan import Plan, make_plan, settings_of
+from sk_backprop._training import Data, StreamState, Weights, n_distinct_rows
+from sk_backprop._validation import (
+    check_initial_weights,
+    check_one_network,
+    check_same_network,
+    hidden_layers,
+)
+
+
+def out_activation(estimator: Any) -> str:
+    """The function of the output units that the parameters ask for."""
+    return "exp" if estimator.loss == "poisson" else str(estimator.output_activation)
+
+
+def plan_and_starts(
+    estimator: Any, data: Data, coefs_init: Any, intercepts_init: Any, *, continued: bool
+) -> tuple[Plan, list[Weights] | None]:
+    """What to train, and the weights to start from, if there are any.
+
+    continued : whether to go on from the last fit, where no initial weights are given
+    """
+    n_features, n_outputs = data.X.shape[1], data.y.shape[1]
+    hidden = hidden_layers(estimator.hidden_layer_sizes)
+    n_networks = None if estimator.n_networks == "auto" else int(estimator.n_networks)
+    last, starts = None, None
+    if coefs_init is not None or intercepts_init is not None:
+        init = check_initial_weights(
+            coefs_init, intercepts_init, n_features, hidden, n_outputs, data.X.dtype
+        )
+        check_one_network(n_networks)
+        hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
+        starts = [Weights(*init)]
+    elif continued:
+        last = FittedFunction.of(estimator)
+        hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
+        starts = last.starts(estimator.weight_precision_)
+        n_networks = n_networks or len(starts)
+    network = Network(
+        (n_features, *(hidden or ()), n_outputs),
+        str(estimator.activation),
+        out_activation(estimator),
+    )
+    if last is not None:
+        check_same_network(last.network, network, len(starts or ()), n_networks)
+    settings = settings_of(estimator, network)
+    if last is not None:  # what was chosen before
+        alpha = estimator.alpha_ if settings.alpha is None else settings.alpha
+        groups = estimator.weight_groups
+        groups = estimator._fit_state["weight_groups"] if groups == "auto" else groups
+        settings = replace(settings, alpha=alpha, weight_groups=groups)
+    counted = settings.solver in ("auto", "lm")
+    n_rows = n_distinct_rows(data) if counted else data.n_samples
+    return make_plan(settings, hidden, n_networks, n_rows), starts
+
+
+def stream_states(estimator: Any, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
+    """What each network of a stream goes on from, beside its weights."""
+    if starts is None:
+        return [StreamState(0, None, None)] * (plan.n_networks or 1)
+    states = estimator._fit_state["optimizers"].get(estimator.solver) or [None] * len(starts)
+    noise = [posterior["noise"] for posterior in estimator._fit_state["posteriors"]]
+    return [StreamState(estimator.t_, *pair) for pair in zip(states, noise, strict=True)]

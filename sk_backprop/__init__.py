@@ -10,8 +10,8 @@ The rooms, and what each may import::
     _network   <- _scaling, _rows <- _training
     _network   <- _cost <- _trials
     _training  <- _progress <- _ensemble <- _trials <- _plan
-    _progress  <- _callbacks
     _training  <- _fitted <- _report, and <- _validation
+    _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
     _fitted, _validation, _notebook <- _predictor
     _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from sk_backprop._network import Parameters
+from sk_backprop._plan import Plan
 from sk_backprop._progress import Progress
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
 from sk_backprop._training import Problem, Settings, Trained
@@ -68,7 +69,7 @@ def progress_of(
     rows: tuple[Any, Any, Any],
     attributes: Attributes,
     rng: np.random.RandomState,
-    n_tasks: int,
+    plan: Plan,
 ) -> Progress:
     """What to tell of a fit of `estimator`.
 
@@ -77,11 +78,11 @@ def progress_of(
     rows : X, y and sample_weight, as they were given
     attributes : (settings, problem, networks, rng) -> fitted attributes
     rng : RandomState that `attributes` will be called with in the end
-    n_tasks : int, trials and runs there may be at most
+    plan : Plan, what is going to be trained
     """
     if not _callbacks_of(estimator):
         return Progress(int(estimator.verbose))
-    return _Tasks(estimator, _Hooks(estimator, rows, attributes, rng), n_tasks)
+    return _Tasks(estimator, _Hooks(estimator, rows, attributes, rng), plan.most_tasks)
 
 
 def _callbacks_of(estimator: Any) -> Any:

@@ -521,7 +521,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         rows: tuple[Any, Any, Any],
     ) -> list[tuple[str, type[Warning]]]:
         """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
-        progress = progress_of(self, rows, attributes, rng, plan.most_tasks)
+        progress = progress_of(self, rows, attributes, rng, plan)
         settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
         progress.end(settings, problem, networks)
         store(self, attributes(settings, problem, networks, rng))

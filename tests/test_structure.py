@@ -36,7 +36,7 @@ ALLOWED = {
     },
     "_threads": {"_network"},
     "_progress": {"_network", "_solvers", "_training"},
-    "_callbacks": {"_network", "_progress", "_solvers", "_training"},
+    "_callbacks": {"_network", "_plan", "_progress", "_solvers", "_training"},
     "_ensemble": {"_progress", "_solvers", "_threads", "_training"},
     "_cost": {"_network"},
     "_trials": {"_cost", "_ensemble", "_network", "_progress", "_training"},

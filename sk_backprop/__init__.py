@@ -2,7 +2,8 @@
 
 One estimator, `BackpropRegressor`. It takes X and y as they are, in any units,
 dense or sparse, scales them itself, and predicts in the units of y. The displays draw
-what it has learned, and `sk_backprop.export` writes it down for others.
+what it has learned, `sk_backprop.export` writes it down for others, and `sk_backprop.textbook`
+shows one pass of backpropagation with all its numbers.
 
 The rooms, and what each may import::
 
@@ -16,6 +17,7 @@ The rooms, and what each may import::
     _fitted, _validation, _notebook <- _predictor
     _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
     _fitted, _regressor <- export;  _display imports none of them
+    _network, _objective, _validation <- textbook
 
     _network     layers of units over one flat vector: layout, initial weights,
                  forward and backward pass, derivatives by weights and inputs
@@ -44,6 +46,7 @@ The rooms, and what each may import::
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
     _display/    pictures, by the public API of a fitted estimator
     export       the fitted function as an MLPRegressor or a formula
+    textbook     one forward and one backward pass with every number in between
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an

@@ -241,7 +241,7 @@ class FittedFunction:
             with np.errstate(invalid="ignore"):  # as in `predict`
                 for one in networks:
                     f += forward(network, one, scaled, work.of(len(f))).T
-                    df_dx += input_gradient(network, one, scaled, work.of(len(f)))
+                    df_dx += input_gradient(network, one, work.of(len(f)))
             f /= len(networks)
             slope = np.ones_like(f)
             output.apply(f)

@@ -372,17 +372,17 @@ def evaluate(
     return output
 
 
-def input_gradient(network: Network, params: Parameters, X: Rows, work: Workspace) -> Array:
+def input_gradient(network: Network, params: Parameters, work: Workspace) -> Array:
     """Derivatives of the outputs by the inputs, (n_rows, n_outputs, n_features).
 
-    One backward pass for each output, which goes on to the input. `work` must hold the
-    activations that `forward` left for the same X.
+    One backward pass for each output, which goes on to the input. `work` holds the
+    activations that `forward` left for the rows.
     """
     times_slope = ACTIVATIONS[network.activation].times_slope
     f, slope = work.h[-1], work.delta[-1]
     slope[...] = 1
     ACTIVATIONS[network.output_activation].times_slope(slope, f, work.scratch[-1])
-    gradient = np.empty((X.shape[0], f.shape[0], X.shape[1]), f.dtype)
+    gradient = np.empty((f.shape[1], f.shape[0], network.layer_sizes[0]), f.dtype)
     for k, slope_k in enumerate(slope):
         delta = np.outer(params.coefs[-1][:, k], slope_k)
         for layer in range(len(work.h) - 2, -1, -1):

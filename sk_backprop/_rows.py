@@ -36,18 +36,22 @@ def canonical_rows(
     -------
     rows : (n_distinct,) int, and weights : (n_distinct,) or None for ones
     """
-    n_samples = X.shape[0]
-    keys = _row_keys(X, x_scale) + _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
+    keys = _row_keys(X, x_scale)
+    keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
     order = np.argsort(keys, kind="stable")
-    first = np.ones(n_samples, dtype=bool)
-    same_key = np.flatnonzero(np.diff(keys[order]) == 0)
-    if same_key.size:
-        a, b = order[same_key], order[same_key + 1]
-        first[same_key + 1] = ~(_equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1))
-    starts = np.flatnonzero(first)
-    weights = np.ones(n_samples) if sample_weight is None else sample_weight[order]
-    weights = np.add.reduceat(weights, starts)
-    return order[starts], None if np.all(weights == 1) else weights
+    keys = keys[order]
+    same_key = np.flatnonzero(keys[1:] == keys[:-1])
+    a, b = order[same_key], order[same_key + 1]
+    again = same_key[_equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1)] + 1
+    if not again.size:
+        return order, None if sample_weight is None else _unless_ones(sample_weight[order])
+    starts = np.delete(np.arange(len(order)), again)
+    weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
+    return order[starts], _unless_ones(np.add.reduceat(weights, starts))
+
+
+def _unless_ones(weights: Array) -> Array | None:
+    return None if np.all(weights == 1) else weights
 
 
 def _mixed(bits: Array) -> Array:

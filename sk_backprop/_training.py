@@ -172,7 +172,8 @@ def prepare(
         order=order,
     )
     within = _precision(settings, len(y), dtype)
-    rows = Data(scales.input(data.X, within, order), scales.target(y, within), w)
+    y = scales.target(y, within)  # before there is a second X
+    rows = Data(scales.input(data.X, within, order), y, w)
     if validation is not None:
         X_val, y_val = scales.input(validation.X, dtype), scales.target(validation.y, dtype)
         validation = Data(X_val, y_val, validation.sample_weight)

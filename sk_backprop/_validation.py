@@ -253,19 +253,25 @@ def _naming(name: str) -> Iterator[None]:
 
 def _target(y: Any, name: str) -> Array:
     """Y as float64, dense and finite, of one or two dimensions."""
-    if sp.issparse(y):
-        raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
     if _is_plain(y, 1, (np.float64,)):
         return np.asarray(y)
-    with _naming(name):
-        y = check_array(y, ensure_2d=False, dtype="numeric", input_name=name)
-        if y.dtype.kind in "mM":
-            raise ValueError(f"{name} has dtype {y.dtype}; it must be numeric.")
-        # A list of None has become an array of objects by now, and not yet of nan.
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)
+    y = _numbers(y, name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return np.asarray(y)
+
+
+def _numbers(values: Any, name: str) -> Array:
+    """`values` as float64, dense and finite, of one or two dimensions."""
+    if sp.issparse(values):
+        raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
+    with _naming(name):
+        values = check_array(values, ensure_2d=False, dtype="numeric", input_name=name)
+        if values.dtype.kind in "mM":
+            raise ValueError(f"{name} has dtype {values.dtype}; it must be numeric.")
+        # A list of None has become an array of objects by now, and not yet of nan.
+        values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+    return np.asarray(values)
 
 
 def check_validation_rows(
@@ -394,19 +400,44 @@ def check_initial_weights(
     if coefs_init is None:
         raise ValueError("intercepts_init was given without coefs_init; pass both.")
     if hidden is None:
-        try:
-            hidden = tuple(np.shape(W)[1] for W in coefs_init[:-1])
-        except (TypeError, ValueError, IndexError) as error:
-            raise ValueError(
-                "coefs_init must be a list of 2-d arrays, from whose shapes "
-                f"hidden_layer_sizes='auto' is taken; got {coefs_init!r:.200}."
-            ) from error
+        hidden = _hidden_units(coefs_init, "coefs_init", "hidden_layer_sizes='auto' is taken")
     shapes = list(pairwise((n_features, *hidden, n_outputs)))
     coefs = _arrays(coefs_init, shapes, "coefs_init", dtype)
     bias_shapes = [(n_out,) for _, n_out in shapes]
     if intercepts_init is None:
         return coefs, [np.zeros(shape) for shape in bias_shapes]
     return coefs, _arrays(intercepts_init, bias_shapes, "intercepts_init", dtype)
+
+
+def check_pass(
+    X: Any, y: Any, coefs: Any, intercepts: Any, activation: Any, output_activation: Any
+) -> tuple[Array, Array, list[Array], list[Array]]:
+    """Checked arguments of `textbook.backprop_pass`: copies in float64, y of two dimensions."""
+    for name, value in {"activation": activation, "output_activation": output_activation}.items():
+        allowed, description = _RULES[name]
+        if not allowed(value):
+            raise ValueError(f"{name} must be {description}; got {value!r}.")
+    X = np.array(_numbers(X, "X"))
+    if X.ndim != 2:
+        raise ValueError(f"X must have two dimensions, a row for each sample; got shape {X.shape}.")
+    rows = _rows(X, np.array(_numbers(y, "y")), None, "")
+    hidden = _hidden_units(coefs, "coefs", "the hidden layers are taken")
+    shapes = list(pairwise((X.shape[1], *hidden, rows.y.shape[1])))
+    coefs = _arrays(coefs, shapes, "coefs", np.float64)
+    intercepts = _arrays(intercepts, [(n_out,) for _, n_out in shapes], "intercepts", np.float64)
+    return X, rows.y, coefs, intercepts
+
+
+def _hidden_units(coefs: Any, name: str, what: str) -> tuple[int, ...]:
+    """Units of the hidden layers, by the shapes of the weights; `what` is taken from them."""
+    expected = f"{name} must be a list of 2-d arrays, from whose shapes {what}"
+    try:
+        hidden = tuple(int(np.shape(W)[1]) for W in coefs[:-1])
+    except (TypeError, ValueError, LookupError) as error:
+        raise ValueError(f"{expected}; got {coefs!r:.200}.") from error
+    if 0 in hidden:
+        raise ValueError(f"{expected}, with at least one unit each; got {hidden} hidden units.")
+    return hidden
 
 
 def check_one_network(n_networks: int | None) -> None:

@@ -443,6 +443,7 @@ for name, coefs, *says in [
     ("a string", "random", "random", "hidden_layer_sizes='auto'"),
     ("1-D", [COEFS[0].ravel(), COEFS[1]], "2-d", "hidden_layer_sizes='auto'"),
     ("ragged", [[[1.0, 2.0], [3.0]], COEFS[1]], "2-d", "hidden_layer_sizes='auto'"),
+    ("no unit", [np.ones((3, 0)), np.ones((0, 1))], "at least one unit", r"\(0,\)"),
     ("that do not fit together", [COEFS[0], COEFS[1][:2]], r"\(3, 1\)", r"\(2, 1\)"),
     ("wrong rows", [COEFS[0][:2], COEFS[1]], r"\(2, 3\)", r"\(3, 3\)"),
 ]:

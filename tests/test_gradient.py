@@ -53,7 +53,7 @@ def test_the_chain_rule_by_hand(hidden, activation, output_activation):
     ]
     work = Workspace(network, len(X), float)
     forward(network, params, X, work)
-    gradient = input_gradient(network, params, X, work)
+    gradient = input_gradient(network, params, work)
     np.testing.assert_allclose(gradient, expected, rtol=1e-12, atol=1e-15)
 
 

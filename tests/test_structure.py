@@ -59,6 +59,7 @@ ALLOWED = {
     },
     "_display": {"_display"},
     "export": {"_fitted", "_network", "_regressor"},
+    "textbook": {"_network", "_objective", "_validation"},
     "__init__": {"_display", "_regressor"},
     "__main__": {"__init__"},
 }

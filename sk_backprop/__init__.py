@@ -10,11 +10,12 @@ The rooms, and what each may import::
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _scaling, _rows <- _training
     _network   <- _cost <- _trials
-    _training  <- _ensemble <- _trials <- _plan
+    _training  <- _progress <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
+    _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
     _fitted, _validation, _notebook <- _predictor
-    _plan, _report, _validation, _start, _predictor <- _regressor <- __main__
+    _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
     _fitted, _regressor <- export;  _display imports none of them
     _network, _objective, _validation <- textbook
 
@@ -29,6 +30,8 @@ The rooms, and what each may import::
     _rows        an order of rows that is theirs alone, equal ones merged
     _solvers/    one algorithm per file, and the object that watches a run
     _training    one run: raw arrays in, fitted weights, scales and posterior out
+    _progress    what a fit tells while it goes on: lines on the screen
+    _callbacks   the same for scikit-learn's callbacks, as a tree of tasks
     _threads     one BLAS thread where the matrices are small
     _ensemble    several networks from different initial weights
     _cost        operations of a run, and how many a fit may take

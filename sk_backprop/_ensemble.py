@@ -10,6 +10,8 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sk_backprop._progress import Progress
+from sk_backprop._solvers._result import Run
 from sk_backprop._threads import one_blas_thread, pays_threads
 from sk_backprop._training import Problem, Settings, StreamState, Trained, Weights, train
 
@@ -18,19 +20,25 @@ def train_networks(
     settings: Settings,
     problem: Problem,
     seeds: Sequence[int],
+    progress: Progress,
     *,
     starts: Sequence[Weights] | None = None,
     streams: Sequence[StreamState] | None = None,
     n_jobs: int | None = None,
 ) -> list[Trained]:
-    """A network for each seed, trained by `n_jobs` processes.
+    """A network for each seed, trained by `n_jobs` processes; `progress` is told.
 
     Processes, because scipy's LAPACK holds the interpreter while it computes: two
     threads took as long as one. An interrupt leaves the networks that were whole, or
     the one that was not; with several processes it leaves none, and is raised.
+    Once a callback wants no more runs the rest is left out, unless in other processes.
     """
     nothing = [None] * len(seeds)
-    tasks = zip(seeds, starts or nothing, streams or nothing, strict=True)
+    progress.begin_networks(settings, len(seeds))
+    tasks = (
+        (seed, start, stream, progress.runs(_plain_steps(settings, start)))
+        for seed, start, stream in zip(seeds, starts or nothing, streams or nothing, strict=True)
+    )
     jobs = effective_n_jobs(n_jobs)
     if jobs > 1 and len(seeds) > 1:
         run = Parallel(n_jobs=jobs)
@@ -43,6 +51,7 @@ def train_networks(
             networks.append(network)
         if interrupted:
             networks[0].result.status = "interrupted"
+        if interrupted or progress.stopped:
             break
     return networks
 
@@ -53,20 +62,25 @@ def _train_one(
     seed: int,
     start: Weights | None,
     stream: StreamState | None,
+    runs: Sequence[Run],
 ) -> Trained:
     threads = pays_threads(settings.network, problem.rows.n_samples, settings.solver)
-    runs: list[Trained] = []
-    # What goes on from weights has had its plain steps.
-    for n_plain_steps in settings.starts if start is None and settings.alpha is None else (0,):
+    trained: list[Trained] = []
+    for n_plain_steps, run in zip(_plain_steps(settings, start), runs, strict=True):
         rng = np.random.RandomState(seed)
         with nullcontext() if threads else one_blas_thread():
-            runs.append(train(settings, problem, start, rng, stream, n_plain_steps))
-        if runs[-1].result.status == "interrupted":
+            trained.append(train(settings, problem, start, rng, stream, n_plain_steps, run))
+        if trained[-1].result.status == "interrupted" or run.is_last:
             break
-    best = max(runs, key=_log_evidence)
-    if runs[-1].result.status == "interrupted":
+    best = max(trained, key=_log_evidence)
+    if trained[-1].result.status == "interrupted":
         best.result.status = "interrupted"
     return best
+
+
+def _plain_steps(settings: Settings, start: Weights | None) -> tuple[int, ...]:
+    """Plain steps of each run of a network: what goes on from weights has had them."""
+    return settings.starts if start is None and settings.alpha is None else (0,)
 
 
 # Log evidence a unit of weight by which a network may fall short of the best quarter and

@@ -17,6 +17,7 @@ import numpy as np
 from sk_backprop._cost import LM_STEPS, budget, run_cost
 from sk_backprop._ensemble import best, credible, train_networks
 from sk_backprop._network import Network
+from sk_backprop._progress import Progress
 from sk_backprop._training import Problem, Settings, StreamState, Trained, Weights
 from sk_backprop._trials import Choice, choose
 
@@ -96,6 +97,15 @@ class Plan:
     def candidates(self) -> list[Settings]:
         """Those of all families."""
         return [settings for family in self.families for settings in family]
+
+    @property
+    def most_tasks(self) -> int:
+        """The trials, and the runs that there may be: for each start, some of them twice."""
+        n_networks = self.n_networks or _MOST_NETWORKS
+        if self.n_networks and any(settings.alpha is None for settings in self.candidates):
+            n_networks = 2 * n_networks - 1  # those that failed are replaced
+        n_starts = max(len(settings.starts) for settings in self.candidates)
+        return int(len(self.candidates) > 1) + n_networks * max(n_starts, 1)
 
 
 def choose_solver(network: Network, n_samples: int) -> str:
@@ -195,6 +205,7 @@ def carry_out(
     starts: Sequence[Weights] | None,
     rng: np.random.RandomState,
     n_jobs: int | None,
+    progress: Progress,
     streams: Sequence[StreamState] | None = None,
 ) -> tuple[Settings, list[Trained]]:
     """Choose among the candidates, and train the networks.
@@ -202,6 +213,7 @@ def carry_out(
     Parameters
     ----------
     starts, streams : for each network, or None
+    progress : Progress, told of what goes on
     """
     n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
@@ -216,20 +228,28 @@ def carry_out(
 
     choice = Choice(plan.settings, LM_STEPS, None)
     if len(plan.candidates) > 1 and problem.rows.total_weight >= _LEAST_ROWS:
-        choice = choose(plan.families, n_networks_of, problem, _TRIALS_SHARE * affordable, n_jobs)
+        progress.begin_trials(len(plan.candidates))
+        share = _TRIALS_SHARE * affordable
+        choice = choose(plan.families, n_networks_of, problem, share, progress, n_jobs)
+        progress.end_trials()
     settings, problem = choice.settings, replace(problem, noise=choice.noise)
     n_networks = n_networks_of(settings, choice.n_steps)
     networks = train_networks(
-        settings, problem, seeds[:n_networks], starts=starts, streams=streams, n_jobs=n_jobs
+        settings,
+        problem,
+        seeds[:n_networks],
+        progress,
+        starts=starts,
+        streams=streams,
+        n_jobs=n_jobs,
     )
     good = credible(networks, problem.rows.total_weight)
     n_failed = len(networks) - len(good)
-    if plan.n_networks is None or n_failed == 0 or starts is not None:
+    if plan.n_networks is None or n_failed == 0 or starts is not None or progress.stopped:
         return settings, good if plan.n_networks is None else networks
     more = seeds[n_networks : n_networks + n_failed]
-    return settings, best(
-        networks + train_networks(settings, problem, more, n_jobs=n_jobs), n_networks
-    )
+    networks += train_networks(settings, problem, more, progress, n_jobs=n_jobs)
+    return settings, best(networks, n_networks)
 
 
 def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 
-from sk_backprop._plan import carry_out
+from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
+from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor
-from sk_backprop._report import complaints, fitted_attributes
+from sk_backprop._progress import Progress
+from sk_backprop._report import attributes_of, complaints, store
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
-from sk_backprop._training import Data, Problem, Settings, Trained, prepare
+from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
     check_parameters,
@@ -29,7 +30,7 @@ from sk_backprop._validation import (
 )
 
 
-class BackpropRegressor(RegressorMixin, Predictor):
+class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
     Scaling is part of the fit: X is divided by each feature's largest absolute value, y
@@ -129,7 +130,11 @@ class BackpropRegressor(RegressorMixin, Predictor):
     epsilon : float, default=1e-8
         Summand in the denominator of 'adam'.
     verbose : bool or int, default=False
-        1 or True prints a line a second, 2 a line an iteration.
+        1 or True prints a line a second: time, network, iteration, loss, loss and R^2 of
+        validation data, and with 'lm' what the evidence takes for the effective number of
+        parameters, gamma. The first iteration, what the trials chose and how the fit ended
+        are always there. 2 prints all trials, iterations and ends of runs. A batch of
+        `partial_fit` has a line.
 
     Attributes
     ----------
@@ -234,6 +239,13 @@ class BackpropRegressor(RegressorMixin, Predictor):
     A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
     see the whole penalty over the weight of all rows; MLPRegressor's, of the batch. With
     `precondition` they are computed in float32.
+
+    scikit-learn's callbacks, of its version 1.9 and newer, work by ``set_callbacks(...)``.
+    The tasks of `fit` are the trials, each run of a network, and each iteration; at a task's
+    end ``fitted_estimator`` is the network of that run alone. A callback that asks to stop at
+    an iteration ends that run, whose weights of then are kept (with `early_stopping` the
+    best); at a trial, the trials; at the end of the trials or of a run, training once there
+    is a network. X, y and weights are as given to `fit`. `partial_fit` calls none.
 
     References
     ----------
@@ -411,9 +423,10 @@ class BackpropRegressor(RegressorMixin, Predictor):
         if self.early_stopping and validation is None:
             data, validation = set_aside(data, self.validation_fraction, rng)
         problem = prepare(plan.settings, data, validation)
-        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs)
-        t = data.n_samples * networks[0].result.n_iter + (self.t_ if continued else 0)
-        self._store(checked, settings, problem, networks, rng, t_=t)
+        attributes = attributes_of(checked, data.n_samples, self.t_ if continued else 0)
+        told = self._train(plan, problem, starts, rng, attributes, (X, y, sample_weight))
+        for message, category in told:
+            warnings.warn(message, category, stacklevel=2)
         return self
 
     @OnlyIfStreaming
@@ -470,10 +483,13 @@ class BackpropRegressor(RegressorMixin, Predictor):
         seen = starts[0].scales if starts else None
         streams = stream_states(self, plan, starts)
         problem = prepare(plan.settings, data, None, seen)
-        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, streams)
-        t = streams[0].n_seen + data.n_samples * networks[0].result.n_iter
         curve = self.loss_curve_ if fitted else []
-        self._store(checked, settings, problem, networks, rng, t_=t, earlier=curve)
+        progress = Progress(int(self.verbose), len(curve))
+        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
+        attributes = attributes_of(checked, data.n_samples, streams[0].n_seen)
+        store(self, attributes(settings, problem, networks, rng), curve)
+        for message, category in complaints(settings, problem, networks, streaming=True):
+            warnings.warn(message, category, stacklevel=2)
         if self.out_activation_ == "logistic" and np.any(data.y > self.y_scale_):
             warnings.warn(
                 f"y has values up to {data.y.max():g}, above the largest of the first batch, "
@@ -494,39 +510,19 @@ class BackpropRegressor(RegressorMixin, Predictor):
         check_target_range(data.y, out_activation(self), "y")
         return checked, data
 
-    def _store(
+    @all_or_nothing
+    def _train(
         self,
-        checked: BackpropRegressor,
-        settings: Settings,
+        plan: Plan,
         problem: Problem,
-        networks: Sequence[Trained],
+        starts: list[Weights] | None,
         rng: np.random.RandomState,
-        *,
-        t_: int,
-        earlier: list[float] | None = None,
-    ) -> None:
-        """Set all fitted attributes at once, then warn; the curve goes on from `earlier`."""
-        fitted = fitted_attributes(settings, problem, networks)
-        if earlier:
-            fitted["best_loss_"] = min(fitted["best_loss_"], self.best_loss_)
-            fitted["n_iter_"] += len(earlier)
-            fitted["best_iter_"] += len(earlier)
-        # In place: joining lists would take a stream of n batches n^2 / 2 copies.
-        curve = fitted["loss_curve_"]
-        if earlier is not None:
-            earlier.extend(curve)
-            fitted["loss_curve_"] = earlier
-        fitted |= {"t_": t_, "n_features_in_": checked.n_features_in_}
-        # With t_: a stream after a fit is not shuffled as one without.
-        fitted["_fit_state"]["seed"] = (int(rng.randint(2**31 - 1)) + t_) % 2**31
-        if earlier is None:  # only a stream goes on with its optimizers
-            fitted["_fit_state"]["optimizers"] = {}
-        if hasattr(checked, "feature_names_in_"):
-            fitted["feature_names_in_"] = checked.feature_names_in_
-            problem.scales.scaler.feature_names_in_ = checked.feature_names_in_
-        else:
-            self.__dict__.pop("feature_names_in_", None)
-        self.__dict__.update(fitted)
-        streaming = earlier is not None
-        for message, category in complaints(settings, problem, networks, streaming=streaming):
-            warnings.warn(message, category, stacklevel=3)
+        attributes: Attributes,
+        rows: tuple[Any, Any, Any],
+    ) -> list[tuple[str, type[Warning]]]:
+        """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
+        progress = progress_of(self, rows, attributes, rng, plan)
+        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
+        progress.end(settings, problem, networks)
+        store(self, attributes(settings, problem, networks, rng))
+        return list(complaints(settings, problem, networks, streaming=False))

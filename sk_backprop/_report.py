@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,32 @@ _MOST_EFFECTIVE = 0.9
 
 
 def fitted_attributes(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
+    settings: Settings,
+    problem: Problem,
+    networks: Sequence[Trained],
+    rng: np.random.RandomState,
+    *,
+    columns: dict[str, Any],
+    n_samples: int,
+    n_seen: int,
 ) -> dict[str, Any]:
-    """All that follows from the networks, by attribute name."""
+    """All fitted attributes, by name.
+
+    Parameters
+    ----------
+    rng : RandomState, from which a seed is drawn for what comes after the fit
+    columns : `n_features_in_`, and `feature_names_in_` if there are names
+    n_samples, n_seen : int, rows of this call, and samples seen before it
+    """
     first, scales = networks[0].result, problem.scales
     coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
     scores, best = first.validation_scores, first.best_iter
     optimizers = [one.result.optimizer_state for one in networks]
+    t = n_seen + n_samples * first.n_iter
+    if "feature_names_in_" in columns:
+        scales.scaler.feature_names_in_ = columns["feature_names_in_"]
     return {
+        **columns,
         "coefs_": coefs,
         "intercepts_": intercepts,
         "scaler_": scales.scaler,
@@ -57,6 +76,7 @@ def fitted_attributes(
         "best_loss_": min(first.loss_curve, default=first.loss),
         "n_iter_": first.n_iter,
         "best_iter_": best,
+        "t_": t,
         "validation_loss_curve_": first.validation_loss_curve,
         "validation_scores_": scores,
         "best_validation_score_": scores[best - 1] if scores and best else None,
@@ -66,6 +86,8 @@ def fitted_attributes(
         "uncertain_weights_": networks[0].posterior.weights,
         **_evidence_attributes(settings, problem, networks),
         "_fit_state": {
+            # With t_: a stream after a fit is not shuffled as one without.
+            "seed": (int(rng.randint(2**31 - 1)) + t) % 2**31,
             "activation": settings.network.activation,
             "weight_groups": settings.weight_groups,
             "scales": scales.state(),
@@ -74,6 +96,36 @@ def fitted_attributes(
             "posteriors": [asdict(one.posterior) for one in networks],
         },
     }
+
+
+def attributes_of(checked: Any, n_samples: int, n_seen: int) -> Callable[..., dict[str, Any]]:
+    """`fitted_attributes` of a call, but for what it has trained.
+
+    checked : estimator that holds what is known of the columns
+    """
+    names = ("n_features_in_", "feature_names_in_")
+    columns = {name: getattr(checked, name) for name in names if hasattr(checked, name)}
+    return partial(fitted_attributes, columns=columns, n_samples=n_samples, n_seen=n_seen)
+
+
+def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = None) -> None:
+    """Set all fitted attributes at once.
+
+    earlier : loss curve that a stream goes on from, or None
+    """
+    if earlier:
+        fitted["best_loss_"] = min(fitted["best_loss_"], estimator.best_loss_)
+        fitted["n_iter_"] += len(earlier)
+        fitted["best_iter_"] += len(earlier)
+    if earlier is None:  # only a stream goes on with its optimizers
+        fitted["_fit_state"]["optimizers"] = {}
+    else:
+        # In place: joining lists would take a stream of n batches n^2 / 2 copies.
+        earlier.extend(fitted["loss_curve_"])
+        fitted["loss_curve_"] = earlier
+    if "feature_names_in_" not in fitted:
+        vars(estimator).pop("feature_names_in_", None)
+    vars(estimator).update(fitted)
 
 
 def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:
@@ -163,7 +215,7 @@ def _outliers(
 
 
 def _end_of_run(settings: Settings, result: SolverResult) -> Iterator[tuple[str, type[Warning]]]:
-    """How training ended, unless it converged."""
+    """How training ended, unless it converged or a callback has stopped it."""
     status, solver = result.status, f"solver={settings.solver!r}"
     advice = _ADVICE.get(f"{status} {settings.solver}", _ADVICE.get(status))
     if status == "interrupted":
@@ -176,7 +228,7 @@ def _end_of_run(settings: Settings, result: SolverResult) -> Iterator[tuple[str,
             f"loss, are kept. {advice}",
             ConvergenceWarning,
         )
-    elif status != "converged":
+    elif status in ("max_iter", "max_fun"):
         yield (
             f"Training stopped at {status}={getattr(settings, status)} before it converged "
             f"({solver}, loss {result.loss:.3g}). {advice}",

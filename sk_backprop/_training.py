@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplac
 from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
-from sk_backprop._solvers._result import Monitor, SolverResult
+from sk_backprop._solvers._result import Monitor, Run, SolverResult
 from sk_backprop._threads import one_blas_thread
 
 
@@ -85,7 +86,6 @@ class Settings:
     n_iter_no_change: float
     shuffle: bool
     early_stopping: bool
-    verbose: int
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,7 @@ def train(
     rng: np.random.RandomState,
     stream: StreamState | None = None,
     n_plain_steps: int = 0,
+    run: Run | None = None,
 ) -> Trained:
     """Train one network.
 
@@ -219,7 +220,10 @@ def train(
         with it, and one pass is made.
     n_plain_steps : int
         Steps of lm before the evidence decides.
+    run : Run or None
+        Is told of what goes on.
     """
+    run = Run() if run is None else run
     network, scales, rows = settings.network, problem.scales, problem.rows
     solver_network = scales.solver_network(network)
     dtype = np.result_type(rows.y.dtype, problem.dtype)
@@ -238,6 +242,8 @@ def train(
         0.0 if settings.alpha is None else settings.alpha,
         penalty_weight=None if stream is None else scales.x.weight,
     )
+    finish = partial(_finished, settings, problem, objective, stream)
+    run.begin(settings, problem, finish)
     validation = problem.validation
     monitor = Monitor(
         objective.parameters(params.flat),
@@ -249,21 +255,34 @@ def train(
             solver_network, settings.loss, validation.X, validation.y, validation.sample_weight
         ),
         early_stopping=settings.early_stopping,
-        verbose=settings.verbose,
+        run=run,
     )
     prior = None
     if settings.solver == "lm":
         found_before = None if start is None else start.precisions
         prior = _prior(settings, objective, scales, n_plain_steps, found_before)
-    result = _solve(settings, objective, params, monitor, rng, stream, prior)
-    kept = solver_network.parameters(result.theta)
+    trained = finish(_solve(settings, objective, params, monitor, rng, stream, prior))
+    run.end(trained)
+    return trained
+
+
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+def _finished(
+    settings: Settings,
+    problem: Problem,
+    objective: Objective,
+    stream: StreamState | None,
+    result: SolverResult,
+) -> Trained:
+    """The result of a run, with its posterior, and its weights folded back."""
+    kept = objective.network.parameters(result.theta)
     at = objective.parameters(result.theta)
     if result.best_iter == 0:  # ended before any iteration had told the loss
         result.loss = objective.loss_gradient(at, objective.parameters(result.theta))
-    coefs, intercepts = scales.fold(network, kept, problem.dtype)
+    coefs, intercepts = problem.scales.fold(settings.network, kept, problem.dtype)
     log_evidence = None
     if settings.alpha is None and result.precisions is not None:
-        groups = groups_of(settings, solver_network)
+        groups = groups_of(settings, objective.network)
         posterior, log_evidence = evident(objective, at, groups, result.precisions)
     else:
         posterior = _laplace(settings, problem, objective, at, stream)

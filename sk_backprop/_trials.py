@@ -15,6 +15,7 @@ import numpy as np
 from sk_backprop._cost import run_cost
 from sk_backprop._ensemble import credible, train_networks
 from sk_backprop._network import Array, evaluate
+from sk_backprop._progress import Progress
 from sk_backprop._training import Data, Problem, Settings, Trained
 
 # Up to `_FEW_ROWS` there are five trials, each without another fifth of the rows, so that
@@ -72,6 +73,7 @@ def choose(
     n_networks: Callable[[Settings, float], int],
     problem: Problem,
     affordable: float,
+    progress: Progress,
     n_jobs: int | None,
 ) -> Choice:
     """The candidate of the best score.
@@ -84,6 +86,7 @@ def choose(
         would be averaged in the end
     problem : Problem, with all rows
     affordable : float, multiply-adds that all trials together may take, but for the first
+    progress : Progress, told of each trial; it may end them
 
     The trials' initial weights are always the same: what is chosen depends on the data
     alone.
@@ -98,6 +101,7 @@ def choose(
             if n_each == 0 and best is not None:
                 continue
             affordable -= n_folds * n_each * cost
+            progress.begin_trial()
             trial = _Trial(candidate, [], [])
             for kept, held_out in folds[:n_folds]:
                 part = replace(problem, rows=kept, validation=None)
@@ -106,8 +110,10 @@ def choose(
                 best, n_worse = trial, 0
             elif not trial.resembles(best):
                 n_worse += 1
-                if n_worse == _PATIENCE:
-                    break
+            if progress.end_trial(best.settings):
+                return best.choice
+            if n_worse == _PATIENCE:
+                break
     assert best is not None
     return best.choice
 
@@ -147,10 +153,9 @@ class _Trial:
         trial = replace(
             self.settings,
             early_stopping=False,
-            verbose=0,
             max_iter=min(self.settings.max_iter, limit),
         )
-        fitted = train_networks(trial, part, range(n_each), n_jobs=n_jobs)
+        fitted = train_networks(trial, part, range(n_each), Progress(), n_jobs=n_jobs)
         if fitted[0].result.status == "interrupted":
             raise KeyboardInterrupt
         self.n_steps.extend(

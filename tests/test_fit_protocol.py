@@ -779,17 +779,6 @@ def test_a_pickle_holds_little_but_the_weights_and_their_uncertainty(params):
     assert len(pickle.dumps(model)) < 1.1 * sum(a.nbytes for a in kept)
 
 
-def test_prints_nothing_unless_asked_and_then_really_prints(friedman, capsys):
-    for solver in SOLVERS:
-        small(solver=solver).fit(*friedman)
-    assert capsys.readouterr() == ("", "")
-    for solver in SOLVERS:
-        model = small(solver=solver, alpha=2.0, verbose=2).fit(*friedman)
-        out = capsys.readouterr().out.splitlines()
-        assert len(out) == model.n_iter_ + 1
-        assert f"loss {model.loss_curve_[0]:.8f}" in out[0]
-
-
 def test_raw_weights_of_an_unfitted_estimator():
     with pytest.raises(NotFittedError):
         len(BackpropRegressor().raw_coefs_)

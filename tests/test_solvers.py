@@ -9,9 +9,9 @@ from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective, ValidationSet
+from sk_backprop._objective import Objective
 from sk_backprop._solvers import lbfgs, stochastic
-from sk_backprop._solvers._result import Monitor
+from sk_backprop._solvers._result import Monitor, Run
 
 
 @pytest.fixture(scope="module")
@@ -341,6 +341,49 @@ def test_a_loss_measured_before_the_step_keeps_the_weights_it_belongs_to():
     np.testing.assert_array_equal(monitor.result(params, "diverged").theta, [3, 3])
 
 
+def test_the_result_so_far_stays_while_the_run_goes_on():
+    validation = Scripted([5.0, 2.0, 3.0])
+    _, monitor, params = watch([3.0, 2.0], validation=validation, n_iter_no_change=np.inf)
+    so_far = monitor.so_far(params)
+    params.flat[...] = 3
+    monitor.record(params, 1.0)
+    np.testing.assert_array_equal(so_far.theta, [2, 2])
+    assert (so_far.status, so_far.n_iter, so_far.loss) == ("stopped", 2, 2.0)
+    assert (so_far.loss_curve, so_far.validation_loss_curve) == ([3.0, 2.0], [5.0, 2.0])
+
+
+class Stopping(Run):
+    """Asks a run to stop at its iteration `at`, and notes the iterations that began."""
+
+    def __init__(self, at):
+        self.at, self.began = at, []
+
+    def begin_iteration(self, monitor, params):
+        self.began.append(monitor.n_iter)
+
+    def end_iteration(self, monitor, params):
+        return monitor.n_iter == self.at
+
+
+def test_a_run_may_be_asked_to_stop(unit_problem):
+    objective, start = objective_of(unit_problem)
+    run = Stopping(at=3)
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf, run=run)
+    result = lbfgs.minimize(objective, start, monitor, max_iter=100, max_fun=100)
+    assert (result.status, result.n_iter, result.best_iter) == ("stopped", 3, 3)
+    assert sorted(set(run.began)) == [0, 1, 2]
+    assert objective.loss_gradient(start, objective.parameters(start.flat)) == result.loss
+
+
+def test_a_stop_is_heard_where_nothing_could_be_gained():
+    network = Network((1, 1), "identity", "identity")
+    X = np.array([[-1.0], [1.0]])
+    objective = Objective(network, "squared_error", X, 2 * X)
+    start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
+    monitor = Monitor(start, tol=0, n_iter_no_change=10, run=Stopping(at=1))
+    assert lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10).status == "stopped"
+
+
 def test_a_run_stopped_before_its_first_iteration_keeps_the_start():
     _, monitor, params = watch([])
     params.flat[...] = 9
@@ -348,36 +391,6 @@ def test_a_run_stopped_before_its_first_iteration_keeps_the_start():
     np.testing.assert_array_equal(result.theta, [0, 0])
     assert (result.n_iter, result.best_iter) == (0, 0)
     assert np.isnan(result.loss)
-
-
-def test_progress_lines(capsys):
-    watch([3.0, 2.0, 1.0], n_iter_no_change=np.inf)
-    assert capsys.readouterr().out == ""
-    _, monitor, params = watch([3.0, 2.0, 1.0], n_iter_no_change=np.inf, verbose=1)
-    monitor.result(params, "max_iter")
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in lines[:2]] == ["1", "3"]  # first, then the last
-    assert "loss 1.00000000" in lines[1]
-    assert lines[-1] == "Stopped after 3 iterations: max_iter"
-    validation = ValidationSet(
-        Network((1, 1), "identity", "identity"),
-        "squared_error",
-        np.eye(2)[:, :1],
-        np.eye(2)[:, :1],
-        None,
-    )
-    watch([3.0, 2.0, 1.0], n_iter_no_change=np.inf, verbose=2, validation=validation)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3
-    assert all("validation loss" in line and "R2" in line for line in lines)
-
-
-def test_verbose_1_prints_a_line_a_second(capsys, monkeypatch):
-    clock = iter(np.arange(0, 100, 0.4))
-    monkeypatch.setattr("sk_backprop._solvers._result.time.monotonic", lambda: next(clock))
-    watch([1.0] * 11, n_iter_no_change=np.inf, verbose=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert [int(line.split()[1]) for line in lines] == [1, 4, 7, 10]
 
 
 # --- precision ---

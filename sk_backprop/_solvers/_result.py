@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ from sk_backprop._evidence import Precisions
 from sk_backprop._network import Array, Parameters
 from sk_backprop._objective import ValidationSet
 
-Status = Literal["converged", "max_iter", "max_fun", "interrupted", "diverged"]
+Status = Literal["converged", "max_iter", "max_fun", "stopped", "interrupted", "diverged"]
 
 
 @dataclass
@@ -23,7 +23,7 @@ class SolverResult:
     ----------
     theta : (n_params,), the weights to keep
     loss : float, training loss that goes with them
-    status : {'converged', 'max_iter', 'max_fun', 'interrupted', 'diverged'}
+    status : {'converged', 'max_iter', 'max_fun', 'stopped', 'interrupted', 'diverged'}
     n_iter : int, iterations (epochs for sgd and adam) completed
     best_iter : int, the iteration whose weights `theta` are; 0 is the start
     loss_curve : training loss of each iteration
@@ -45,8 +45,30 @@ class SolverResult:
     precisions: Precisions | None = None
 
 
+class Run:
+    """What a run tells of itself while it goes on. Nobody listens to this one.
+
+    is_last : bool, whether no further run is wanted once this one has ended
+    """
+
+    is_last = False
+
+    def begin(self, settings: Any, problem: Any, finish: Callable[[SolverResult], Any]) -> None:
+        """The run begins; `finish` makes a trained network of its result."""
+
+    def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
+        """An iteration begins at `params`; told once or more."""
+
+    def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
+        """It has ended at `params` and is on the curves. True asks the run to stop."""
+        return False
+
+    def end(self, trained: Any) -> None:
+        """The run has ended with what `finish` has made of its result."""
+
+
 class Monitor:
-    """Watches a run: curves, best weights, patience, divergence, progress lines.
+    """Watches a run: curves, best weights, patience, divergence.
 
     A solver calls `record` after each iteration and stops, or shortens its steps,
     when told so. What is watched is the validation loss under early stopping, and
@@ -60,7 +82,11 @@ class Monitor:
     tol, n_iter_no_change : float, int or inf
     validation : ValidationSet or None
     early_stopping : bool, whether validation decides, and the best weights are kept
-    verbose : int; 1 prints a line a second, 2 a line an iteration
+    run : Run, told of each iteration, and able to stop
+
+    Attributes
+    ----------
+    precisions, n_effective : as `record` was last told
     """
 
     def __init__(
@@ -71,24 +97,29 @@ class Monitor:
         n_iter_no_change: float,
         validation: ValidationSet | None = None,
         early_stopping: bool = False,
-        verbose: int = 0,
+        run: Run | None = None,
     ) -> None:
         self._tol, self._n_iter_no_change = tol, n_iter_no_change
         self._validation, self._early_stopping = validation, early_stopping
-        self._verbose = verbose
-        self._start_time = self._line_time = time.monotonic()
-        self._line_iter = 0
+        self._run = Run() if run is None else run
         self._best_watched = self._start_loss = np.inf
         self._best_theta = start.flat.copy()
         self._best_iter = 0
         self._n_idle = 0
+        self._rounding: tuple[Array, Array] | None = None
         self.loss_curve: list[float] = []
         self.validation_loss_curve: list[float] = []
         self.validation_scores: list[float] = []
+        self.precisions: Precisions | None = None
+        self.n_effective: float | None = None
 
     @property
     def n_iter(self) -> int:
         return len(self.loss_curve)
+
+    def begin_iteration(self, params: Parameters) -> None:
+        """An iteration begins at `params`; a solver may say so more than once."""
+        self._run.begin_iteration(self, params)
 
     def record(
         self,
@@ -96,13 +127,17 @@ class Monitor:
         loss: float,
         measured_at: Array | None = None,
         watched: float | None = None,
-    ) -> Literal["going", "stalled", "diverged"]:
+        precisions: Precisions | None = None,
+        n_effective: float | None = None,
+    ) -> Literal["going", "stalled", "stopped", "diverged"]:
         """Note one iteration that ended at `params` with training loss `loss`.
 
         measured_at : (n_params,), the weights that the loss belongs to, if not the
         ones at the end. A step may throw the weights far from where they were.
         watched : float, what is watched in place of the training loss.
+        precisions, n_effective : what holds the weights, and how many of them count.
         """
+        self.precisions, self.n_effective = precisions, n_effective
         if watched is None:
             watched = loss
         if self._validation is not None:
@@ -126,15 +161,21 @@ class Monitor:
                 at_end = self._early_stopping or measured_at is None
                 self._best_theta[...] = params.flat if at_end else measured_at
                 self._best_iter = self.n_iter
-        if self._verbose:
-            due = self._verbose > 1 or self.n_iter == 1 or time.monotonic() - self._line_time >= 1
-            if due:
-                self._report()
+        if self._run.end_iteration(self, params):
+            return "stopped"
         return "stalled" if self._n_idle >= self._n_iter_no_change else "going"
 
-    def note_start(self, loss: float) -> None:
+    def note_start(self, loss: float, precisions: Precisions | None = None) -> None:
         """Note the training loss at the start: a run that diverges goes back no higher."""
-        self._start_loss = loss
+        self._start_loss, self.precisions = loss, precisions
+
+    def rounded_from(self, theta: Array) -> None:
+        """Note weights, (n_params,), of which those at the start are a rounding, if they are.
+
+        In float32 the way is rounded, but not where it began: a stream goes on from there.
+        """
+        if theta.dtype != self._best_theta.dtype:
+            self._rounding = theta, theta.astype(self._best_theta.dtype).astype(theta.dtype)
 
     @property
     def worse_than_before(self) -> bool:
@@ -160,13 +201,13 @@ class Monitor:
         """The run's result: the best weights if that was asked for or `params` are lost."""
         keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0
         best_iter = self._best_iter if keep_best else self.n_iter
-        if self._verbose:
-            if self._line_iter < self.n_iter:
-                self._report()
-            print(f"Stopped after {self.n_iter} iterations: {status}", flush=True)
         watched = self._validation is not None
+        theta = self._best_theta if keep_best else params.flat
+        if self._rounding is not None:
+            exact, rounded = self._rounding
+            theta = exact + (theta - rounded)
         return SolverResult(
-            theta=self._best_theta if keep_best else params.flat,
+            theta=theta,
             loss=self.loss_curve[best_iter - 1] if best_iter else np.nan,
             status=status,
             n_iter=self.n_iter,
@@ -177,10 +218,16 @@ class Monitor:
             optimizer_state=optimizer_state,
         )
 
-    def _report(self) -> None:
-        self._line_time, self._line_iter = time.monotonic(), self.n_iter
-        line = f"Iteration {self.n_iter:5d}  loss {self.loss_curve[-1]:.8f}"
-        if self.validation_scores:
-            line += f"  validation loss {self.validation_loss_curve[-1]:.8f}"
-            line += f"  R2 {self.validation_scores[-1]:.6f}"
-        print(f"{line}  {self._line_time - self._start_time:.1f} s", flush=True)
+    def so_far(self, params: Parameters) -> SolverResult:
+        """The result if the run stopped here, at `params`; it stays as it is."""
+        result = self.result(params, "stopped")
+        curves = result.validation_loss_curve, result.validation_scores
+        losses, scores = (None if curve is None else list(curve) for curve in curves)
+        return replace(
+            result,
+            theta=result.theta.copy(),
+            loss_curve=list(result.loss_curve),
+            validation_loss_curve=losses,
+            validation_scores=scores,
+            precisions=self.precisions,
+        )

@@ -50,6 +50,7 @@ def minimize(
     def loss_gradient(theta: Array) -> tuple[float, Array]:
         nonlocal n_evaluations
         n_evaluations += 1
+        monitor.begin_iteration(params)
         trial.flat[...] = theta
         loss = objective.loss_gradient(trial, grad)
         return loss, grad.flat.astype(np.float64)
@@ -59,7 +60,7 @@ def minimize(
         params.flat[...] = intermediate_result.x
         progress = monitor.record(params, float(intermediate_result.fun))
         if progress != "going":
-            stopped = "diverged" if progress == "diverged" else "converged"
+            stopped = "converged" if progress == "stalled" else progress
             raise StopIteration
 
     try:
@@ -79,8 +80,10 @@ def minimize(
         )
     except KeyboardInterrupt:
         return monitor.result(params, "interrupted")
-    if monitor.n_iter == 0 and monitor.record(params, float(found.fun)) == "diverged":
-        stopped = "diverged"
+    if monitor.n_iter == 0:
+        progress = monitor.record(params, float(found.fun))
+        if progress in ("diverged", "stopped"):
+            stopped = progress
     if stopped is None:
         # Success, or a line search that rounding leaves nothing to find: both are
         # the end of what this precision allows.

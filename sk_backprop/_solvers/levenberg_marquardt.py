@@ -81,23 +81,27 @@ def minimize(
     whole = params.flat.copy()  # the weights of the last whole iteration
     try:
         normal = objective.normal_equations(params)
-        monitor.note_start(_penalised_mean(params, normal, groups, precisions, total))
+        monitor.note_start(_penalised_mean(params, normal, groups, precisions, total), precisions)
         for iteration in range(max_iter):
-            watched = None
+            monitor.begin_iteration(params)
+            watched = n_effective = None
             if iteration == n_plain_steps:
                 monitor.watch_anew()
             if iteration >= n_plain_steps and np.isfinite(_size(normal)):
                 evidence = reestimate(params.flat, normal, groups, precisions, total, work)
                 precisions = evidence.next
                 watched = float(np.exp(-evidence.log_evidence / total))
+                n_effective = float(evidence.n_effective.sum())
             moved = _step(objective, params, normal, groups, precisions, region, work)
             if moved:
                 normal = objective.normal_equations(params, out=normal)
             loss = _penalised_mean(params, normal, groups, precisions, total)
-            progress = monitor.record(params, loss, watched=watched)
+            progress = monitor.record(
+                params, loss, watched=watched, precisions=precisions, n_effective=n_effective
+            )
             whole[...] = params.flat
-            if progress == "diverged":
-                status = "diverged"
+            if progress in ("diverged", "stopped"):
+                status = progress
                 break
             exact = normal.loss.sum() <= 0.5 * LEAST_NOISE**2 * total
             if (

@@ -197,11 +197,13 @@ def minimize(
     epoch_start = params.flat.copy()
     first = next(objective.batches(batch_size))
     status: Status = "max_iter"
+    monitor.rounded_from(start.flat)
     try:
         # The loss of an epoch is from before its steps; these rows tell before and after.
         loss_before = objective.batch_loss_gradient(params, first, grad)
         monitor.note_start(loss_before)
         for _ in range(max_iter):
+            monitor.begin_iteration(params)
             epoch_start[...] = params.flat
             order = None if permutation is None else permutation(n_samples)
             epoch_loss = 0.0
@@ -215,15 +217,15 @@ def minimize(
             n_seen += n_samples
             optimizer.end_epoch(n_seen)
             progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
-            if progress == "diverged":
-                status = "diverged"
+            if progress in ("diverged", "stopped"):
+                status = progress
                 break
             if progress == "stalled":
                 if not optimizer.shorten_steps():
                     status = "diverged" if monitor.worse_than_before else "converged"
                     break
                 monitor.be_patient_again()
-        if status != "diverged":
+        if status not in ("diverged", "stopped"):
             loss_after = objective.batch_loss_gradient(params, first, grad)
             if not loss_after <= max(2 * loss_before, _BLOWN_UP * objective.n_outputs):
                 status = "diverged"
@@ -231,10 +233,5 @@ def minimize(
         # Back to the end of the last whole epoch, which the curves know of.
         params.flat[...] = epoch_start
         status = "interrupted"
-    whole = status in ("converged", "max_iter")
-    result = monitor.result(params, status, optimizer.state() if whole else None)
-    if start.flat.dtype != objective.dtype:
-        # In float32 the way is rounded, but not where it began: a stream goes on from there.
-        rounded = objective.parameters(start.flat).flat.astype(start.flat.dtype)
-        result.theta = start.flat + (result.theta - rounded)
-    return result
+    whole = status in ("converged", "max_iter", "stopped")
+    return monitor.result(params, status, optimizer.state() if whole else None)

@@ -1,0 +1,254 @@
+"""scikit-learn's callbacks: a fit as a tree of tasks. They need scikit-learn 1.9 or newer.
+
+    fit
+    |-- trials              where rows held out judge several candidates
+    |   `-- trial           one candidate
+    |-- network 1           a run, of max_iter iterations at most
+    |   `-- iteration       an epoch for sgd and adam
+    `-- network 2 ...       with several starts, "network 2, start 1" and so on
+
+Each task has a begin and an end; an iteration that its run has left has an end without a
+fitted estimator. Those of one estimator are told in the order in which they happen, and a
+worker process (`n_jobs`) tells its own copies of the callbacks.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._network import Parameters
+from sk_backprop._plan import Plan
+from sk_backprop._progress import Progress
+from sk_backprop._solvers._result import Monitor, Run, SolverResult
+from sk_backprop._training import Problem, Settings, Trained
+
+try:
+    from sklearn.callback import CallbackSupportMixin as CallbackSupport
+    from sklearn.callback import with_callbacks
+except ImportError:  # scikit-learn 1.7 and 1.8
+
+    class CallbackSupport:  # type: ignore[no-redef]
+        """Nothing: there are no callbacks."""
+
+    with_callbacks = None
+
+__all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "progress_of"]
+
+Attributes = Callable[..., dict[str, Any]]
+
+
+def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Tear callbacks down after `method`, and undo it where one of them raises."""
+    if with_callbacks is None:
+        return method
+    torn_down = with_callbacks(method)
+
+    @functools.wraps(method)
+    def undone(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _callbacks_of(estimator):
+            return method(estimator, *args, **kwargs)
+        before = vars(estimator).copy()
+        try:
+            return torn_down(estimator, *args, **kwargs)
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise
+
+    return undone
+
+
+def progress_of(
+    estimator: Any,
+    rows: tuple[Any, Any, Any],
+    attributes: Attributes,
+    rng: np.random.RandomState,
+    plan: Plan,
+) -> Progress:
+    """What to tell of a fit of `estimator`.
+
+    Parameters
+    ----------
+    rows : X, y and sample_weight, as they were given
+    attributes : (settings, problem, networks, rng) -> fitted attributes
+    rng : RandomState that `attributes` will be called with in the end
+    plan : Plan, what is going to be trained
+    """
+    if not _callbacks_of(estimator):
+        return Progress(int(estimator.verbose))
+    return _Tasks(estimator, _Hooks(estimator, rows, attributes, rng), plan.most_tasks)
+
+
+def _callbacks_of(estimator: Any) -> Any:
+    # Where set_callbacks and clone keep them; it is not there without any.
+    return getattr(estimator, "_skl_callbacks", None)
+
+
+class _Hooks:
+    """Calls the callbacks' hooks, with what they may ask for: see `progress_of`."""
+
+    def __init__(
+        self,
+        estimator: Any,
+        rows: tuple[Any, Any, Any],
+        attributes: Attributes,
+        rng: np.random.RandomState,
+    ) -> None:
+        self.estimator, self._rows = estimator, rows
+        self._attributes, self._rng = attributes, rng
+        self._errors = np.geterr()
+
+    def begin(self, context: Any, fitted: Callable[[], Any] | None = None) -> None:
+        """A task begins; `fitted` gives settings, problem and networks as they are."""
+        self._call(context.call_on_fit_task_begin, fitted)
+
+    def end(self, context: Any, fitted: Callable[[], Any] | None = None) -> bool:
+        """A task has ended. True if a callback asks to end the tasks of its level."""
+        return bool(self._call(context.call_on_fit_task_end, fitted))
+
+    def _call(self, call: Callable[..., Any], fitted: Callable[[], Any] | None) -> Any:
+        # Callbacks meet the user's floating-point settings, not those of a run.
+        with np.errstate(**self._errors):
+            try:
+                return call(
+                    estimator=self.estimator,
+                    X=self._X,
+                    y=self._y,
+                    metadata=self._metadata,
+                    reconstruction_attributes=None
+                    if fitted is None
+                    else lambda: self._reconstruct(*fitted()),
+                )
+            except StopIteration as error:  # to scipy it would be the end of the run
+                raise RuntimeError("A callback raised StopIteration.") from error
+
+    def _reconstruct(
+        self, settings: Settings, problem: Problem, networks: Sequence[Trained]
+    ) -> dict[str, Any]:
+        attributes = self._attributes(settings, problem, networks, copy.deepcopy(self._rng))
+        # Those of an earlier fit to named columns would stay.
+        stale = "feature_names_in_" not in attributes and hasattr(
+            self.estimator, "feature_names_in_"
+        )
+        return attributes | ({"feature_names_in_": None} if stale else {})
+
+    def _X(self) -> Any:  # noqa: N802
+        X = self._rows[0]
+        return X if hasattr(X, "shape") else np.asarray(X)
+
+    def _y(self) -> Any:
+        y = np.asarray(self._rows[1])
+        return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _metadata(self) -> dict[str, Any] | None:
+        weight = self._rows[2]
+        if weight is None:
+            return None
+        if isinstance(weight, Real):
+            weight = np.full(len(self._y()), float(weight))
+        return {"sample_weight": np.asarray(weight)}
+
+
+class _Tasks(Progress):
+    """Tells callbacks of a fit, too."""
+
+    def __init__(self, estimator: Any, hooks: _Hooks, n_tasks: int) -> None:
+        super().__init__(int(estimator.verbose))
+        self._hooks, self._n_tasks = hooks, 0
+        # Networks are not steps of a sequence: they may be trained side by side.
+        self._fit = estimator._init_callback_context(
+            max_subtasks=n_tasks, sequential_subtasks=False
+        )
+        self._trials: Any = None
+        self._trial: Any = None
+        hooks.begin(self._fit)
+
+    def _task(self, name: str, max_subtasks: int) -> Any:
+        self._n_tasks += 1
+        return self._fit.subcontext(
+            task_name=name, task_id=self._n_tasks - 1, max_subtasks=max_subtasks
+        )
+
+    def begin_trials(self, n_candidates: int) -> None:
+        super().begin_trials(n_candidates)
+        self._trials = self._task("trials", n_candidates)
+        self._hooks.begin(self._trials)
+
+    def begin_trial(self) -> None:
+        super().begin_trial()
+        self._trial = self._trials.subcontext(task_name="trial")
+        self._hooks.begin(self._trial)
+
+    def end_trial(self, best: Settings) -> bool:
+        super().end_trial(best)
+        return self._hooks.end(self._trial)
+
+    def end_trials(self) -> None:
+        super().end_trials()
+        self.note(self._hooks.end(self._trials))
+
+    def note(self, stop: bool) -> None:
+        """Whether no more runs are wanted."""
+        self.stopped = self.stopped or stop
+
+    def begin_networks(self, settings: Settings, n_networks: int) -> None:
+        super().begin_networks(settings, n_networks)
+        self._max_iter = settings.max_iter
+
+    def runs(self, plain_steps: Sequence[int]) -> list[Run]:
+        name, runs = f"network {self.n_networks + 1}", super().runs(plain_steps)
+        if len(runs) == 1:
+            return [_RunTask(self, self._hooks, self._task(name, self._max_iter), runs[0])]
+        return [
+            _RunTask(self, self._hooks, self._task(f"{name}, start {k}", self._max_iter), run)
+            for k, run in enumerate(runs, start=1)
+        ]
+
+    def end(self, settings: Settings, problem: Problem, networks: Sequence[Trained]) -> None:
+        super().end(settings, problem, networks)
+        self._hooks.end(self._fit, lambda: (settings, problem, networks))
+
+
+class _RunTask(Run):
+    """Tells callbacks of one run and its iterations, and `lines`, too."""
+
+    def __init__(self, progress: _Tasks, hooks: _Hooks, context: Any, lines: Run) -> None:
+        self._progress, self._hooks, self._context = progress, hooks, context
+        self._lines, self._iteration = lines, None
+
+    def begin(
+        self, settings: Settings, problem: Problem, finish: Callable[[SolverResult], Trained]
+    ) -> None:
+        self._settings, self._problem, self._finish = settings, problem, finish
+        self._hooks.begin(self._context)
+
+    def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
+        if self._iteration is None:
+            self._iteration = self._context.subcontext(task_name="iteration")
+            self._hooks.begin(self._iteration, lambda: self._so_far(monitor, params))
+
+    def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
+        self._lines.end_iteration(monitor, params)
+        task, self._iteration = self._iteration, None
+        return self._hooks.end(task, lambda: self._so_far(monitor, params))
+
+    def end(self, trained: Trained) -> None:
+        self._lines.end(trained)
+        if self._iteration is not None:
+            self._hooks.end(self._iteration)
+            self._iteration = None
+        fitted = self._settings, self._problem, [trained]
+        self._progress.note(self._hooks.end(self._context, lambda: fitted))
+        self.is_last = self._progress.stopped
+
+    def _so_far(
+        self, monitor: Monitor, params: Parameters
+    ) -> tuple[Settings, Problem, list[Trained]]:
+        """A fit of this network alone, if it ended here."""
+        return self._settings, self._problem, [self._finish(monitor.so_far(params))]

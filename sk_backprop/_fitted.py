@@ -179,8 +179,10 @@ class FittedFunction:
         network, networks = self._summands(X)
         dtype = networks[0].flat.dtype
         output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
-        blocks = row_blocks(X.shape[0], rows_per_block(network, dtype))
-        if X.shape[0] * network.n_params < _LEAST_SHARED:
+        shared = X.shape[0] * network.n_params >= _LEAST_SHARED
+        block_rows = rows_per_block(network, dtype, shared_by_threads=shared)
+        blocks = row_blocks(X.shape[0], block_rows)
+        if not shared:
             self._predict_blocks(X, network, networks, blocks, output)
             return output
         with one_blas_thread():

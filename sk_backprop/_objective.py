@@ -214,7 +214,13 @@ class Objective:
         for W in decay.coefs:
             W[...] = alpha / (total if penalty_weight is None else penalty_weight)
         self._decay = decay.flat if alpha > 0 else None
-        block_rows = rows_per_block(network, self.dtype, dense=isinstance(X, np.ndarray))
+        self._shared = self.n_samples * network.n_params >= _LEAST_SHARED
+        block_rows = rows_per_block(
+            network,
+            self.dtype,
+            dense=isinstance(X, np.ndarray),
+            shared_by_threads=self._shared,
+        )
         self._blocks = row_blocks(self.n_samples, block_rows)
         self._jacobian: Array | None = None
         self._workspaces = Workspaces(network, self.dtype)
@@ -231,7 +237,7 @@ class Objective:
         if len(self._blocks) == 1:
             return self.batch_loss_gradient(params, Batch(self._X, self._y, self._w), grad)
         if self._sums is None:
-            self._sums = _BlockSums(self, self._blocks)
+            self._sums = _BlockSums(self, self._blocks, shared=self._shared)
         loss = self._sums.loss_gradient(self, params, grad)
         return loss + self._add_penalty(params, grad)
 
@@ -378,10 +384,9 @@ class _BlockSums:
     that the result does not depend on how many threads there are.
     """
 
-    def __init__(self, objective: Objective, blocks: list[slice]) -> None:
+    def __init__(self, objective: Objective, blocks: list[slice], *, shared: bool) -> None:
         network, n_params = objective.network, objective.network.n_params
-        pays = objective.n_samples * n_params >= _LEAST_SHARED
-        self._team = Team(min(allowed_threads(), _N_PARTS) if pays else 1)
+        self._team = Team(min(allowed_threads(), _N_PARTS) if shared else 1)
         self._parts = [blocks[part::_N_PARTS] for part in range(min(_N_PARTS, len(blocks)))]
         self._losses = [0.0] * len(self._parts)
         self._grads = np.empty((len(self._parts), n_params), objective.dtype)

@@ -213,3 +213,22 @@ def test_validation_score_of_targets_that_do_not_vary_is_nan():
     loss, score = ValidationSet(network, "squared_error", X, y, None).evaluate(params)
     assert np.isfinite(loss)
     assert np.isnan(score)
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
+def test_weights_to_one_output_may_wait_for_the_sums(activation, sparse):
+    # In a block of many rows they do, in blocks of few they do not.
+    network, params, X, y, w = problem(
+        (5,), activation, "squared_error", "identity", 1, weighted=True, n=300
+    )
+    rows = CentredSparse.of(sp.csr_array(X), X.mean(axis=0), X.std(axis=0)) if sparse else X
+    whole = Objective(network, "squared_error", rows, y, w)
+    grad = whole.parameters(params.flat)
+    loss = whole.loss_gradient(params, grad)
+    losses, grads, few = [], [], whole.parameters(params.flat)
+    for batch in whole.batches(60):
+        losses.append(whole.batch_loss_gradient(params, batch, few))
+        grads.append(few.flat.copy())
+    assert loss == pytest.approx(np.mean(losses), rel=1e-13)
+    np.testing.assert_allclose(grad.flat, np.mean(grads, axis=0), rtol=1e-11, atol=1e-14)

@@ -275,19 +275,24 @@ def test_a_killed_worker_is_told_and_the_earlier_fit_stays():
     code, printed, errors = run_script(
         """
         import os, pickle, signal, threading, time
+        from contextlib import suppress
         from pathlib import Path
         from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+        def children():
+            for task in Path("/proc/self/task").iterdir():
+                yield from (task / "children").read_text().split()
 
         def kill_a_worker():
             while not killed:
                 time.sleep(0.02)
-                for task in Path("/proc/self/task").iterdir():
-                    for child in map(int, (task / "children").read_text().split()):
+                with suppress(OSError):  # one that has ended meanwhile
+                    for child in children():
                         if "popen_loky" in Path(f"/proc/{child}/cmdline").read_text():
                             time.sleep(0.5)
-                            os.kill(child, signal.SIGKILL)
+                            os.kill(int(child), signal.SIGKILL)
                             killed.append(child)
-                            return
+                            break
 
         rng = np.random.RandomState(0)
         X = rng.uniform(-1, 1, (200, 5))

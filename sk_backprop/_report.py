@@ -119,13 +119,20 @@ def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = 
         fitted["best_iter_"] += len(earlier)
     if earlier is None:  # only a stream goes on with its optimizers
         fitted["_fit_state"]["optimizers"] = {}
-    else:
-        # In place: joining lists would take a stream of n batches n^2 / 2 copies.
-        earlier.extend(fitted["loss_curve_"])
-        fitted["loss_curve_"] = earlier
-    if "feature_names_in_" not in fitted:
-        vars(estimator).pop("feature_names_in_", None)
-    vars(estimator).update(fitted)
+    attributes = vars(estimator)
+    before, n_earlier = attributes.get("coefs_"), len(earlier or ())
+    try:
+        if earlier is not None:
+            # In place: joining lists would take a stream of n batches n^2 / 2 copies.
+            earlier.extend(fitted["loss_curve_"])
+            fitted["loss_curve_"] = earlier
+        if "feature_names_in_" not in fitted:
+            attributes.pop("feature_names_in_", None)
+        attributes.update(fitted)
+    except BaseException:  # Ctrl-C
+        if earlier is not None and attributes.get("coefs_") is before:
+            del earlier[n_earlier:]
+        raise
 
 
 def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:

@@ -35,41 +35,95 @@ def pays_threads(network: Network, n_samples: int, solver: str) -> bool:
     return solver != "lbfgs" and network.n_params >= _LARGE_NETWORK
 
 
+class _Limit:
+    """One thread for some BLAS libraries, from the first who holds it to the last."""
+
+    def __init__(self, libraries: list[Any]) -> None:
+        self._libraries = libraries
+        self._holders: set[object] = set()
+        self._before: list[int] | None = None
+
+    def hold(self, holder: object) -> None:
+        self._holders.add(holder)
+        if self._before is None:
+            self._before = self._threads()
+            self._set([1] * len(self._libraries))
+
+    def release(self, holder: object) -> None:
+        self._holders.discard(holder)
+        if not self._holders and self._before is not None:
+            self._set(self._before)
+            self._before = None
+
+    def share(self) -> int:
+        """Threads that each holder may use, of those that there were before."""
+        before = self._threads() if self._before is None else self._before
+        return max(before, default=1) // max(1, len(self._holders))
+
+    def _threads(self) -> list[int]:
+        return [int(library.num_threads) for library in self._libraries]
+
+    def _set(self, numbers: list[int]) -> None:
+        for library, n_threads in zip(self._libraries, numbers, strict=True):
+            # threadpoolctl 3.8 lets no other thread set what one has set before, and says
+            # nothing: the last fit to end could not lift the limit of the first.
+            free = getattr(library, "clear_controlling_thread", lambda force: None)
+            free(force=True)
+            library.set_num_threads(n_threads)
+            free(force=True)
+
+
 @cache
-def _blas_libraries() -> list[Any]:
+def _libraries() -> tuple[list[Any], list[Any]]:
+    """BLAS libraries whose threads are the process's, and those where each thread has its own."""
     # Some ms: it looks through all loaded libraries. Its `limit` takes 0.2 ms each time, for
     # all that it notes of them; asking and setting the number of threads takes 2 us.
-    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    own = [one for one in found if one.internal_api == "mkl" or one.threading_layer == "openmp"]
+    return [one for one in found if one not in own], own
 
 
-_lock = threading.Lock()
-_users = 0
-_before: list[int] = []
+@cache
+def _limit_of_process() -> _Limit:
+    return _Limit(_libraries()[0])
+
+
+_lock = threading.RLock()
+_of_thread = threading.local()
+
+
+def _limits() -> list[_Limit]:
+    if not hasattr(_of_thread, "limit"):
+        _of_thread.limit = _Limit(_libraries()[1])
+    return [_limit_of_process(), _of_thread.limit]
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread for the whole process.
+    """Hold BLAS to one thread.
 
     Fits in several Python threads share the limit: the first sets it, and the last
     restores what was there.
     """
-    global _users, _before  # the setting is the process's
-    libraries = _blas_libraries()
-    with _lock:
-        if _users == 0:
-            _before = [library.num_threads for library in libraries]
-            for library in libraries:
-                library.set_num_threads(1)
-        _users += 1
+    holder = object()
+    limits = _limits()
+
+    def release() -> None:
+        with _lock:
+            for limit in limits:
+                limit.release(holder)
+
     try:
+        with _lock:
+            for limit in limits:
+                limit.hold(holder)
         yield
     finally:
-        with _lock:
-            _users -= 1
-            if _users == 0:
-                for library, n_threads in zip(libraries, _before, strict=True):
-                    library.set_num_threads(n_threads)
+        try:
+            release()
+        except BaseException:  # Ctrl-C, while it was at it
+            release()
+            raise
 
 
 def allowed_threads() -> int:
@@ -78,8 +132,7 @@ def allowed_threads() -> int:
     Shared among the fits that run in other Python threads.
     """
     with _lock:
-        before = _before if _users else [library.num_threads for library in _blas_libraries()]
-        return max(1, max(before, default=1) // max(1, _users))
+        return max(1, *(limit.share() for limit in _limits()))
 
 
 class Team:

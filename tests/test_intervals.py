@@ -1,0 +1,80 @@
+"""Error bars against a known truth: data drawn from a sigmoid network with known noise.
+
+`python tests/test_intervals.py` prints the figures of 200 fits of every setting, the
+defaults and the other solvers among them.
+"""
+
+import warnings
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from sk_backprop import BackpropRegressor
+
+N_FITS, N_NEW = 200, 200
+LEVELS = np.array([0.5, 0.8, 0.95])
+
+ONE = {"hidden_layer_sizes": (3,), "solver": "lm", "n_networks": 1}
+TOLD = {
+    "the units of the truth": ONE,
+    "twice as many": {**ONE, "hidden_layer_sizes": (6,)},
+    "three networks": {**ONE, "n_networks": 3},
+    "two layers": {**ONE, "hidden_layer_sizes": (4, 4)},
+    "a fixed penalty": {**ONE, "alpha": 0.1},
+}
+BY_HAND = {
+    "lbfgs": {"hidden_layer_sizes": (6,), "solver": "lbfgs"},
+    "adam": {"hidden_layer_sizes": (6,), "solver": "adam", "learning_rate_init": 0.02},
+    "defaults": {},
+}
+
+
+def draw(seed, n_samples=150):
+    """A sigmoid network of three units, rows with noise of 0.3 of its spread, and new rows."""
+    rng = np.random.RandomState(seed)
+    W, b, v = rng.normal(0, 2, (2, 3)), rng.normal(0, 1, 3), rng.normal(0, 1, 3)
+    X, X_new = rng.uniform(-1, 1, (n_samples, 2)), rng.uniform(-1, 1, (N_NEW, 2))
+    f, f_new = (1 / (1 + np.exp(-(x @ W + b))) @ v for x in (X, X_new))
+    noise = 0.3 * f.std()
+    return X, f + noise * rng.randn(n_samples), X_new, f_new + noise * rng.randn(N_NEW), noise
+
+
+def figures(params):
+    """Of each fit: the part of new rows in the intervals of `LEVELS`, and the noise precision
+    by the true one: (N_FITS, 4)."""
+    found = []
+    for seed in range(N_FITS):
+        X, y, X_new, y_new, noise = draw(seed)
+        model = BackpropRegressor(random_state=seed, **params).fit(X, y)
+        mean, std = model.predict(X_new, return_std=True)
+        inside = np.abs(y_new - mean)[:, None] < norm.ppf((1 + LEVELS) / 2) * std[:, None]
+        found.append([*inside.mean(axis=0), model.noise_precision_[0] * noise**2])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("params", TOLD.values(), ids=TOLD)
+def test_intervals_cover_and_noise_is_found(params):
+    found = figures(params)
+    covered, precision = found[:, :3].mean(axis=0), found[:, 3].mean()
+    # Standard errors over the fits: 0.003, 0.003, 0.002 of what is covered, 0.01 of the precision.
+    assert np.all(np.abs(covered - LEVELS) < [0.03, 0.03, 0.02]), covered
+    assert 0.9 < precision < 1.1
+
+
+def test_a_single_fit_is_off_by_what_150_rows_leave_unknown():
+    # The noise is known to sqrt(2 / 150) of itself, and the rest is chance: no fit is far off.
+    found = figures(ONE)
+    assert 0.8 < np.std(found[:, 3]) / np.sqrt(2 / 150) < 1.3
+    assert found[:, 2].min() > 0.82
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    for name, params in {**TOLD, **BY_HAND}.items():
+        found = figures(params)
+        error = found.std(axis=0) / np.sqrt(len(found))
+        inside = ", ".join(
+            f"{100 * m:.1f} +- {100 * e:.1f} %" for m, e in zip(found.mean(0), error[:3])
+        )
+        print(f"{name:24s} {inside}   noise precision {found[:, 3].mean():.3f} +- {error[3]:.3f}")

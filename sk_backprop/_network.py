@@ -226,20 +226,20 @@ class Workspace:
     """The arrays of one forward and backward pass over exactly `n_rows` rows.
 
     h[l], delta[l], scratch[l] : (size of layer l+1, n_rows), for the hidden layers and the
-    output layer; h_ones[l] : h[l] of a hidden layer with a row of ones below it.
+    output layer, all scratch in one place; h_ones[l] : h[l] of a hidden layer with a row of
+    ones below it.
     """
 
     def __init__(self, network: Network, n_rows: int, dtype: Any) -> None:
-        hidden, n_outputs = network.layer_sizes[1:-1], network.layer_sizes[-1]
-
-        def per_layer() -> list[Array]:
-            return [np.empty((size, n_rows), dtype) for size in (*hidden, n_outputs)]
-
+        sizes = network.layer_sizes[1:]
+        *hidden, n_outputs = sizes
         self.h_ones = [np.empty((size + 1, n_rows), dtype) for size in hidden]
         for values in self.h_ones:
             values[-1] = 1
         self.h = [*(values[:-1] for values in self.h_ones), np.empty((n_outputs, n_rows), dtype)]
-        self.delta, self.scratch = per_layer(), per_layer()
+        self.delta = [np.empty((size, n_rows), dtype) for size in sizes]
+        scratch = np.empty((max(sizes), n_rows), dtype)
+        self.scratch = [scratch[:size] for size in sizes]
         self.ones = np.ones(n_rows, dtype)
 
 

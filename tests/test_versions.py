@@ -72,6 +72,7 @@ def test_import_takes_little_beside_scikit_learns(tmp_path):
 # are in its API reference.
 TAKEN = {
     "sklearn.base": {"BaseEstimator", "RegressorMixin"},
+    "sklearn.callback": {"CallbackSupportMixin", "with_callbacks"},  # since 1.9
     "sklearn.exceptions": {"ConvergenceWarning"},
     "sklearn.model_selection": {"train_test_split"},
     "sklearn.neural_network": {"MLPRegressor"},

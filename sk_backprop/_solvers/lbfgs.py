@@ -2,6 +2,11 @@
 
 Byrd, Lu, Nocedal & Zhu 1995, SIAM J. Sci. Comput. 16, 1190-1208,
 doi:10.1137/0916069.
+
+Of a fit of 100 iterations to 353 rows of 10 columns (10 units, one thread, 7.6 ms) loss and
+gradient take 2.6 ms, scipy's routine 1.7, the Python that scipy has around it 1.5, the scales
+0.3 and the posterior 0.5. Of 30 iterations on 50,000 rows (50 units, 370 ms) loss and gradient
+take 330: a third of that tanh, a third products of matrices.
 """
 
 from __future__ import annotations
@@ -47,13 +52,17 @@ def minimize(
     n_evaluations = 0
     stopped: Status | None = None
 
-    def loss_gradient(theta: Array) -> tuple[float, Array]:
+    def loss(theta: Array) -> float:
         nonlocal n_evaluations
         n_evaluations += 1
         monitor.begin_iteration(params)
         trial.flat[...] = theta
-        loss = objective.loss_gradient(trial, grad)
-        return loss, grad.flat.astype(np.float64)
+        return objective.loss_gradient(trial, grad)
+
+    def gradient(theta: Array) -> Array:
+        # scipy asks where it has asked for the loss last. (A function of both, jac=True, is
+        # remembered by scipy, which costs 20 us of an iteration of 110.)
+        return grad.flat.astype(np.float64)
 
     def end_iteration(intermediate_result: OptimizeResult) -> None:
         nonlocal stopped
@@ -65,9 +74,9 @@ def minimize(
 
     try:
         found = scipy_minimize(
-            loss_gradient,
+            loss,
             start.flat.astype(np.float64),
-            jac=True,
+            jac=gradient,
             method="L-BFGS-B",
             callback=end_iteration,
             options={

@@ -185,8 +185,8 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
 
     J^T J has the square of the problem's condition: float32 is not enough for it. The noise
     of mini-batches is many times the rounding of float32, which is twice as fast; where they
-    start from stays in the precision of X (`Monitor.rounded_from`). All rows at once have no such noise, and the
-    textbook's steps (precondition=False) are those of X throughout.
+    start from stays in the precision of X (`Monitor.rounded_from`). All rows at once have no
+    such noise, and the textbook's steps (precondition=False) are those of X throughout.
     """
     if settings.solver == "lm":
         return np.dtype(np.float64)

@@ -179,14 +179,15 @@ class FittedFunction:
         network, networks = self._summands(X)
         dtype = networks[0].flat.dtype
         output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
-        shared = X.shape[0] * network.n_params >= _LEAST_SHARED
+        products = X.shape[0] * network.n_params
+        shared = products >= _LEAST_SHARED
         block_rows = rows_per_block(network, dtype, shared_by_threads=shared)
         blocks = row_blocks(X.shape[0], block_rows)
-        if not shared:
+        if products < _LEAST_THREADED:
             self._predict_blocks(X, network, networks, blocks, output)
             return output
         with one_blas_thread():
-            team = Team(allowed_threads())
+            team = Team(allowed_threads() if shared else 1)
             team.run(
                 lambda thread: self._predict_blocks(
                     X, network, networks, blocks[thread :: team.n_threads], output
@@ -227,6 +228,7 @@ class FittedFunction:
         np.divide(X, scale, out=scaled[:, :-1], casting="same_kind")
         return scaled
 
+    @one_blas_thread()
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
         network, networks = self._summands(X)
@@ -251,6 +253,7 @@ class FittedFunction:
             df_dx *= slope[:, :, None] / len(networks) * y_scale / x_scale
         return gradient
 
+    @one_blas_thread()
     def predict_std(self, X: Any) -> Array:
         """Standard deviation of a new observation, in units of y, as `predict`.
 
@@ -286,8 +289,9 @@ class FittedFunction:
         )
 
 
-# n_samples * n_params from which on threads share the rows of `predict`: some ms.
-_LEAST_SHARED = 1e7
+# n_samples * n_params from which on threads share the rows of `predict`, some ms, and from
+# which on BLAS would divide a product among its own threads (10 us to prevent it).
+_LEAST_SHARED, _LEAST_THREADED = 1e7, 1e5
 
 # Rows whose inputs are held in the solver's coordinates for `predict_std`.
 _STD_ROWS = 2**13

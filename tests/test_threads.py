@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from sk_backprop import BackpropRegressor, _fitted, _objective
 from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective
-from sk_backprop._threads import Team, allowed_threads, one_blas_thread
+from sk_backprop._threads import Team, allowed_threads, one_blas_thread, pays_threads
 
 
 def blas_threads():
@@ -112,20 +112,35 @@ def test_loss_and_gradient_do_not_depend_on_the_threads(n_samples, weighted, mon
     np.testing.assert_array_equal(found[2], found[0])
 
 
-@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
-def test_a_fit_does_not_depend_on_the_threads(solver, monkeypatch):
+@pytest.mark.parametrize(
+    ("solver", "hidden"),
+    [("lm", (30,)), *((solver, (256, 256)) for solver in ("lbfgs", "adam", "sgd"))],
+)
+def test_a_fit_does_not_depend_on_the_threads(solver, hidden, monkeypatch):
     monkeypatch.setattr(_objective, "_LEAST_SHARED", 0)
     monkeypatch.setattr(_fitted, "_LEAST_SHARED", 0)
-    X, y = surface(3000)
+    X, y = surface(1000)
     found = []
     for limit in (1, 2):
         with threadpool_limits(limit, user_api="blas"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = BackpropRegressor(
-                (30,), solver=solver, alpha=1.0, max_iter=6, random_state=0
+                hidden, solver=solver, alpha=1.0, max_iter=4, random_state=0
             ).fit(X, y)
             found.append(np.concatenate(model.predict(X, return_std=True)))
     np.testing.assert_array_equal(*found)
+
+
+def test_large_steps_of_lm_that_blas_shares_among_threads_differ_by_rounding():
+    X, y = surface(4000)
+    assert pays_threads(Network((6, 150, 1), "tanh", "identity"), 4000, "lm")
+    found = []
+    for limit in (1, 2):
+        model = BackpropRegressor((150,), solver="lm", alpha=1.0, max_iter=2, random_state=0)
+        with threadpool_limits(limit, user_api="blas"), pytest.warns(ConvergenceWarning):
+            model.fit(X, y)
+        found.append(model.predict(X))
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12 * y.std())
 
 
 def test_threads_write_no_warnings_of_an_overflow():

@@ -2,7 +2,7 @@
 
 import ast
 import compileall
-import importlib
+import importlib.util
 import json
 import os
 import platform
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from threadpoolctl import threadpool_info
 
 import sk_backprop
@@ -72,7 +73,7 @@ def test_import_takes_little_beside_scikit_learns(tmp_path):
 # are in its API reference.
 TAKEN = {
     "sklearn.base": {"BaseEstimator", "RegressorMixin"},
-    "sklearn.callback": {"CallbackSupportMixin", "with_callbacks"},  # since 1.9
+    "sklearn.callback": {"CallbackSupportMixin", "with_callbacks"},
     "sklearn.exceptions": {"ConvergenceWarning"},
     "sklearn.model_selection": {"train_test_split"},
     "sklearn.neural_network": {"MLPRegressor"},
@@ -83,6 +84,7 @@ TAKEN = {
     "sklearn.utils.sparsefuncs": {"mean_variance_axis"},
     "sklearn.utils.validation": {"check_is_fitted", "validate_data"},
 }
+SINCE = {"sklearn.callback": (1, 9)}
 # Hooks that scikit-learn documents for developers of estimators.
 HOOKS = {"__sklearn_tags__"}
 
@@ -100,10 +102,15 @@ def test_what_is_taken_from_scikit_learn_is_named_and_public():
                 hooks.add(node.name)
     assert taken == TAKEN
     assert hooks == HOOKS
+    major, minor, *_ = sklearn.__version__.split(".")
+    installed = int(major), int(minor)
     for module, names in taken.items():
         assert not any(part.startswith("_") for part in module.split("."))
-        assert all(hasattr(importlib.import_module(module), name) for name in names)
         assert not any(name.startswith("_") for name in names)
+        if installed < SINCE.get(module, (0, 0)):
+            assert importlib.util.find_spec(module) is None
+        else:
+            assert all(hasattr(importlib.import_module(module), name) for name in names)
 
 
 # --- one seed, one result ---

@@ -1,0 +1,185 @@
+"""Every derivative, against JAX's automatic differentiation of the formulas in the docstrings.
+
+The networks, losses, weights and penalties are drawn; nothing here calls the package for what it
+is compared with.
+"""
+
+import numpy as np
+import pytest
+
+jax = pytest.importorskip("jax")
+import jax.numpy as jnp  # noqa: E402
+
+from sk_backprop import BackpropRegressor  # noqa: E402
+from sk_backprop._evidence import Precisions, WeightGroups, reestimate  # noqa: E402
+from sk_backprop._network import Network, lecun_bound  # noqa: E402
+from sk_backprop._objective import Objective  # noqa: E402
+from sk_backprop._posterior import evident  # noqa: E402
+
+FUNCTIONS = {
+    "identity": lambda z: z,
+    "logistic": jax.nn.sigmoid,
+    "tanh": jnp.tanh,
+    "relu": lambda z: jnp.maximum(z, 0.0),
+    "exp": jnp.exp,
+}
+LOSSES = [("squared_error", "identity"), ("squared_error", "logistic"), ("poisson", "exp")]
+CASES = range(12)  # each loss with each number of hidden layers
+
+
+@pytest.fixture(autouse=True, scope="module")
+def double_precision():
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
+class Case:
+    """A network, its weights, rows, weights of the rows and a penalty, all drawn."""
+
+    def __init__(self, number, losses=LOSSES, activations=("identity", "logistic", "tanh", "relu")):
+        rng = np.random.RandomState(number)
+        self.loss, output = losses[number % len(losses)]
+        hidden = tuple(rng.randint(1, 6, size=number % 4))
+        n_features, self.n_outputs = rng.randint(1, 5), rng.randint(1, 4)
+        activation = activations[rng.randint(len(activations))]
+        self.network = Network((n_features, *hidden, self.n_outputs), activation, output)
+        self.params = self.network.initial_parameters(rng, float, lecun_bound)
+        self.n = rng.randint(2, 200)
+        self.X, self.y = rng.randn(self.n, n_features), rng.uniform(0, 2, (self.n, self.n_outputs))
+        self.w = rng.uniform(0.2, 3, self.n) if rng.rand() < 0.5 else None
+        self.alpha = rng.uniform(0, 3)
+        self.objective = Objective(self.network, self.loss, self.X, self.y, self.w, self.alpha)
+
+    @property
+    def weights(self):
+        return np.ones(self.n) if self.w is None else self.w
+
+    def layers(self, theta):
+        """[(W, b), ...] of a flat vector: W_1.ravel(), b_1, W_2.ravel(), b_2, ..."""
+        start, layers = 0, []
+        for n_in, n_out in zip(self.network.layer_sizes, self.network.layer_sizes[1:]):
+            W = theta[start : start + n_in * n_out].reshape(n_in, n_out)
+            start += n_in * n_out
+            layers.append((W, theta[start : start + n_out]))
+            start += n_out
+        return layers
+
+    def output(self, theta, X):
+        h, layers = X, self.layers(theta)
+        for W, b in layers[:-1]:
+            h = FUNCTIONS[self.network.activation](h @ W + b)
+        W, b = layers[-1]
+        return FUNCTIONS[self.network.output_activation](h @ W + b)
+
+    def row_losses(self, f):
+        if self.loss == "squared_error":
+            return 0.5 * (f - self.y) ** 2
+        return jax.scipy.special.xlogy(self.y, self.y / f) - self.y + f
+
+    def objective_value(self, theta):
+        losses = self.weights @ self.row_losses(self.output(theta, self.X)).sum(axis=1)
+        penalty = 0.5 * self.alpha * sum((W**2).sum() for W, _ in self.layers(theta))
+        return (losses + penalty) / self.weights.sum()
+
+
+def assert_close(found, expected, rtol=1e-11):
+    expected = np.asarray(expected)
+    scale = np.abs(expected).max() if expected.size else 0.0
+    np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * scale)
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_loss_and_gradient(number):
+    case = Case(number)
+    value, gradient = jax.value_and_grad(case.objective_value)(case.params.flat)
+    grad = case.objective.parameters(case.params.flat)
+    assert case.objective.loss_gradient(case.params, grad) == pytest.approx(float(value), rel=1e-12)
+    assert_close(grad.flat, gradient)
+
+
+@pytest.mark.parametrize("number", CASES)
+def test_normal_equations(number):
+    case = Case(number)
+    theta = jnp.array(case.params.flat)
+    f, J = case.output(theta, case.X), jax.jacrev(case.output)(theta, case.X)
+    losses = case.row_losses(f)
+    slope = jax.grad(lambda f: case.row_losses(f).sum())(f)
+    # Of squared error the second derivative by f is 1, of Poisson its mean, 1 / f.
+    information = np.ones_like(case.y) if case.loss == "squared_error" else 1 / f
+    normal = case.objective.normal_equations(case.params)
+    assert_close(normal.loss, case.weights @ losses)
+    for k in range(case.n_outputs):
+        assert_close(normal.gradient[k], (case.weights * slope[:, k]) @ J[:, k])
+        curvature = J[:, k].T @ ((case.weights * information[:, k])[:, None] * J[:, k])
+        assert_close(np.tril(normal.curvature[k]), np.tril(curvature))
+
+
+def of_evidence(number):
+    """A case of squared error, groups of weights, their precisions, and those of the noise."""
+    case = Case(number, losses=LOSSES[:1], activations=("logistic", "tanh"))
+    rng = np.random.RandomState(1000 + number)
+    groups = WeightGroups.of(case.network, per_input=bool(number % 2))
+    precisions = Precisions(
+        rng.uniform(0.1, 3, len(groups.names)), rng.uniform(0.5, 5, case.n_outputs)
+    )
+    J = np.asarray(jax.jacrev(case.output)(jnp.array(case.params.flat), case.X))
+    data = np.einsum("k,n,nki,nkj->ij", precisions.noise, case.weights, J, J)
+    A = data + np.diag(precisions.weight[groups.index])
+    return case, groups, precisions, J, A
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_evidence_and_effective_parameters(number):
+    case, groups, precisions, J, A = of_evidence(number)
+    theta, prior = case.params.flat, precisions.weight[groups.index]
+    losses = case.weights @ np.asarray(case.row_losses(case.output(theta, case.X)))
+    n = case.weights.sum()
+    expected = (
+        -precisions.noise @ losses
+        - 0.5 * prior @ theta**2
+        - 0.5 * jnp.linalg.slogdet(A)[1]
+        + 0.5 * np.log(prior).sum()
+        + 0.5 * n * np.log(precisions.noise / (2 * np.pi)).sum()
+    )
+    normal = case.objective.normal_equations(case.params)
+    found = reestimate(theta, normal, groups, precisions, n)
+    assert found.log_evidence == pytest.approx(float(expected), rel=1e-10)
+    inverse = np.linalg.inv(A)
+    by_output = [
+        beta * np.einsum("ij,n,ni,nj", inverse, case.weights, J[:, k], J[:, k])
+        for k, beta in enumerate(precisions.noise)
+    ]
+    np.testing.assert_allclose(found.n_effective, by_output, rtol=1e-8)
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_predictive_variance(number):
+    case, groups, precisions, _, A = of_evidence(number)
+    posterior, _ = evident(case.objective, case.params, groups, precisions)
+    new = np.random.RandomState(number).randn(7, case.X.shape[1])
+    g = np.asarray(jax.jacrev(case.output)(jnp.array(case.params.flat), new))
+    expected = np.einsum("nki,ij,nkj->nk", g, np.linalg.inv(A), g)
+    found = posterior.variance(case.network, case.params, new)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "poisson"])
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_slopes_of_a_fitted_function(loss, n_networks):
+    rng = np.random.RandomState(0)
+    X = rng.uniform(1, 3, (60, 3)) * [1, 100, 0.01]
+    y = np.exp(np.sin(X[:, 0]) + X[:, 1] / 300)
+    model = BackpropRegressor(
+        (4,), loss=loss, solver="lm", alpha=0.1, n_networks=n_networks, random_state=0
+    ).fit(X, y)
+    (W1, W2), (b1, b2) = model.raw_coefs_, model.raw_intercepts_
+
+    def predict(x):
+        f = jax.nn.sigmoid(x @ W1 + b1) @ W2 + b2
+        return (jnp.exp(f) if loss == "poisson" else f)[0]
+
+    np.testing.assert_allclose(jax.vmap(predict)(X), model.predict(X), rtol=1e-10)
+    slopes = jax.vmap(jax.grad(predict))(X)
+    assert_close(model.gradient(X), slopes, rtol=1e-9)

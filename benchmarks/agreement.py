@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from benchmarks.accuracy import COMPETITORS
+from benchmarks.fitting import MLP_CUT_SHORT, expecting
 from benchmarks.problems import Array, Problem
 from sk_backprop import BackpropRegressor
 
@@ -41,8 +40,7 @@ def disagreement(predictions: Array, y: Array) -> tuple[float, float]:
 def measure(model: Any, problem: Problem) -> tuple[float, float]:
     """`disagreement` of fits to the training rows that differ in the seed alone."""
     predictions = []
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # MLPRegressor as it comes
+    with expecting(MLP_CUT_SHORT), threadpool_limits(1):  # it is taken as it comes
         for seed in range(N_SEEDS):
             fitted = with_seed(model, seed).fit(problem.X_train, problem.y_train)
             predictions.append(np.ravel(fitted.predict(problem.X_test)))

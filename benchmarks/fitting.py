@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from sklearn.exceptions import ConvergenceWarning
+
 from benchmarks.problems import Problem
+
+# How a warning begins that says a limit on iterations has ended a fit: of ours, of MLPRegressor.
+OURS_CUT_SHORT = "Training stopped at max_iter"
+MLP_CUT_SHORT = "Stochastic Optimizer: Maximum iterations|lbfgs failed to converge"
+
+
+@contextmanager
+def expecting(*beginnings: str) -> Iterator[None]:
+    """Show no ConvergenceWarning that begins so; any other is shown."""
+    with warnings.catch_warnings():
+        for beginning in beginnings:
+            warnings.filterwarnings("ignore", beginning, ConvergenceWarning)
+        yield
 
 
 def fit_predict(

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import math
 import sys
-import warnings
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from benchmarks import environment, files
+from benchmarks.fitting import MLP_CUT_SHORT, OURS_CUT_SHORT, expecting
 from benchmarks.laps import Setup
 from benchmarks.peers import PEERS
 from benchmarks.races import UCI_BAR, Race, races
@@ -80,8 +79,7 @@ class Row:
 
 def measure(race: Race, setup: Setup) -> Row:
     """Run it: ours, the peer, ours, the peer, ..."""
-    with warnings.catch_warnings(), threadpool_limits(race.threads):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of fits that are cut short
+    with expecting(OURS_CUT_SHORT, MLP_CUT_SHORT), threadpool_limits(race.threads):
         pair = race.prepare(setup)
         laps = [(pair.ours(repeat), pair.theirs(repeat)) for repeat in range(setup.repeats)]
         told = (environment.versions(), *environment.blas(), *PEERS[race.peer].versions())

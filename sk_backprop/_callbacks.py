@@ -28,15 +28,16 @@ from sk_backprop._progress import Progress
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
 from sk_backprop._training import Problem, Settings, Trained
 
+
+class _NoCallbacks:
+    """What an estimator has of callbacks under scikit-learn 1.7 and 1.8."""
+
+
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupport
     from sklearn.callback import with_callbacks
-except ImportError:  # scikit-learn 1.7 and 1.8
-
-    class CallbackSupport:  # type: ignore[no-redef]
-        """Nothing: there are no callbacks."""
-
-    with_callbacks = None
+except ImportError:
+    CallbackSupport, with_callbacks = _NoCallbacks, None
 
 __all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "progress_of"]
 
@@ -118,8 +119,8 @@ class _Hooks:
             try:
                 return call(
                     estimator=self.estimator,
-                    X=self._X,
-                    y=self._y,
+                    X=self._inputs,
+                    y=self._targets,
                     metadata=self._metadata,
                     reconstruction_attributes=None
                     if fitted is None
@@ -138,11 +139,11 @@ class _Hooks:
         )
         return attributes | ({"feature_names_in_": None} if stale else {})
 
-    def _X(self) -> Any:  # noqa: N802
+    def _inputs(self) -> Any:
         X = self._rows[0]
         return X if hasattr(X, "shape") else np.asarray(X)
 
-    def _y(self) -> Any:
+    def _targets(self) -> Any:
         y = np.asarray(self._rows[1])
         return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
 
@@ -151,7 +152,7 @@ class _Hooks:
         if weight is None:
             return None
         if isinstance(weight, Real):
-            weight = np.full(len(self._y()), float(weight))
+            weight = np.full(len(self._targets()), float(weight))
         return {"sample_weight": np.asarray(weight)}
 
 

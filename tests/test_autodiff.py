@@ -7,14 +7,14 @@ is compared with.
 import numpy as np
 import pytest
 
-jax = pytest.importorskip("jax")
-import jax.numpy as jnp  # noqa: E402
+from sk_backprop import BackpropRegressor
+from sk_backprop._evidence import Precisions, WeightGroups, reestimate
+from sk_backprop._network import Network, lecun_bound
+from sk_backprop._objective import Objective
+from sk_backprop._posterior import evident
 
-from sk_backprop import BackpropRegressor  # noqa: E402
-from sk_backprop._evidence import Precisions, WeightGroups, reestimate  # noqa: E402
-from sk_backprop._network import Network, lecun_bound  # noqa: E402
-from sk_backprop._objective import Objective  # noqa: E402
-from sk_backprop._posterior import evident  # noqa: E402
+jax = pytest.importorskip("jax")
+jnp = jax.numpy
 
 FUNCTIONS = {
     "identity": lambda z: z,

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_wine
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.neural_network import MLPRegressor
 
 # The checkout, which holds `benchmarks`; last, so that an installed sk_backprop comes first.
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import agreement, defaults, problems, units
+from benchmarks import agreement, defaults, fitting, problems, units
 from sk_backprop import BackpropRegressor
 
 SMALL = {"hidden_layer_sizes": (5,), "solver": "lm", "alpha": 0.3}
@@ -271,3 +273,21 @@ def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed
     assert {row[0] for row in rows} == set(program.QUICK)
     assert max(float(row[3]) for row in rows) < 1e-6
     assert "over 3 seeds" in capsys.readouterr().out
+
+
+# --- warnings that are expected ---
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+@pytest.mark.parametrize(
+    ("model", "beginning"),
+    [(BackpropRegressor, fitting.OURS_CUT_SHORT), (MLPRegressor, fitting.MLP_CUT_SHORT)],
+)
+def test_what_is_said_of_a_fit_cut_short_is_expected_of_that_model_alone(model, beginning, solver):
+    X, y = load_wine(return_X_y=True)
+    cut_short = model(hidden_layer_sizes=(3,), solver=solver, alpha=1.0, max_iter=2)
+    with fitting.expecting(beginning):
+        cut_short.fit(X, y)
+    other = {fitting.OURS_CUT_SHORT, fitting.MLP_CUT_SHORT} - {beginning}
+    with pytest.warns(ConvergenceWarning), fitting.expecting(*other):
+        cut_short.fit(X, y)

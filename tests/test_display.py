@@ -2,7 +2,6 @@
 
 import re
 import sys
-import warnings
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -155,10 +154,9 @@ def test_loss_curves_of_one(rows):
 
 def test_loss_curves_of_several(rows, model):
     X, y = rows
-    with warnings.catch_warnings():
-        # A few iterations of a peer are enough to draw.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        peer = MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0).fit(X, y)
+    peer = MLPRegressor(hidden_layer_sizes=(4,), max_iter=20, random_state=0)
+    with pytest.warns(ConvergenceWarning):  # a few iterations are enough to draw
+        peer.fit(X, y)
     named = {"ours": model, "theirs": make_pipeline(StandardScaler().fit(X), peer)}
     display = LossCurveDisplay.from_estimator(named)
     assert legend(display) == ["ours, training", "theirs, training", "iteration that was kept"]
@@ -400,11 +398,9 @@ def test_units_of_networks_of_any_size_do_not_touch(hidden, size):
 
 def test_networks_of_others(rows):
     X, y = rows
-    with warnings.catch_warnings():
-        # A few iterations of a peer are enough to draw.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        peer = MLPRegressor(hidden_layer_sizes=(3,), max_iter=5)
-        pipeline = make_pipeline(StandardScaler(), peer).fit(X, y)
+    pipeline = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(3,), max_iter=5))
+    with pytest.warns(ConvergenceWarning):  # a few iterations are enough to draw
+        pipeline.fit(X, y)
     display = NetworkDisplay.from_estimator(pipeline, X=StandardScaler().fit_transform(X))
     np.testing.assert_allclose(display.coefs[0], pipeline[-1].coefs_[0])
 

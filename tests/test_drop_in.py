@@ -160,21 +160,23 @@ NOT_TAKEN |= {(name, repr(value)) for name in NUMERIC for value in (True, False,
 TAKEN_HERE = {(name, "'auto'") for name in ("hidden_layer_sizes", "solver", "alpha")}
 
 
+KINDS = (ValueError, TypeError, AttributeError, NotFittedError)
+
+
 def outcome(call):
-    """The error that a call raises or None, and the kinds of warning."""
+    """The error of `KINDS` that a call raises or None, and the kinds of warning."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             call()
-        except Exception as error:
+        except KINDS as error:
             return error, {warning.category for warning in caught}
     return None, {warning.category for warning in caught}
 
 
 def caught_alike(theirs, ours):
     """Whether what catches the error `theirs` catches the error `ours`."""
-    kinds = (ValueError, TypeError, AttributeError, NotFittedError)
-    return all(isinstance(ours, kind) for kind in kinds if isinstance(theirs, kind))
+    return all(isinstance(ours, kind) for kind in KINDS if isinstance(theirs, kind))
 
 
 @pytest.mark.parametrize("name", parameters(MLPRegressor))

@@ -17,7 +17,7 @@ from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import BaggingRegressor, StackingRegressor
 from sklearn.exceptions import NotFittedError
-from sklearn.experimental import enable_halving_search_cv  # noqa: F401
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - the import enables it
 from sklearn.inspection import PartialDependenceDisplay, permutation_importance
 from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.metrics import r2_score

@@ -168,6 +168,28 @@ def test_lbfgs_reaches_an_optimum_of_scipys_bfgs(unit_problem):
     assert np.abs(grad.flat).max() < 1e-8
 
 
+def test_scipy_asks_for_the_gradient_where_it_has_asked_for_the_loss_last(
+    unit_problem, monkeypatch
+):
+    # Ours gives that of its last loss, wherever it is asked.
+    asked = []
+
+    def spied(loss, start, *, jac, **options):
+        def noted(name, function):
+            return lambda theta: asked.append((name, theta.copy())) or function(theta)
+
+        return scipy_minimize(noted("loss", loss), start, jac=noted("gradient", jac), **options)
+
+    monkeypatch.setattr(lbfgs, "scipy_minimize", spied)
+    objective, start = objective_of(unit_problem)
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
+    lbfgs.minimize(objective, start, monitor, max_iter=200, max_fun=1000)
+    assert [name for name, _ in asked] == ["loss", "gradient"] * (len(asked) // 2)
+    assert len(asked) > 200
+    for (_, at_loss), (_, at_gradient) in zip(asked[::2], asked[1::2], strict=True):
+        np.testing.assert_array_equal(at_gradient, at_loss)
+
+
 def test_lbfgs_curve_falls_and_ends_with_the_loss_of_the_result(unit_problem):
     objective, start = objective_of(unit_problem)
     monitor = Monitor(start, tol=1e-4, n_iter_no_change=10)

@@ -22,21 +22,28 @@ TUTORIAL_X = np.array([[2, 9], [1, 5], [3, 6]], dtype=float)
 TUTORIAL_Y = np.array([[92], [86], [89]], dtype=float)
 
 
+def textbook_regressor(**params):
+    """Plain gradient descent on all three rows of the tutorial, on X and y by their maxima."""
+    return BackpropRegressor(
+        solver="sgd",
+        precondition=False,
+        momentum=0,
+        alpha=0,
+        shuffle=False,
+        batch_size=3,
+        **params,
+    )
+
+
 @pytest.mark.parametrize("n_epochs", [1, 100])
 def test_tutorial_network_step_for_step(n_epochs):
     rng = np.random.RandomState(7)
     W1, b1 = rng.uniform(size=(2, 3)), rng.uniform(size=3)
     W2, b2 = rng.uniform(size=(3, 1)), rng.uniform(size=1)
     rate_of_sums = 0.1
-    textbook = BackpropRegressor(
+    textbook = textbook_regressor(
         hidden_layer_sizes=(3,),
-        solver="sgd",
         output_activation="logistic",
-        precondition=False,
-        momentum=0,
-        alpha=0,
-        shuffle=False,
-        batch_size=3,
         learning_rate_init=3 * rate_of_sums,  # we average over the three rows
         max_iter=n_epochs,
         tol=0,
@@ -186,14 +193,8 @@ def test_step_along_the_gradients_of_a_pass_is_that_of_the_regressor(
         hidden, activation, output_activation, n_features=2, n_outputs=1
     )
     rate = 0.05
-    network = BackpropRegressor(
+    network = textbook_regressor(
         hidden_layer_sizes=hidden,
-        solver="sgd",
-        precondition=False,
-        momentum=0,
-        alpha=0,
-        shuffle=False,
-        batch_size=3,
         learning_rate_init=3 * rate,
         max_iter=1,
         n_iter_no_change=1,

@@ -94,9 +94,14 @@ def minimize(
         if progress in ("diverged", "stopped"):
             stopped = progress
     if stopped is None:
-        # Success, or a line search that rounding leaves nothing to find: both are
-        # the end of what this precision allows.
-        stopped = "converged" if found.status != _LIMIT_REACHED else "max_iter"
-        if stopped == "max_iter" and n_evaluations >= max_fun:
-            stopped = "max_fun"
+        stopped = _end_of_search(found, out_of_evaluations=n_evaluations >= max_fun)
     return monitor.result(params, stopped)
+
+
+def _end_of_search(found: OptimizeResult, *, out_of_evaluations: bool) -> Status:
+    """Why scipy ended by itself."""
+    if found.status == _LIMIT_REACHED:
+        return "max_fun" if out_of_evaluations else "max_iter"
+    # Success, or a line search that rounding leaves nothing to find: both are the end of
+    # what this precision allows.
+    return "converged"

@@ -1,0 +1,221 @@
+"""Streams: what partial_fit keeps, from one batch to the next."""
+
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._objective import Objective
+
+
+def small(**params):
+    defaults = {"hidden_layer_sizes": (5,), "random_state": 0, "tol": 1e-3}
+    return BackpropRegressor(**defaults | params)
+
+
+@pytest.fixture(scope="module")
+def friedman():
+    return make_friedman1(300, n_features=5, noise=0.5, random_state=0)
+
+
+def batches(X, y, size=50):
+    return [(X[i : i + size], y[i : i + size]) for i in range(0, len(y), size)]
+
+
+@pytest.mark.parametrize("params", [{}, {"loss": "poisson"}, {"precondition": False}])
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_scales_grow_without_changing_the_function_learned_so_far(friedman, solver, params):
+    X, y = friedman
+    model = small(solver=solver, random_state=1, **params)
+    for rows in batches(X, y):
+        model.partial_fit(*rows)
+    before, old_scale = model.predict(X), model.y_scale_
+    # A step of no length: all that the next batch can change is the scales.
+    model.set_params(learning_rate_init=1e-300, momentum=0, beta_1=0)
+    model.partial_fit(X * 100, y * 30)
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-7)
+    assert np.all(model.y_scale_ > 3 * old_scale)
+    np.testing.assert_array_equal(model.scaler_.scale_, 100 * np.abs(X).max(axis=0))
+
+
+def test_scales_of_a_stream_are_those_of_all_its_rows(friedman):
+    X, y = friedman
+    w = np.random.RandomState(0).uniform(0.1, 3, len(y))
+    stream = small(solver="adam")
+    for i in range(0, len(y), 50):
+        stream.partial_fit(X[i : i + 50], y[i : i + 50], w[i : i + 50])
+    whole = small(solver="adam").fit(X, y, w)
+    np.testing.assert_array_equal(stream.scaler_.scale_, whole.scaler_.scale_)
+    np.testing.assert_allclose(stream.y_location_, whole.y_location_, rtol=1e-10)
+    np.testing.assert_allclose(stream.y_scale_, whole.y_scale_, rtol=1e-10)
+    assert stream.t_ == len(y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_learns(solver):
+    X, y = make_friedman1(5000, n_features=5, random_state=0)
+    rate = {"adam": 0.01, "sgd": 0.03}[solver]
+    model = small(hidden_layer_sizes=(20,), solver=solver, learning_rate_init=rate)
+    for _ in range(3):
+        for i in range(0, 4000, 100):
+            model.partial_fit(X[i : i + 100], y[i : i + 100])
+    assert model.score(X[4000:], y[4000:]) > 0.8
+    assert model.n_iter_ == len(model.loss_curve_) == 120
+    assert model.t_ == 12_000
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_one_batch_of_all_rows_again_and_again_is_fit(friedman, solver):
+    X, y = friedman
+    options = {"solver": solver, "shuffle": False, "batch_size": 100, "tol": 0}
+    stream, whole = small(**options, alpha=0), small(**options, alpha=0, max_iter=5)
+    for _ in range(5):
+        stream.partial_fit(X, y)
+    with pytest.warns(ConvergenceWarning):
+        whole.fit(X, y)
+    np.testing.assert_allclose(stream.predict(X), whole.predict(X), rtol=1e-9)
+    np.testing.assert_allclose(stream.loss_curve_, whole.loss_curve_, rtol=1e-9)
+
+
+def test_first_partial_fit_starts_from_the_weights_that_fit_starts_from(friedman):
+    X, y = friedman
+    options = {"solver": "sgd", "learning_rate_init": 1e-300, "max_iter": 1}
+    with pytest.warns(ConvergenceWarning):
+        fitted = small(**options).fit(X, y)
+    streamed = small(**options).partial_fit(X, y)
+    for a, b in zip(fitted.coefs_, streamed.coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_successive_batches_are_shuffled_differently(friedman, monkeypatch):
+    X, y = friedman
+    orders = []
+    original = Objective._take
+    monkeypatch.setattr(
+        Objective, "_take", lambda self, rows: (orders.append(rows.copy()), original(self, rows))[1]
+    )
+    model = small(solver="adam", batch_size=300)
+    for _ in range(3):
+        model.partial_fit(X, y)
+    model.fit(X, y)
+    model.partial_fit(X, y)
+    model.partial_fit(X, y)
+    chosen = [orders[0], orders[1], orders[2], orders[-2], orders[-1]]
+    assert len({tuple(order) for order in chosen}) == 5
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_goes_on_after_unpickling(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver)
+    for rows in batches(X, y)[:3]:
+        model.partial_fit(*rows)
+    copy = pickle.loads(pickle.dumps(model))
+    for rows in batches(X, y)[3:]:
+        model.partial_fit(*rows)
+        copy.partial_fit(*rows)
+    np.testing.assert_array_equal(model.predict(X), copy.predict(X))
+
+
+def test_partial_fit_goes_on_from_fit(friedman):
+    X, y = friedman
+    model = small(solver="adam", alpha=0, max_iter=5000).fit(X, y)
+    before, t = model.loss_, model.t_
+    model.partial_fit(X, y)
+    assert model.loss_curve_[-1] < 1.2 * before
+    assert model.t_ == t + len(y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_stream_after_a_fit_starts_its_optimizer(friedman, solver):
+    # The steps of an adaptive rate that has ended a fit are of no length.
+    X, y = friedman
+    options = {"solver": solver, "learning_rate": "adaptive", "learning_rate_init": 0.1}
+    model = small(**options, tol=1e-2).fit(X, y)
+    for _ in range(20):
+        model.partial_fit(X, -y)
+    assert model.score(X, -y) > 0.3
+
+
+def test_a_feature_that_wakes_up_late(friedman):
+    X, y = friedman
+    asleep = X.copy()
+    asleep[:, 2] = 0
+    model = small(solver="adam").partial_fit(asleep, y)
+    before = model.predict(asleep)
+    model.set_params(learning_rate_init=1e-300, beta_1=0).partial_fit(X * 1e6, y)
+    np.testing.assert_allclose(model.predict(asleep), before, rtol=1e-6)
+
+
+def test_a_logistic_output_keeps_its_range_and_says_so(friedman):
+    X, y = friedman
+    model = small(solver="adam", output_activation="logistic")
+    y = np.abs(y)
+    model.partial_fit(X, y)
+    with pytest.warns(UserWarning, match="above the largest of the first batch"):
+        model.partial_fit(X, 2 * y)
+    assert model.y_scale_ == y.max()
+
+
+def test_switching_the_solver_within_a_stream_starts_its_optimizer(friedman):
+    X, y = friedman
+    model = small(solver="adam").partial_fit(X, y)
+    model.set_params(solver="sgd").partial_fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.solver_ == "sgd"
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "auto"])
+def test_partial_fit_is_absent_where_it_cannot_work(solver):
+    assert not hasattr(BackpropRegressor(solver=solver), "partial_fit")
+    with pytest.raises(AttributeError, match="solver='sgd' or solver='adam'"):
+        BackpropRegressor(solver=solver).partial_fit([[1]], [1])
+
+
+def test_partial_fit_with_early_stopping_raises(friedman):
+    model = small(solver="adam", early_stopping=True)
+    with pytest.raises(ValueError, match="early_stopping"):
+        model.partial_fit(*friedman)
+    with pytest.raises(NotFittedError):
+        model.predict(friedman[0])
+
+
+# --- batches in which training diverges ---
+
+
+def test_a_diverging_batch_of_a_stream_leaves_finite_weights(friedman):
+    X, y = friedman
+    model = small(solver="sgd", activation="relu").partial_fit(X, y)
+    model.set_params(learning_rate_init=1e200, batch_size=10)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.partial_fit(X, y)
+    assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_stream_learns_again_after_a_batch_in_which_it_diverged(friedman, solver):
+    X, y = friedman
+    model = small(solver=solver, activation="relu", batch_size=10)
+    twin = small(solver=solver, activation="relu", batch_size=10)
+    for stream in (model, twin):
+        stream.partial_fit(X, y)
+    before = model.predict(X)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.set_params(learning_rate_init=1e30).partial_fit(X, y)
+    np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
+    model.set_params(learning_rate_init=twin.learning_rate_init)
+    for _ in range(20):
+        model.partial_fit(X, y)
+        twin.partial_fit(X, y)
+    assert model.score(X, y) > twin.score(X, y) - 0.05
+
+
+def test_a_stream_that_blew_up_but_stayed_finite_says_so(diabetes):
+    X, y = diabetes
+    model = small(solver="adam", learning_rate_init=30.0)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        model.partial_fit(X, y)
+    assert model.score(X, y) > -1

@@ -8,10 +8,10 @@ that network's, and single networks are parts of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -36,6 +36,22 @@ from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
 
 NetworkWeights = tuple[list[Array], list[Array]]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: no alarms of numpy's; who asks is told of a result that is not finite.
+
+    (After some LAPACK calls there are false ones, for a product of finite float32.)
+    """
+
+    @wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        with np.errstate(over="ignore", invalid="ignore"):  # of this thread
+            return function(*args, **kwargs)
+
+    return quiet
 
 
 def merged(networks: Sequence[NetworkWeights]) -> NetworkWeights:
@@ -195,6 +211,7 @@ class FittedFunction:
             )
         return output
 
+    @_beyond_range_is_inf
     def _predict_blocks(
         self,
         X: Any,
@@ -208,14 +225,12 @@ class FittedFunction:
         for rows in blocks:
             scaled = self._scaled(X[rows], output.dtype)
             own = work.of(scaled.shape[0])
-            # After some LAPACK calls a product of finite float32 raises a false alarm.
-            with np.errstate(invalid="ignore"):
-                f = forward(network, networks[0], scaled, own)
-                if len(networks) > 1:
-                    f = f.copy()
-                    for one in networks[1:]:
-                        f += forward(network, one, scaled, own)
-                    f /= len(networks)
+            f = forward(network, networks[0], scaled, own)
+            if len(networks) > 1:
+                f = f.copy()
+                for one in networks[1:]:
+                    f += forward(network, one, scaled, own)
+                f /= len(networks)
             apply_output(f)
             output[rows] = self.y_location + self.y_scale * f.T
 
@@ -229,6 +244,7 @@ class FittedFunction:
         return scaled
 
     @one_blas_thread()
+    @_beyond_range_is_inf
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
         network, networks = self._summands(X)
@@ -242,18 +258,20 @@ class FittedFunction:
             scaled = self._scaled(X[rows], dtype)
             f, df_dx = np.zeros((len(gradient[rows]), sizes[-1]), dtype), gradient[rows]
             df_dx[...] = 0
-            with np.errstate(invalid="ignore"):  # as in `predict`
-                for one in networks:
-                    f += forward(network, one, scaled, work.of(len(f))).T
-                    df_dx += input_gradient(network, one, work.of(len(f)))
+            for one in networks:
+                f += forward(network, one, scaled, work.of(len(f))).T
+                df_dx += input_gradient(network, one, work.of(len(f)))
             f /= len(networks)
             slope = np.ones_like(f)
             output.apply(f)
             output.times_slope(slope, f, np.empty_like(f))
-            df_dx *= slope[:, :, None] / len(networks) * y_scale / x_scale
+            df_dx *= slope[:, :, None] / len(networks)
+            df_dx *= y_scale
+            df_dx /= x_scale
         return gradient
 
     @one_blas_thread()
+    @_beyond_range_is_inf
     def predict_std(self, X: Any) -> Array:
         """Standard deviation of a new observation, in units of y, as `predict`.
 
@@ -276,6 +294,7 @@ class FittedFunction:
             std[rows] = scales.y_scale * np.sqrt(variance)
         return std
 
+    @_beyond_range_is_inf
     def raw_weights(self) -> NetworkWeights:
         """Weights that act on raw X and, but for a logistic output, give raw y."""
         scales = self.scales

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Array
 from sk_backprop._notebook import ParameterTooltips
 from sk_backprop._validation import check_new_rows
+
+
+def _tell_of_overflow(what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan."""
+    n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
+    if n_beyond:
+        dtype = results[0].dtype
+        warnings.warn(
+            f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
+            f"many times that of the training rows, or its values or those of y are near the "
+            f"ends of {dtype}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 class Predictor(ParameterTooltips):
@@ -42,6 +58,11 @@ class Predictor(ParameterTooltips):
         ValueError
             If X has other features than the training X, or values that are not finite.
 
+        Warns
+        -----
+        RuntimeWarning
+            Where a result is beyond the range of the dtype: it is inf or nan.
+
         Notes
         -----
         The variance of one network is that of the noise and of the weights around the
@@ -64,8 +85,11 @@ class Predictor(ParameterTooltips):
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
         if not return_std:
+            _tell_of_overflow("predict(X)", mean)
             return mean
-        return mean, function.predict_std(X).reshape(mean.shape)
+        std = function.predict_std(X).reshape(mean.shape)
+        _tell_of_overflow("predict(X)", mean, std)
+        return mean, std
 
     def gradient(self, X: Any) -> Array:
         """Differentiate the prediction by each feature, in raw units: dy/dx at each row.
@@ -101,6 +125,7 @@ class Predictor(ParameterTooltips):
         """
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
+        _tell_of_overflow("gradient(X)", gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     @property
@@ -118,7 +143,9 @@ class Predictor(ParameterTooltips):
             Before the first fit.
         """
         check_is_fitted(self)
-        return FittedFunction.of(self).raw_weights()[0]
+        coefs = FittedFunction.of(self).raw_weights()[0]
+        _tell_of_overflow("raw_coefs_", *coefs)
+        return coefs
 
     @property
     def raw_intercepts_(self) -> list[Array]:
@@ -150,7 +177,9 @@ class Predictor(ParameterTooltips):
         True
         """
         check_is_fitted(self)
-        return FittedFunction.of(self).raw_weights()[1]
+        intercepts = FittedFunction.of(self).raw_weights()[1]
+        _tell_of_overflow("raw_intercepts_", *intercepts)
+        return intercepts
 
     def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
         """Checked X, and the fitted function."""

@@ -115,7 +115,8 @@ class Moments:
         w = np.ones(n_rows) if sample_weight is None else sample_weight
         if sp.issparse(X):
             scaled = divide_columns(X if order is None else X[order], scale).astype(float)
-            mean, var = mean_variance_axis(scaled, axis=0, weights=w)
+            # Beside 1, so that sums of the weights and their squares stay in range.
+            mean, var = mean_variance_axis(scaled, axis=0, weights=w / w.max())
             return cls(float(np.sum(w)), mean, var)
         whole: Moments | None = None
         for rows in _row_blocks(X[:n_rows]):
@@ -310,7 +311,8 @@ class Scales:
     def target(self, y: Array, dtype: Any) -> Array:
         """Raw y, (n_samples, n_outputs), in the solver's coordinates."""
         center, spread = self._y_center_spread
-        return ((y / self.y_unit - center) / spread).astype(dtype)
+        with np.errstate(over="ignore"):  # of validation rows, beside a y of 1e-308
+            return ((y / self.y_unit - center) / spread).astype(dtype)
 
     # --- the input ---
 

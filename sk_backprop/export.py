@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import keyword
 import re
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._fitted import FittedFunction
+from sk_backprop._fitted import FittedFunction, NetworkWeights
 from sk_backprop._network import Array
 from sk_backprop._regressor import BackpropRegressor
 
@@ -27,6 +28,17 @@ def _function(reg: Any) -> FittedFunction:
         )
     check_is_fitted(reg)
     return FittedFunction.of(reg)
+
+
+def _raw_weights(function: FittedFunction) -> NetworkWeights:
+    """Those that act on raw X; ValueError where they are no numbers."""
+    weights = function.raw_weights()
+    if not all(np.isfinite(part).all() for part in itertools.chain(*weights)):
+        raise ValueError(
+            "The weights for raw X and y are beyond the range of float64: reg was fitted to X "
+            "or y near its ends. Fit in other units."
+        )
+    return weights
 
 
 def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
@@ -77,7 +89,7 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
             "MLPRegressor has no logistic output. Fit with output_activation='identity', or "
             "write the function as a formula, by to_expression."
         )
-    coefs, intercepts = function.raw_weights()
+    coefs, intercepts = _raw_weights(function)
     mlp = MLPRegressor(
         hidden_layer_sizes=tuple(W.shape[1] for W in coefs[:-1]),
         activation=function.network.activation,
@@ -217,7 +229,7 @@ def to_expression(
 
 def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -> list[str]:
     """One for each output."""
-    coefs, intercepts = fitted.raw_weights()
+    coefs, intercepts = _raw_weights(fitted)
     activation, out_activation = fitted.network.activation, fitted.network.output_activation
     hidden = {"identity": "({})", "relu": language.relu}.get(activation, language.tanh)
     if activation == "logistic":

@@ -342,3 +342,12 @@ def test_what_is_not_allowed(rows):
         to_expression(model, "fortran")
     with pytest.raises(ValueError, match=r"must hold 3 names.*got 2"):
         to_expression(model, input_names=["a", "b"])
+
+
+@pytest.mark.parametrize("export", [to_mlp_regressor, to_expression])
+def test_weights_beyond_the_range_are_refused(export):
+    X = np.linspace(1, 2, 20).reshape(-1, 1) * 1e-310
+    model = BackpropRegressor((3,), n_networks=1, random_state=0).fit(X, np.arange(20.0))
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="for raw X and y are beyond the range of float64"):
+        export(model)

@@ -429,3 +429,44 @@ def test_rows_far_outside_have_a_std_and_no_warning(friedman):
     assert np.isfinite(mean).all()
     assert not np.isnan(std).any()
     assert std.max() > 1e100
+
+
+# --- beyond the range of the type ---
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_beyond_the_range_are_told_once_a_call(friedman, dtype):
+    X, y = friedman
+    tiny = (X * (1e-30 if dtype is np.float32 else 1e-300)).astype(dtype)
+    model = regressor(solver="lm", activation="identity").fit(tiny, y)
+    inside = np.isfinite(model.predict(tiny))
+    rows = np.concatenate([tiny[:2], np.full((3, 5), np.finfo(dtype).max)])
+    message = rf"of predict\(X\) are beyond the range of {np.dtype(dtype).name}, inf or nan"
+    with pytest.warns(RuntimeWarning, match=f"^3 values {message}") as told:
+        mean = model.predict(rows)
+    assert len(told) == 1
+    with pytest.warns(RuntimeWarning, match=f"^6 values {message}") as told:
+        _, std = model.predict(rows, return_std=True)
+    assert len(told) == 1
+    for result in (inside, np.isfinite(mean[:2]), np.isfinite(std[:2]), ~np.isfinite(mean[2:])):
+        assert result.all()
+
+
+def test_slopes_and_raw_weights_beyond_the_range_are_told(friedman):
+    X, y = friedman
+    model = regressor(solver="lm").fit(X * 1e-310, y)
+    with pytest.warns(RuntimeWarning, match=r"of gradient\(X\) are beyond the range of float64"):
+        model.gradient(X * 1e-310)
+    with pytest.warns(RuntimeWarning, match="of raw_coefs_ are beyond the range of float64"):
+        coefs = model.raw_coefs_
+    assert np.isinf(coefs[0]).sum() > 20
+    assert not np.isnan(coefs[0]).any()
+    assert np.isfinite(np.concatenate([coefs[1].ravel(), *model.raw_intercepts_])).all()
+
+
+def test_a_deviation_may_be_beyond_the_range_of_the_mean():
+    model = regressor(solver="lbfgs", alpha=0.1).fit([[1.0, 2.0], [1.0, 2.0]], [1.7e308, -1.7e308])
+    with pytest.warns(RuntimeWarning, match=r"^1 values of predict\(X\)"):
+        mean, std = model.predict([[1.0, 2.0]], return_std=True)
+    assert np.abs(mean) < 1e300
+    assert std == np.inf

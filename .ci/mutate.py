@@ -1,0 +1,117 @@
+"""How many faults, put into the numerics one at a time, the tests find.
+
+``python -m pip install cosmic-ray && python .ci/mutate.py`` makes a random sample of
+mutants with Cosmic Ray, runs the tests against each in copies of the checkout, prints the
+survivors as differences, and how many died. What it has done stands in a file (``--session``):
+a second run goes on with it, and Cosmic Ray's ``cr-report`` and ``cr-html`` read it.
+"""
+
+import argparse
+import os
+import random
+import re
+import resource
+import shutil
+import sys
+import tempfile
+from multiprocessing import Pool
+from pathlib import Path
+
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import mutate_and_test
+from cosmic_ray.work_db import WorkDB
+from cosmic_ray.work_item import TestOutcome, WorkItem
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+# What is mutated, and the file of tests that knows most about it.
+MUTATED = {
+    "_network": "gradient",
+    "_objective": "objective",
+    "_scaling": "scaling",
+    "_posterior": "posterior",
+    "_evidence": "evidence",
+    "_solvers/_result": "solvers",
+    "_solvers/lbfgs": "solvers",
+    "_solvers/levenberg_marquardt": "levenberg_marquardt",
+    "_solvers/stochastic": "solvers",
+}
+# Most of these cannot die but by a TypeError, or cannot die: bits of floats (and the `|` of
+# annotations), identity of what is equal.
+LEFT_OUT = re.compile("Bit|Shift|Invert|_Is$|_IsNot$")
+# The others, the quick ones first: the first failure ends a run.
+TESTS = [
+    *["saved_models", "solvers", "network", "objective", "gradient", "textbook"],
+    *["levenberg_marquardt", "streams", "rows", "keeping", "threads", "evidence", "posterior"],
+    *["ensemble", "scaling"],
+]
+TIMEOUT = 900  # seconds, several times what the tests take: what runs longer runs for ever
+MEMORY = 8 << 30  # bytes
+
+
+def sampled(size, seed):
+    """`size` of the mutants, without those of LEFT_OUT, in random order."""
+    with tempfile.TemporaryDirectory() as folder:
+        every = WorkDB(Path(folder, "every.sqlite"), WorkDB.Mode.create)
+        init([Path("sk_backprop", f"{name}.py") for name in MUTATED], every, {})
+        items = [x for x in every.work_items if not LEFT_OUT.search(x.mutations[0].operator_name)]
+        every.close()
+    # In the order of the source: the sample depends on the code and the seed alone.
+    items.sort(key=lambda x: (str(x.mutations[0].module_path), repr(x.mutations[0])))
+    print(f"{len(items)} mutants, of which {size} at random")
+    return random.Random(seed).sample(items, min(size, len(items)))
+
+
+def enter_a_copy(folder):
+    """Makes a copy of the checkout the place and the package of this process's tests."""
+    copy = Path(tempfile.mkdtemp(dir=folder)) / "checkout"
+    ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache", ".hypothesis")
+    shutil.copytree(CHECKOUT, copy, ignore=ignored)
+    os.chdir(copy)
+    os.environ["PYTHONPATH"] = str(copy)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def tried(item):
+    """The mutant, and what the tests found."""
+    names = [MUTATED[str(x.module_path).removeprefix("sk_backprop/")[:-3]] for x in item.mutations]
+    files = " ".join(f"tests/test_{name}.py" for name in dict.fromkeys(names + TESTS))
+    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {files}"
+    return item, mutate_and_test(item.mutations, command, TIMEOUT)
+
+
+def main():
+    """Make or go on with a session, and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sample", type=int, default=360)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--session", type=Path, default=Path(tempfile.gettempdir(), "mutants.sqlite")
+    )
+    options = parser.parse_args()
+    session = WorkDB(options.session.resolve(), WorkDB.Mode.create)
+    os.chdir(CHECKOUT)
+    if not session.num_work_items:
+        session.add_work_items(sampled(options.sample, options.seed))
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Pool(options.jobs, enter_a_copy, [folder]) as pool,
+    ):
+        unchanged = pool.apply(tried, [WorkItem("unchanged", ())])[1]
+        if unchanged.test_outcome is not TestOutcome.SURVIVED:
+            sys.exit(f"The tests fail without any mutant.\n{unchanged.output}")
+        for item, result in pool.imap_unordered(tried, session.pending_work_items):
+            session.set_result(item.job_id, result)
+            print(f"{session.num_results} of {session.num_work_items}", result.test_outcome.value)
+
+    results = [result for _, result in session.results]
+    for result in results:
+        if result.test_outcome is not TestOutcome.KILLED:
+            print(f"\n{result.test_outcome.value}\n{result.diff or result.output}")
+    killed = sum(result.test_outcome is TestOutcome.KILLED for result in results)
+    print(f"\n{killed} of {len(results)} were found, {killed / len(results):.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -162,6 +162,11 @@ class Moments:
         return np.where(self.constant, 1.0, np.sqrt(self.var))
 
 
+def _shrinking(old: Array, new: Array) -> Array:
+    """Old / new: units grow, but for the 1 of a column of zeros, to which no factor matters."""
+    return np.asarray(np.minimum(old, new) / new)
+
+
 class CentredSparse:
     """(X - center) / spread for sparse X, without forming it.
 
@@ -254,13 +259,13 @@ class Scales:
         x = Moments.of(X, scaler.scale_, sample_weight, order)
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
-            x = seen.x.rescaled(seen.scaler.scale_ / scaler.scale_).merged(x)
+            x = seen.x.rescaled(_shrinking(seen.scaler.scale_, scaler.scale_)).merged(x)
             fixed = out_activation == "logistic"
             y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
         y_unit = np.where(y_unit > 0, y_unit, 1.0)
         moments = Moments.of(y, y_unit, sample_weight)
         if seen is not None:
-            moments = seen.y.rescaled(seen.y_unit / y_unit).merged(moments)
+            moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
         return cls(scaler, x, y_unit, moments, precondition, out_activation)
 
     def state(self) -> dict[str, Any]:
@@ -421,15 +426,15 @@ def carry_over(
 ) -> tuple[list[Array], list[Array]]:
     """Weights that with scales `new` give the function that they gave with `old`.
 
-    The weights of a feature that was zero in all of `old` stay as they are: what
-    it does is not known yet. Float64.
+    The weights of a feature, or to an output, that was zero in all of `old` stay as they
+    are: what it does, and its unit, are not known yet. Float64.
     """
     coefs = [np.array(W, dtype=float) for W in coefs]
     intercepts = [np.array(b, dtype=float) for b in intercepts]
     known = old.scaler.max_abs_ > 0
     growth = np.where(known, new.scaler.scale_ / old.scaler.scale_.astype(float), 1.0)
     coefs[0] *= growth[:, None]
-    ratio = old.y_scale / new.y_scale
+    ratio = np.where(old._largest_y() > 0, old.y_scale, new.y_scale) / new.y_scale
     if new.out_activation == "identity":
         coefs[-1] *= ratio
         shift = (old.y_location - new.y_location) / new.y_scale

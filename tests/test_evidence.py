@@ -218,6 +218,16 @@ def test_a_group_without_effect_has_no_effective_parameters():
     assert found.next.weight[1] == pytest.approx(1e6)  # 2 _SHAPE / 2 _RATE
 
 
+def test_noise_without_residuals_is_the_least_of_each_row():
+    X, y, network, groups, precisions = linear_problem(1)
+    params = network.parameters(np.arange(4.0))
+    exact = np.column_stack([X, np.ones(len(X))]) @ np.arange(4.0)[:, None]
+    normal = Objective(network, "squared_error", X, exact).normal_equations(params)
+    found = reestimate(params.flat, normal, groups, precisions, len(X))
+    (free,) = len(X) - found.n_effective
+    assert found.next.noise == pytest.approx([free / len(X) / _evidence.LEAST_NOISE**2], rel=1e-6)
+
+
 # --- the fixed point ---
 
 

@@ -269,6 +269,22 @@ def test_lm_ends_where_scipys_least_squares_gains_no_more(hidden, n_outputs, see
     assert theirs(ours.theta) == pytest.approx(ours.loss, rel=1e-12)
 
 
+def test_the_unit_of_all_precisions_does_not_matter():
+    # Powers of two: bit for bit. The first damping is a part of the curvature of M.
+    network, params, X, y, w = problem(
+        (3,), "tanh", "squared_error", "identity", 2, weighted=True, n=40
+    )
+    objective = Objective(network, "squared_error", X, y, w)
+    groups = WeightGroups.of(network, per_input=False)
+    ends = []
+    for unit in (1.0, 4.0, 2.0**-20):
+        precisions = Precisions(unit * np.full(len(groups.names), 0.5), unit * np.array([1.0, 2.0]))
+        start = network.parameters(params.flat.copy())
+        ends.append(lm(objective, start, precisions, max_iter=4).theta)
+    np.testing.assert_array_equal(ends[1], ends[0])
+    np.testing.assert_array_equal(ends[2], ends[0])
+
+
 # Ratkowsky's pasture regrowth, y = b1 / (1 + exp(b2 - b3 x)): NIST Statistical Reference
 # Datasets, Rat42 (https://www.itl.nist.gov/div898/strd/nls/data/ratkowsky2.shtml).
 RAT42_X = np.array([[9.0, 14.0, 21.0, 28.0, 42.0, 57.0, 63.0, 70.0, 79.0]]).T

@@ -210,6 +210,24 @@ def test_lbfgs_limits(unit_problem, limits, status):
     assert lbfgs.minimize(objective, start, monitor, **limits).status == status
 
 
+def test_lbfgs_tells_by_which_limit_it_ended(unit_problem, monkeypatch):
+    objective, start = objective_of(unit_problem)
+    first, counted, loss_gradient = start.flat.copy(), [], objective.loss_gradient
+    monkeypatch.setattr(
+        objective, "loss_gradient", lambda *args: counted.append(1) or loss_gradient(*args)
+    )
+
+    def status(max_fun):
+        monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
+        begin = objective.parameters(first.copy())
+        return lbfgs.minimize(objective, begin, monitor, max_iter=3, max_fun=max_fun).status
+
+    assert status(1000) == "max_iter"
+    needed = len(counted)
+    assert status(needed + 1) == "max_iter"
+    assert status(needed - 1) == "max_fun"
+
+
 def test_lbfgs_at_a_stationary_start_reports_one_iteration():
     network = Network((1, 1), "identity", "identity")
     X = np.array([[-1.0], [1.0]])

@@ -4,6 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
+from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
@@ -219,3 +221,18 @@ def test_a_stream_that_blew_up_but_stayed_finite_says_so(diabetes):
     with pytest.warns(ConvergenceWarning, match="diverged"):
         model.partial_fit(X, y)
     assert model.score(X, y) > -1
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_a_column_or_target_of_zeros_may_get_any_unit_later(container):
+    rng = np.random.RandomState(0)
+    X, y = rng.uniform(1, 2, (20, 2)), rng.uniform(1, 2, 20)
+    zeros = small(solver="adam", max_iter=1)
+    for unit in (1.0, 1e-310, 1e300):
+        model = clone(zeros).partial_fit(container(0 * X), 0 * y)
+        model.partial_fit(container(X * unit), y * unit)
+        mean, std = model.predict(X * unit, return_std=True)
+        if unit == 1.0:
+            expected = mean, std
+        np.testing.assert_allclose(mean / unit, expected[0], rtol=1e-6)
+        np.testing.assert_allclose(std / unit, expected[1], rtol=1e-6)

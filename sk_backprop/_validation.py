@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
@@ -169,7 +170,12 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
 
 # --- data ---
 
+# Training reads its rows some hundred times: looking at them once costs nothing beside it, and
+# without the look nan would come out. scikit-learn's `assume_finite` is for `predict`.
+_always_looking = config_context(assume_finite=False)
 
+
+@_always_looking
 def check_rows(
     estimator: BaseEstimator,
     X: Any,
@@ -274,6 +280,7 @@ def _numbers(values: Any, name: str) -> Array:
     return np.asarray(values)
 
 
+@_always_looking
 def check_validation_rows(
     estimator: BaseEstimator, X_val: Any, y_val: Any, sample_weight_val: Any, training: Data
 ) -> Data | None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from sklearn import config_context, get_config
 from sklearn.exceptions import NotFittedError
 
 from sk_backprop import BackpropRegressor
@@ -697,3 +698,24 @@ def test_wrong_data_in_predict(return_std, given, says):
     with pytest.raises(REFUSED, match=all_of(*says)):
         estimator.predict(given, return_std=return_std)
     assert snapshot(estimator) == before
+
+
+@pytest.mark.parametrize("params", [{}, LBFGS, STREAM, EVIDENCE], ids=str)
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_training_looks_at_its_rows_whatever_scikit_learn_is_told(params, value, container):
+    bad = container(with_value(X, value)), with_value(Y, value)
+    with config_context(assume_finite=True):
+        model = BackpropRegressor(**params).fit(X, Y)
+        before = snapshot(model)
+        for call in (model.fit, *([model.partial_fit] if params is STREAM else [])):
+            with pytest.raises(ValueError, match=r"^Input X contains (NaN|infinity)"):
+                call(bad[0], Y)
+            with pytest.raises(ValueError, match=r"^Input y contains (NaN|infinity)"):
+                call(container(X), bad[1])
+        with pytest.raises(ValueError, match=r"^Input X_val contains (NaN|infinity)"):
+            model.fit(X, Y, X_val=bad[0], y_val=Y)
+        with pytest.raises(ValueError, match=r"^Input y_val contains (NaN|infinity)"):
+            model.fit(X, Y, X_val=X, y_val=bad[1])
+        assert get_config()["assume_finite"]
+        assert snapshot(model) == before

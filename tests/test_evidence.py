@@ -219,7 +219,7 @@ def test_a_group_without_effect_has_no_effective_parameters():
 
 
 def test_noise_without_residuals_is_the_least_of_each_row():
-    X, y, network, groups, precisions = linear_problem(1)
+    X, _, network, groups, precisions = linear_problem(1)
     params = network.parameters(np.arange(4.0))
     exact = np.column_stack([X, np.ones(len(X))]) @ np.arange(4.0)[:, None]
     normal = Objective(network, "squared_error", X, exact).normal_equations(params)

@@ -263,7 +263,9 @@ class Scales:
             fixed = out_activation == "logistic"
             y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
         y_unit = np.where(y_unit > 0, y_unit, 1.0)
-        moments = Moments.of(y, y_unit, sample_weight)
+        # Nothing is above the unit but in a stream with a logistic output, which has no use
+        # for these moments.
+        moments = Moments.of(np.minimum(y, y_unit), y_unit, sample_weight)
         if seen is not None:
             moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
         return cls(scaler, x, y_unit, moments, precondition, out_activation)

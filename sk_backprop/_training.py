@@ -312,17 +312,20 @@ def _laplace(
         rows = held_out.X, held_out.y, held_out.sample_weight
         judge = Objective(objective.network, settings.loss, *rows)
         unseen = Unseen(judge.losses(judge.parameters(params.flat)), judge.total_weight)
-    posterior = laplace(
+    posterior_with = partial(
+        laplace,
         _uncertain(objective.network, objective.n_samples),
         objective,
         params,
         settings.alpha or 0.0,
         represents,
         unseen,
-        problem.noise,
     )
+    posterior = posterior_with(problem.noise)
     if stream is None or stream.noise is None:
         return posterior
+    if not np.isfinite(posterior.noise).all():  # a batch that training diverged at
+        return posterior_with(stream.noise)
     # A running mean over some ten batches: weights and scales move on.
     share = max(problem.rows.total_weight / problem.scales.x.weight, _LEAST_SHARE)
     noise = (1 - share) * stream.noise + share * posterior.noise

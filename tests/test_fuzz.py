@@ -9,6 +9,7 @@ counts them.
 import argparse
 import collections
 import contextlib
+import io
 import pickle
 import time
 import warnings
@@ -196,7 +197,8 @@ def use(model, X, y, weights):
 def attempt(name, call, model, *arguments):
     """Make a call: whether it was done. If it was not, nothing has changed."""
     before = snapshot(model)
-    with warnings.catch_warnings(record=True) as told:
+    printed = contextlib.redirect_stdout(io.StringIO())
+    with warnings.catch_warnings(record=True) as told, printed:
         warnings.simplefilter("always")
         try:
             call(model, *arguments)

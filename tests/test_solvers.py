@@ -285,6 +285,13 @@ def test_patience_is_relative_to_the_loss():
     assert watch([1.0, 1.0, 1.0], n_iter_no_change=np.inf)[0] == [going] * 3
 
 
+def test_a_loss_that_stays_is_no_progress_even_without_tolerance():
+    # A curve of 0 too, of which no part can be gained.
+    for loss in (1.0, 0.0):
+        answers, _, _ = watch([loss, loss, loss], tol=0)
+        assert answers == ["going", "going", "stalled"]
+
+
 def test_patience_can_start_anew():
     _, monitor, params = watch([1.0, 1.0, 1.0])
     monitor.be_patient_again()

@@ -236,3 +236,20 @@ def test_a_column_or_target_of_zeros_may_get_any_unit_later(container):
             expected = mean, std
         np.testing.assert_allclose(mean / unit, expected[0], rtol=1e-6)
         np.testing.assert_allclose(std / unit, expected[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2.0, 1e160, 1e300])
+def test_targets_above_what_a_logistic_output_reaches_are_told(friedman, factor):
+    X, y = friedman
+    model = small(solver="adam", output_activation="logistic").partial_fit(X, abs(y))
+    before = model.predict(X)
+    with pytest.warns() as told:
+        model.partial_fit(X, abs(y) * factor)
+    diverged = [] if factor == 2 else [ConvergenceWarning]
+    assert [one.category for one in told] == [*diverged, UserWarning]
+    assert "which a logistic output cannot exceed" in str(told[-1].message)
+    np.testing.assert_array_equal(model.y_scale_, abs(y).max())
+    if diverged:
+        np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
+    model.partial_fit(X, abs(y))
+    assert np.isfinite(model.predict(X, return_std=True)).all()

@@ -162,7 +162,8 @@ def _evidence_attributes(
     found["weight_precision_"] = dict(zip(groups.names, precision.T.copy(), strict=True))
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]
-        relevance = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
+        with np.errstate(divide="ignore"):  # weights that went on from an X 1e200 times as small
+            relevance = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
         found["input_relevance_"] = np.where(problem.scales.x.constant, 0.0, relevance)
     return found
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_limits
@@ -86,6 +87,7 @@ def process_state():
         "floating-point errors": (np.geterr(), np.geterrcall()),
         "warnings": (list(warnings.filters), warnings.showwarning),
         "environment": dict(os.environ),
+        "scikit-learn's configuration": sklearn.get_config(),
         "signal handler": signal.getsignal(signal.SIGINT),
         "folder": Path.cwd(),
         "BLAS threads": [(one["filepath"], one["num_threads"]) for one in blas],

@@ -145,6 +145,17 @@ def test_jt_rho_is_the_gradient_that_the_other_solvers_follow(
     )
 
 
+@pytest.mark.parametrize("unit", [2.0**-30, 0.5, 2.0**30])
+def test_normal_equations_and_losses_are_sums_over_the_weights(unit):
+    network, params, X, y, w = problem(
+        (4,), "tanh", "squared_error", "identity", 2, weighted=True, n=40
+    )
+    one, other = (Objective(network, "squared_error", X, y, k * w) for k in (1.0, unit))
+    np.testing.assert_array_equal(other.losses(params), unit * one.losses(params))
+    for scaled, array in zip(other.normal_equations(params), one.normal_equations(params)):
+        np.testing.assert_array_equal(scaled, unit * array)
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("loss", "output"), LOSSES)
 def test_losses_alone_are_those_of_the_normal_equations(loss, output, weighted, monkeypatch):
@@ -267,6 +278,24 @@ def test_lm_ends_where_scipys_least_squares_gains_no_more(hidden, n_outputs, see
     assert objective.loss_gradient(kept, grad) == pytest.approx(ours.loss, rel=1e-12)
     assert np.abs(grad.flat).max() < 1e-8
     assert theirs(ours.theta) == pytest.approx(ours.loss, rel=1e-12)
+
+
+def test_damping_follows_the_gain_ratio_by_nielsens_rule():
+    # Madsen, Nielsen & Tingleff (2004), eq. 2.21.
+    region = levenberg_marquardt._Region()
+    region.start(5.0)
+    assert region.mu == pytest.approx(5e-3)
+    for gain_ratio, factor in [(1.0, 1 / 3), (7.0, 1 / 3), (0.5, 1.0), (0.25, 1.125), (0.0, 2.0)]:
+        before = region.mu
+        region.widen(gain_ratio)
+        assert region.mu == pytest.approx(factor * before, rel=1e-15)
+    before = region.mu
+    for factor in (2.0, 8.0, 64.0):  # each refusal doubles the factor
+        region.narrow()
+        assert region.mu == pytest.approx(factor * before, rel=1e-15)
+    region.widen(0.5)
+    region.narrow()
+    assert region.mu == pytest.approx(128.0 * before, rel=1e-15)
 
 
 def test_the_unit_of_all_precisions_does_not_matter():

@@ -158,7 +158,8 @@ def _evidence_attributes(
     # A density in units of y: one factor of the scale for each row and output.
     n = problem.rows.total_weight
     unit = n * float(np.log(problem.scales.y_scale).sum())
-    found["log_evidence_"] = np.array([one.log_evidence for one in networks]) - unit
+    with np.errstate(over="ignore"):  # of 1e306 rows, by their weights
+        found["log_evidence_"] = np.array([one.log_evidence for one in networks]) - unit
     found["weight_precision_"] = dict(zip(groups.names, precision.T.copy(), strict=True))
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]

@@ -228,6 +228,17 @@ def test_noise_without_residuals_is_the_least_of_each_row():
     assert found.next.noise == pytest.approx([free / len(X) / _evidence.LEAST_NOISE**2], rel=1e-6)
 
 
+@pytest.mark.parametrize(("n_inputs", "first"), [(2, 0.01), (10, 0.01), (15, 0.0225), (60, 0.36)])
+def test_evidence_starts_from_smaller_weights_of_many_inputs(n_inputs, first):
+    network = Network((n_inputs, 3, 1), "tanh", "identity")
+    for per_input in (False, True):
+        groups = WeightGroups.of(network, per_input=per_input)
+        weak = weak_precisions(groups, network, n_inputs)
+        expected = [first if n.startswith("coefs_[0]") else 0.01 for n in groups.names]
+        np.testing.assert_allclose(weak.weight, expected, rtol=1e-12)
+        np.testing.assert_array_equal(weak.noise, [1.0])
+
+
 # --- the fixed point ---
 
 

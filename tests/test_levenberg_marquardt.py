@@ -280,6 +280,25 @@ def test_lm_ends_where_scipys_least_squares_gains_no_more(hidden, n_outputs, see
     assert theirs(ours.theta) == pytest.approx(ours.loss, rel=1e-12)
 
 
+def test_all_of_the_normal_equations_are_looked_at():
+    network, params, X, y, _ = problem(
+        (2,), "tanh", "squared_error", "identity", 2, weighted=False, n=20
+    )
+    objective = Objective(network, "squared_error", X, y)
+    size = levenberg_marquardt._size
+    for bad in (np.nan, np.inf, -np.inf):
+        for part in range(3):
+            normal = objective.normal_equations(params)
+            assert np.isfinite(size(normal))
+            diagonal = tuple(np.zeros(normal[part].ndim, int))
+            normal[part][diagonal] = bad
+            assert not np.isfinite(size(normal))
+    # Nothing is gained at an optimum, where the gradient is zero.
+    normal = objective.normal_equations(params)
+    normal.gradient[...] = 0
+    assert np.isfinite(size(normal))
+
+
 def test_damping_follows_the_gain_ratio_by_nielsens_rule():
     # Madsen, Nielsen & Tingleff (2004), eq. 2.21.
     region = levenberg_marquardt._Region()

@@ -180,6 +180,22 @@ def test_variance_of_the_last_layer_is_that_of_a_linear_model_of_its_units(hidde
         assert posterior.n_effective[k] == pytest.approx(gamma, rel=1e-6)
 
 
+def test_one_penalty_holds_the_weights_to_outputs_of_different_noise():
+    network, params, objective, Xt = network_problem((4,), "tanh")
+    objective._y[:, 1] *= 30
+    posterior = laplace("all", objective, params, 5.0)
+    beta = 1 / posterior.noise
+    assert beta[0] > 100 * beta[1]
+    H = [np.tril(H) + np.tril(H, -1).T for H in objective.normal_equations(params).curvature]
+    # Of squared weights in units of the noise, whose mean precision it is; output biases are free.
+    penalty = np.full(network.n_params, 5.0 * beta.mean())
+    penalty[-2:] = 0
+    A = beta[0] * H[0] + beta[1] * H[1] + np.diag(penalty)
+    g = gradients(network, params, Xt)
+    expected = np.einsum("ikp,pq,ikq->ik", g, np.linalg.inv(A), g)
+    np.testing.assert_allclose(posterior.variance(network, params, Xt), expected, rtol=1e-6)
+
+
 def test_rows_that_were_held_out_help_to_tell_the_noise():
     _, params, objective, _ = network_problem((4,), "tanh")
     unseen = Unseen(np.array([30.0, 5.0]), 100.0)

@@ -233,6 +233,9 @@ def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
     )
 
 
+# Total weight up to which sums of losses and their logarithms stay finite.
+_MOST_WEIGHT = 1e300
+
 # Values that `_is_plain` looks at.
 _FEW_VALUES = 2**12
 
@@ -361,8 +364,12 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
         raise ValueError(f"{name} is zero for every row; at least one weight must be positive.")
     with np.errstate(over="ignore"):
         total = weights.sum()
-    if not np.finfo(np.float64).tiny <= total < np.inf:
-        raise ValueError(f"{name} sums to {total:g}, beyond the range of float64; rescale it.")
+    if not np.finfo(np.float64).tiny <= total <= _MOST_WEIGHT:
+        raise ValueError(
+            f"{name} sums to {total:g}; allowed are {np.finfo(np.float64).tiny:.1g} to "
+            f"{_MOST_WEIGHT:g}, so that sums of weighted losses are within the range of float64. "
+            f"Rescale it."
+        )
     return np.asarray(weights)
 
 

@@ -292,6 +292,15 @@ def test_a_loss_that_stays_is_no_progress_even_without_tolerance():
         assert answers == ["going", "going", "stalled"]
 
 
+@pytest.mark.parametrize(
+    ("losses", "worse"),
+    [([1.0], False), ([1.0, 1.9], False), ([3.0, 1.0, 2.1], True), ([3.0, 1.0, 2.1, 1.5], False)],
+)
+def test_a_run_is_worse_than_before_at_twice_its_lowest_loss(losses, worse):
+    _, monitor, _ = watch(losses)
+    assert monitor.worse_than_before == worse
+
+
 def test_patience_can_start_anew():
     _, monitor, params = watch([1.0, 1.0, 1.0])
     monitor.be_patient_again()

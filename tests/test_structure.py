@@ -1,7 +1,9 @@
 """The structure that the package's docstring promises, read from its imports."""
 
 import ast
+import dataclasses
 import doctest
+import importlib
 import inspect
 import re
 import subprocess
@@ -196,3 +198,18 @@ def test_every_method_of_the_estimator_has_an_example_that_is_run():
         sections = re.findall(r"^(\w+)\n-+$", inspect.getdoc(method), re.MULTILINE)
         assert {"Parameters", "Returns", "Raises", "Examples"} <= set(sections), method
         assert doctest.DocTestFinder().find(method)[0].examples, method
+
+
+def test_what_describes_cannot_be_changed():
+    # Networks, scales, posteriors and plans are shared by runs, threads and estimators.
+    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in MODULES]
+    described = [
+        kind
+        for name in names
+        if not name.endswith("__main__")
+        for kind in vars(importlib.import_module(name)).values()
+        if dataclasses.is_dataclass(kind) and kind.__module__ == name
+    ]
+    assert len(described) > 15
+    changing = [one.__name__ for one in described if not one.__dataclass_params__.frozen]
+    assert changing == ["SolverResult"]

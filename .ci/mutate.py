@@ -3,7 +3,8 @@
 ``python -m pip install cosmic-ray && python .ci/mutate.py`` makes a random sample of
 mutants with Cosmic Ray, runs the tests against each in copies of the checkout, prints the
 survivors as differences, and how many died. What it has done stands in a file (``--session``):
-a second run goes on with it, and Cosmic Ray's ``cr-report`` and ``cr-html`` read it.
+a second run on the same source goes on with it; Cosmic Ray's ``cr-report`` and ``cr-html``
+read it.
 """
 
 import argparse
@@ -82,7 +83,7 @@ def tried(item):
 def main():
     """Make or go on with a session, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--sample", type=int, default=360)
+    parser.add_argument("--sample", type=int, default=320)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(

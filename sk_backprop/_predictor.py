@@ -114,6 +114,11 @@ class Predictor(ParameterTooltips):
         NotFittedError, ValueError
             As `predict`.
 
+        Warns
+        -----
+        RuntimeWarning
+            As `predict`.
+
         Examples
         --------
         >>> import numpy as np
@@ -141,6 +146,11 @@ class Predictor(ParameterTooltips):
         ------
         NotFittedError
             Before the first fit.
+
+        Warns
+        -----
+        RuntimeWarning
+            As `predict`: where X was near the ends of float64.
         """
         check_is_fitted(self)
         coefs = FittedFunction.of(self).raw_weights()[0]

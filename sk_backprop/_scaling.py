@@ -115,8 +115,10 @@ class Moments:
         w = np.ones(n_rows) if sample_weight is None else sample_weight
         if sp.issparse(X):
             scaled = divide_columns(X if order is None else X[order], scale).astype(float)
-            # Beside 1, so that sums of the weights and their squares stay in range.
-            mean, var = mean_variance_axis(scaled, axis=0, weights=w / w.max())
+            # Near 1, by a power of two that changes no digit: squares of the weights stay in range.
+            near_one = np.ldexp(w, -np.frexp(w.max())[1])
+            mean, var = mean_variance_axis(scaled, axis=0, weights=near_one)
+            var = np.maximum(var, 0.0)  # a constant column may have -1e-45
             return cls(float(np.sum(w)), mean, var)
         whole: Moments | None = None
         for rows in _row_blocks(X[:n_rows]):
@@ -333,7 +335,8 @@ class Scales:
         within = np.result_type(X.dtype, dtype)
         if sp.issparse(X):
             X = X if order is None else X[order]
-            X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
+            with np.errstate(over="ignore"):  # of rows that are not those of the scales
+                X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
             if self.precondition:
                 return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
             return X.astype(dtype, copy=False)
@@ -341,7 +344,8 @@ class Scales:
         scaled = np.ones((n_rows, X.shape[1] + 1), dtype)
         for rows in _row_blocks(X[:n_rows]):
             block = X[rows if order is None else order[rows]].astype(within, copy=False)
-            block = block / self.scaler.scale_
+            with np.errstate(over="ignore"):
+                block = block / self.scaler.scale_
             if self.precondition:
                 block -= self.x.mean
                 block /= self.x.spread

@@ -202,6 +202,25 @@ def test_sparse_is_dense_to_rounding(sparse_problem, solver, precondition, conta
     np.testing.assert_allclose(sparse, dense, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [2.0**-900, 1.0, 2.0**900])
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+def test_constant_columns_have_no_variance_whatever_the_weights(container, unit):
+    # Sums of rounded products: scikit-learn's variance of a sparse one is then -1e-45.
+    for seed in range(20):
+        rng = np.random.RandomState(seed)
+        X = np.column_stack([np.full(50, 0.1), np.full(50, 3.0), rng.rand(50)])
+        w = rng.rand(50)
+        one, other = (Moments.of(container(X), np.ones(3), k * w) for k in (1.0, unit))
+        assert one.constant.tolist() == [True, True, False]
+        np.testing.assert_array_equal(one.spread[:2], 1)
+        mean = np.average(X, axis=0, weights=w)
+        np.testing.assert_allclose(one.mean, mean, rtol=1e-14)
+        variance = np.average((X - mean) ** 2, axis=0, weights=w)
+        np.testing.assert_allclose(one.var, variance, rtol=1e-12, atol=1e-29)
+        np.testing.assert_array_equal(other.mean, one.mean)
+        np.testing.assert_array_equal(other.var, one.var)
+
+
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_sparse_mini_batches_are_dense_ones_to_the_rounding_of_float32(sparse_problem, solver):
     X, y = sparse_problem

@@ -72,6 +72,7 @@ def test_import_takes_little_beside_scikit_learns(tmp_path):
 # Every name that the package takes from scikit-learn, but for the demonstration. All of them
 # are in its API reference.
 TAKEN = {
+    "sklearn": {"config_context"},
     "sklearn.base": {"BaseEstimator", "RegressorMixin"},
     "sklearn.callback": {"CallbackSupportMixin", "with_callbacks"},
     "sklearn.exceptions": {"ConvergenceWarning"},

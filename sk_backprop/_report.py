@@ -208,9 +208,10 @@ def _outliers(
         return
     network = scales.solver_network(settings.network)
     outputs = [evaluate(network, o.params.coefs, o.params.intercepts, rows.X) for o in networks]
-    squares = (rows.y - np.mean(outputs, axis=0)) ** 2
     w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
-    total = w @ squares
+    with np.errstate(over="ignore"):  # where training went on from a y 1e200 times as large
+        squares = (rows.y - np.mean(outputs, axis=0)) ** 2
+        total = w @ squares
     for k, worst in enumerate(squares.argmax(axis=0)):
         if squares[worst, k] > _GROSS * total[k] and total[k] > _SMALL_ERROR * w.sum():
             value = scales.y_location[k] + scales.y_scale[k] * rows.y[worst, k]

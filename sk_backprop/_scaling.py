@@ -332,20 +332,25 @@ class Scales:
         or sparse rows, of the given precision. What is computed has the higher precision of
         X and `dtype`: a mean may be many times the spread around it. X is read by blocks.
         """
+        with np.errstate(over="ignore"):  # of rows far from those of the scales: inf
+            if sp.issparse(X):
+                return self._sparse_input(X if order is None else X[order], dtype)
+            return self._dense_input(X, dtype, order)
+
+    def _sparse_input(self, X: Any, dtype: Any) -> Any:
         within = np.result_type(X.dtype, dtype)
-        if sp.issparse(X):
-            X = X if order is None else X[order]
-            with np.errstate(over="ignore"):  # of rows that are not those of the scales
-                X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
-            if self.precondition:
-                return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
-            return X.astype(dtype, copy=False)
+        X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
+        if self.precondition:
+            return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
+        return X.astype(dtype, copy=False)
+
+    def _dense_input(self, X: Array, dtype: Any, order: Array | None) -> Array:
+        within = np.result_type(X.dtype, dtype)
         n_rows = X.shape[0] if order is None else len(order)
         scaled = np.ones((n_rows, X.shape[1] + 1), dtype)
         for rows in _row_blocks(X[:n_rows]):
             block = X[rows if order is None else order[rows]].astype(within, copy=False)
-            with np.errstate(over="ignore"):
-                block = block / self.scaler.scale_
+            block = block / self.scaler.scale_
             if self.precondition:
                 block -= self.x.mean
                 block /= self.x.spread

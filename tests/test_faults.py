@@ -62,7 +62,7 @@ def stored(case):
     method, params = CASES[case]
     model = BackpropRegressor(**{**SMALL, **params})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # a few iterations, cut short on purpose
         getattr(model, method)(*FIRST)
     return pickle.dumps(model)
 
@@ -80,7 +80,7 @@ def state(model):
 
 def process_state():
     """What every part of the process shares."""
-    random = pickle.dumps(np.random.get_state())  # noqa: NPY002
+    random = pickle.dumps(np.random.get_state())  # noqa: NPY002 - it is what must stay
     blas = LIBRARIES.select(user_api="blas").info()
     return {
         "numpy's random state": random,
@@ -143,7 +143,7 @@ def complete(case):
     for _ in range(2):  # some things are done once in a process
         model, call = fitted(case)
         with Places() as places, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # as above
             call(*SECOND)
     return state(model), places.seen
 
@@ -345,7 +345,7 @@ def test_a_file_cut_short_during_training_does_no_harm(solver, tmp_path):
                                   random_state=0)
         np.save(path, X)
         mapped = np.load(path, mmap_mode="r")
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # four iterations are too few
         terminal, sys.stdout = sys.stdout, Truncating()
         cut = model.fit(mapped, y).predict(X)
         sys.stdout = open(os.devnull, "w")
@@ -371,7 +371,7 @@ def test_fits_in_several_threads_are_those_one_after_the_other():
     models["auto"] = BackpropRegressor(random_state=0)
 
     with warnings.catch_warnings(), threadpool_limits(2, user_api="blas"):
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # the bits are compared, whatever was told
         around = process_state()
         serial = [clone(model).fit(*FIRST).predict(SECOND[0]) for model in models.values()]
         with ThreadPoolExecutor(4) as pool:
@@ -467,7 +467,7 @@ def test_the_process_is_left_as_it_was(solver, use):
         use = "fit"  # there is no such method
     quick = {"auto": {}, "lm": {"tol": 0.01}}.get(solver, {"alpha": 1.0, "tol": 0.01})
     model = BackpropRegressor((3,), solver=solver, random_state=0, **quick).fit(*FIRST)
-    np.random.seed(7)  # noqa: NPY002
+    np.random.seed(7)  # noqa: NPY002 - it is what must stay
     with threadpool_limits(2, user_api="blas"), np.errstate(under="raise", divide="print"):
         around = process_state()
         try:
@@ -484,7 +484,7 @@ def test_without_random_state_numpys_own_is_used(solver):
     model = BackpropRegressor((3,), solver=solver, alpha=1.0, tol=0.01)
     predictions = []
     for seed in (3, 4, 3):
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002 - what random_state=None stands for
         predictions.append(model.fit(*FIRST).predict(SECOND[0]))
     np.testing.assert_array_equal(predictions[0], predictions[2])
     assert not np.array_equal(predictions[0], predictions[1])

@@ -43,6 +43,10 @@ _SHAPE, _RATE = 1e-6, 1e-12
 # smaller errors (700 steps to an error of 1e-5).
 LEAST_NOISE = 1e-4
 
+# Least multiple of the identity that a singular A is given: the inverse of what the data say
+# nothing at all about (zeros, without a prior) and its trace stay within the range of float64.
+_LEAST_NUDGE = 1e-290
+
 
 @dataclass(frozen=True)
 class WeightGroups:
@@ -139,7 +143,7 @@ def factor(
             A += beta * JtJ
         diagonal = np.einsum("ii->i", A)
         diagonal += added + nudge
-        nudge = max(10 * nudge, 1e-15 * float(diagonal.max()), np.finfo(float).tiny)
+        nudge = max(10 * nudge, 1e-15 * float(diagonal.max()), _LEAST_NUDGE)
         L, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
         if not failed:
             return np.asarray(L)

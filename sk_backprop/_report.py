@@ -207,9 +207,10 @@ def _outliers(
     if np.all((rows.y**2).max(axis=0) < _NO_OUTLIER * rows.total_weight * noise):
         return
     network = scales.solver_network(settings.network)
-    outputs = [evaluate(network, o.params.coefs, o.params.intercepts, rows.X) for o in networks]
     w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
-    with np.errstate(over="ignore"):  # where training went on from a y 1e200 times as large
+    # Where training went on from a y 1e200 times as large and was of no avail.
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs = [evaluate(network, o.params.coefs, o.params.intercepts, rows.X) for o in networks]
         squares = (rows.y - np.mean(outputs, axis=0)) ** 2
         total = w @ squares
     for k, worst in enumerate(squares.argmax(axis=0)):

@@ -13,6 +13,7 @@ from sk_backprop import BackpropRegressor, _evidence
 from sk_backprop._evidence import (
     Precisions,
     WeightGroups,
+    effective,
     factor,
     fixed_precisions,
     reestimate,
@@ -99,6 +100,15 @@ def test_an_indefinite_matrix_is_nudged_as_little_as_it_takes(scale, short):
     assert np.isfinite(L).all()
     assert np.diag(L).min() > 0
     np.testing.assert_allclose(L @ L.T, scale * H, atol=scale * (11 * short + 1e-14))
+
+
+def test_all_parameters_count_where_neither_data_nor_prior_say_anything():
+    n = 300
+    normal = NormalEquations(np.ones(1), np.zeros((1, n)), np.zeros((1, n, n)))
+    groups = WeightGroups(("coefs_[0]", "intercepts_[0]"), np.repeat([0, 1], n // 2))
+    precisions = Precisions(np.zeros(2), np.ones(1))
+    _, gamma = effective(factor(normal, groups, precisions), normal, groups, precisions)
+    np.testing.assert_allclose(gamma, n)
 
 
 # --- one re-estimation, at a linear model ---

@@ -341,6 +341,17 @@ def test_warm_start_on_other_rows_starts_from_the_same_function(friedman, solver
     np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
 
 
+def test_warm_start_at_a_function_beyond_the_range_is_told_as_diverged(friedman):
+    # In units of the new y the weights are 1e310, and their sums inf - inf.
+    X, y = friedman
+    model = small(solver="lm", warm_start=True).fit(X, y)
+    with pytest.warns(ConvergenceWarning, match="no longer finite after iteration 0"):
+        model.fit(X, np.random.RandomState(0).standard_normal(len(y)) * 1e-310)
+    with pytest.warns(RuntimeWarning, match="beyond the range of float64"):
+        assert not np.isfinite(model.predict(X)).any()
+    assert np.isfinite(model.set_params(warm_start=False).fit(X, y).predict(X)).all()
+
+
 def test_warm_start_does_not_corrupt_the_saved_best_weights(friedman):
     # MLPRegressor 1.9.1 lets a warm-started fit write into them.
     X, y = friedman

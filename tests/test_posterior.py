@@ -329,6 +329,20 @@ def test_an_exact_fit_has_a_tiny_std(solver):
     assert std.max() < 1e-6
 
 
+def test_where_nothing_is_known_of_the_weights_the_rows_have_the_std_of_the_noise():
+    # A step of 1e6 has saturated the output: no weight matters at the row, none is penalised.
+    thrown = {"solver": "adam", "learning_rate_init": 1e6, "alpha": 0.0, "beta_1": 0.0}
+    model = regressor(hidden_layer_sizes=(3,), output_activation="logistic", max_iter=3, **thrown)
+    X, y = np.array([[2.0, 0.5]]), np.array([2.0])
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y)
+    np.testing.assert_array_equal(model.gradient(X), np.zeros((1, 2)))
+    mean, std = model.predict(X, return_std=True)
+    assert mean == y
+    np.testing.assert_allclose(std, model.noise_precision_**-0.5)
+    np.testing.assert_allclose(std, 2e-10)  # the least that is told, by the unit of y
+
+
 # --- what is uncertain ---
 
 

@@ -8,10 +8,10 @@ that network's, and single networks are parts of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, wraps
-from typing import Any, ParamSpec, TypeVar
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
@@ -23,6 +23,7 @@ from sk_backprop._network import (
     Network,
     Parameters,
     Workspaces,
+    beyond_range_is_inf,
     evaluate,
     forward,
     input_gradient,
@@ -36,22 +37,6 @@ from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
 
 NetworkWeights = tuple[list[Array], list[Array]]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def _beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: no alarms of numpy's; who asks is told of a result that is not finite.
-
-    (After some LAPACK calls there are false ones, for a product of finite float32.)
-    """
-
-    @wraps(function)
-    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
-        with np.errstate(over="ignore", invalid="ignore"):  # of this thread
-            return function(*args, **kwargs)
-
-    return quiet
 
 
 def merged(networks: Sequence[NetworkWeights]) -> NetworkWeights:
@@ -211,7 +196,7 @@ class FittedFunction:
             )
         return output
 
-    @_beyond_range_is_inf
+    @beyond_range_is_inf
     def _predict_blocks(
         self,
         X: Any,
@@ -244,7 +229,7 @@ class FittedFunction:
         return scaled
 
     @one_blas_thread()
-    @_beyond_range_is_inf
+    @beyond_range_is_inf
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
         network, networks = self._summands(X)
@@ -271,7 +256,7 @@ class FittedFunction:
         return gradient
 
     @one_blas_thread()
-    @_beyond_range_is_inf
+    @beyond_range_is_inf
     def predict_std(self, X: Any) -> Array:
         """Standard deviation of a new observation, in units of y, as `predict`.
 
@@ -294,7 +279,7 @@ class FittedFunction:
             std[rows] = scales.y_scale * np.sqrt(variance)
         return std
 
-    @_beyond_range_is_inf
+    @beyond_range_is_inf
     def raw_weights(self) -> NetworkWeights:
         """Weights that act on raw X and, but for a logistic output, give raw y."""
         scales = self.scales

@@ -27,13 +27,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
 from itertools import pairwise
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # Bytes of activations per row block: a block and its deltas stay in a core's
 # second-level cache.
@@ -44,6 +47,21 @@ _BLOCK_BYTES = 2**18
 # 2^20, of one thread 9.6, 10.1 and 11.2; `predict` took 262, 189 and 159, of one 281, 264 and
 # 280 (a million rows, 100 units).
 _SHARED = 2
+
+
+def beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: inf and nan without numpy's alarms; who calls looks for them.
+
+    A decorator of `np.errstate` itself keeps, in numpy 1, one state for all threads. (After
+    some LAPACK calls there are false alarms, for a product of finite float32.)
+    """
+
+    @wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return function(*args, **kwargs)
+
+    return quiet
 
 
 class Rows(Protocol):

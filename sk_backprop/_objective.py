@@ -48,6 +48,7 @@ from sk_backprop._network import (
     Workspace,
     Workspaces,
     backward,
+    beyond_range_is_inf,
     evaluate,
     forward,
     jacobian,
@@ -405,7 +406,7 @@ class _BlockSums:
         self._grads.sum(axis=0, out=grad.flat)
         return sum(self._losses)
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of this thread alone
+    @beyond_range_is_inf
     def _add_up(self, objective: Objective, params: Parameters, thread: int) -> None:
         block_grad, workspaces = self._own[thread]
         for part in range(thread, len(self._parts), self._team.n_threads):

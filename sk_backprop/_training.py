@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
-from sk_backprop._network import Array, Network, Parameters, glorot_bound, lecun_bound
+from sk_backprop._network import (
+    Array,
+    Network,
+    Parameters,
+    beyond_range_is_inf,
+    glorot_bound,
+    lecun_bound,
+)
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplace
 from sk_backprop._rows import canonical_rows
@@ -196,7 +203,7 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     return dtype
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+@beyond_range_is_inf
 def train(
     settings: Settings,
     problem: Problem,
@@ -266,7 +273,7 @@ def train(
     return trained
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+@beyond_range_is_inf
 def _finished(
     settings: Settings,
     problem: Problem,

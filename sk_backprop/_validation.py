@@ -191,8 +191,7 @@ def check_rows(
     """
     if y is None:
         raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
-    with _naming("X"):
-        X = _inputs(estimator, X, reset=reset)
+    X = _inputs(estimator, X, reset=reset)
     return _rows(X, _target(y, "y"), sample_weight, "")
 
 
@@ -210,11 +209,11 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         names = hasattr(estimator, "feature_names_in_")
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
-    return summed(
-        validate_data(
+    with _checking("X"):
+        checked = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
-    )
+    return summed(checked)
 
 
 def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
@@ -249,10 +248,15 @@ def summed(X: Any) -> Any:
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Put the argument's name before scikit-learn's messages where they lack it."""
+def _checking(name: str) -> Iterator[None]:
+    """Put the argument's name before scikit-learn's messages where they lack it.
+
+    And no alarm of the sum that its search for nan begins with: it is inf - inf for finite
+    values near either end of the range.
+    """
     try:
-        yield
+        with np.errstate(invalid="ignore"):
+            yield
     except (ValueError, TypeError, OverflowError) as error:
         if re.search(rf"\b{name}\b", str(error)):
             raise
@@ -274,7 +278,7 @@ def _numbers(values: Any, name: str) -> Array:
     """`values` as float64, dense and finite, of one or two dimensions."""
     if sp.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
-    with _naming(name):
+    with _checking(name):
         values = check_array(values, ensure_2d=False, dtype="numeric", input_name=name)
         if values.dtype.kind in "mM":
             raise ValueError(f"{name} has dtype {values.dtype}; it must be numeric.")
@@ -297,7 +301,7 @@ def check_validation_rows(
     if missing:
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
-    with _naming("X_val"):
+    with _checking("X_val"):
         checked = check_array(
             X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
         )
@@ -306,7 +310,7 @@ def check_validation_rows(
         raise ValueError(
             f"X_val has {checked.shape[1]} features; X has {n_features} and they must agree."
         )
-    with _naming("X_val"):
+    with _checking("X_val"):
         validate_data(estimator, X_val, reset=False, skip_check_array=True)
     _check_range(checked, "X_val", training.X.dtype)
     rows = _rows(
@@ -352,7 +356,7 @@ def _check_range(values: Any, name: str, dtype: Any) -> None:
 def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight)
-    with _naming(name):
+    with _checking(name):
         weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")

@@ -161,6 +161,17 @@ def test_predictions_are_finite(case, X, y, solver, precondition):
         assert np.isfinite(model.predict(rows)).all()
 
 
+def test_sums_that_are_inf_in_both_directions_alarm_nobody():
+    # A list is looked at by scikit-learn, which sums it: here inf - inf.
+    ends = np.tile([1.7e308, -1.7e308], 8)
+    with np.errstate(over="ignore"), pytest.warns(RuntimeWarning, match="invalid value"):
+        ends.sum()
+    X, y = ends[:, None].tolist(), ends.tolist()
+    model = small(solver="lbfgs", alpha=1e-3, early_stopping=True)
+    model.fit(X, y, X_val=X, y_val=y)
+    np.testing.assert_allclose(model.predict(X), y, rtol=0.1)
+
+
 @pytest.mark.parametrize("solver", ["lm", "lbfgs"])
 def test_constant_target_is_predicted_exactly(diabetes, solver):
     X, _ = diabetes

@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from sk_backprop import BackpropRegressor, _fitted, _objective
-from sk_backprop._network import Network, lecun_bound
+from sk_backprop._network import Network, beyond_range_is_inf, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread, pays_threads
 
@@ -154,6 +154,33 @@ def test_threads_write_no_warnings_of_an_overflow():
         grad = objective.parameters(params.flat)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             assert not np.isfinite(objective.loss_gradient(params, grad))
+
+
+def test_the_alarms_of_one_thread_are_not_turned_off_or_on_by_another():
+    # A fit in a thread of its own settings enters and leaves while another is at its work.
+    inside, over = threading.Event(), threading.Event()
+    seen = {}
+
+    @beyond_range_is_inf
+    def work(name):
+        if name == "long":
+            inside.set()
+            assert over.wait(60)
+        seen[name] = np.geterr()["over"]
+
+    def within_own_settings():
+        with np.errstate(over="raise"):
+            work("long")
+            seen["after"] = np.geterr()["over"]
+
+    thread = threading.Thread(target=within_own_settings)
+    thread.start()
+    assert inside.wait(60)
+    with np.errstate(over="print"):
+        work("short")
+    over.set()
+    thread.join()
+    assert seen == {"short": "ignore", "long": "ignore", "after": "raise"}
 
 
 # --- memory ---

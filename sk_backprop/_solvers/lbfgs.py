@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 
-from sk_backprop._network import Array, Parameters
+from sk_backprop._network import Array, Parameters, beyond_range_is_inf
 from sk_backprop._objective import Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
@@ -26,7 +26,7 @@ _MEMORY = 20
 _LIMIT_REACHED = 1
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+@beyond_range_is_inf
 def minimize(
     objective: Objective,
     start: Parameters,

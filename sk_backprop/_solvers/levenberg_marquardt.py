@@ -29,7 +29,7 @@ from sk_backprop._evidence import (
     factor,
     reestimate,
 )
-from sk_backprop._network import Array, Parameters
+from sk_backprop._network import Array, Parameters, beyond_range_is_inf
 from sk_backprop._objective import NormalEquations, Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
@@ -54,7 +54,7 @@ class Prior:
     n_plain_steps: int | None = None
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+@beyond_range_is_inf
 def minimize(
     objective: Objective,
     start: Parameters,

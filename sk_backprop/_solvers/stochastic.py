@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sk_backprop._network import Array, Parameters
+from sk_backprop._network import Array, Parameters, beyond_range_is_inf
 from sk_backprop._objective import Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
@@ -172,7 +172,7 @@ class Adam:
         self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
 
 
-@np.errstate(over="ignore", invalid="ignore", divide="ignore")
+@beyond_range_is_inf
 def minimize(
     objective: Objective,
     start: Parameters,

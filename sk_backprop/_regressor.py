@@ -374,7 +374,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
             Targets in any units.
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Non-negative counts: a row of weight 2 is as good as two, one of weight 0 as
-            if absent. Weights that sum to 1 multiply the effect of `alpha` by n_samples.
+            if absent. Weights that sum to 1 say as little as one row: divide weights that
+            are relative by their mean.
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with
             `early_stopping=True` they, not a random part of X, decide when to stop.
@@ -400,8 +401,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         ConvergenceWarning
             If `max_iter` or `max_fun` ended the training, or it diverged.
         UserWarning
-            If it was interrupted, too few rows are left to tell the noise, or a single
-            row has most of the squared error.
+            If it was interrupted, too few rows are left to tell the noise, the weights
+            make many rows count as less than three, or a single row has most of the
+            squared error.
 
         Examples
         --------

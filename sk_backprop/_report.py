@@ -28,9 +28,14 @@ _ADVICE = {
 # squared error in units of the variance of y, from which on it is looked for.
 _GROSS, _ROWS_TO_COMPARE, _SMALL_ERROR, _NO_OUTLIER = 0.9, 40, 1e-6, 0.05
 
-# Part of the rows' weight that the effective parameters may take before the noise,
-# estimated from the rest, and with it the error bars, mean little.
-_MOST_EFFECTIVE = 0.9
+# Part of the rows' weight that the effective parameters may take, and rows that they must leave,
+# before the noise, estimated from the rest, and with it the error bars, mean little. Of 5 rows
+# of a linear function of 4 columns one is left, and intervals of 95 % covered 12 %; 2.4 of 6,
+# 61 %; 4.8 of 8, 78 %.
+_MOST_EFFECTIVE, _LEAST_FREE_ROWS = 0.9, 3.0
+
+# Total weight below which weights of many rows were hardly meant as counts.
+_FEW_ROWS = 3.0
 
 
 def fitted_attributes(
@@ -181,11 +186,19 @@ def complaints(
             yield from _end_of_run(settings, result)
     if not streaming and settings.loss == "squared_error":
         yield from _outliers(settings, problem, networks)
+    n, n_samples = problem.rows.total_weight, problem.rows.n_samples
+    if not streaming and n < min(_FEW_ROWS, n_samples / 2):
+        yield (
+            f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: what so few "
+            "rows say is little beside the penalty. If they are relative, divide them by their "
+            "mean.",
+            UserWarning,
+        )
+        return
     if networks[0].precisions is None:
         return
-    n = problem.rows.total_weight
     n_effective = np.median([one.posterior.n_effective.max() for one in networks])
-    if n_effective > _MOST_EFFECTIVE * n:
+    if n_effective > min(_MOST_EFFECTIVE * n, n - _LEAST_FREE_ROWS):
         yield (
             f"The networks use {n_effective:.0f} effective parameters on {n:.0f} rows, which "
             "leaves too few to tell the noise: the standard deviations that predict returns are "

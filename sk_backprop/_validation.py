@@ -232,8 +232,9 @@ def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
     )
 
 
-# Total weight up to which sums of losses and their logarithms stay finite.
-_MOST_WEIGHT = 1e300
+# Total weight up to which sums over the rows stay finite, also by the noise of a perfect fit,
+# 1e-20.
+_MOST_WEIGHT = 1e280
 
 # Values that `_is_plain` looks at.
 _FEW_VALUES = 2**12

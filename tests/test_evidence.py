@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 from sklearn.datasets import make_friedman1
-from sklearn.linear_model import ARDRegression, BayesianRidge
+from sklearn.linear_model import ARDRegression, BayesianRidge, LinearRegression
 
 from sk_backprop import BackpropRegressor, _evidence
 from sk_backprop._evidence import (
@@ -249,6 +249,21 @@ def test_evidence_starts_from_smaller_weights_of_many_inputs(n_inputs, first):
         np.testing.assert_array_equal(weak.noise, [1.0])
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_rows_that_count_less_than_the_parameters_do_not_become_all_noise(n_outputs):
+    # As counts the 25 rows are 1.5, fewer than the parameters that they tell.
+    X, Y, network, groups, _ = linear_problem(n_outputs)
+    weights = np.full(len(X), 1.5 / len(X))
+    weak = Precisions(np.full(len(groups.names), 1e-9), np.ones(n_outputs))
+    params = network.parameters(np.zeros(network.n_params))
+    objective = Objective(network, "squared_error", X, Y, weights)
+    normal = objective.normal_equations(params)
+    found = reestimate(params.flat, normal, groups, weak, 1.5)
+    assert (found.n_effective > 1.5).all()
+    least = 1e-3 * 1.5 / (2 * objective.losses(params))
+    np.testing.assert_allclose(found.next.noise, least, rtol=2e-3)
+
+
 # --- the fixed point ---
 
 
@@ -324,9 +339,9 @@ def friedman():
     return make_friedman1(150, n_features=5, noise=1.0, random_state=0)
 
 
-def one_network(X, y, **params):
+def one_network(X, y, sample_weight=None, **params):
     defaults = {"hidden_layer_sizes": (6,), "solver": "lm", "n_networks": 1, "random_state": 0}
-    return BackpropRegressor(**{**defaults, **params}).fit(X, y)
+    return BackpropRegressor(**{**defaults, **params}).fit(X, y, sample_weight)
 
 
 def test_precision_and_evidence_are_in_units_of_y(friedman):
@@ -507,6 +522,13 @@ def test_one_gross_outlier_is_told_or_survived(params):
             assert np.median(error) < 0.1
 
 
+def test_rows_of_little_weight_are_learned_from_as_few_rows_are():
+    X, y = make_friedman1(1300, n_features=5, noise=1.0, random_state=0)
+    tenth = one_network(X[:300], y[:300], hidden_layer_sizes=(8,), sample_weight=0.1)
+    linear = LinearRegression().fit(X[:30], y[:30])
+    assert tenth.score(X[300:], y[300:]) > linear.score(X[300:], y[300:])
+
+
 # --- the warning ---
 
 
@@ -519,6 +541,33 @@ def test_few_rows_for_the_effective_parameters_are_told_once():
     assert len(told) == 1
     assert model.n_effective_params_.min() > 0.9 * 12
     assert "Use more rows or fewer hidden units" in str(told[0].message)
+
+
+def test_a_row_that_is_left_is_too_few_to_tell_the_noise_by():
+    # Four columns and a constant leave next to none of five rows, five of ten.
+    rng = np.random.RandomState(0)
+    X, noise = rng.randn(10, 4), rng.randn(10)
+    y = X @ [1, -0.5, 0.3, 0.2] + 0.1 * noise
+    with pytest.warns(UserWarning, match=r"use \d effective parameters on 5 rows"):
+        one_network(X[:5], y[:5], hidden_layer_sizes=())
+    one_network(X, y, hidden_layer_sizes=())
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
+def test_weights_that_make_many_rows_few_are_told(friedman, solver):
+    X, y = friedman
+    with pytest.warns(UserWarning, match="sums to 1 for 150 rows. Weights are counts") as told:
+        one_network(X, y, np.full(150, 1 / 150), solver=solver, max_iter=1000)
+    assert len(told) == 1
+    one_network(X, y, 4 / 150, solver=solver, max_iter=1000)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_batch_of_little_weight_is_not_told(friedman, solver):
+    X, y = friedman
+    model = BackpropRegressor((6,), solver=solver, random_state=0)
+    model.partial_fit(X, y, np.full(150, 1 / 150))
+    assert model.t_ == 150
 
 
 def test_a_usual_fit_warns_of_nothing(friedman):

@@ -71,7 +71,9 @@ def fit(model, X, y, *args, **kwargs):
     y = y.ravel() if np.ndim(y) == 2 and y.shape[1] == 1 else y
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # after six iterations
-        warnings.filterwarnings("ignore", "The networks use|A single row", UserWarning)
+        warnings.filterwarnings(
+            "ignore", "The networks use|A single row|sample_weight sums", UserWarning
+        )
         return model.fit(X, y, *args, **kwargs)
 
 
@@ -223,11 +225,12 @@ def test_units_that_are_powers_of_two(params, table, seed):
     y_unit = 2.0 ** rng.randint(-30, 31, y.shape[1]) if y.shape[1] == 1 else 2.0**-7
     one = fit(regressor(params), X, y, sample_weight=counts)
     other = fit(regressor(params), X * x_unit, y * y_unit, sample_weight=counts)
-    np.testing.assert_array_equal(predictions(one, X) * y_unit, predictions(other, X * x_unit))
     assert one.loss_curve_ == other.loss_curve_
+    told = one.scaler_.max_abs_ > 0  # of zeros alone nobody knows the unit
+    X = X[~X[:, ~told].any(axis=1)]  # without rows of no weight that have other values there
+    np.testing.assert_array_equal(predictions(one, X) * y_unit, predictions(other, X * x_unit))
     expected = one.gradient(X).reshape(len(X), -1, X.shape[1]) * y_unit / x_unit
     slopes = other.gradient(X * x_unit).reshape(expected.shape)
-    told = one.scaler_.max_abs_ > 0  # of zeros alone nobody knows the unit
     np.testing.assert_array_equal(slopes[..., told], expected[..., told])
 
 

@@ -1,5 +1,7 @@
 """Laplace's approximation: closed forms, shapes and units, and how often intervals cover."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -341,6 +343,20 @@ def test_where_nothing_is_known_of_the_weights_the_rows_have_the_std_of_the_nois
     assert mean == y
     np.testing.assert_allclose(std, model.noise_precision_**-0.5)
     np.testing.assert_allclose(std, 2e-10)  # the least that is told, by the unit of y
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("weight", [1e-280, 1e279])
+def test_std_of_an_exact_fit_at_the_ends_of_the_total_weight(solver, weight):
+    # Curvature by weight and noise of an exact fit, for two outputs whose noises are apart.
+    X, Y = np.array([[2.0, 0.5]]), np.array([[2.0, 0.5]])
+    model = regressor(hidden_layer_sizes=(20,), solver=solver, max_iter=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # too few to tell the noise
+        model.fit(X, Y, [weight])
+    mean, std = model.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, Y)
+    assert np.isfinite(std).all()
 
 
 # --- what is uncertain ---

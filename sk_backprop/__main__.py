@@ -8,6 +8,7 @@ import argparse
 import csv
 import io
 import math
+import os
 import sys
 import textwrap
 import time
@@ -359,6 +360,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # by `| head`: nobody reads on, and flushing at exit would fail too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 

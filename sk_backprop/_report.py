@@ -226,6 +226,8 @@ def _outliers(
         outputs = [evaluate(network, o.params.coefs, o.params.intercepts, rows.X) for o in networks]
         squares = (rows.y - np.mean(outputs, axis=0)) ** 2
         total = w @ squares
+        # As one row, whatever it counts; what has been given less weight than that has less.
+        squares *= np.minimum(w, 1.0)[:, None]
     for k, worst in enumerate(squares.argmax(axis=0)):
         if squares[worst, k] > _GROSS * total[k] and total[k] > _SMALL_ERROR * w.sum():
             value = scales.y_location[k] + scales.y_scale[k] * rows.y[worst, k]

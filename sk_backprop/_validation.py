@@ -210,10 +210,22 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
     with _checking("X"):
+        _refuse_dates(X)
         checked = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
     return summed(checked)
+
+
+def _refuse_dates(X: Any) -> None:
+    """Raise ValueError for dates and durations, among which NaT would become -9e18."""
+    dtypes = X.dtypes if hasattr(X, "columns") else [getattr(X, "dtype", None)]
+    found = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
+    if found:
+        raise ValueError(
+            f"it has dtype {found[0]}; it must be numeric. Pass dates as numbers: "
+            "(X - X.min()).dt.total_seconds() of a column, for one."
+        )
 
 
 def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
@@ -303,6 +315,7 @@ def check_validation_rows(
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
     with _checking("X_val"):
+        _refuse_dates(X_val)
         checked = check_array(
             X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import keyword
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -210,17 +211,14 @@ def to_expression(
     '=1.0+3.0*B7'
     """
     fitted = _function(reg)
-    if syntax not in _SYNTAXES:
+    if not isinstance(syntax, str) or syntax not in _SYNTAXES:
         raise ValueError(f"syntax must be one of {list(_SYNTAXES)}, got {syntax!r}.")
     language = _SYNTAXES[syntax]
-    names = _default_names(reg, syntax) if input_names is None else list(input_names)
-    if len(names) != reg.n_features_in_:
-        raise ValueError(
-            f"input_names must hold {reg.n_features_in_} names, one for each feature, "
-            f"got {len(names)}."
-        )
+    names = _default_names(reg, syntax) if input_names is None else _given_names(reg, input_names)
     if max_length is not None:
-        language = language._replace(longest=max_length)
+        if not isinstance(max_length, Integral) or max_length < 1:
+            raise ValueError(f"max_length must be an int >= 1 or None, got {max_length!r}.")
+        language = language._replace(longest=int(max_length))
     formulas = [language.start + formula for formula in _formulas(fitted, language, names)]
     for formula in formulas:
         _check_length(len(formula), language)
@@ -247,6 +245,18 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
             _sum(half, np.array([half]), [unit], language) for half, unit in zip(halves, sigmoids)
         ]
     return sums
+
+
+def _given_names(reg: BackpropRegressor, input_names: Any) -> list[str]:
+    n = reg.n_features_in_
+    names = list(input_names) if isinstance(input_names, Iterable) else []
+    if isinstance(input_names, str) or not all(isinstance(name, str) for name in names):
+        names = []
+    if len(names) != n:
+        raise ValueError(
+            f"input_names must be a sequence of {n} str, one for each feature, got {input_names!r}."
+        )
+    return names
 
 
 def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:

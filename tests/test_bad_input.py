@@ -273,6 +273,13 @@ for argument, good in {"X": X, "X_val": X_VAL}.items():
         wrong(f"{argument}: {name}", rf"\b{argument}\b", *says, **{argument: value}, **other)
 wrong("X: None", r"\bX\b", "None|scalar", X=None)
 
+DATES = np.full((20, 2), "2026-01-01", "datetime64[s]")
+NO_DATE = pd.DataFrame({"a": np.arange(20.0), "b": DATES[:, 0]})
+NO_DATE.loc[3, "b"] = pd.NaT
+wrong("X: dates", r"\bX\b", "datetime64", "numeric", X=DATES)
+wrong("X: durations", r"\bX\b", "timedelta64", "numeric", X=DATES - DATES[0])
+wrong("X: a column of dates, one missing", r"\bX\b", "datetime64", "numeric", X=NO_DATE)
+wrong("X_val: dates", "X_val", "datetime64", "numeric", X_val=DATES, y_val=np.ones(20))
 wrong("y: dates", r"\by\b", "datetime64", "numeric", y=np.full(20, "2026-01-01", "datetime64[s]"))
 wrong("sample_weight: huge", "sample_weight", "inf", "float64", sample_weight=1e308 * W)
 wrong("sample_weight: far beyond", "sample_weight", "2e\\+281", "1e\\+280", sample_weight=1e280 * W)

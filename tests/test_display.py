@@ -13,6 +13,7 @@ from scipy.stats import norm
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -295,6 +296,18 @@ def test_intervals_through_a_pipeline_with_names_in_it(rows):
     south = IntervalDisplay.from_estimator(pipeline, X, "dose", fixed={"site": "south"})
     np.testing.assert_array_equal(at_mode.mean, north.mean)
     assert np.abs(at_mode.mean - south.mean).max() > 0
+
+
+@pytest.mark.parametrize("kind", [lambda X: X, pd.DataFrame.to_numpy])
+def test_intervals_beside_missing_values_are_those_of_the_others(rows, kind):
+    X, y = rows
+    missing = X.mask(np.random.RandomState(0).uniform(size=X.shape) < 0.1)
+    pipeline = make_pipeline(SimpleImputer(), rough((3,))).fit(kind(missing), y)
+    display = IntervalDisplay.from_estimator(pipeline, kind(missing), feature=2, grid_resolution=5)
+    x = np.linspace(missing["dose"].min(), missing["dose"].max(), 5)
+    typical = pd.DataFrame({**missing.median(), "dose": x})
+    np.testing.assert_array_equal(display.x, x)
+    np.testing.assert_array_equal(display.mean, pipeline.predict(kind(typical)))
 
 
 @pytest.mark.parametrize("feature", ["height", 3, -4])

@@ -522,6 +522,19 @@ def test_one_gross_outlier_is_told_or_survived(params):
             assert np.median(error) < 0.1
 
 
+def test_a_row_that_has_been_given_little_weight_is_no_outlier():
+    rng = np.random.RandomState(0)
+    X, bad = rng.uniform(-1, 1, (200, 2)), np.arange(200) < 20
+    y = X[:, 0] + np.where(bad, 10.0, 0.1) * rng.randn(200)
+    weights = np.where(bad, 1e-4, 1.0)
+    for sample_weight in (weights, weights / weights.mean()):
+        model = one_network(X, y, sample_weight, hidden_layer_sizes=())  # a warning is an error
+        assert model.score(X[~bad], y[~bad]) > 0.9
+    y[0], weights[0] = 1e3, 0.5
+    with pytest.warns(UserWarning, match=r"A single row, of y = 1000, makes up (9\d|100)%"):
+        one_network(X, y, weights, hidden_layer_sizes=())
+
+
 def test_rows_of_little_weight_are_learned_from_as_few_rows_are():
     X, y = make_friedman1(1300, n_features=5, noise=1.0, random_state=0)
     tenth = one_network(X[:300], y[:300], hidden_layer_sizes=(8,), sample_weight=0.1)

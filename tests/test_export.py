@@ -340,8 +340,16 @@ def test_what_is_not_allowed(rows):
     model = rough((2,)).fit(*rows)
     with pytest.raises(ValueError, match=r"\['python', 'c', 'excel'\], got 'fortran'"):
         to_expression(model, "fortran")
-    with pytest.raises(ValueError, match=r"must hold 3 names.*got 2"):
-        to_expression(model, input_names=["a", "b"])
+    with pytest.raises(ValueError, match=r"syntax must be one of .*got \['c'\]"):
+        to_expression(model, ["c"])
+    for names in (["a", "b"], "abc", 5, [1, 2, 3]):
+        with pytest.raises(
+            ValueError, match=f"input_names must be .* 3 str.*{re.escape(repr(names))}"
+        ):
+            to_expression(model, input_names=names)
+    for length in ("a", -1, 0, 1e3):
+        with pytest.raises(ValueError, match=f"max_length must be an int >= 1.*got {length!r}"):
+            to_expression(model, max_length=length)
 
 
 @pytest.mark.parametrize("export", [to_mlp_regressor, to_expression])

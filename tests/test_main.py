@@ -419,6 +419,16 @@ def test_interruption_stops_the_program(tmp_path, capsys, quick, table):
     assert blocks(out) == {}
 
 
+def test_who_reads_no_further_ends_the_program_without_a_traceback(tmp_path, table):
+    path = write(tmp_path / "t.csv", ["a", "b", "c"], table.tolist())
+    command = [sys.executable, "-m", "sk_backprop", path, "--target", "c", "--folds", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        run.stdout.readline()
+        run.stdout.close()
+        assert b"Error" not in run.stderr.read()
+    assert run.returncode == 1
+
+
 def interrupt(*_args, **_kwargs):
     raise KeyboardInterrupt
 

@@ -98,7 +98,8 @@ class IntervalDisplay:
             Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
             that ends with one, or another.
         X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
-            Rows that give the range of the feature and the medians of the others.
+            Rows that give the range of the feature and the medians of the others, without
+            their missing values (nan), which a pipeline may know what to do with.
         feature : int or str
             Number of the feature, or its name in a data frame.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
@@ -132,7 +133,7 @@ class IntervalDisplay:
         X = X if hasattr(X, "columns") else np.asarray(X)
         name = _name(X, feature)
         values = np.asarray(X[name] if hasattr(X, "columns") else X[:, name], dtype=float)
-        x = np.linspace(values.min(), values.max(), grid_resolution)
+        x = np.linspace(np.nanmin(values), np.nanmax(values), grid_resolution)
         grid = _grid(X, {**(fixed or {}), name: x}, grid_resolution)
         mean, std = estimator.predict(grid, return_std=True)
         display = cls(
@@ -200,7 +201,7 @@ def _name(X: Any, feature: Any) -> Any:
 def _grid(X: Any, given: Mapping[Any, Any], n_points: int) -> Any:
     """Rows of the kind of X with the given values, and typical ones for other features."""
     if not hasattr(X, "columns"):
-        grid: Array = np.tile(np.median(X, axis=0), (n_points, 1))
+        grid: Array = np.tile(np.nanmedian(X, axis=0), (n_points, 1))
         for feature, value in given.items():
             grid[:, _name(X, feature)] = value
         return grid

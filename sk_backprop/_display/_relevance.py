@@ -57,8 +57,8 @@ class RelevanceDisplay:
         Parameters
         ----------
         estimator : BackpropRegressor, or a Pipeline that ends with one
-            Fitted with solver 'lm' (or 'auto', where it is affordable), ``alpha='auto'``
-            and ``weight_groups='input'``, which are the defaults.
+            Fitted with ``weight_groups='input'``, ``alpha='auto'``, and solver 'lm' or
+            'auto', where that is 'lm'.
         ax : matplotlib Axes, default=None
             None makes a new figure.
 

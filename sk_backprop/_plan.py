@@ -48,7 +48,7 @@ _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 # functions the weak ones.
 _ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
-# Rows below which the first candidate is taken: a fifth of them tells nothing.
+# Rows below which none is tried: a fifth of them tells nothing.
 _LEAST_ROWS = 10
 
 # Parts of the budget that the trials and the final networks may take.
@@ -90,8 +90,15 @@ class Plan:
 
     @property
     def settings(self) -> Settings:
-        """The first candidate: what all agree on, and what is taken where none is tried."""
+        """The first candidate, for what all agree on."""
         return self.families[0][0]
+
+    @property
+    def untried(self) -> Settings:
+        """What is taken where none is tried: the first, but of several penalties the usual."""
+        if len({settings.alpha for settings in self.families[0]}) > 1:
+            return replace(self.settings, alpha=_PLAIN_ALPHA)
+        return self.settings
 
     @property
     def candidates(self) -> list[Settings]:
@@ -226,7 +233,7 @@ def carry_out(
         cost = run_cost(candidate.network, n_samples, candidate.solver, n_steps)
         return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
 
-    choice = Choice(plan.settings, LM_STEPS, None)
+    choice = Choice(plan.untried, LM_STEPS, None)
     if len(plan.candidates) > 1 and problem.rows.total_weight >= _LEAST_ROWS:
         progress.begin_trials(len(plan.candidates))
         share = _TRIALS_SHARE * affordable

@@ -132,6 +132,16 @@ def test_layers_by_their_initial_weights(friedman):
     np.testing.assert_array_equal(auto.predict(X), named.predict(X))
 
 
+def test_rows_too_few_to_try_penalties_on_take_the_usual_one():
+    # The first that is tried, 100, made a constant of them.
+    x = np.linspace(0, 1, 200)[:, None]
+    model = BackpropRegressor(solver="lbfgs", random_state=0)
+    few, light = (x[::25], None), (x, np.full(200, 9.9 / 200))
+    for X, sample_weight in (few, light):
+        assert model.fit(X, 2 * X[:, 0] + 1, sample_weight).alpha_ == 2.0
+        assert model.score(X, 2 * X[:, 0] + 1) > 0.9
+
+
 def test_a_warm_start_keeps_layers_and_networks(friedman):
     X, y = friedman
     model = small(hidden_layer_sizes=(4, 3), n_networks=2).fit(X, y)

@@ -219,6 +219,7 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 def _refuse_dates(X: Any) -> None:
     """Raise ValueError for dates and durations, among which NaT would become -9e18."""
+    X = np.asarray(X) if isinstance(X, (list, tuple)) else X
     dtypes = X.dtypes if hasattr(X, "columns") else [getattr(X, "dtype", None)]
     found = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
     if found:

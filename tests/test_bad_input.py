@@ -277,6 +277,7 @@ DATES = np.full((20, 2), "2026-01-01", "datetime64[s]")
 NO_DATE = pd.DataFrame({"a": np.arange(20.0), "b": DATES[:, 0]})
 NO_DATE.loc[3, "b"] = pd.NaT
 wrong("X: dates", r"\bX\b", "datetime64", "numeric", X=DATES)
+wrong("X: a list of dates", r"\bX\b", "datetime64", "numeric", X=[list(row) for row in DATES])
 wrong("X: durations", r"\bX\b", "timedelta64", "numeric", X=DATES - DATES[0])
 wrong("X: a column of dates, one missing", r"\bX\b", "datetime64", "numeric", X=NO_DATE)
 wrong("X_val: dates", "X_val", "datetime64", "numeric", X_val=DATES, y_val=np.ones(20))

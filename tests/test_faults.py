@@ -545,7 +545,7 @@ def least_squares(X, y, X_new):
 def test_a_linear_model_without_penalty_is_that_of_least_squares(widen, solver):
     model = BackpropRegressor((), solver=solver, alpha=0.0, tol=0.0, random_state=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # with tol=0 only max_iter ends it
         model.fit(widen(FIRST[0]), FIRST[1])
     expected = least_squares(*FIRST, SECOND[0])
     np.testing.assert_allclose(model.predict(widen(SECOND[0])), expected, rtol=1e-6, atol=1e-6)

@@ -227,7 +227,8 @@ def test_units_that_are_powers_of_two(params, table, seed):
     other = fit(regressor(params), X * x_unit, y * y_unit, sample_weight=counts)
     assert one.loss_curve_ == other.loss_curve_
     told = one.scaler_.max_abs_ > 0  # of zeros alone nobody knows the unit
-    X = X[~X[:, ~told].any(axis=1)]  # without rows of no weight that have other values there
+    if not params.get("precondition", True):
+        X = X[~X[:, ~told].any(axis=1)]  # rows of no weight may have other values there
     np.testing.assert_array_equal(predictions(one, X) * y_unit, predictions(other, X * x_unit))
     expected = one.gradient(X).reshape(len(X), -1, X.shape[1]) * y_unit / x_unit
     slopes = other.gradient(X * x_unit).reshape(expected.shape)

@@ -15,6 +15,7 @@ from sk_backprop._evidence import Precisions, WeightGroups, factor
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._posterior import Posterior, Unseen, laplace
+from sk_backprop._validation import _MOST_WEIGHT
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 
@@ -346,7 +347,7 @@ def test_where_nothing_is_known_of_the_weights_the_rows_have_the_std_of_the_nois
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.parametrize("weight", [1e-280, 1e279])
+@pytest.mark.parametrize("weight", [1e-280, _MOST_WEIGHT])
 def test_std_of_an_exact_fit_at_the_ends_of_the_total_weight(solver, weight):
     # Curvature by weight and noise of an exact fit, for two outputs whose noises are apart.
     X, Y = np.array([[2.0, 0.5]]), np.array([[2.0, 0.5]])

@@ -27,6 +27,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 # What is mutated, and the file of tests that knows most about it.
 MUTATED = {
     "_network": "gradient",
+    "_dispersion": "counts",
     "_objective": "objective",
     "_scaling": "scaling",
     "_posterior": "posterior",

@@ -8,8 +8,9 @@ shows one pass of backpropagation with all its numbers.
 The rooms, and what each may import::
 
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
+    _network   <- _dispersion <- _objective
     _network   <- _scaling, _rows <- _training
-    _network   <- _cost <- _trials
+    _network   <- _cost <- _trials;  _dispersion <- _trials, _report
     _training  <- _progress <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan      <- _callbacks
@@ -23,6 +24,7 @@ The rooms, and what each may import::
                  forward and backward pass, derivatives by weights and inputs
     _objective   the weighted, penalised loss as a sum over row blocks; mini-batches;
                  normal equations
+    _dispersion  what residuals say of the noise: Pearson's statistic
     _evidence    precisions of weights and noise, and the log evidence
     _posterior   Laplace's approximation: the variance of a prediction
     _scaling     MaxAbs for X, location and scale for y, coordinates that train well,

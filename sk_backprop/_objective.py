@@ -39,6 +39,7 @@ import numpy as np
 from scipy.linalg.blas import dsyrk
 from scipy.special import xlogy
 
+from sk_backprop._dispersion import PearsonSums, density_share
 from sk_backprop._network import (
     ACTIVATIONS,
     Array,
@@ -134,9 +135,18 @@ def _squared_error_logistic_residual(f: Array, y: Array) -> tuple[Array, Array, 
 
 
 def _poisson_residual(f: Array, y: Array) -> tuple[Array, Array, Array]:
-    positive = np.maximum(f, np.finfo(f.dtype).tiny)  # f may have underflown to 0
-    root = np.sqrt(positive)
-    return xlogy(y, y / positive) - y + f, (f - y) / root, root
+    root = np.sqrt(_positive(f))
+    return 0.5 * poisson_deviance(f, y), (f - y) / root, root
+
+
+def poisson_deviance(f: Array, y: Array) -> Array:
+    """Deviance of each count y from its mean f, arrays of one shape."""
+    return np.asarray(2 * (xlogy(y, y / _positive(f)) - y + f))
+
+
+def _positive(f: Array) -> Array:
+    """f, which may have underflown to 0."""
+    return np.asarray(np.maximum(f, np.finfo(f.dtype).tiny))
 
 
 _RESIDUALS: dict[tuple[str, str], Callable[[Array, Array], tuple[Array, Array, Array]]] = {
@@ -158,12 +168,16 @@ class NormalEquations(NamedTuple):
     """Sums over all rows, for each output k by itself, without penalty.
 
     loss : (n_outputs,), sum_i w_i loss(y_ik, f_k(x_i))
+    pearson : (n_outputs,), Pearson's statistic
+    density_weight : (n_outputs,), of the rows whose y has a density
     gradient : (n_outputs, n_params), J_k^T rho_k
     curvature : (n_outputs, n_params, n_params), J_k^T J_k, of which the lower
         triangles are set; each is Fortran-contiguous
     """
 
     loss: Array
+    pearson: Array
+    density_weight: Array
     gradient: Array
     curvature: Array
 
@@ -211,6 +225,7 @@ class Objective:
             total = largest * float(relative.sum())
             self._w = (relative / relative.mean()).astype(self.dtype)[:, None]
         self.total_weight = total
+        self._density_weight = total * density_share(loss, y, sample_weight)
         decay = network.parameters(np.zeros(network.n_params, self.dtype))
         for W in decay.coefs:
             W[...] = alpha / (total if penalty_weight is None else penalty_weight)
@@ -256,6 +271,15 @@ class Objective:
             total += (loss if self._w is None else loss * self._w[block].T).sum(axis=1)
         return np.asarray(total * (self.total_weight / self.n_samples))
 
+    def pearson(self, params: Parameters) -> Array:
+        """Pearson's statistic of each output: (n_outputs,)."""
+        sums = PearsonSums(self._loss_name, self.n_outputs)
+        for block in self._blocks:
+            work = self._workspaces.of(block.stop - block.start)
+            f = forward(self.network, params, self._X[block], work)
+            sums.add(f, self._y[block].T, None if self._w is None else self._w[block].T)
+        return np.asarray(sums.value * (self.total_weight / self.n_samples))
+
     def normal_equations(
         self, params: Parameters, out: NormalEquations | None = None
     ) -> NormalEquations:
@@ -269,18 +293,22 @@ class Objective:
         if out is None:
             # Transposed, so that each curvature is in Fortran's order.
             curvature = np.empty((n_outputs, n_params, n_params)).transpose(0, 2, 1)
-            out = NormalEquations(np.empty(n_outputs), np.empty((n_outputs, n_params)), curvature)
+            loss, pearson, density_weight = np.empty((3, n_outputs))
+            gradient = np.empty((n_outputs, n_params))
+            out = NormalEquations(loss, pearson, density_weight, gradient, curvature)
         for array in out:
             array[...] = 0
+        sums = PearsonSums(self._loss_name, n_outputs)
         if self._jacobian is None:
             self._jacobian = np.empty(n_params * min(block_rows, self.n_samples))
         for block in row_blocks(self.n_samples, block_rows):
             n_rows = block.stop - block.start
             X, work = self._X[block], self._workspaces.of(n_rows)
             f = forward(self.network, params, X, work)
-            block_loss, rho, root = self._residual(f, self._y[block].T)
-            if self._w is not None:
-                w = self._w[block].T
+            y, w = self._y[block].T, None if self._w is None else self._w[block].T
+            sums.add(f, y, w)
+            block_loss, rho, root = self._residual(f, y)
+            if w is not None:
                 block_loss = block_loss * w
                 rho, root = rho * np.sqrt(w), root * np.sqrt(w)
             out.loss[...] += block_loss.sum(axis=1)
@@ -291,9 +319,11 @@ class Objective:
                 jacobian(self.network, params, X, work, seed, jac_t)
                 out.gradient[k] += jac_t @ rho[k]
                 dsyrk(1.0, jac_t.T, 1.0, out.curvature[k], trans=1, lower=1, overwrite_c=1)
+        out.pearson[...] = sums.value
         if self.total_weight != self.n_samples:
             for array in out:
                 array *= self.total_weight / self.n_samples
+        out.density_weight[...] = self._density_weight
         return out
 
     def last_layers(self, params: Parameters) -> list[tuple[Objective, Parameters]]:

@@ -129,10 +129,10 @@ def _unpacked(packed: Array) -> Array:
 class Unseen:
     """Rows that a network was not trained on, or earlier batches of a stream.
 
-    loss : (n_outputs,), the sum over them; weight : float, of them
+    pearson : (n_outputs,), their statistic; weight : float, of them
     """
 
-    loss: Array
+    pearson: Array
     weight: float
 
 
@@ -147,9 +147,9 @@ def laplace(
 ) -> Posterior:
     """Posterior of weights that a fixed penalty `alpha` holds, and the noise.
 
-    noise_k = 2 (L_k + L'_k) / (n - gamma_k + n')
+    noise_k = (X^2_k + X'^2_k) / (n - gamma_k + n')
 
-    where L', n' are loss and total weight of rows that were held out, if any.
+    where X'^2, n' are Pearson's statistic and total weight of rows held out, if any.
 
     Parameters
     ----------
@@ -163,8 +163,8 @@ def laplace(
     share = 1.0 if represents is None else represents / objective.total_weight
     unseen = Unseen(np.zeros(n_outputs), 0.0) if held_out is None else held_out
     if weights == "none":
-        loss = objective.losses(params) + unseen.loss
-        noise = 2 * loss / (objective.total_weight + unseen.weight)
+        pearson = objective.pearson(params) + unseen.pearson
+        noise = pearson / (objective.total_weight + unseen.weight)
         noise = noise if known_noise is None else known_noise
         return Posterior(weights, [], np.maximum(noise, _LEAST_VARIANCE), np.zeros(n_outputs))
     parts = [(objective, params)] if weights == "all" else objective.last_layers(params)
@@ -186,7 +186,7 @@ def laplace(
         packed = _packed(L)
         _, gamma = effective(L, normal, groups, fixed)
         free = np.maximum(n - gamma, _LEAST_FREE * n) + unseen.weight
-        variance = 2 * (normal.loss + unseen.loss[outputs]) / free
+        variance = (normal.pearson + unseen.pearson[outputs]) / free
         if known_noise is not None:
             variance = known_noise[outputs]
         variance = np.maximum(variance, _LEAST_VARIANCE)

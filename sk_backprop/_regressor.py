@@ -234,7 +234,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
               \alpha_g = \gamma_g / \|\theta_g\|^2, \quad
               \beta = \Big(\sum_i w_i - \sum_g \gamma_g\Big) / \sum_i w_i r_i^2
 
-    until they agree [3]_, [5]_.
+    until they agree [3]_, [5]_. For 'poisson' the noise is told by Pearson's statistic, with
+    Fletcher's correction for sparse counts, in place of the sum of squares [7]_.
 
     A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
     see the whole penalty over the weight of all rows; MLPRegressor's, of the batch. With
@@ -261,6 +262,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
        ICNN 3, 1930-1935. doi:10.1109/ICNN.1997.614194
     .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization.
        doi:10.48550/arXiv.1412.6980
+    .. [7] Fletcher (2012). Estimating overdispersion when fitting a generalized linear
+       model to sparse data. Biometrika 99, 230-237. doi:10.1093/biomet/asr083
 
     Examples
     --------
@@ -401,9 +404,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         ConvergenceWarning
             If `max_iter` or `max_fun` ended the training, or it diverged.
         UserWarning
-            If it was interrupted, too few rows are left to tell the noise, the weights
-            make many rows count as less than three, or a single row has most of the
-            squared error.
+            If it was interrupted, too few rows are left to tell the noise (for 'poisson',
+            of those above 0), the weights make many rows count as less than three, or a
+            single row has most of the squared error.
 
         Examples
         --------

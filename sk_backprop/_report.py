@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sk_backprop._dispersion import density_share
 from sk_backprop._fitted import merged
 from sk_backprop._network import Array, evaluate
 from sk_backprop._solvers._result import SolverResult
@@ -160,9 +161,10 @@ def _evidence_attributes(
         return found
     groups = groups_of(settings, settings.network)
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
-    # A density in units of y: one factor of the scale for each row and output.
-    n = problem.rows.total_weight
-    unit = n * float(np.log(problem.scales.y_scale).sum())
+    # A density in units of y: one factor of the scale for each row and output that has one.
+    rows = problem.rows
+    n = rows.total_weight * density_share(settings.loss, rows.y, rows.sample_weight)
+    unit = float(np.dot(n, np.log(problem.scales.y_scale)))
     with np.errstate(over="ignore"):  # of 1e306 rows, by their weights
         found["log_evidence_"] = np.array([one.log_evidence for one in networks]) - unit
     found["weight_precision_"] = dict(zip(groups.names, precision.T.copy(), strict=True))
@@ -197,12 +199,18 @@ def complaints(
         return
     if networks[0].precisions is None:
         return
-    n_effective = np.median([one.posterior.n_effective.max() for one in networks])
-    if n_effective > min(_MOST_EFFECTIVE * n, n - _LEAST_FREE_ROWS):
+    # Where counts are rare, those above 0 tell what there is.
+    n_told = n * density_share(settings.loss, problem.rows.y, problem.rows.sample_weight)
+    most = np.minimum(_MOST_EFFECTIVE * n_told, n_told - _LEAST_FREE_ROWS)
+    n_effective = np.median([one.posterior.n_effective for one in networks], axis=0)
+    worst = int((n_effective - most).argmax())
+    if n_effective[worst] > most[worst]:
+        rows = "counts above 0" if settings.loss == "poisson" else "rows"
         yield (
-            f"The networks use {n_effective:.0f} effective parameters on {n:.0f} rows, which "
-            "leaves too few to tell the noise: the standard deviations that predict returns are "
-            "unreliable, and so may be the fit. Use more rows or fewer hidden units.",
+            f"The networks use {n_effective[worst]:.0f} effective parameters on "
+            f"{n_told[worst]:.0f} {rows}, which leaves too few to tell the noise: the standard "
+            "deviations that predict returns are unreliable, and so may be the fit. Use more rows "
+            "or fewer hidden units.",
             UserWarning,
         )
 

@@ -317,6 +317,18 @@ class Scales:
         scale = self.y_unit * self._y_center_spread[1]
         return np.where(scale > 0, scale, self.y_unit)  # a subnormal may underflow
 
+    @property
+    def dispersion(self) -> Array:
+        """Of y around a constant, in the solver's coordinates: (n_outputs,).
+
+        Of counts, variance / mean; otherwise 1, which it is if preconditioned.
+        """
+        if self.out_activation != "exp":
+            return np.ones(len(self.y_unit))
+        varies = ~self.y.constant & (self.y.mean > 0)
+        ratio = np.divide(self.y.var, self.y.mean, out=np.ones(len(varies)), where=varies)
+        return np.asarray(np.where(varies, ratio * (self.y_unit / self.y_scale), 1.0))
+
     def target(self, y: Array, dtype: Any) -> Array:
         """Raw y, (n_samples, n_outputs), in the solver's coordinates."""
         center, spread = self._y_center_spread

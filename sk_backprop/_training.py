@@ -318,7 +318,7 @@ def _laplace(
     elif settings.early_stopping and held_out is not None:
         rows = held_out.X, held_out.y, held_out.sample_weight
         judge = Objective(objective.network, settings.loss, *rows)
-        unseen = Unseen(judge.losses(judge.parameters(params.flat)), judge.total_weight)
+        unseen = Unseen(judge.pearson(judge.parameters(params.flat)), judge.total_weight)
     posterior_with = partial(
         laplace,
         _uncertain(objective.network, objective.n_samples),
@@ -425,7 +425,7 @@ def _prior(
     if found_before is not None and len(found_before.weight) == len(groups.names):
         return levenberg_marquardt.Prior(groups, found_before, n_plain_steps)
     n_inputs = max(1, int((~scales.x.constant).sum()))
-    weak = weak_precisions(groups, objective.network, n_inputs)
+    weak = weak_precisions(groups, objective.network, n_inputs, scales.dispersion)
     return levenberg_marquardt.Prior(groups, weak, n_plain_steps)
 
 

@@ -94,7 +94,7 @@ def test_factor_into_given_memory_is_the_same():
 def test_an_indefinite_matrix_is_nudged_as_little_as_it_takes(scale, short):
     # Eigenvalues 2 and -short: what rounding leaves of a singular J^T J, and worse.
     H = np.array([[1 - short / 2, 1 + short / 2], [1 + short / 2, 1 - short / 2]])
-    normal = NormalEquations(np.ones(1), np.zeros((1, 2)), np.asfortranarray(scale * H)[None])
+    normal = NormalEquations(*np.ones((3, 1)), np.zeros((1, 2)), np.asfortranarray(scale * H)[None])
     groups = WeightGroups(("coefs_[0]",), np.zeros(2, dtype=int))
     L = np.tril(factor(normal, groups, Precisions(np.zeros(1), np.ones(1))))
     assert np.isfinite(L).all()
@@ -104,7 +104,7 @@ def test_an_indefinite_matrix_is_nudged_as_little_as_it_takes(scale, short):
 
 def test_all_parameters_count_where_neither_data_nor_prior_say_anything():
     n = 300
-    normal = NormalEquations(np.ones(1), np.zeros((1, n)), np.zeros((1, n, n)))
+    normal = NormalEquations(*np.ones((3, 1)), np.zeros((1, n)), np.zeros((1, n, n)))
     groups = WeightGroups(("coefs_[0]", "intercepts_[0]"), np.repeat([0, 1], n // 2))
     precisions = Precisions(np.zeros(2), np.ones(1))
     _, gamma = effective(factor(normal, groups, precisions), normal, groups, precisions)
@@ -223,7 +223,7 @@ def test_a_group_without_effect_has_no_effective_parameters():
     objective = Objective(network, "squared_error", X, rng.randn(20, 1))
     theta = np.array([0.5, 0.0, 0.1])
     normal = objective.normal_equations(network.parameters(theta))
-    found = reestimate(theta, normal, groups, weak_precisions(groups, network, 2), 20.0)
+    found = reestimate(theta, normal, groups, weak_precisions(groups, network, 2, np.ones(1)), 20.0)
     assert found.n_effective[0] == pytest.approx(2, abs=0.01)
     assert found.next.weight[1] == pytest.approx(1e6)  # 2 _SHAPE / 2 _RATE
 
@@ -243,10 +243,10 @@ def test_evidence_starts_from_smaller_weights_of_many_inputs(n_inputs, first):
     network = Network((n_inputs, 3, 1), "tanh", "identity")
     for per_input in (False, True):
         groups = WeightGroups.of(network, per_input=per_input)
-        weak = weak_precisions(groups, network, n_inputs)
+        weak = weak_precisions(groups, network, n_inputs, np.array([4.0]))
         expected = [first if n.startswith("coefs_[0]") else 0.01 for n in groups.names]
         np.testing.assert_allclose(weak.weight, expected, rtol=1e-12)
-        np.testing.assert_array_equal(weak.noise, [1.0])
+        np.testing.assert_array_equal(weak.noise, [0.25])
 
 
 @pytest.mark.parametrize("n_outputs", [1, 2])

@@ -287,11 +287,11 @@ def test_all_of_the_normal_equations_are_looked_at():
     objective = Objective(network, "squared_error", X, y)
     size = levenberg_marquardt._size
     for bad in (np.nan, np.inf, -np.inf):
-        for part in range(3):
+        for part in ("loss", "pearson", "gradient", "curvature"):
             normal = objective.normal_equations(params)
             assert np.isfinite(size(normal))
-            diagonal = tuple(np.zeros(normal[part].ndim, int))
-            normal[part][diagonal] = bad
+            sums = getattr(normal, part)
+            sums[tuple(np.zeros(sums.ndim, int))] = bad
             assert not np.isfinite(size(normal))
     # Nothing is gained at an optimum, where the gradient is zero.
     normal = objective.normal_equations(params)
@@ -591,7 +591,7 @@ def test_ctrl_c_keeps_the_last_whole_iteration(monkeypatch, n_plain_steps, metho
     )
     objective = Objective(network, "squared_error", X, y)
     groups = WeightGroups.of(network, per_input=False)
-    precisions = weak_precisions(groups, network, 3)
+    precisions = weak_precisions(groups, network, 3, np.ones(1))
 
     def run(max_iter):
         return lm(

@@ -166,16 +166,16 @@ def test_variance_of_the_last_layer_is_that_of_a_linear_model_of_its_units(hidde
         X, y = objective._X, objective._y[:, k]
         g = gradients(network, params, X, own)[:, k]
         f = evaluate(network, params.coefs, params.intercepts, X)[:, k]
-        # Squared error: (f - y)^2. Poisson: the deviance, and Fisher's information 1 / f.
+        # Squared error: (f - y)^2. Poisson: Fletcher's X^2, and Fisher's information 1 / f.
         if output == "exp":
             H = (g / f[:, None]).T @ g
-            twice_loss = 2 * np.sum(y * np.log(y / f) - y + f)
+            pearson = np.sum((f - y) ** 2 / f) / max(np.mean(y / f), 0.5)
         else:
             H = g.T @ g
-            twice_loss = np.sum((f - y) ** 2)
+            pearson = np.sum((f - y) ** 2)
         penalty = alpha * np.diag(np.append(np.ones(len(own) - 1), 0))
         gamma = np.trace(np.linalg.solve(H + penalty, H))
-        variance = twice_loss / (60 - gamma)
+        variance = pearson / (60 - gamma)
         at = gradients(network, params, Xt, own)[:, k]
         expected = variance * np.einsum("ip,pq,iq->i", at, np.linalg.inv(H + penalty), at)
         np.testing.assert_allclose(found[:, k], expected, rtol=1e-5)
@@ -205,9 +205,9 @@ def test_rows_that_were_held_out_help_to_tell_the_noise():
     alone, helped = (laplace("all", objective, params, 1.0, held_out=u) for u in (None, unseen))
     sums = 2 * objective.losses(params)
     np.testing.assert_allclose(alone.noise, sums / (60 - alone.n_effective))
-    np.testing.assert_allclose(helped.noise, (sums + 2 * unseen.loss) / (160 - helped.n_effective))
+    np.testing.assert_allclose(helped.noise, (sums + unseen.pearson) / (160 - helped.n_effective))
     nothing = laplace("none", objective, params, 1.0, held_out=unseen)
-    np.testing.assert_allclose(nothing.noise, (sums + 2 * unseen.loss) / 160)
+    np.testing.assert_allclose(nothing.noise, (sums + unseen.pearson) / 160)
 
 
 def test_rows_stand_for_the_stream_they_are_part_of():

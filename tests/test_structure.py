@@ -20,7 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ALLOWED = {
     "_network": set(),
-    "_objective": {"_network", "_threads"},
+    "_dispersion": {"_network"},
+    "_objective": {"_dispersion", "_network", "_threads"},
     "_scaling": {"_network"},
     "_evidence": {"_network", "_objective"},
     "_posterior": {"_evidence", "_network", "_objective"},
@@ -41,10 +42,12 @@ ALLOWED = {
     "_callbacks": {"_network", "_plan", "_progress", "_solvers", "_training"},
     "_ensemble": {"_progress", "_solvers", "_threads", "_training"},
     "_cost": {"_network"},
-    "_trials": {"_cost", "_ensemble", "_network", "_progress", "_training"},
+    "_trials": {
+        *("_cost", "_dispersion", "_ensemble", "_network", "_objective", "_progress", "_training")
+    },
     "_plan": {"_cost", "_ensemble", "_network", "_progress", "_training", "_trials"},
     "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
-    "_report": {"_fitted", "_network", "_solvers", "_training"},
+    "_report": {"_dispersion", "_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
     "_start": {"_fitted", "_network", "_plan", "_training", "_validation"},
     "_notebook": set(),

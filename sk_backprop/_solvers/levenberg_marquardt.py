@@ -178,7 +178,8 @@ def _step(
 
 def _size(normal: NormalEquations) -> float:
     """Finite if all of `normal` is: no element of J^T J exceeds its diagonal."""
-    return float(normal.loss.sum() + normal.gradient.sum() + np.einsum("kii->", normal.curvature))
+    sums = normal.loss.sum() + normal.pearson.sum() + normal.gradient.sum()
+    return float(sums + np.einsum("kii->", normal.curvature))
 
 
 def _penalised_mean(

@@ -1,0 +1,253 @@
+"""The Poisson loss: dispersion, evidence and trials, where counts are rare above all."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import PoissonRegressor
+from sklearn.metrics import mean_poisson_deviance
+
+from sk_backprop import BackpropRegressor, _trials
+from sk_backprop._dispersion import PearsonSums
+from sk_backprop._evidence import Precisions, WeightGroups, reestimate
+from sk_backprop._network import Network, evaluate, lecun_bound
+from sk_backprop._objective import Objective
+from sk_backprop._scaling import Scales
+from sk_backprop._training import Data
+
+# --- Pearson's statistic ---
+
+
+def problem(n=40, n_outputs=2, loss="poisson"):
+    rng = np.random.RandomState(0)
+    network = Network((3, 4, n_outputs), "tanh", "exp" if loss == "poisson" else "identity")
+    params = network.initial_parameters(rng, float, lecun_bound)
+    X, w = rng.randn(n, 3), rng.uniform(0.5, 3, n)
+    y = rng.poisson(1.5, (n, n_outputs)).astype(float)
+    return Objective(network, loss, X, y, w), network, params, X, y, w
+
+
+def fletchers(f, y, w):
+    """sum w (y - f)^2 / f, divided by the mean of y / f: Fletcher 2012, by a loop."""
+    squares = ratios = total = 0.0
+    for fi, yi, wi in zip(f, y, w, strict=True):
+        squares += wi * (yi - fi) ** 2 / fi
+        ratios += wi * yi / fi
+        total += wi
+    return squares / (ratios / total)
+
+
+def test_pearsons_statistic_of_counts_is_fletchers():
+    objective, network, params, X, y, w = problem()
+    f = evaluate(network, params.coefs, params.intercepts, X)
+    expected = [fletchers(f[:, k], y[:, k], w) for k in range(2)]
+    np.testing.assert_allclose(objective.pearson(params), expected, rtol=1e-12)
+    np.testing.assert_allclose(objective.normal_equations(params).pearson, expected, rtol=1e-12)
+
+
+def test_pearsons_statistic_of_squared_errors_is_twice_the_loss():
+    objective, _, params, *_ = problem(loss="squared_error")
+    for losses in (objective.losses(params), objective.normal_equations(params).loss):
+        np.testing.assert_allclose(objective.pearson(params), 2 * losses, rtol=1e-14)
+    normal = objective.normal_equations(params)
+    np.testing.assert_array_equal(normal.pearson, 2 * normal.loss)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_rate_that_has_vanished_tells_the_dispersion_that_its_count_would_have(dtype):
+    # A count y of mean f << y, and rows that say nothing: (y - f)^2 / f over y / f is y.
+    for rate in (1e-30, 0.0):
+        sums = PearsonSums("poisson", 1)
+        f, y = np.array([[rate, 1.0, 1.0]], dtype), np.array([[3.0, 1.0, 1.0]], dtype)
+        sums.add(f, y, None)
+        np.testing.assert_allclose(sums.value / 3, [3.0], rtol=1e-6)
+
+
+def test_counts_of_zero_alone_tell_no_more_than_twice_their_rates():
+    sums = PearsonSums("poisson", 1)
+    sums.add(np.full((1, 10), 0.2), np.zeros((1, 10)), None)
+    np.testing.assert_allclose(sums.value / 10, [0.4])
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
+@pytest.mark.parametrize("mean", [0.03, 0.3, 3.0])
+def test_the_dispersion_of_counts_is_their_unit_however_rare_they_are(mean, solver):
+    # y = 5 k with k Poisson has a variance of 5 times its mean.
+    found = []
+    for seed in range(30):
+        rng = np.random.RandomState(seed)
+        X, y = rng.randn(400, 2), 5.0 * rng.poisson(mean, 400)
+        model = BackpropRegressor((), loss="poisson", solver=solver, alpha=1.0).fit(X, y)
+        found.append(1 / model.noise_precision_[0])
+    error = np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(5, abs=3 * error + 0.1)
+    assert error < 0.25
+
+
+def test_noise_by_rows_held_out_is_a_dispersion_without_preconditioning_too():
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (400, 2))
+    y = rng.poisson(20 * np.exp(X[:, 0])).astype(float)
+    model = BackpropRegressor(
+        (5,), loss="poisson", solver="lbfgs", precondition=False, random_state=0
+    ).fit(X, y)
+    assert 1 / model.noise_precision_[0] == pytest.approx(1, rel=0.25)
+
+
+# --- evidence ---
+
+
+def test_counts_of_zero_have_no_density_in_the_evidence():
+    objective, network, params, *_, y, w = problem()
+    groups = WeightGroups.of(network, per_input=False)
+    precisions = Precisions(np.array([0.5, 1.0, 2.0, 0.1]), np.array([3.0, 0.7]))
+    normal = objective.normal_equations(params)
+    prior = precisions.weight[groups.index]
+    A = sum(
+        beta * (np.tril(H) + np.tril(H, -1).T)
+        for beta, H in zip(precisions.noise, normal.curvature, strict=True)
+    ) + np.diag(prior)
+    expected = (
+        -precisions.noise @ normal.loss
+        - 0.5 * prior @ params.flat**2
+        - 0.5 * np.linalg.slogdet(A)[1]
+        + 0.5 * np.log(prior).sum()
+        + 0.5 * sum(w[y[:, k] > 0].sum() * np.log(precisions.noise[k] / 2 / np.pi) for k in (0, 1))
+    )
+    found = reestimate(params.flat, normal, groups, precisions, w.sum())
+    assert found.log_evidence == pytest.approx(expected, rel=1e-12)
+    free = w.sum() - found.n_effective
+    np.testing.assert_allclose(found.next.noise, free / normal.pearson, rtol=1e-5)
+
+
+def test_log_evidence_of_counts_in_another_unit():
+    rng = np.random.RandomState(0)
+    X = rng.randn(100, 2)
+    y = rng.poisson(np.exp(X[:, 0] - 1)).astype(float)
+    plain, scaled = (
+        BackpropRegressor((3,), loss="poisson", n_networks=1, random_state=0).fit(X, unit * y)
+        for unit in (1.0, 4.0)
+    )
+    shift = np.count_nonzero(y) * np.log(4)
+    np.testing.assert_allclose(scaled.log_evidence_, plain.log_evidence_ - shift)
+    np.testing.assert_array_equal(scaled.predict(X), 4 * plain.predict(X))
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+def test_evidence_starts_with_the_dispersion_around_the_mean(precondition):
+    rng = np.random.RandomState(0)
+    y = np.column_stack([rng.poisson(0.1, 50), 7 * rng.poisson(3.0, 50), np.zeros(50)])
+    scales = Scales.fit(np.ones((50, 1)), y, None, precondition=precondition, out_activation="exp")
+    ours = scales.target(y, float)[:, :2]
+    np.testing.assert_allclose(scales.dispersion, [*(ours.var(axis=0) / ours.mean(axis=0)), 1.0])
+    others = Scales.fit(np.ones((50, 1)), y, None, precondition=True, out_activation="identity")
+    np.testing.assert_array_equal(others.dispersion, np.ones(3))
+
+
+# --- trials ---
+
+
+def of_rates(logs):
+    """What is trained, as far as it is judged: linear models that foretell exp(log) anywhere."""
+    network = Network((1, 1), "identity", "exp")
+    return [
+        SimpleNamespace(params=network.pack([np.zeros((1, 1))], [[log]], float)) for log in logs
+    ]
+
+
+def judged(logs, y, n_networks, weights=None):
+    network = Network((1, 1), "identity", "exp")
+    settings = SimpleNamespace(loss="poisson", network=network)
+    scales = SimpleNamespace(solver_network=lambda network: network)
+    rows = Data(np.zeros((len(y), 1)), y[:, None], weights)
+    problem = SimpleNamespace(scales=scales)
+    return _trials._judge_counts(settings, problem, of_rates(logs), rows, n_networks)
+
+
+def test_two_networks_are_judged_as_the_many_whose_average_will_be_taken():
+    rng = np.random.RandomState(0)
+    y = np.tile([0.0, 1.0, 6.0, 7.0], 10)  # none so near 3 that its deviance is small
+    two, many, unchanged = [], [], []
+    for logs in np.log(3.0) + 0.3 * rng.randn(2000, 12):
+        two.append(judged(logs[:2], y, 12).errors)
+        unchanged.append(judged(logs[:2], y, 2).errors)
+        many.append(40 * mean_poisson_deviance(y, np.full(40, np.exp(logs.mean()))))
+    assert np.mean(two) == pytest.approx(np.mean(many), rel=0.01)
+    assert np.mean(unchanged) > 1.025 * np.mean(many)
+
+
+def test_the_correction_for_averaging_takes_at_most_half_of_a_deviance():
+    y = np.array([0.0, 1.0, 2.0])
+    found, alone = (judged([-5.0, 9.0], y, k).errors for k in (12, 2))
+    assert found == pytest.approx(alone / 2)
+
+
+def test_weights_of_rows_that_judge_are_counts():
+    y = np.array([0.0, 1.0, 0.0, 4.0])
+    counts = np.array([3, 1, 2, 2])
+    by_weight = judged([0.1, -0.2], y, 12, counts.astype(float))
+    by_rows = judged([0.1, -0.2], np.repeat(y, counts), 12)
+    for name in ("weight", "n_equivalent", "errors", "pearson"):
+        np.testing.assert_allclose(getattr(by_weight, name), getattr(by_rows, name))
+
+
+@pytest.mark.parametrize("mean", [0.02, 50.0])
+def test_rare_counts_judge_as_surely_as_fewer_rows(mean):
+    # The deviance of a large count is a chi-square, of mean 1 and variance 2; of a rare one
+    # its relative variance is larger, and its mean the less certain.
+    y = np.random.RandomState(0).poisson(mean, 20_000).astype(float)
+    found = judged([np.log(mean)], y, 1).n_equivalent / len(y)
+    deviance = 2 * (np.where(y > 0, y * np.log(np.maximum(y, 1) / mean), 0) - y + mean)
+    expected = 3 * deviance.mean() ** 2 / np.mean(deviance**2)
+    assert found == pytest.approx(min(1.0, expected))
+    assert found < 0.2 if mean < 1 else found > 0.95
+
+
+def test_rates_beyond_the_range_are_judged_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for logs in ([1e5, 1e5], [-1e5, -1e5], [1e5, -1e5]):
+            found = judged(logs, np.array([0.0, 2.0]), 12)
+            assert np.isfinite(found.errors)
+            assert found.errors > 1
+
+
+# --- rare counts ---
+
+
+def rare(n, log_mean, seed):
+    rng = np.random.RandomState(seed)
+    X = rng.uniform(-2, 2, (n + 3000, 3))
+    mean = np.exp(0.5 * np.sin(2 * X[:, 0]) + 0.3 * X[:, 1] + log_mean)
+    y = rng.poisson(mean).astype(float)
+    return X[:n], y[:n], X[n:], y[n:]
+
+
+@pytest.mark.parametrize(("n", "log_mean"), [(300, -4), (300, -3), (1000, -3), (1000, -2)])
+def test_the_defaults_on_rare_counts_are_no_worse_than_a_linear_model(n, log_mean):
+    # With n = 1000, log_mean = -3 networks were chosen that foretold 1e16.
+    for seed in range(2):
+        X, y, Xt, yt = rare(n, log_mean, seed)
+        model = BackpropRegressor(loss="poisson", random_state=0).fit(X, y)
+        linear = PoissonRegressor(alpha=1e-3).fit(X, y)
+        mean, std = model.predict(Xt, return_std=True)
+        theirs = mean_poisson_deviance(yt, linear.predict(Xt))
+        assert mean_poisson_deviance(yt, mean) < theirs + 0.01
+        assert np.std((yt - mean) / std) == pytest.approx(1, abs=0.2)
+        assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.2)
+
+
+def test_few_counts_among_many_zeros_are_not_foretold_exactly():
+    # 16 of 300 rows, 51 parameters: rates of 1e11, with a dispersion of 1e-9.
+    X, y, Xt, yt = rare(300, -3, 0)
+    model = BackpropRegressor((10,), loss="poisson", random_state=0).fit(X, y)
+    assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.2)
+    assert mean_poisson_deviance(yt, model.predict(Xt)) < 0.35  # of the mean of y: 0.30
+
+
+def test_too_few_counts_above_0_are_told():
+    X, y, *_ = rare(300, -4, 1)
+    assert np.count_nonzero(y) == 4
+    with pytest.warns(UserWarning, match=r"use \d effective parameters on 4 counts above 0"):
+        BackpropRegressor((10,), loss="poisson", random_state=0).fit(X, y)

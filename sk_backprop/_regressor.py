@@ -264,6 +264,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
        doi:10.48550/arXiv.1412.6980
     .. [7] Fletcher (2012). Estimating overdispersion when fitting a generalized linear
        model to sparse data. Biometrika 99, 230-237. doi:10.1093/biomet/asr083
+    .. [8] Liu et al. (2020). On the variance of the adaptive learning rate and beyond.
+       doi:10.48550/arXiv.1908.03265
 
     Examples
     --------
@@ -445,7 +447,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         the function learned so far stays the same. (A logistic output keeps the target
         scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
         is divided by the total weight of all batches so far. A batch in which training
-        diverges, or is interrupted, leaves the function and makes the optimizer start anew.
+        diverges (the loss is twice that before, and beyond what noise does), or is
+        interrupted, leaves the function and makes the optimizer start anew. After a fit by
+        'lm' or 'lbfgs', 'adam' begins with short steps [8]_.
 
         Scales only grow: an outlier, or another unit, in one batch is remembered.
         A first batch that shows the usual range of every column is worth having.

@@ -66,7 +66,10 @@ def plan_and_starts(
 def stream_states(estimator: Any, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
     """What each network of a stream goes on from, beside its weights."""
     if starts is None:
-        return [StreamState(0, None, None)] * (plan.n_networks or 1)
+        return [StreamState(0, None, None, False)] * (plan.n_networks or 1)
     states = estimator._fit_state["optimizers"].get(estimator.solver) or [None] * len(starts)
     noise = [posterior["noise"] for posterior in estimator._fit_state["posteriors"]]
-    return [StreamState(estimator.t_, *pair) for pair in zip(states, noise, strict=True)]
+    from_optimum = estimator.solver_ in ("lm", "lbfgs")
+    return [
+        StreamState(estimator.t_, *pair, from_optimum) for pair in zip(states, noise, strict=True)
+    ]

@@ -116,11 +116,13 @@ class StreamState:
     n_seen : int, samples seen before
     optimizer : dict or None, what the optimizer's `state` gave after the last batch
     noise : (n_outputs,) or None, variance of the noise as it was known before
+    from_optimum : bool, whether the weights were fitted to all rows at once before
     """
 
     n_seen: int
     optimizer: dict[str, Any] | None
     noise: Array | None
+    from_optimum: bool
 
 
 @dataclass(frozen=True)
@@ -446,7 +448,8 @@ def _solve(
         return lbfgs.minimize(
             objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
         )
-    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype)
+    rectified = stream is not None and stream.from_optimum
+    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype, rectified)
     if stream is not None and stream.optimizer is not None:
         optimizer.restore(stream.optimizer)
     return stochastic.minimize(
@@ -458,10 +461,18 @@ def _solve(
         max_iter=1 if stream is not None else settings.max_iter,
         permutation=rng.permutation if settings.shuffle else None,
         n_seen=0 if stream is None else stream.n_seen,
+        noise=None if stream is None else stream.noise,
     )
 
 
-def _optimizer(settings: Settings, n_params: int, dtype: Any) -> stochastic.Optimizer:
+def _optimizer(
+    settings: Settings, n_params: int, dtype: Any, rectified: bool
+) -> stochastic.Optimizer:
+    """The optimizer of 'adam' or 'sgd'.
+
+    rectified : bool, of 'adam'. Its first steps are all of one length, whatever the
+        gradients: at weights that 'lm' had found, one of 100 rows made an R2 of .79 of .99.
+    """
     if settings.solver == "adam":
         return stochastic.Adam(
             n_params,
@@ -470,6 +481,7 @@ def _optimizer(settings: Settings, n_params: int, dtype: Any) -> stochastic.Opti
             beta_1=settings.beta_1,
             beta_2=settings.beta_2,
             epsilon=settings.epsilon,
+            rectified=rectified,
         )
     return stochastic.SGD(
         n_params,

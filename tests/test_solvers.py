@@ -98,6 +98,7 @@ def test_adaptive_schedule_outlasts_a_constant_one(unit_problem):
     "make",
     [
         lambda: stochastic.Adam(3, float, rate=0.1),
+        lambda: stochastic.Adam(3, float, rate=0.1, beta_2=0.9, rectified=True),
         lambda: stochastic.SGD(3, float, rate=0.1),
         lambda: stochastic.SGD(3, float, rate=0.1, schedule="invscaling"),
         lambda: stochastic.SGD(3, float, rate=0.1, schedule="adaptive"),
@@ -130,6 +131,47 @@ def test_a_new_constant_rate_applies_to_a_restored_optimizer():
     theta = np.zeros(1)
     advance(new, theta, np.ones(1))
     assert theta[0] == pytest.approx(-0.5 * 1.9)  # Nesterov: rate (1 + momentum)
+
+
+def variance_known(t, beta_2):
+    """Steps that a plain mean of as old squares would be of: Liu et al. 2020, section 4.1."""
+    ages = np.arange(1, t + 1)
+    weights = beta_2 ** (ages - 1)
+    return 2 * np.sum(weights * ages) / np.sum(weights) - 1
+
+
+@pytest.mark.parametrize("beta_2", [0.9, 0.99, 0.999])
+def test_rectified_adam_takes_the_steps_of_its_paper(beta_2):
+    grads = np.random.RandomState(0).randn(30, 3)
+    adam = stochastic.Adam(3, float, rate=0.1, beta_2=beta_2, rectified=True)
+    theta, expected, m, v = np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(3)
+    longest = variance_known(100_000, beta_2)
+    for t, grad in enumerate(grads, start=1):
+        if t == 10:  # as a stream goes on
+            state, adam = adam.state(), stochastic.Adam(3, float, rate=0.1, beta_2=beta_2)
+            adam.restore(state)
+        advance(adam, theta, grad)
+        m, v = 0.9 * m + 0.1 * grad, beta_2 * v + (1 - beta_2) * grad**2
+        length = variance_known(t, beta_2)
+        if length > 4:
+            r = np.sqrt((length - 4) * (length - 2) * longest)
+            r /= np.sqrt((longest - 4) * (longest - 2) * length)
+            corrected = m / (1 - 0.9**t), np.sqrt(v / (1 - beta_2**t))
+            expected = expected - 0.1 * r * corrected[0] / corrected[1]
+        np.testing.assert_allclose(theta, expected, rtol=1e-6)
+        assert theta.any() == (t > 4)
+    assert stochastic.rectification(10**6, beta_2) == pytest.approx(1)
+
+
+def test_adam_of_so_short_a_memory_that_nothing_can_be_rectified_is_adam():
+    plain, rectified = (
+        stochastic.Adam(2, float, rate=0.1, beta_2=0.5, rectified=which) for which in (False, True)
+    )
+    theta, other = np.zeros(2), np.zeros(2)
+    for grad in np.random.RandomState(0).randn(4, 2):
+        advance(plain, theta, grad)
+        advance(rectified, other, grad)
+    np.testing.assert_array_equal(theta, other)
 
 
 def test_adam_in_float32_survives_an_epsilon_below_its_range():

@@ -1,6 +1,8 @@
 """Streams: what partial_fit keeps, from one batch to the next."""
 
+import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -140,6 +142,59 @@ def test_a_stream_after_a_fit_starts_its_optimizer(friedman, solver):
     for _ in range(20):
         model.partial_fit(X, -y)
     assert model.score(X, -y) > 0.3
+
+
+@pytest.fixture(scope="module")
+def fitted_by_evidence():
+    """Two layers that the evidence has fitted, the rows to come, and rows to judge by."""
+    X, y = make_friedman1(8000, 6, noise=0.5, random_state=0)
+    model = BackpropRegressor((5, 5), n_networks=1, random_state=0).fit(X[:1000], y[:1000])
+    assert model.solver_ == "lm"
+    return model, batches(X[1000:6000], y[1000:6000], 100), (X[6000:], y[6000:])
+
+
+def test_a_stream_keeps_what_evidence_has_learned(fitted_by_evidence):
+    # Adam's first steps have one length for all weights: one batch made an R2 of .87 of .99.
+    model, stream, new = copy.deepcopy(fitted_by_evidence)
+    before = model.score(*new)
+    model.set_params(solver="adam")
+    for X, y in stream:
+        assert model.partial_fit(X, y).score(*new) > before - 0.02
+
+
+def test_a_stream_after_a_fit_by_all_rows_learns(fitted_by_evidence):
+    model, stream, (Xt, yt) = copy.deepcopy(fitted_by_evidence)
+    model.set_params(solver="adam", learning_rate_init=0.03)
+    for X, y in 2 * stream:
+        model.partial_fit(X, -y)
+    assert model.score(Xt, -yt) > 0.5  # of -3 before
+
+
+def test_batches_that_make_the_function_worse_by_far_are_left_out_and_told(fitted_by_evidence):
+    # Steps too long by little: 30 batches had made an R2 of -30, in losses below 10.
+    model, stream, new = copy.deepcopy(fitted_by_evidence)
+    model.set_params(solver="sgd", learning_rate_init=0.01)
+    n_told = 0
+    for X, y in stream:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model.partial_fit(X, y)
+        assert [one.category for one in told] in ([], [ConvergenceWarning])
+        n_told += len(told)
+    assert n_told > 10
+    assert model.score(*new) > 0.8
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_what_noise_and_long_steps_do_to_a_batch_is_no_divergence(noise):
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (15_000, 2))
+    y = np.sin(2 * X[:, 0]) + X[:, 1] + noise * rng.randn(len(X))
+    for size in (1, 50):
+        model = small(solver="adam", learning_rate_init=0.03, hidden_layer_sizes=(20,))
+        for k in range(0, 300 * size, size):
+            model.partial_fit(X[k : k + size], y[k : k + size])  # a warning is an error
+        assert model.score(X, y) > 0.5
 
 
 def test_a_feature_that_wakes_up_late(friedman):

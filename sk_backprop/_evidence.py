@@ -29,6 +29,7 @@ the deviance, a few counts among many zeros were foretold exactly, and new rows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,9 +138,6 @@ def factor(
 ) -> Array:
     """Lower Cholesky factor of A = sum_k beta_k J_k^T J_k + Lambda + damping I.
 
-    Where rounding has left A indefinite, multiples of the identity are added until it
-    is not: from a part of 1e-15 of its largest diagonal element on.
-
     Parameters
     ----------
     normal : NormalEquations, finite
@@ -148,15 +146,32 @@ def factor(
         at every step cost as much as the factorisation (n_params = 361).
     """
     A = np.empty(normal.curvature[0].shape, order="F") if out is None else out
-    added = precisions.weight[groups.index] + damping
-    nudge = 0.0
-    while True:
+
+    def fill() -> None:
         np.multiply(normal.curvature[0], precisions.noise[0], out=A)
         for beta, JtJ in zip(precisions.noise[1:], normal.curvature[1:]):
-            A += beta * JtJ
-        diagonal = np.einsum("ii->i", A)
-        diagonal += added + nudge
-        nudge = max(10 * nudge, 1e-15 * float(diagonal.max()), _LEAST_NUDGE)
+            A[...] += beta * JtJ
+
+    return cholesky(fill, precisions.weight[groups.index] + damping, A)
+
+
+def cholesky(fill: Callable[[], None], diagonal: Array, A: Array) -> Array:
+    """Lower Cholesky factor of A + diag(diagonal).
+
+    Where rounding has left it indefinite, multiples of the identity are added until it
+    is not: from a part of 1e-15 of its largest diagonal element on.
+
+    Parameters
+    ----------
+    fill : sets A, of which the lower triangle counts; called once or more
+    A : (n, n), Fortran order, overwritten
+    """
+    nudge = 0.0
+    while True:
+        fill()
+        on_diagonal = np.einsum("ii->i", A)
+        on_diagonal += diagonal + nudge
+        nudge = max(10 * nudge, 1e-15 * float(on_diagonal.max()), _LEAST_NUDGE)
         L, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
         if not failed:
             return np.asarray(L)

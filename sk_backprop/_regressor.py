@@ -451,6 +451,10 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         interrupted, leaves the function and makes the optimizer start anew. After a fit by
         'lm' or 'lbfgs', 'adam' begins with short steps [8]_.
 
+        What `predict` takes for noise and uncertainty of the weights are running means: of
+        all rows at first, then of ten batches, or at least 100 rows for the noise and 1,000
+        for the weights.
+
         Scales only grow: an outlier, or another unit, in one batch is remembered.
         A first batch that shows the usual range of every column is worth having.
 

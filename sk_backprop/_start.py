@@ -68,8 +68,9 @@ def stream_states(estimator: Any, plan: Plan, starts: list[Weights] | None) -> l
     if starts is None:
         return [StreamState(0, None, None, False)] * (plan.n_networks or 1)
     states = estimator._fit_state["optimizers"].get(estimator.solver) or [None] * len(starts)
-    noise = [posterior["noise"] for posterior in estimator._fit_state["posteriors"]]
+    posteriors = FittedFunction.of(estimator).posteriors
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
     return [
-        StreamState(estimator.t_, *pair, from_optimum) for pair in zip(states, noise, strict=True)
+        StreamState(estimator.t_, state, posterior, from_optimum)
+        for state, posterior in zip(states, posteriors, strict=True)
     ]

@@ -25,7 +25,7 @@ from sk_backprop._network import (
     lecun_bound,
 )
 from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplace
+from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplace, of_stream
 from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
@@ -115,13 +115,13 @@ class StreamState:
 
     n_seen : int, samples seen before
     optimizer : dict or None, what the optimizer's `state` gave after the last batch
-    noise : (n_outputs,) or None, variance of the noise as it was known before
+    posterior : Posterior or None, of the batches before
     from_optimum : bool, whether the weights were fitted to all rows at once before
     """
 
     n_seen: int
     optimizer: dict[str, Any] | None
-    noise: Array | None
+    posterior: Posterior | None
     from_optimum: bool
 
 
@@ -314,35 +314,17 @@ def _laplace(
     stream: StreamState | None,
 ) -> Posterior:
     """The posterior under a fixed penalty."""
-    represents, unseen, held_out = None, None, problem.validation
+    weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
     if stream is not None:
-        represents = problem.scales.x.weight
-    elif settings.early_stopping and held_out is not None:
+        before = problem.scales.x.weight - problem.rows.total_weight
+        return of_stream(stream.posterior, before, weights, objective, params, alpha)
+    unseen, held_out = None, problem.validation
+    if settings.early_stopping and held_out is not None:
         rows = held_out.X, held_out.y, held_out.sample_weight
         judge = Objective(objective.network, settings.loss, *rows)
         unseen = Unseen(judge.pearson(judge.parameters(params.flat)), judge.total_weight)
-    posterior_with = partial(
-        laplace,
-        _uncertain(objective.network, objective.n_samples),
-        objective,
-        params,
-        settings.alpha or 0.0,
-        represents,
-        unseen,
-    )
-    posterior = posterior_with(problem.noise)
-    if stream is None or stream.noise is None:
-        return posterior
-    if not np.isfinite(posterior.noise).all():  # a batch that training diverged at
-        return posterior_with(stream.noise)
-    # A running mean over some ten batches: weights and scales move on.
-    share = max(problem.rows.total_weight / problem.scales.x.weight, _LEAST_SHARE)
-    noise = (1 - share) * stream.noise + share * posterior.noise
-    return replace(posterior, noise=noise)
+    return laplace(weights, objective, params, alpha, unseen, problem.noise)
 
-
-# Share of a stream's newest batch in what is known of the noise, at least.
-_LEAST_SHARE = 0.1
 
 # n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
 # units of the last layer up to which these do.
@@ -461,7 +443,7 @@ def _solve(
         max_iter=1 if stream is not None else settings.max_iter,
         permutation=rng.permutation if settings.shuffle else None,
         n_seen=0 if stream is None else stream.n_seen,
-        noise=None if stream is None else stream.noise,
+        noise=None if stream is None or stream.posterior is None else stream.posterior.noise,
     )
 
 

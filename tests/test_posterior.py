@@ -14,7 +14,7 @@ from sk_backprop import BackpropRegressor, _evidence, _posterior
 from sk_backprop._evidence import Precisions, WeightGroups, factor
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, Unseen, laplace
+from sk_backprop._posterior import Posterior, Unseen, laplace, of_stream
 from sk_backprop._validation import _MOST_WEIGHT
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
@@ -210,15 +210,105 @@ def test_rows_that_were_held_out_help_to_tell_the_noise():
     np.testing.assert_allclose(nothing.noise, (sums + unseen.pearson) / 160)
 
 
-def test_rows_stand_for_the_stream_they_are_part_of():
-    network, params, objective, Xt = network_problem((4,), "tanh")
-    of_all = laplace("all", objective, params, 1.0, represents=600.0)
-    X, y = (np.tile(rows, (10, 1)) for rows in (objective._X, objective._y))
-    tenfold = laplace("all", Objective(network, "squared_error", X, y), params, 1.0)
-    np.testing.assert_allclose(of_all.noise, tenfold.noise, rtol=1e-9)
+def batches_of(objective, size):
+    X, y = objective._X, objective._y
+    return [(X[k : k + size], y[k : k + size]) for k in range(0, len(y), size)]
+
+
+@pytest.mark.parametrize("weights", ["all", "last_layer", "none"])
+@pytest.mark.parametrize(("output", "n_outputs"), [("identity", 1), ("identity", 2), ("exp", 1)])
+def test_a_stream_of_batches_at_the_same_weights_is_known_as_their_rows_at_once(
+    weights, output, n_outputs
+):
+    network, params, objective, Xt = network_problem((4,), "tanh", output, n_outputs)
+    loss = "poisson" if output == "exp" else "squared_error"
+    at_once = of_stream(None, 0.0, weights, objective, params, 2.0)
+    stream, before = None, 0.0
+    for X, y in batches_of(objective, 15):
+        batch = Objective(network, loss, X, y)
+        stream = of_stream(stream, before, weights, batch, params, 2.0)
+        before += len(y)
+    # Fletcher's factor of a batch is not that of all; noise of two outputs moves by two factors.
+    rel = 1e-9 if output == "identity" else 0.1
+    np.testing.assert_allclose(stream.noise, at_once.noise, rtol=rel)
+    rel = 1e-9 if output == "identity" and (n_outputs == 1 or weights != "all") else 0.1
     np.testing.assert_allclose(
-        of_all.variance(network, params, Xt), tenfold.variance(network, params, Xt), rtol=1e-6
+        stream.variance(network, params, Xt), at_once.variance(network, params, Xt), rtol=rel
     )
+    # Of weights that are not uncertain there is no effective number; of two outputs, one sum.
+    np.testing.assert_allclose(stream.n_effective.sum(), at_once.n_effective.sum(), rtol=rel)
+
+
+@pytest.mark.parametrize("weights", ["all", "last_layer"])
+def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_parameters(weights):
+    network, params, objective, Xt = network_problem((4,), "tanh")
+    stream = of_stream(None, 0.0, weights, objective, params, 2.0)
+    np.testing.assert_allclose(stream.noise, 2 * objective.losses(params) / 60)
+    fit = laplace(weights, objective, params, 2.0, known_noise=stream.noise)
+    np.testing.assert_allclose(
+        stream.variance(network, params, Xt), fit.variance(network, params, Xt), rtol=1e-9
+    )
+    if weights == "last_layer":  # a sum of outputs, whose noise is not one, under one penalty
+        np.testing.assert_allclose(stream.n_effective, fit.n_effective, rtol=0.5)
+
+
+def test_a_stream_forgets_by_ten_batches_or_a_thousand_rows():
+    network, params, objective, _ = network_problem((4,), "tanh", n_outputs=1)
+    other = network.parameters(params.flat * 0.1)
+    for size, share in ((60, 0.06), (1, 0.001)):
+        X, y = objective._X[:size], objective._y[:size]
+        before = of_stream(None, 0.0, "all", objective, other, 2.0)
+        after = of_stream(before, 1e6, "all", Objective(network, "squared_error", X, y), params, 2)
+        newest = of_stream(None, 0.0, "all", Objective(network, "squared_error", X, y), params, 2)
+        of_noise = min(0.1, size / 100)
+        np.testing.assert_allclose(
+            after.noise, (1 - of_noise) * before.noise + of_noise * newest.noise
+        )
+        told = [
+            posterior.noise * _posterior._told(posterior, 0) * (1e6 + size) / n
+            for posterior, n in ((before, 60), (newest, size), (after, 1e6 + size))
+        ]
+        scale = np.abs(told[2]).max()
+        expected = (1 - share) * told[0] * 60 / 1e6 + share * told[1]
+        np.testing.assert_allclose(told[2], expected, atol=1e-9 * scale)
+
+
+def test_rows_at_which_training_diverged_change_nothing_that_is_known():
+    network, params, objective, Xt = network_problem((4,), "tanh", n_outputs=1)
+    known = of_stream(None, 0.0, "all", objective, params, 2.0)
+    X = np.column_stack([np.full(5, np.inf), np.ones((5, 2))])
+    beyond = Objective(network, "squared_error", X, np.full((5, 1), np.inf))
+    with np.errstate(all="ignore"):
+        after = of_stream(known, 60.0, "all", beyond, params, 2.0)
+        alone = of_stream(None, 0.0, "all", beyond, params, 2.0)
+    np.testing.assert_array_equal(after.noise, known.noise)
+    # They count as rows, of the others' kind.
+    found, expected = (p.variance(network, params, Xt) for p in (after, known))
+    np.testing.assert_allclose(found, expected, rtol=0.2)
+    assert np.isfinite(_posterior._unpacked(alone.factors[0])).all()
+
+
+@pytest.mark.parametrize("first", [None, "lm", "lbfgs"])
+@pytest.mark.parametrize("size", [2, 30])
+def test_error_bars_of_a_stream_are_right_however_small_its_batches_are(size, first):
+    X, y = make_friedman1(5000, 6, noise=2, random_state=0)
+    model = regressor(solver="adam", random_state=0)
+    if first:  # a standard deviation of 8 to 28 times the right one
+        model.set_params(solver=first).fit(X[:500], y[:500]).set_params(solver="adam")
+    for k in range(500, 500 + min(2000, 400 * size), size):
+        model.partial_fit(X[k : k + size], y[k : k + size])
+    mean, std = model.predict(X[3000:], return_std=True)
+    assert np.std((y[3000:] - mean) / std) == pytest.approx(1, abs=0.15)
+    assert np.ptp(std) > 0
+
+
+def test_a_stream_goes_on_from_a_model_of_before(friedman):
+    X, y = friedman
+    model = regressor(solver="lm").fit(X, y)
+    for posterior in model._fit_state["posteriors"]:
+        del posterior["prior"]
+    model.set_params(solver="adam").partial_fit(X[:20], y[:20])
+    assert np.isfinite(model.predict(X, return_std=True)).all()
 
 
 def test_noise_of_counts_is_proportional_to_their_mean():

@@ -223,9 +223,9 @@ class FittedFunction:
         """X / x_scale, with a column of ones if it is dense."""
         scale = self.scaler.scale_
         if not isinstance(X, np.ndarray):
-            return divide_columns(X, scale).astype(dtype, copy=False)
+            return divide_columns(X.astype(dtype, copy=False), scale)
         scaled = np.ones((X.shape[0], X.shape[1] + 1), dtype)
-        np.divide(X, scale, out=scaled[:, :-1], casting="same_kind")
+        np.divide(X, scale, out=scaled[:, :-1], dtype=dtype)
         return scaled
 
     @one_blas_thread()

@@ -44,7 +44,7 @@ class Predictor(ParameterTooltips):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Mean; float32 if both the training X and this one are float32.
+            Mean; float32 if the weights (see `fit`) and this X are float32.
         std : ndarray of the same shape, if `return_std`
             Standard deviation of a new observation at X, in units of y: of the
             noise, of the weights (`uncertain_weights_`), and of the networks'
@@ -106,8 +106,8 @@ class Predictor(ParameterTooltips):
         -------
         gradient : ndarray of shape (n_samples, n_features) or \
                 (n_samples, n_outputs, n_features)
-            Units of y by units of the feature; float32 if both the training X and
-            this one are float32.
+            Units of y by units of the feature; float32 if the weights (see `fit`) and
+            this X are float32.
 
         Raises
         ------

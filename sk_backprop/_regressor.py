@@ -374,7 +374,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in any units. float32 stays float32; all else becomes float64.
+            Inputs in any units. float32 stays float32, but where the mean of a column or of y
+            is 100 times its spread; all else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.
         sample_weight : array-like of shape (n_samples,) or float, default=None

@@ -130,7 +130,7 @@ class Problem:
     """Rows in the solver's coordinates, and the scales that led there.
 
     rows, validation : Data, validation may be None
-    dtype : of the user's X, and of the weights that come out
+    dtype : of the weights that come out: that of the user's X, or float64 where need be
     noise : (n_outputs,) or None, variance of the noise where rows held out have told it
     """
 
@@ -180,6 +180,7 @@ def prepare(
         seen=seen,
         order=order,
     )
+    dtype = np.result_type(dtype, np.float64) if scales.far_from_zero else dtype
     within = _precision(settings, len(y), dtype)
     y = scales.target(y, within)  # before there is a second X
     rows = Data(scales.input(data.X, within, order), y, w)

@@ -480,3 +480,61 @@ def test_bundled_data_is_as_the_tests_assume():
     X, y = load_diabetes(return_X_y=True, scaled=False)
     assert X.shape == (442, 10)
     assert (y.min(), y.max()) == (25, 346)
+
+
+# --- columns and targets far from zero ---
+
+
+def far_table(x_offset, y_offset):
+    """A sine, of X exact in float32."""
+    rng = np.random.RandomState(0)
+    X = (x_offset + rng.randint(-1000, 1000, (400, 2))).astype(np.float32)
+    place = (X.astype(float) - x_offset) / 500
+    return X, y_offset + np.sin(place[:, 0]) + place[:, 1]
+
+
+@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(("x_offset", "y_offset"), [(1e6, 0.0), (0.0, 1e7)])
+@pytest.mark.parametrize(
+    ("params", "error"),
+    [
+        ({"solver": "lm"}, 0.003),
+        ({"solver": "lbfgs", "alpha": 1e-3, "max_iter": 3000}, 0.03),
+        ({"solver": "adam", "alpha": 0.01, "learning_rate_init": 0.02}, 0.1),
+    ],
+    ids=str,
+)
+def test_float32_loses_nothing_of_columns_and_targets_far_from_zero(
+    params, error, x_offset, y_offset, container
+):
+    X, y = far_table(x_offset, y_offset)
+    model = BackpropRegressor((8,), n_networks=1, random_state=0, **params)
+    for dtype in (np.float64, np.float32):  # with float32 weights the errors were .1 to 1
+        mean, std = model.fit(container(X.astype(dtype)), y).predict(container(X), return_std=True)
+        assert mean.dtype == std.dtype == model.coefs_[0].dtype == np.float64
+        assert np.sqrt(np.mean((mean - y) ** 2)) < error
+    np.testing.assert_allclose(
+        model.predict(container(X)), model.predict(container(X.astype(float))), rtol=1e-13
+    )
+
+
+def test_a_stream_takes_to_float64_when_it_is_seen_to_be_far_from_zero():
+    X, y = far_table(1e6, 0.0)
+    model = BackpropRegressor((8,), solver="adam", random_state=0)
+    model.partial_fit(X[:200] - np.float32(1e6), y[:200])
+    assert model.coefs_[0].dtype == np.float32
+    model = BackpropRegressor((8,), solver="adam", random_state=0).partial_fit(X, y)
+    assert model.coefs_[0].dtype == np.float64
+
+
+def test_float32_stays_where_it_is_enough():
+    X, y = far_table(30_000, 0.0)  # 52 standard deviations
+    model = BackpropRegressor((3,), solver="lbfgs", alpha=1, random_state=0).fit(X, y)
+    assert model.predict(X).dtype == np.float32
+    scales = Scales.fit(X, y[:, None], None, precondition=True, out_activation="identity")
+    assert not scales.far_from_zero
+    # The textbook's steps have no centre, and a target that is not moved is not far.
+    for changes in ({"precondition": False}, {"out_activation": "exp"}):
+        options = {"precondition": True, "out_activation": "identity", **changes}
+        near = X - np.float32(30_000)
+        assert not Scales.fit(near, 1e6 + y[:, None], None, **options).far_from_zero

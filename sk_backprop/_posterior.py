@@ -49,7 +49,7 @@ Uncertain = Literal["all", "last_layer", "none"]
 _BLOCK_BYTES = 2**22
 
 # Least part of the rows that counts as free to tell the noise, however many parameters
-# the network uses. Where it is reached the estimate means little, and the user is warned.
+# the network uses. Where it is reached the estimate means little.
 _LEAST_FREE = 0.01
 
 # Share of the newest rows in the running means of a stream, at most where there are many before,

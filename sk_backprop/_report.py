@@ -35,6 +35,10 @@ _GROSS, _ROWS_TO_COMPARE, _SMALL_ERROR, _NO_OUTLIER = 0.9, 40, 1e-6, 0.05
 # 61 %; 4.8 of 8, 78 %.
 _MOST_EFFECTIVE, _LEAST_FREE_ROWS = 0.9, 3.0
 
+# Noise, in units of the variance of y, of a fit that goes through every row. With a fixed penalty
+# this alone is told, and only where it may be for want of rows: it may be what was asked for.
+_EXACT = 1e-12
+
 # Total weight below which weights of many rows were hardly meant as counts.
 _FEW_ROWS = 3.0
 
@@ -197,7 +201,9 @@ def complaints(
             UserWarning,
         )
         return
-    if networks[0].precisions is None:
+    by_penalty = networks[0].precisions is None
+    exact = np.max([one.posterior.noise for one in networks]) < _EXACT
+    if by_penalty and (streaming or not exact):
         return
     # Where counts are rare, those above 0 tell what there is.
     n_told = n * density_share(settings.loss, problem.rows.y, problem.rows.sample_weight)

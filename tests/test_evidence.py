@@ -567,6 +567,24 @@ def test_a_row_that_is_left_is_too_few_to_tell_the_noise_by():
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
+def test_a_std_of_0_for_want_of_rows_is_told_under_a_penalty_too(friedman, solver):
+    X, y = friedman
+    fixed = {"solver": solver, "alpha": 1.0, "max_iter": 1000}
+    with pytest.warns(UserWarning, match="use 1 effective parameters on 1 rows") as told:
+        one_network(X[:1], y[:1], **fixed)
+    assert len(told) == 1
+    one_network(X[:2], y[:2], **fixed)
+
+
+def test_a_fit_through_every_row_is_told_where_it_may_be_for_want_of_rows(friedman):
+    X, y = friedman
+    with pytest.warns(UserWarning, match="effective parameters on 5 rows"):
+        one_network(X[:5], y[:5], solver="lbfgs", alpha=0, tol=0)
+    linear = one_network(X, X @ np.arange(1.0, 6.0), hidden_layer_sizes=(), solver="lm", alpha=0)
+    assert linear.noise_precision_ > 1e12  # what was asked for
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
 def test_weights_that_make_many_rows_few_are_told(friedman, solver):
     X, y = friedman
     with pytest.warns(UserWarning, match="sums to 1 for 150 rows. Weights are counts") as told:

@@ -427,8 +427,10 @@ def test_where_nothing_is_known_of_the_weights_the_rows_have_the_std_of_the_nois
     thrown = {"solver": "adam", "learning_rate_init": 1e6, "alpha": 0.0, "beta_1": 0.0}
     model = regressor(hidden_layer_sizes=(3,), output_activation="logistic", max_iter=3, **thrown)
     X, y = np.array([[2.0, 0.5]]), np.array([2.0])
-    with pytest.warns(ConvergenceWarning):
+    with pytest.warns() as told:
         model.fit(X, y)
+    assert [one.category for one in told] == [ConvergenceWarning, UserWarning]
+    assert "effective parameters on 1 rows" in str(told[1].message)
     np.testing.assert_array_equal(model.gradient(X), np.zeros((1, 2)))
     mean, std = model.predict(X, return_std=True)
     assert mean == y

@@ -243,6 +243,13 @@ def test_the_band_holds_what_is_calibrated():
     np.testing.assert_allclose([at_half.min(), at_half.max()], [0.402, 0.598], atol=1e-3)
 
 
+@pytest.mark.parametrize("probability", [95, -0.1, np.nan, [0.5, 95]])
+def test_coverage_of_what_is_no_probability_is_refused(probability):
+    display = PredictionDisplay(y_true=np.zeros(3), y_pred=np.ones(3), y_std=np.ones(3))
+    with pytest.raises(ValueError, match=r"probability must be in \[0, 1\], such as 0.95: "):
+        display.coverage(probability)
+
+
 def test_predictions_that_are_refused():
     with pytest.raises(ValueError, match=r"\['predicted_vs_actual', 'calibration'\], got 'both'"):
         PredictionDisplay.from_predictions([1.0], [1.0], kind="both")

@@ -162,7 +162,7 @@ class PredictionDisplay:
 
         Parameters
         ----------
-        probability : float or array-like, in (0, 1)
+        probability : float or array-like, in [0, 1]
             Nominal coverage of a normal distribution.
 
         Returns
@@ -173,10 +173,12 @@ class PredictionDisplay:
         Raises
         ------
         ValueError
-            If there is no `y_std`.
+            If there is no `y_std`, or a probability is not in [0, 1].
         """
-        needed = np.sort(self._least_probability())
-        inside = np.searchsorted(needed, np.asarray(probability, dtype=float), side="right")
+        needed, nominal = np.sort(self._least_probability()), np.asarray(probability, dtype=float)
+        if not np.all((nominal >= 0) & (nominal <= 1)):
+            raise ValueError(f"probability must be in [0, 1], such as 0.95: {probability!r}.")
+        inside = np.searchsorted(needed, nominal, side="right")
         return np.asarray(inside / len(needed))
 
     def plot(self, ax: Any = None, *, kind: str = "predicted_vs_actual") -> PredictionDisplay:

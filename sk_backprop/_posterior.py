@@ -52,9 +52,9 @@ _BLOCK_BYTES = 2**22
 # the network uses. Where it is reached the estimate means little.
 _LEAST_FREE = 0.01
 
-# Share of the newest rows in the running means of a stream, at most where there are many before,
-# and rows that such a mean of the noise, or of the curvature, is over at least.
-_LEAST_SHARE, _NOISE_ROWS, _CURVATURE_ROWS = 0.1, 100.0, 1000.0
+# A stream's running means: share of the newest rows, beside many before, and rows that the mean
+# of the noise, or of the curvature, is over at least.
+_NEWEST_SHARE, _NOISE_ROWS, _CURVATURE_ROWS = 0.1, 100.0, 1000.0
 
 # Least noise of a perfect fit: 1 / noise stays within the range of float64.
 _LEAST_VARIANCE = 1e-20
@@ -241,7 +241,7 @@ def of_stream(
 
     def share(n_rows: float) -> float:
         """Part of the newest rows in a mean over all, or ten batches, or so many rows."""
-        return max(weight / total, min(_LEAST_SHARE, weight / n_rows))
+        return max(weight / total, min(_NEWEST_SHARE, weight / n_rows))
 
     # Rows that a step or two has seen are nearly unseen: no effective parameters to deduct.
     noise = objective.pearson(params) / weight
@@ -252,7 +252,8 @@ def of_stream(
     noise = np.maximum(noise, _LEAST_VARIANCE)
     if weights == "none":
         return Posterior(weights, [], noise, np.zeros_like(noise), [])
-    known = earlier is not None and earlier.weights == weights and earlier.prior is not None
+    if earlier is not None and (earlier.weights != weights or earlier.prior is None or before == 0):
+        earlier = None  # whose curvature is not known, or nothing beside weights of 1e17
     factors: list[Array] = []
     prior: list[Array] = []
     n_effective = np.empty_like(noise)
@@ -264,7 +265,7 @@ def of_stream(
         diverged = not np.isfinite(told).all()
         if diverged:
             told[...] = 0
-        if known and earlier is not None:
+        if earlier is not None:
             newest = 0.0 if diverged else share(_CURVATURE_ROWS)
             told *= newest
             of_noise = float(np.mean(earlier.noise[outputs] / noise[outputs]))

@@ -453,8 +453,9 @@ def _optimizer(
 ) -> stochastic.Optimizer:
     """The optimizer of 'adam' or 'sgd'.
 
-    rectified : bool, of 'adam'. Its first steps are all of one length, whatever the
-        gradients: at weights that 'lm' had found, one of 100 rows made an R2 of .79 of .99.
+    rectified : bool, whether 'adam' begins with short steps. As they are, its first ones
+        have one length for all weights: at those that 'lm' had found, one step by 100 rows
+        made an R2 of .79 of .99.
     """
     if settings.solver == "adam":
         return stochastic.Adam(

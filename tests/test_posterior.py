@@ -302,6 +302,17 @@ def test_error_bars_of_a_stream_are_right_however_small_its_batches_are(size, fi
     assert np.ptp(std) > 0
 
 
+def test_rows_that_count_as_nothing_beside_the_next_are_forgotten(friedman):
+    X, y = friedman
+    model = regressor(solver="adam").partial_fit(X[:20], y[:20])
+    model.partial_fit(X, y, np.full(len(y), 1e20))
+    alone = regressor(solver="adam").partial_fit(X[:20], y[:20], np.full(20, 1e-20))
+    alone.partial_fit(X, y)
+    for one in (model, alone):
+        mean, std = one.predict(X, return_std=True)
+        assert np.std((y - mean) / std) == pytest.approx(1, abs=0.2)
+
+
 def test_a_stream_goes_on_from_a_model_of_before(friedman):
     X, y = friedman
     model = regressor(solver="lm").fit(X, y)

@@ -239,17 +239,28 @@ def test_a_stream_of_batches_at_the_same_weights_is_known_as_their_rows_at_once(
     np.testing.assert_allclose(stream.n_effective.sum(), at_once.n_effective.sum(), rtol=rel)
 
 
+@pytest.mark.parametrize("n_outputs", [1, 2])
 @pytest.mark.parametrize("weights", ["all", "last_layer"])
-def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_parameters(weights):
-    network, params, objective, Xt = network_problem((4,), "tanh")
+def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_parameters(
+    weights, n_outputs
+):
+    network, params, objective, Xt = network_problem((4,), "tanh", n_outputs=n_outputs)
     stream = of_stream(None, 0.0, weights, objective, params, 2.0)
     np.testing.assert_allclose(stream.noise, 2 * objective.losses(params) / 60)
     fit = laplace(weights, objective, params, 2.0, known_noise=stream.noise)
     np.testing.assert_allclose(
         stream.variance(network, params, Xt), fit.variance(network, params, Xt), rtol=1e-9
     )
-    if weights == "last_layer":  # a sum of outputs, whose noise is not one, under one penalty
-        np.testing.assert_allclose(stream.n_effective, fit.n_effective, rtol=0.5)
+    # gamma = tr(A^-1 (A - Lambda)): of two outputs of all weights their sum, in equal parts.
+    for k, packed in enumerate(stream.factors):
+        L = np.tril(_posterior._unpacked(packed))
+        A, held = L @ L.T, np.diag(stream.prior[k])
+        gamma = np.trace(np.linalg.solve(A, A - held))
+        outputs = slice(None) if weights == "all" else slice(k, k + 1)
+        assert stream.n_effective[outputs].sum() == pytest.approx(gamma, rel=1e-9)
+    assert np.ptp(stream.n_effective) == 0 or weights == "last_layer"
+    if n_outputs == 1 or weights == "last_layer":
+        np.testing.assert_allclose(stream.n_effective, fit.n_effective, rtol=1e-9)
 
 
 def test_a_stream_forgets_by_ten_batches_or_a_thousand_rows():

@@ -94,6 +94,49 @@ def test_adaptive_schedule_outlasts_a_constant_one(unit_problem):
     assert adaptive.loss_ < constant.loss_
 
 
+class Thrown:
+    """An optimizer that moves all weights by so much, once."""
+
+    def __init__(self, n_params, length):
+        self.gradient, self._length = np.empty(n_params), length
+
+    def step(self, theta):
+        theta += self._length
+
+    def end_epoch(self, n_seen):
+        """Nothing depends on it."""
+
+    def state(self):
+        return {}
+
+
+@pytest.mark.parametrize("n_rows", [2, 50])
+@pytest.mark.parametrize(
+    ("variance", "known", "limit"),
+    [
+        # Twice the loss before; six standard deviations of the noise's; 2 % of a constant's.
+        (1.0, 0.1, lambda n: 2 * 0.5),
+        (0.01, 0.3, lambda n: 0.5 * 0.3 * (1 + 6 * np.sqrt(2 / n))),
+        (1e-6, 1e-6, lambda n: 0.01),
+        (1.0, None, lambda n: 10.0),
+        (1.0, 1e6, lambda n: 10.0),
+    ],
+)
+def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):
+    # A constant, 0, of y of mean 0: the loss is (variance + length^2) / 2.
+    network = Network((1, 1), "identity", "identity")
+    y = np.sqrt(variance) * np.resize([1.0, -1.0], n_rows)[:, None]
+    objective = Objective(network, "squared_error", np.zeros((n_rows, 1)), y)
+    noise = None if known is None else np.array([known])
+    for part, status in ((0.999, "max_iter"), (1.001, "diverged")):
+        length = np.sqrt(2 * part * limit(n_rows) - variance)
+        start = network.parameters(np.zeros(2))
+        options = {"batch_size": n_rows, "max_iter": 1, "permutation": None, "noise": noise}
+        monitor = Monitor(start, tol=0, n_iter_no_change=10)
+        result = stochastic.minimize(objective, start, Thrown(2, length), monitor, **options)
+        assert result.status == status
+
+
 @pytest.mark.parametrize(
     "make",
     [

@@ -10,7 +10,7 @@ The rooms, and what each may import::
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _objective
     _network   <- _scaling, _rows <- _training
-    _network   <- _cost <- _trials;  _dispersion <- _trials, _report
+    _network   <- _cost <- _trials;  _dispersion <- _posterior, _trials, _plan, _report
     _training  <- _progress <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan      <- _callbacks

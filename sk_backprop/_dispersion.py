@@ -14,6 +14,7 @@ counts are rare: it is 0.3 a row for a mean of 0.05 and phi = 1.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,27 +44,48 @@ _TERMS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
 }
 
 
+@dataclass(frozen=True)
 class PearsonSums:
-    """Pearson's statistic of each output, added up over blocks of rows."""
+    """What Pearson's statistic is made of: sums over rows, which may be added up.
 
-    def __init__(self, loss: str, n_outputs: int) -> None:
-        self._terms = _TERMS[loss]
-        self._squares, self._ratio, self._weight = np.zeros(n_outputs), np.zeros(n_outputs), 0.0
+    squares, ratio : (n_outputs,), of w (y - f)^2 / V and of w V' (y - f) / V
+    weight : float, of the rows
+    """
 
-    def add(self, f: Array, y: Array, w: Array | None) -> None:
-        """Add rows: f and y, (n_outputs, n_rows), and weights (1, n_rows) or None for ones."""
-        squares, ratio = self._terms(f, y)
+    squares: Array
+    ratio: Array
+    weight: float
+
+    @classmethod
+    def of(cls, loss: str, f: Array, y: Array, w: Array | None) -> PearsonSums:
+        """Of rows f and y, (n_outputs, n_rows), with weights (1, n_rows) or None for ones."""
+        squares, ratio = _TERMS[loss](f, y)
         if w is not None:
             squares, ratio = squares * w, ratio * w
-        self._squares += squares.sum(axis=1)
-        self._ratio += ratio.sum(axis=1)
-        self._weight += float(f.shape[1] if w is None else w.sum())
+        weight = float(f.shape[1] if w is None else w.sum())
+        return cls(squares.sum(axis=1), ratio.sum(axis=1), weight)
+
+    def __add__(self, other: PearsonSums) -> PearsonSums:
+        """The sums over both."""
+        return PearsonSums(
+            self.squares + other.squares, self.ratio + other.ratio, self.weight + other.weight
+        )
+
+    def __mul__(self, factor: float) -> PearsonSums:
+        """The sums over so many times the rows."""
+        return PearsonSums(self.squares * factor, self.ratio * factor, self.weight * factor)
+
+    def __getitem__(self, outputs: slice) -> PearsonSums:
+        """Of some outputs."""
+        return PearsonSums(self.squares[outputs], self.ratio[outputs], self.weight)
 
     @property
     def value(self) -> Array:
-        """X^2 of the rows so far, (n_outputs,)."""
-        ratio = np.maximum(1 + self._ratio / self._weight, _LEAST_RATIO)
-        return np.asarray(self._squares / ratio)
+        """Pearson's statistic X^2, (n_outputs,).
+
+        The correction is by all rows: ten rows without a count would tell next to no noise.
+        """
+        return np.asarray(self.squares / np.maximum(1 + self.ratio / self.weight, _LEAST_RATIO))
 
 
 def density_share(loss: str, y: Array, sample_weight: Array | None) -> Array:

@@ -213,7 +213,7 @@ class Objective:
         self.n_samples, self.n_outputs = y.shape
         self.dtype = y.dtype
         self._loss = _LOSSES[loss, network.output_activation]
-        self._loss_name = loss
+        self.loss = loss
         self._residual = _RESIDUALS[loss, network.output_activation]
         self._X, self._y = X, y
         if sample_weight is None:
@@ -271,14 +271,19 @@ class Objective:
             total += (loss if self._w is None else loss * self._w[block].T).sum(axis=1)
         return np.asarray(total * (self.total_weight / self.n_samples))
 
-    def pearson(self, params: Parameters) -> Array:
-        """Pearson's statistic of each output: (n_outputs,)."""
-        sums = PearsonSums(self._loss_name, self.n_outputs)
+    def pearson(self, params: Parameters) -> PearsonSums:
+        """What Pearson's statistic of each output is made of."""
+        sums = self._no_rows()
         for block in self._blocks:
             work = self._workspaces.of(block.stop - block.start)
             f = forward(self.network, params, self._X[block], work)
-            sums.add(f, self._y[block].T, None if self._w is None else self._w[block].T)
-        return np.asarray(sums.value * (self.total_weight / self.n_samples))
+            w = None if self._w is None else self._w[block].T
+            sums += PearsonSums.of(self.loss, f, self._y[block].T, w)
+        whole: PearsonSums = sums * (self.total_weight / self.n_samples)
+        return whole
+
+    def _no_rows(self) -> PearsonSums:
+        return PearsonSums(np.zeros(self.n_outputs), np.zeros(self.n_outputs), 0.0)
 
     def normal_equations(
         self, params: Parameters, out: NormalEquations | None = None
@@ -298,7 +303,7 @@ class Objective:
             out = NormalEquations(loss, pearson, density_weight, gradient, curvature)
         for array in out:
             array[...] = 0
-        sums = PearsonSums(self._loss_name, n_outputs)
+        sums = self._no_rows()
         if self._jacobian is None:
             self._jacobian = np.empty(n_params * min(block_rows, self.n_samples))
         for block in row_blocks(self.n_samples, block_rows):
@@ -306,7 +311,7 @@ class Objective:
             X, work = self._X[block], self._workspaces.of(n_rows)
             f = forward(self.network, params, X, work)
             y, w = self._y[block].T, None if self._w is None else self._w[block].T
-            sums.add(f, y, w)
+            sums += PearsonSums.of(self.loss, f, y, w)
             block_loss, rho, root = self._residual(f, y)
             if w is not None:
                 block_loss = block_loss * w
@@ -337,7 +342,7 @@ class Objective:
         w = np.ones(len(y)) if self._w is None else self._w[rows, 0].astype(float)
         w *= self.total_weight / w.sum()
         return [
-            (Objective(head, self._loss_name, units, y[:, [k]], w), head_params)
+            (Objective(head, self.loss, units, y[:, [k]], w), head_params)
             for k, (head, head_params, units) in enumerate(
                 last_layer(self.network, params, self._X[rows])
             )

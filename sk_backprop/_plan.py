@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from sk_backprop._cost import LM_STEPS, budget, run_cost
+from sk_backprop._dispersion import density_share
 from sk_backprop._ensemble import best, credible, train_networks
 from sk_backprop._network import Network
 from sk_backprop._progress import Progress
@@ -48,7 +49,11 @@ _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 # functions the weak ones.
 _ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
-# Rows below which none is tried: a fifth of them tells nothing.
+# The same before them for counts, whose dispersion, in units of their mean, is 100 for a mean of
+# 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250 rows one was foretold exactly.
+_ALPHAS_OF_COUNTS = (10_000.0, 3000.0, 1000.0, 300.0)
+
+# Rows, or counts above 0, below which none is tried: a fifth of them tells nothing.
 _LEAST_ROWS = 10
 
 # Parts of the budget that the trials and the final networks may take.
@@ -95,8 +100,12 @@ class Plan:
 
     @property
     def untried(self) -> Settings:
-        """What is taken where none is tried: the first, but of several penalties the usual."""
-        if len({settings.alpha for settings in self.families[0]}) > 1:
+        """What is taken where none is tried: the first, but of several penalties the usual.
+
+        Of counts it is the strongest, as too few of them are above 0.
+        """
+        several = len({settings.alpha for settings in self.families[0]}) > 1
+        if several and self.settings.loss != "poisson":
             return replace(self.settings, alpha=_PLAIN_ALPHA)
         return self.settings
 
@@ -203,7 +212,8 @@ def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
 
 def _penalties(settings: Settings) -> list[Settings]:
     """Networks of one shape under several penalties."""
-    return [replace(settings, alpha=alpha) for alpha in _ALPHAS]
+    alphas = (*_ALPHAS_OF_COUNTS, *_ALPHAS) if settings.loss == "poisson" else _ALPHAS
+    return [replace(settings, alpha=alpha) for alpha in alphas]
 
 
 def carry_out(
@@ -233,8 +243,9 @@ def carry_out(
         cost = run_cost(candidate.network, n_samples, candidate.solver, n_steps)
         return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
 
-    choice = Choice(plan.untried, LM_STEPS, None)
-    if len(plan.candidates) > 1 and problem.rows.total_weight >= _LEAST_ROWS:
+    choice, rows = Choice(plan.untried, LM_STEPS, None), problem.rows
+    told = rows.total_weight * density_share(plan.settings.loss, rows.y, rows.sample_weight).min()
+    if len(plan.candidates) > 1 and told >= _LEAST_ROWS:
         progress.begin_trials(len(plan.candidates))
         share = _TRIALS_SHARE * affordable
         choice = choose(plan.families, n_networks_of, problem, share, progress, n_jobs)

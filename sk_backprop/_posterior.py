@@ -14,13 +14,14 @@ alone is uncertain: a linear model of the last hidden units (Snoek et al. 2015,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from sk_backprop._dispersion import PearsonSums
 from sk_backprop._evidence import (
     Precisions,
     WeightGroups,
@@ -54,7 +55,8 @@ _LEAST_FREE = 0.01
 
 # A stream's running means: share of the newest rows, beside many before, and rows that the mean
 # of the noise, or of the curvature, is over at least.
-_NEWEST_SHARE, _NOISE_ROWS, _CURVATURE_ROWS = 0.1, 100.0, 1000.0
+_NEWEST_SHARE, _CURVATURE_ROWS = 0.1, 1000.0
+_NOISE_ROWS = {"squared_error": 100.0, "poisson": 1000.0}  # of rare counts a few are above 0
 
 # Least noise of a perfect fit: 1 / noise stays within the range of float64.
 _LEAST_VARIANCE = 1e-20
@@ -73,6 +75,8 @@ class Posterior:
     n_effective : (n_outputs,), gamma
     prior : for each factor the part of the diagonal of A that no row has told, (n_params,);
         None in models of before
+    ratio : (n_outputs,) or None, of a stream: `PearsonSums.ratio` by the weight, running mean
+    least_noise : (n_outputs,) or None, of a stream: the least that the noise has been
     """
 
     weights: Uncertain
@@ -80,6 +84,8 @@ class Posterior:
     noise: Array
     n_effective: Array
     prior: list[Array] | None = None
+    ratio: Array | None = None
+    least_noise: Array | None = None
 
     def variance(self, network: Network, params: Parameters, X: Rows) -> Array:
         """Variance of f that the weights' uncertainty makes, (n_samples, n_outputs)."""
@@ -134,42 +140,32 @@ def _unpacked(packed: Array) -> Array:
     return np.asarray(lapack.dtpttr(order, packed, uplo="L")[0])
 
 
-@dataclass(frozen=True)
-class Unseen:
-    """Rows that a network was not trained on.
-
-    pearson : (n_outputs,), their statistic; weight : float, of them
-    """
-
-    pearson: Array
-    weight: float
-
-
 def laplace(
     weights: Uncertain,
     objective: Objective,
     params: Parameters,
     alpha: float,
-    held_out: Unseen | None = None,
+    held_out: PearsonSums | None = None,
     known_noise: Array | None = None,
 ) -> Posterior:
     """Posterior of weights that a fixed penalty `alpha` holds, and the noise.
 
-    noise_k = (X^2_k + X'^2_k) / (n - gamma_k + n')
+    noise_k = X^2_k / (n - gamma_k + n')
 
-    where X'^2, n' are Pearson's statistic and total weight of rows held out, if any.
+    where n' is the total weight of rows held out, if any, which X^2 is of too.
 
     Parameters
     ----------
     params : Parameters, where a solver ended
+    held_out : PearsonSums or None, of rows that were not trained on
     known_noise : (n_outputs,) or None
         The noise, where it need not be estimated.
     """
     n_outputs = objective.n_outputs
-    unseen = Unseen(np.zeros(n_outputs), 0.0) if held_out is None else held_out
     if weights == "none":
-        pearson = objective.pearson(params) + unseen.pearson
-        noise = pearson / (objective.total_weight + unseen.weight)
+        sums = objective.pearson(params)
+        sums = sums if held_out is None else sums + held_out
+        noise = sums.value / sums.weight
         noise = noise if known_noise is None else known_noise
         return Posterior(weights, [], np.maximum(noise, _LEAST_VARIANCE), np.zeros(n_outputs), [])
     factors: list[Array] = []
@@ -181,8 +177,11 @@ def laplace(
         L = factor(normal, groups, fixed)
         packed = _packed(L)
         _, gamma = effective(L, normal, groups, fixed)
-        free = np.maximum(n - gamma, _LEAST_FREE * n) + unseen.weight
-        variance = (normal.pearson + unseen.pearson[outputs]) / free
+        free, pearson = np.maximum(n - gamma, _LEAST_FREE * n), normal.pearson
+        if held_out is not None:
+            free += held_out.weight
+            pearson = (part.pearson(part_params) + held_out[outputs]).value
+        variance = pearson / free
         if known_noise is not None:
             variance = known_noise[outputs]
         variance = np.maximum(variance, _LEAST_VARIANCE)
@@ -244,14 +243,16 @@ def of_stream(
         return max(weight / total, min(_NEWEST_SHARE, weight / n_rows))
 
     # Rows that a step or two has seen are nearly unseen: no effective parameters to deduct.
-    noise = objective.pearson(params) / weight
+    newest = objective.pearson(params) * (1 / weight)
     if earlier is not None:
-        newest = share(_NOISE_ROWS)
-        mean = (1 - newest) * earlier.noise + newest * noise
-        noise = np.where(np.isfinite(mean), mean, earlier.noise)  # rows at which it diverged
-    noise = np.maximum(noise, _LEAST_VARIANCE)
+        newest = _running_mean(earlier, newest, share(_NOISE_ROWS[objective.loss]))
+    noise, ratio = np.maximum(newest.value, _LEAST_VARIANCE), newest.ratio
+    least_noise = noise
+    if earlier is not None and before >= _NOISE_ROWS[objective.loss]:
+        known_before = earlier.noise if earlier.least_noise is None else earlier.least_noise
+        least_noise = np.minimum(noise, known_before)
     if weights == "none":
-        return Posterior(weights, [], noise, np.zeros_like(noise), [])
+        return Posterior(weights, [], noise, np.zeros_like(noise), [], ratio, least_noise)
     if earlier is not None and (earlier.weights != weights or earlier.prior is None or before == 0):
         earlier = None  # whose curvature is not known, or nothing beside weights of 1e17
     factors: list[Array] = []
@@ -266,10 +267,11 @@ def of_stream(
         if diverged:
             told[...] = 0
         if earlier is not None:
-            newest = 0.0 if diverged else share(_CURVATURE_ROWS)
-            told *= newest
-            of_noise = float(np.mean(earlier.noise[outputs] / noise[outputs]))
-            told += (1 - newest) * (total / before) * of_noise * _told(earlier, len(factors))
+            part_of_newest = 0.0 if diverged else share(_CURVATURE_ROWS)
+            told *= part_of_newest
+            others = (1 - part_of_newest) * (total / before)
+            others *= float(np.mean(earlier.noise[outputs] / noise[outputs]))
+            told += others * _told(earlier, len(factors))
         A = np.empty_like(told, order="F")
         L = cholesky(partial(np.copyto, A, told), held, A)
         factors.append(_packed(L))
@@ -277,7 +279,18 @@ def of_stream(
         inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)
         unknown = held * np.einsum("ij,ij->j", inverse_factor, inverse_factor)
         n_effective[outputs] = np.clip(1 - unknown, 0, 1).sum() / part.n_outputs
-    return Posterior(weights, factors, noise, n_effective, prior)
+    return Posterior(weights, factors, noise, n_effective, prior, ratio, least_noise)
+
+
+def _running_mean(earlier: Posterior, newest: PearsonSums, share: float) -> PearsonSums:
+    """The mean over rows of what tells the noise; rows at which training diverged say nothing."""
+    ratio = np.zeros_like(earlier.noise) if earlier.ratio is None else earlier.ratio
+    before = PearsonSums(np.ones_like(ratio), ratio, 1.0)
+    before = replace(before, squares=earlier.noise / before.value)
+    mean = before * (1 - share) + newest * share
+    known = np.isfinite(mean.squares + mean.ratio)
+    squares = np.where(known, mean.squares, before.squares)
+    return PearsonSums(squares, np.where(known, mean.ratio, ratio), 1.0)
 
 
 def _told(posterior: Posterior, number: int) -> Array:

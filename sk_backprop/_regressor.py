@@ -70,7 +70,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         Strength of the penalty on squared weights, divided by the total weight of
         the rows. It applies in the solver's coordinates. With 'lm', 'auto' finds
         one for each of `weight_groups` by the evidence [3]_; with 'lbfgs' the one of
-        100, 30, 10, ... that foretells rows held out best, with `early_stopping` or fewer
+        100, 30, 10, ... (for 'poisson' from 10,000 on, the strongest for fewer than 10
+        counts above 0) that foretells rows held out best, with `early_stopping` or fewer
         than 10 rows 2; with 'sgd' and 'adam' it is 2. See `alpha_`.
     weight_groups : {'auto', 'input', 'layer'}, default='auto'
         Weights that share one penalty found by the evidence: each layer's weights, its
@@ -381,7 +382,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Non-negative counts: a row of weight 2 is as good as two, one of weight 0 as
             if absent. Weights that sum to 1 say as little as one row: divide weights that
-            are relative by their mean.
+            are relative, such as the exposures of rates, by their mean.
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with
             `early_stopping=True` they, not a random part of X, decide when to stop.

@@ -36,7 +36,8 @@ _GROSS, _ROWS_TO_COMPARE, _SMALL_ERROR, _NO_OUTLIER = 0.9, 40, 1e-6, 0.05
 _MOST_EFFECTIVE, _LEAST_FREE_ROWS = 0.9, 3.0
 
 # Noise, in units of the variance of y, of a fit that goes through every row. With a fixed penalty
-# this alone is told, and only where it may be for want of rows: it may be what was asked for.
+# this alone is told, and only where it may be for want of rows: it may be what was asked for. (Of
+# counts more is told: few of them above 0 are soon all foretold, under the usual penalties.)
 _EXACT = 1e-12
 
 # Total weight below which weights of many rows were hardly meant as counts.
@@ -184,12 +185,11 @@ def complaints(
     settings: Settings, problem: Problem, networks: Sequence[Trained], *, streaming: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Messages of warnings, each kind at most once for all networks."""
-    told = set()
-    for one in networks:
-        result = one.result
-        if result.status not in told and not (streaming and result.status == "max_iter"):
-            told.add(result.status)
-            yield from _end_of_run(settings, result)
+    statuses = [one.result.status for one in networks]
+    for number, one in enumerate(networks):
+        status = one.result.status
+        if status not in statuses[:number] and not (streaming and status == "max_iter"):
+            yield from _end_of_run(settings, one.result, statuses.count(status), len(networks))
     if not streaming and settings.loss == "squared_error":
         yield from _outliers(settings, problem, networks)
     n, n_samples = problem.rows.total_weight, problem.rows.n_samples
@@ -201,9 +201,8 @@ def complaints(
             UserWarning,
         )
         return
-    by_penalty = networks[0].precisions is None
     exact = np.max([one.posterior.noise for one in networks]) < _EXACT
-    if by_penalty and (streaming or not exact):
+    if networks[0].precisions is None and (streaming or not (exact or settings.loss == "poisson")):
         return
     # Where counts are rare, those above 0 tell what there is.
     n_told = n * density_share(settings.loss, problem.rows.y, problem.rows.sample_weight)
@@ -254,9 +253,13 @@ def _outliers(
             return
 
 
-def _end_of_run(settings: Settings, result: SolverResult) -> Iterator[tuple[str, type[Warning]]]:
+def _end_of_run(
+    settings: Settings, result: SolverResult, n_ended_so: int, n_networks: int
+) -> Iterator[tuple[str, type[Warning]]]:
     """How training ended, unless it converged or a callback has stopped it."""
     status, solver = result.status, f"solver={settings.solver!r}"
+    if n_networks > 1:
+        solver += f", {n_ended_so} of {n_networks} networks"
     advice = _ADVICE.get(f"{status} {settings.solver}", _ADVICE.get(status))
     if status == "interrupted":
         kept = f"the weights of iteration {result.best_iter} are kept"

@@ -25,7 +25,7 @@ from sk_backprop._network import (
     lecun_bound,
 )
 from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._posterior import Posterior, Uncertain, Unseen, evident, laplace, of_stream
+from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, of_stream
 from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
@@ -124,6 +124,16 @@ class StreamState:
     posterior: Posterior | None
     from_optimum: bool
 
+    def noise_to_keep(self, of_constant: Array) -> Array | None:
+        """The noise at its best; None where the function is no better than a constant.
+
+        of_constant : (n_outputs,), the noise around one
+        """
+        known = self.posterior
+        if known is None or np.mean(known.noise / of_constant) >= 1:
+            return None
+        return known.noise if known.least_noise is None else known.least_noise
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -182,6 +192,8 @@ def prepare(
     )
     dtype = np.result_type(dtype, np.float64) if scales.far_from_zero else dtype
     within = _precision(settings, len(y), dtype)
+    if scales.far_from_zero and not isinstance(data.X, np.ndarray):
+        within = np.dtype(np.float64)  # the mean is taken from products, not from X
     y = scales.target(y, within)  # before there is a second X
     rows = Data(scales.input(data.X, within, order), y, w)
     if validation is not None:
@@ -271,7 +283,8 @@ def train(
     if settings.solver == "lm":
         found_before = None if start is None else start.precisions
         prior = _prior(settings, objective, scales, n_plain_steps, found_before)
-    trained = finish(_solve(settings, objective, params, monitor, rng, stream, prior))
+    noise = None if stream is None else stream.noise_to_keep(scales.dispersion)
+    trained = finish(_solve(settings, objective, params, monitor, rng, stream, prior, noise))
     run.end(trained)
     return trained
 
@@ -319,12 +332,12 @@ def _laplace(
     if stream is not None:
         before = problem.scales.x.weight - problem.rows.total_weight
         return of_stream(stream.posterior, before, weights, objective, params, alpha)
-    unseen, held_out = None, problem.validation
-    if settings.early_stopping and held_out is not None:
-        rows = held_out.X, held_out.y, held_out.sample_weight
+    held_out, validation = None, problem.validation
+    if settings.early_stopping and validation is not None:
+        rows = validation.X, validation.y, validation.sample_weight
         judge = Objective(objective.network, settings.loss, *rows)
-        unseen = Unseen(judge.pearson(judge.parameters(params.flat)), judge.total_weight)
-    return laplace(weights, objective, params, alpha, unseen, problem.noise)
+        held_out = judge.pearson(judge.parameters(params.flat))
+    return laplace(weights, objective, params, alpha, held_out, problem.noise)
 
 
 # n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
@@ -422,6 +435,7 @@ def _solve(
     rng: np.random.RandomState,
     stream: StreamState | None,
     prior: levenberg_marquardt.Prior | None,
+    noise: Array | None,
 ) -> SolverResult:
     if prior is not None:
         return levenberg_marquardt.minimize(
@@ -444,7 +458,7 @@ def _solve(
         max_iter=1 if stream is not None else settings.max_iter,
         permutation=rng.permutation if settings.shuffle else None,
         n_seen=0 if stream is None else stream.n_seen,
-        noise=None if stream is None or stream.posterior is None else stream.posterior.noise,
+        noise=noise,
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 
 import numpy as np
 
@@ -131,14 +133,14 @@ class _Judgement:
     n_equivalent : float, rows of Gaussian noise whose mean squared error would be as sure
     surprise : float or None, minus their log likelihood under the networks' own variance
     errors : (n_outputs,), their squares, or the deviance
-    pearson : (n_outputs,), the statistic that tells the noise
+    pearson : PearsonSums, which tell the noise
     """
 
     weight: float
     n_equivalent: float
     surprise: float | None
     errors: Array
-    pearson: Array
+    pearson: PearsonSums
 
 
 @dataclass(frozen=True)
@@ -221,8 +223,8 @@ class _Trial:
     def choice(self) -> Choice:
         noise = None
         if not self._tells_noise:
-            pearson = np.sum([one.pearson for one in self.judgements], axis=0)
-            noise = pearson / self._weight(len(self.judgements))
+            pearson = reduce(add, (one.pearson for one in self.judgements))
+            noise = pearson.value / pearson.weight
         return Choice(self.settings, float(np.mean(self.n_steps)), noise)
 
 
@@ -340,7 +342,8 @@ def _judge(
     surprise = 0.5 * (np.log(variance) + np.minimum(squares / variance, _MOST_Z2)).sum(axis=1)
     # The correction may exceed a sum of next to nothing.
     total, weight = np.maximum(w @ squares, 1e-12 * w.sum()), float(w.sum())
-    return _Judgement(weight, weight, float(w @ surprise), total, total)
+    pearson = PearsonSums(total, np.zeros_like(total), weight)
+    return _Judgement(weight, weight, float(w @ surprise), total, pearson)
 
 
 def _judge_counts(
@@ -369,12 +372,11 @@ def _judge_counts(
     if m > 1:
         gained = (1 / m - 1 / n_networks) * f * np.var(logs, axis=0, ddof=1)
         deviance -= np.minimum(gained, deviance / 2)
-    pearson = PearsonSums(settings.loss, f.shape[1])
     w = np.ones(len(f)) if rows.sample_weight is None else rows.sample_weight
-    pearson.add(f.T, rows.y.T, w[None])
+    pearson = PearsonSums.of(settings.loss, f.T, rows.y.T, w[None])
     share, weight = w / w.sum(), float(w.sum())
     mean = np.maximum(share @ deviance, 1e-12)
     # The squares of Gaussian errors have a mean square of 3; deviances of rare counts more.
     kurtosis = float((share @ deviance**2 / mean**2).max())
     n_equivalent = weight * 3 / max(3.0, kurtosis)
-    return _Judgement(weight, n_equivalent, None, weight * mean, pearson.value)
+    return _Judgement(weight, n_equivalent, None, weight * mean, pearson)

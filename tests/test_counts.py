@@ -42,14 +42,14 @@ def test_pearsons_statistic_of_counts_is_fletchers():
     objective, network, params, X, y, w = problem()
     f = evaluate(network, params.coefs, params.intercepts, X)
     expected = [fletchers(f[:, k], y[:, k], w) for k in range(2)]
-    np.testing.assert_allclose(objective.pearson(params), expected, rtol=1e-12)
+    np.testing.assert_allclose(objective.pearson(params).value, expected, rtol=1e-12)
     np.testing.assert_allclose(objective.normal_equations(params).pearson, expected, rtol=1e-12)
 
 
 def test_pearsons_statistic_of_squared_errors_is_twice_the_loss():
     objective, _, params, *_ = problem(loss="squared_error")
     for losses in (objective.losses(params), objective.normal_equations(params).loss):
-        np.testing.assert_allclose(objective.pearson(params), 2 * losses, rtol=1e-14)
+        np.testing.assert_allclose(objective.pearson(params).value, 2 * losses, rtol=1e-14)
     normal = objective.normal_equations(params)
     np.testing.assert_array_equal(normal.pearson, 2 * normal.loss)
 
@@ -58,15 +58,13 @@ def test_pearsons_statistic_of_squared_errors_is_twice_the_loss():
 def test_a_rate_that_has_vanished_tells_the_dispersion_that_its_count_would_have(dtype):
     # A count y of mean f << y, and rows that say nothing: (y - f)^2 / f over y / f is y.
     for rate in (1e-30, 0.0):
-        sums = PearsonSums("poisson", 1)
         f, y = np.array([[rate, 1.0, 1.0]], dtype), np.array([[3.0, 1.0, 1.0]], dtype)
-        sums.add(f, y, None)
+        sums = PearsonSums.of("poisson", f, y, None)
         np.testing.assert_allclose(sums.value / 3, [3.0], rtol=1e-6)
 
 
 def test_counts_of_zero_alone_tell_no_more_than_twice_their_rates():
-    sums = PearsonSums("poisson", 1)
-    sums.add(np.full((1, 10), 0.2), np.zeros((1, 10)), None)
+    sums = PearsonSums.of("poisson", np.full((1, 10), 0.2), np.zeros((1, 10)), None)
     np.testing.assert_allclose(sums.value / 10, [0.4])
 
 
@@ -188,8 +186,9 @@ def test_weights_of_rows_that_judge_are_counts():
     counts = np.array([3, 1, 2, 2])
     by_weight = judged([0.1, -0.2], y, 12, counts.astype(float))
     by_rows = judged([0.1, -0.2], np.repeat(y, counts), 12)
-    for name in ("weight", "n_equivalent", "errors", "pearson"):
+    for name in ("weight", "n_equivalent", "errors"):
         np.testing.assert_allclose(getattr(by_weight, name), getattr(by_rows, name))
+    np.testing.assert_allclose(by_weight.pearson.value, by_rows.pearson.value)
 
 
 @pytest.mark.parametrize("mean", [0.02, 50.0])
@@ -251,3 +250,46 @@ def test_too_few_counts_above_0_are_told():
     assert np.count_nonzero(y) == 4
     with pytest.warns(UserWarning, match=r"use \d effective parameters on 4 counts above 0"):
         BackpropRegressor((10,), loss="poisson", random_state=0).fit(X, y)
+
+
+def test_few_counts_are_not_foretold_exactly_under_a_penalty_that_trials_choose():
+    # Two of 250: alpha=30 was chosen, with a dispersion of 0.016 and no warning.
+    X, y = np.random.RandomState(5).uniform(-1, 1, (250, 3)), np.zeros(250)
+    y[[10, 120]] = 1
+    model = BackpropRegressor(loss="poisson", solver="lbfgs", random_state=0)
+    with pytest.warns(UserWarning, match="on 2 counts above 0"):
+        model.fit(X, y)
+    assert model.alpha_ == 10_000
+    assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.1)
+    np.testing.assert_allclose(model.predict(X), 0.008, rtol=0.05)
+
+
+@pytest.mark.parametrize("mean", [0.02, 0.2])
+def test_counts_of_pure_noise_have_their_dispersion_under_a_penalty_that_trials_choose(mean):
+    for seed in range(3):
+        rng = np.random.RandomState(seed)
+        X, y = rng.uniform(-1, 1, (500, 3)), rng.poisson(mean, 500).astype(float)
+        model = BackpropRegressor(loss="poisson", solver="lbfgs", random_state=0).fit(X, y)
+        assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.25)
+        assert model.predict(X).max() < 3 * y.mean()
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
+def test_few_counts_are_told_under_a_fixed_penalty(solver):
+    rng = np.random.RandomState(0)
+    X, y = rng.uniform(-1, 1, (300, 3)), rng.poisson(0.02, 300).astype(float)
+    with pytest.warns(UserWarning, match=r"effective parameters on \d counts above 0"):
+        BackpropRegressor((5,), loss="poisson", solver=solver, alpha=1.0, random_state=0).fit(X, y)
+
+
+@pytest.mark.parametrize("size", [1, 10, 300])
+def test_the_dispersion_of_a_stream_does_not_depend_on_its_batches(size):
+    # Corrected batch by batch, it was 0.14 by rows and 0.53 by tens.
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (2500, 3))
+    y = rng.poisson(0.05 * np.exp(X[:, 0])).astype(float)
+    model = BackpropRegressor((3,), loss="poisson", n_networks=1, random_state=0)
+    model.fit(X[:1000], y[:1000]).set_params(solver="adam", learning_rate_init=1e-9)
+    for k in range(1000, 2500 if size > 1 else 1600, size):
+        model.partial_fit(X[k : k + size], y[k : k + size])
+    assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.2)

@@ -11,10 +11,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor, _evidence, _posterior
+from sk_backprop._dispersion import PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, factor
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, Unseen, laplace, of_stream
+from sk_backprop._posterior import Posterior, laplace, of_stream
 from sk_backprop._validation import _MOST_WEIGHT
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
@@ -201,13 +202,13 @@ def test_one_penalty_holds_the_weights_to_outputs_of_different_noise():
 
 def test_rows_that_were_held_out_help_to_tell_the_noise():
     _, params, objective, _ = network_problem((4,), "tanh")
-    unseen = Unseen(np.array([30.0, 5.0]), 100.0)
+    unseen = PearsonSums(np.array([60.0, 10.0]), np.zeros(2), 100.0)
     alone, helped = (laplace("all", objective, params, 1.0, held_out=u) for u in (None, unseen))
     sums = 2 * objective.losses(params)
     np.testing.assert_allclose(alone.noise, sums / (60 - alone.n_effective))
-    np.testing.assert_allclose(helped.noise, (sums + unseen.pearson) / (160 - helped.n_effective))
+    np.testing.assert_allclose(helped.noise, (sums + unseen.squares) / (160 - helped.n_effective))
     nothing = laplace("none", objective, params, 1.0, held_out=unseen)
-    np.testing.assert_allclose(nothing.noise, (sums + unseen.pearson) / 160)
+    np.testing.assert_allclose(nothing.noise, (sums + unseen.squares) / 160)
 
 
 def batches_of(objective, size):
@@ -228,10 +229,9 @@ def test_a_stream_of_batches_at_the_same_weights_is_known_as_their_rows_at_once(
         batch = Objective(network, loss, X, y)
         stream = of_stream(stream, before, weights, batch, params, 2.0)
         before += len(y)
-    # Fletcher's factor of a batch is not that of all; noise of two outputs moves by two factors.
-    rel = 1e-9 if output == "identity" else 0.1
-    np.testing.assert_allclose(stream.noise, at_once.noise, rtol=rel)
-    rel = 1e-9 if output == "identity" and (n_outputs == 1 or weights != "all") else 0.1
+    np.testing.assert_allclose(stream.noise, at_once.noise, rtol=1e-9)
+    # The noise of two outputs moves by two factors.
+    rel = 1e-9 if n_outputs == 1 or weights != "all" else 0.1
     np.testing.assert_allclose(
         stream.variance(network, params, Xt), at_once.variance(network, params, Xt), rtol=rel
     )

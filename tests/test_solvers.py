@@ -114,12 +114,15 @@ class Thrown:
 @pytest.mark.parametrize(
     ("variance", "known", "limit"),
     [
-        # Twice the loss before; six standard deviations of the noise's; 2 % of a constant's.
-        (1.0, 0.1, lambda n: 2 * 0.5),
+        # Twice the loss before, or a tenth more of one that is bad; six standard deviations of
+        # the noise's; 2 % of a constant's.
+        (0.3, 0.2, lambda n: max(2 * 0.15, 0.1 * (1 + 6 * np.sqrt(2 / n)))),
+        (0.9, 0.01, lambda n: 1.1 * 0.45),
         (0.01, 0.3, lambda n: 0.5 * 0.3 * (1 + 6 * np.sqrt(2 / n))),
         (1e-6, 1e-6, lambda n: 0.01),
-        (1.0, None, lambda n: 10.0),
-        (1.0, 1e6, lambda n: 10.0),
+        (0.5, None, lambda n: 10.0),
+        (0.5, 1e6, lambda n: 10.0),
+        (15.0, None, lambda n: 15.0),
     ],
 )
 def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):

@@ -24,7 +24,7 @@ ALLOWED = {
     "_objective": {"_dispersion", "_network", "_threads"},
     "_scaling": {"_network"},
     "_evidence": {"_network", "_objective"},
-    "_posterior": {"_evidence", "_network", "_objective"},
+    "_posterior": {"_dispersion", "_evidence", "_network", "_objective"},
     "_solvers": {"_evidence", "_network", "_objective", "_solvers"},
     "_rows": {"_network"},
     "_training": {
@@ -45,7 +45,9 @@ ALLOWED = {
     "_trials": {
         *("_cost", "_dispersion", "_ensemble", "_network", "_objective", "_progress", "_training")
     },
-    "_plan": {"_cost", "_ensemble", "_network", "_progress", "_training", "_trials"},
+    "_plan": {
+        *("_cost", "_dispersion", "_ensemble", "_network", "_progress", "_training", "_trials")
+    },
     "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
     "_report": {"_dispersion", "_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},

@@ -22,10 +22,24 @@ from sk_backprop._network import Array, Parameters, beyond_range_is_inf
 from sk_backprop._objective import Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
-# Loss per output, in scaled units, of a run whose steps are too long: a constant has 1/2. Where
+# Loss per output, in scaled units, of a constant, and of a run whose steps are too long. Where
 # the noise is known, that of the noise and so many standard deviations of its mean; but not 2 %
 # of a constant's: without noise, 500 of 1,500 batches were called diverged with an R2 of .9999.
-_BLOWN_UP, _BEYOND_NOISE, _NO_MATTER = 10.0, 6.0, 0.01
+_CONSTANT, _BLOWN_UP, _BEYOND_NOISE, _NO_MATTER = 0.5, 10.0, 6.0, 0.02
+
+# How many times the loss before is no worse, either, and how many times one that was bad: 40
+# batches that nearly doubled it, one after the other, had made an R2 of -4 of .96.
+_NO_WORSE, _NO_WORSE_THAN_BAD = 2.0, 1.1
+
+
+def _worst_loss(before: float, n_rows: int, n_outputs: int, noise: Array | None) -> float:
+    """Loss of so many rows, which it was `before`, from which on a run has diverged."""
+    constant = _CONSTANT * n_outputs
+    if noise is None:
+        return max(_BLOWN_UP * n_outputs, _NO_WORSE * before)
+    largest = float(noise.mean()) * (1 + _BEYOND_NOISE * math.sqrt(2 / n_rows))
+    worst = min(max(largest, _NO_MATTER) * constant, _BLOWN_UP * n_outputs)
+    return max(worst, (_NO_WORSE if before <= worst else _NO_WORSE_THAN_BAD) * before)
 
 
 class Optimizer(Protocol):
@@ -218,17 +232,13 @@ def minimize(
     batch_size : int, at most the rows of `objective`
     permutation : draws the order of the n rows for an epoch; None keeps it
     n_seen : int, samples seen before this run
-    noise : (n_outputs,) or None, variance of the noise as it is known before
+    noise : (n_outputs,) or None, its variance, where the start is worth keeping
     """
     n_samples = objective.n_samples
     params = objective.parameters(start.flat)
     grad = objective.network.parameters(optimizer.gradient)
     epoch_start = params.flat.copy()
     first = next(objective.batches(batch_size))
-    blown_up = _BLOWN_UP
-    if noise is not None:
-        largest = 1 + _BEYOND_NOISE * math.sqrt(2 / len(first.y))
-        blown_up = np.clip(0.5 * float(noise.mean()) * largest, _NO_MATTER, _BLOWN_UP)
     status: Status = "max_iter"
     monitor.rounded_from(start.flat)
     try:
@@ -260,7 +270,8 @@ def minimize(
                 monitor.be_patient_again()
         if status not in ("diverged", "stopped"):
             loss_after = objective.batch_loss_gradient(params, first, grad)
-            if not loss_after <= max(2 * loss_before, blown_up * objective.n_outputs):
+            worst = _worst_loss(loss_before, len(first.y), objective.n_outputs, noise)
+            if not loss_after <= worst:
                 status = "diverged"
     except KeyboardInterrupt:
         # Back to the end of the last whole epoch, which the curves know of.

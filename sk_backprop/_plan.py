@@ -49,9 +49,9 @@ _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 # functions the weak ones.
 _ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
-# The same before them for counts, whose dispersion, in units of their mean, is 100 for a mean of
+# Those before them for counts, whose dispersion, in units of their mean, is 100 for a mean of
 # 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250 rows one was foretold exactly.
-_ALPHAS_OF_COUNTS = (10_000.0, 3000.0, 1000.0, 300.0)
+_ALPHAS_OF_COUNTS = (10_000.0, 1000.0)
 
 # Rows, or counts above 0, below which none is tried: a fifth of them tells nothing.
 _LEAST_ROWS = 10

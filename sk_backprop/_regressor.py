@@ -70,9 +70,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         Strength of the penalty on squared weights, divided by the total weight of
         the rows. It applies in the solver's coordinates. With 'lm', 'auto' finds
         one for each of `weight_groups` by the evidence [3]_; with 'lbfgs' the one of
-        100, 30, 10, ... (for 'poisson' from 10,000 on, the strongest for fewer than 10
-        counts above 0) that foretells rows held out best, with `early_stopping` or fewer
-        than 10 rows 2; with 'sgd' and 'adam' it is 2. See `alpha_`.
+        100, 30, 10, ... (for 'poisson' from 10,000 on) that foretells rows held out best,
+        with `early_stopping` or fewer than 10 rows 2, and with fewer than 10 counts above 0
+        the strongest; with 'sgd' and 'adam' it is 2. See `alpha_`.
     weight_groups : {'auto', 'input', 'layer'}, default='auto'
         Weights that share one penalty found by the evidence: each layer's weights, its
         biases, and with 'input' each input's first weights (automatic relevance

@@ -235,6 +235,7 @@ def test_a_stream_of_batches_at_the_same_weights_is_known_as_their_rows_at_once(
     np.testing.assert_allclose(
         stream.variance(network, params, Xt), at_once.variance(network, params, Xt), rtol=rel
     )
+    assert (stream.factors == []) == (weights == "none")
     # Of weights that are not uncertain there is no effective number; of two outputs, one sum.
     np.testing.assert_allclose(stream.n_effective.sum(), at_once.n_effective.sum(), rtol=rel)
 

@@ -555,6 +555,9 @@ def test_a_linear_model_without_penalty_is_that_of_least_squares(widen, solver):
 def test_without_penalty_more_parameters_than_rows_reach_every_row(hidden):
     rng = np.random.RandomState(0)
     X, y = rng.randn(12, 30), 100 + rng.randn(12)
-    model = BackpropRegressor(hidden, solver="lm", alpha=0.0, tol=0.0, random_state=0).fit(X, y)
+    model = BackpropRegressor(hidden, solver="lm", alpha=0.0, tol=0.0, random_state=0)
+    with pytest.warns(UserWarning, match="effective parameters on 12 rows") as told:
+        model.fit(X, y)
+    assert len(told) == 1
     np.testing.assert_allclose(model.predict(X), y, rtol=1e-6)
     assert np.isfinite(model.predict(rng.randn(5, 30), return_std=True)).all()

@@ -31,6 +31,7 @@ def run(code, path=PACKAGE.parent, *arguments, **environment):
         timeout=300,
         check=False,
         env={**os.environ, "PYTHONPATH": search, **environment},
+        cwd=path,  # which comes before them: a checkout's own package would be another
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout

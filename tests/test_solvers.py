@@ -123,6 +123,7 @@ class Thrown:
         (0.5, None, lambda n: 10.0),
         (0.5, 1e6, lambda n: 10.0),
         (15.0, None, lambda n: 15.0),
+        (20.0, 0.01, lambda n: 20.0),  # surely worse than a constant
     ],
 )
 def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):

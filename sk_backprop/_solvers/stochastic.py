@@ -34,11 +34,10 @@ _NO_WORSE, _NO_WORSE_THAN_BAD = 2.0, 1.1
 
 def _worst_loss(before: float, n_rows: int, n_outputs: int, noise: Array | None) -> float:
     """Loss of so many rows, which it was `before`, from which on a run has diverged."""
-    constant = _CONSTANT * n_outputs
-    if noise is None:
+    constant, surely = _CONSTANT * n_outputs, 1 + _BEYOND_NOISE * math.sqrt(2 / n_rows)
+    if noise is None or before > surely * constant:  # a constant would be better than this
         return max(_BLOWN_UP * n_outputs, _NO_WORSE * before)
-    largest = float(noise.mean()) * (1 + _BEYOND_NOISE * math.sqrt(2 / n_rows))
-    worst = min(max(largest, _NO_MATTER) * constant, _BLOWN_UP * n_outputs)
+    worst = min(max(float(noise.mean()) * surely, _NO_MATTER) * constant, _BLOWN_UP * n_outputs)
     return max(worst, (_NO_WORSE if before <= worst else _NO_WORSE_THAN_BAD) * before)
 
 

@@ -31,6 +31,7 @@ MUTATED = {
     "_objective": "objective",
     "_scaling": "scaling",
     "_posterior": "posterior",
+    "_stream": "posterior",
     "_evidence": "evidence",
     "_solvers/_result": "solvers",
     "_solvers/lbfgs": "solvers",

@@ -12,8 +12,9 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sk_backprop._progress import Progress
 from sk_backprop._solvers._result import Run
+from sk_backprop._stream import StreamState
 from sk_backprop._threads import one_blas_thread, pays_threads
-from sk_backprop._training import Problem, Settings, StreamState, Trained, Weights, train
+from sk_backprop._training import Problem, Settings, Trained, Weights, train
 
 
 def train_networks(

@@ -19,7 +19,8 @@ from sk_backprop._dispersion import density_share
 from sk_backprop._ensemble import best, credible, train_networks
 from sk_backprop._network import Network
 from sk_backprop._progress import Progress
-from sk_backprop._training import Problem, Settings, StreamState, Trained, Weights
+from sk_backprop._stream import StreamState
+from sk_backprop._training import Problem, Settings, Trained, Weights
 from sk_backprop._trials import Choice, choose
 
 # n_samples * n_params up to which all rows at once, by lbfgs, are taken where lm is not: a

@@ -14,18 +14,16 @@ alone is uncertain: a linear model of the last hidden units (Snoek et al. 2015,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import lapack
 
 from sk_backprop._dispersion import PearsonSums
 from sk_backprop._evidence import (
     Precisions,
     WeightGroups,
-    cholesky,
     effective,
     factor,
     reestimate,
@@ -53,13 +51,8 @@ _BLOCK_BYTES = 2**22
 # the network uses. Where it is reached the estimate means little.
 _LEAST_FREE = 0.01
 
-# A stream's running means: share of the newest rows, beside many before, and rows that the mean
-# of the noise, or of the curvature, is over at least.
-_NEWEST_SHARE, _CURVATURE_ROWS = 0.1, 1000.0
-_NOISE_ROWS = {"squared_error": 100.0, "poisson": 1000.0}  # of rare counts a few are above 0
-
 # Least noise of a perfect fit: 1 / noise stays within the range of float64.
-_LEAST_VARIANCE = 1e-20
+LEAST_VARIANCE = 1e-20
 
 
 @dataclass(frozen=True)
@@ -92,7 +85,7 @@ class Posterior:
         variance = np.zeros((X.shape[0], network.layer_sizes[-1]))
         if self.weights == "none":
             return variance
-        factors = [_unpacked(packed) for packed in self.factors]
+        factors = [unpack_factor(packed) for packed in self.factors]
         step = max(16, _BLOCK_BYTES // (8 * factors[0].shape[0]))
         for rows in row_blocks(X.shape[0], step):
             parts = _uncertain_parts(self.weights, network, params, X[rows])
@@ -131,11 +124,13 @@ def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Arr
     return gradients
 
 
-def _packed(L: Array) -> Array:
+def pack_factor(L: Array) -> Array:
+    """A lower triangle by columns, in half the memory."""
     return np.asarray(lapack.dtrttp(L, uplo="L")[0])
 
 
-def _unpacked(packed: Array) -> Array:
+def unpack_factor(packed: Array) -> Array:
+    """The inverse of `pack_factor`, zero above the diagonal."""
     order = int(np.sqrt(2 * packed.size))  # floor: order^2 < 2 size < (order + 1)^2
     return np.asarray(lapack.dtpttr(order, packed, uplo="L")[0])
 
@@ -167,15 +162,15 @@ def laplace(
         sums = sums if held_out is None else sums + held_out
         noise = sums.value / sums.weight
         noise = noise if known_noise is None else known_noise
-        return Posterior(weights, [], np.maximum(noise, _LEAST_VARIANCE), np.zeros(n_outputs), [])
+        return Posterior(weights, [], np.maximum(noise, LEAST_VARIANCE), np.zeros(n_outputs), [])
     factors: list[Array] = []
     prior: list[Array] = []
     noise, n_effective = np.empty(n_outputs), np.empty(n_outputs)
-    for outputs, part, part_params in _uncertain_objectives(weights, objective, params):
+    for outputs, part, part_params in uncertain_objectives(weights, objective, params):
         normal, n = part.normal_equations(part_params), part.total_weight
-        groups, fixed = _penalties(part, alpha)
+        groups, fixed = penalties(part, alpha)
         L = factor(normal, groups, fixed)
-        packed = _packed(L)
+        packed = pack_factor(L)
         _, gamma = effective(L, normal, groups, fixed)
         free, pearson = np.maximum(n - gamma, _LEAST_FREE * n), normal.pearson
         if held_out is not None:
@@ -184,19 +179,19 @@ def laplace(
         variance = pearson / free
         if known_noise is not None:
             variance = known_noise[outputs]
-        variance = np.maximum(variance, _LEAST_VARIANCE)
+        variance = np.maximum(variance, LEAST_VARIANCE)
         precisions = Precisions(fixed.weight * np.mean(1 / variance), 1 / variance)
         if part.n_outputs == 1:
             packed /= np.sqrt(variance)  # one factor for both
         else:
-            packed = _packed(factor(normal, groups, precisions))
+            packed = pack_factor(factor(normal, groups, precisions))
         factors.append(packed)
         prior.append(precisions.weight[groups.index])
         noise[outputs], n_effective[outputs] = variance, gamma
     return Posterior(weights, factors, noise, n_effective, prior)
 
 
-def _uncertain_objectives(
+def uncertain_objectives(
     weights: Uncertain, objective: Objective, params: Parameters
 ) -> Iterator[tuple[slice, Objective, Parameters]]:
     """For each factor its outputs, and the objective of the weights that are uncertain."""
@@ -205,7 +200,7 @@ def _uncertain_objectives(
         yield slice(number, number + part.n_outputs), part, part_params
 
 
-def _penalties(objective: Objective, alpha: float) -> tuple[WeightGroups, Precisions]:
+def penalties(objective: Objective, alpha: float) -> tuple[WeightGroups, Precisions]:
     """A penalty on all but the output's biases, with noise of one.
 
     Hidden biases are not penalised, yet nothing that the fit could not do without: free,
@@ -217,91 +212,6 @@ def _penalties(objective: Objective, alpha: float) -> tuple[WeightGroups, Precis
     return groups, Precisions(weight, np.ones(objective.n_outputs))
 
 
-def of_stream(
-    earlier: Posterior | None,
-    before: float,
-    weights: Uncertain,
-    objective: Objective,
-    params: Parameters,
-    alpha: float,
-) -> Posterior:
-    """Posterior after the next rows of a stream: running means of noise and curvature.
-
-    The newest rows alone tell little: with batches of 10 after a fit to 1,000 rows the
-    standard deviations were three to eight times too wide.
-
-    Parameters
-    ----------
-    earlier : Posterior of the rows before, of total weight `before`; None without any
-    objective : Objective of the newest rows, and the others as of `laplace`
-    """
-    weight = objective.total_weight
-    total = before + weight
-
-    def share(n_rows: float) -> float:
-        """Part of the newest rows in a mean over all, or ten batches, or so many rows."""
-        return max(weight / total, min(_NEWEST_SHARE, weight / n_rows))
-
-    # Rows that a step or two has seen are nearly unseen: no effective parameters to deduct.
-    newest = objective.pearson(params) * (1 / weight)
-    if earlier is not None:
-        newest = _running_mean(earlier, newest, share(_NOISE_ROWS[objective.loss]))
-    noise, ratio = np.maximum(newest.value, _LEAST_VARIANCE), newest.ratio
-    least_noise = noise
-    if earlier is not None and before >= _NOISE_ROWS[objective.loss]:
-        known_before = earlier.noise if earlier.least_noise is None else earlier.least_noise
-        least_noise = np.minimum(noise, known_before)
-    if weights == "none":
-        return Posterior(weights, [], noise, np.zeros_like(noise), [], ratio, least_noise)
-    if earlier is not None and (earlier.weights != weights or earlier.prior is None or before == 0):
-        earlier = None  # whose curvature is not known, or nothing beside weights of 1e17
-    factors: list[Array] = []
-    prior: list[Array] = []
-    n_effective = np.empty_like(noise)
-    for outputs, part, part_params in _uncertain_objectives(weights, objective, params):
-        groups, fixed = _penalties(part, alpha)
-        held = fixed.weight[groups.index] * np.mean(1 / noise[outputs])
-        curvature = part.normal_equations(part_params).curvature
-        told = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
-        diverged = not np.isfinite(told).all()
-        if diverged:
-            told[...] = 0
-        if earlier is not None:
-            part_of_newest = 0.0 if diverged else share(_CURVATURE_ROWS)
-            told *= part_of_newest
-            others = (1 - part_of_newest) * (total / before)
-            others *= float(np.mean(earlier.noise[outputs] / noise[outputs]))
-            told += others * _told(earlier, len(factors))
-        A = np.empty_like(told, order="F")
-        L = cholesky(partial(np.copyto, A, told), held, A)
-        factors.append(_packed(L))
-        prior.append(held)
-        inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)
-        unknown = held * np.einsum("ij,ij->j", inverse_factor, inverse_factor)
-        n_effective[outputs] = np.clip(1 - unknown, 0, 1).sum() / part.n_outputs
-    return Posterior(weights, factors, noise, n_effective, prior, ratio, least_noise)
-
-
-def _running_mean(earlier: Posterior, newest: PearsonSums, share: float) -> PearsonSums:
-    """The mean over rows of what tells the noise; rows at which training diverged say nothing."""
-    ratio = np.zeros_like(earlier.noise) if earlier.ratio is None else earlier.ratio
-    before = PearsonSums(np.ones_like(ratio), ratio, 1.0)
-    before = replace(before, squares=earlier.noise / before.value)
-    mean = before * (1 - share) + newest * share
-    known = np.isfinite(mean.squares + mean.ratio)
-    squares = np.where(known, mean.squares, before.squares)
-    return PearsonSums(squares, np.where(known, mean.ratio, ratio), 1.0)
-
-
-def _told(posterior: Posterior, number: int) -> Array:
-    """The part of A that rows have told, by the factor of that number: its lower triangle."""
-    assert posterior.prior is not None
-    L = np.tril(_unpacked(posterior.factors[number]))
-    told = np.asarray(np.tril(blas.dtrmm(1.0, L, L.T, lower=1)))
-    np.einsum("ii->i", told)[...] -= posterior.prior[number]
-    return told
-
-
 def evident(
     objective: Objective, params: Parameters, groups: WeightGroups, precisions: Precisions
 ) -> tuple[Posterior, float]:
@@ -310,5 +220,7 @@ def evident(
     evidence = reestimate(params.flat, normal, groups, precisions, objective.total_weight)
     L = factor(normal, groups, precisions)
     prior = [precisions.weight[groups.index]]
-    posterior = Posterior("all", [_packed(L)], 1 / precisions.noise, evidence.n_effective, prior)
+    posterior = Posterior(
+        "all", [pack_factor(L)], 1 / precisions.noise, evidence.n_effective, prior
+    )
     return posterior, evidence.log_evidence

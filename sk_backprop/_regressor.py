@@ -482,6 +482,14 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
             An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
             `early_stopping` is True.
 
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverged.
+        UserWarning
+            If it was interrupted, a single row has most of the variance of y so far, or y
+            exceeds what a logistic output reaches.
+
         Examples
         --------
         >>> from sklearn.datasets import load_diabetes
@@ -499,8 +507,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         plan, starts = plan_and_starts(self, data, None, None, continued=fitted)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
-        streams = stream_states(self, plan, starts)
         problem = prepare(plan.settings, data, None, seen)
+        streams = stream_states(self, plan, problem, fitted=fitted)
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
         settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)

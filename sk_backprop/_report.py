@@ -29,6 +29,9 @@ _ADVICE = {
 # squared error in units of the variance of y, from which on it is looked for.
 _GROSS, _ROWS_TO_COMPARE, _SMALL_ERROR, _NO_OUTLIER = 0.9, 40, 1e-6, 0.05
 
+# Part of the variance of y that rounding may leave of rows that are all alike.
+_ROUNDING = 1e-12
+
 # Part of the rows' weight that the effective parameters may take, and rows that they must leave,
 # before the noise, estimated from the rest, and with it the error bars, mean little. Of 5 rows
 # of a linear function of 4 columns one is left, and intervals of 95 % covered 12 %; 2.4 of 6,
@@ -190,6 +193,8 @@ def complaints(
         status = one.result.status
         if status not in statuses[:number] and not (streaming and status == "max_iter"):
             yield from _end_of_run(settings, one.result, statuses.count(status), len(networks))
+    if streaming and problem.scales.out_activation == "identity":
+        yield from _outliers_of_stream(problem)
     if not streaming and settings.loss == "squared_error":
         yield from _outliers(settings, problem, networks)
     n, n_samples = problem.rows.total_weight, problem.rows.n_samples
@@ -248,6 +253,32 @@ def _outliers(
             yield (
                 f"A single row, of y = {value:.6g}, makes up {share:.0%} of the squared error. If "
                 "it is an outlier, it bends the fit and widens the standard deviations: check it.",
+                UserWarning,
+            )
+            return
+
+
+def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
+    """A single row that has nearly all of the variance of y so far."""
+    rows, scales = problem.rows, problem.scales
+    so_far = scales.y
+    if so_far.weight < _ROWS_TO_COMPARE:
+        return
+    unit = scales.y_unit
+    y = scales.y_location / unit + scales.y_scale / unit * rows.y.astype(float)
+    # What the sum of squares would lack without the row, by the weight.
+    squares = (y - so_far.mean) ** 2 / (so_far.weight - 1)
+    if rows.sample_weight is not None:
+        squares *= np.minimum(rows.sample_weight, 1.0)[:, None]
+    for k, worst in enumerate(squares.argmax(axis=0)):
+        others = so_far.var[k] - squares[worst, k]
+        # Not the first that is not like all before.
+        if _ROUNDING * so_far.var[k] < others < (1 - _GROSS) * so_far.var[k]:
+            yield (
+                f"A single row, of y = {unit[k] * y[worst, k]:.6g}, makes up "
+                f"{1 - others / so_far.var[k]:.0%} of the variance of y so far. If it is an "
+                "outlier, it bends the function, and stays in the scale of y and the standard "
+                "deviations: go on from the estimator of before it.",
                 UserWarning,
             )
             return

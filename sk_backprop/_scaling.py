@@ -472,10 +472,8 @@ def carry_over(
     """
     coefs = [np.array(W, dtype=float) for W in coefs]
     intercepts = [np.array(b, dtype=float) for b in intercepts]
-    known = old.scaler.max_abs_ > 0
-    growth = np.where(known, new.scaler.scale_ / old.scaler.scale_.astype(float), 1.0)
-    coefs[0] *= growth[:, None]
-    ratio = np.where(old._largest_y() > 0, old.y_scale, new.y_scale) / new.y_scale
+    coefs[0] *= input_growth(old, new)[:, None]
+    ratio = output_growth(old, new)
     if new.out_activation == "identity":
         coefs[-1] *= ratio
         shift = (old.y_location - new.y_location) / new.y_scale
@@ -483,6 +481,18 @@ def carry_over(
     elif new.out_activation == "exp":
         intercepts[-1] += np.log(ratio)
     return coefs, intercepts
+
+
+def input_growth(old: Scales, new: Scales) -> Array:
+    """New units of X by the old: (n_features,)."""
+    known = old.scaler.max_abs_ > 0
+    return np.where(known, new.scaler.scale_ / old.scaler.scale_.astype(float), 1.0)
+
+
+def output_growth(old: Scales, new: Scales) -> Array:
+    """Old `y_scale` by the new: (n_outputs,)."""
+    known = old._largest_y() > 0
+    return np.asarray(np.where(known, old.y_scale, new.y_scale) / new.y_scale)
 
 
 def raw_weights(

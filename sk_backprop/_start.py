@@ -8,7 +8,8 @@ from typing import Any
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
-from sk_backprop._training import Data, StreamState, Weights, n_distinct_rows
+from sk_backprop._stream import Earlier, Move, StreamState
+from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
 from sk_backprop._validation import (
     check_initial_weights,
     check_one_network,
@@ -63,14 +64,24 @@ def plan_and_starts(
     return make_plan(settings, hidden, n_networks, n_rows), starts
 
 
-def stream_states(estimator: Any, plan: Plan, starts: list[Weights] | None) -> list[StreamState]:
-    """What each network of a stream goes on from, beside its weights."""
-    if starts is None:
+def stream_states(
+    estimator: Any, plan: Plan, problem: Problem, *, fitted: bool
+) -> list[StreamState]:
+    """What each network of a stream goes on from, beside its weights.
+
+    problem : Problem, the next batch
+    fitted : whether there is anything before it
+    """
+    if not fitted:
         return [StreamState(0, None, None, False)] * (plan.n_networks or 1)
-    states = estimator._fit_state["optimizers"].get(estimator.solver) or [None] * len(starts)
-    posteriors = FittedFunction.of(estimator).posteriors
+    last = FittedFunction.of(estimator)
+    states = estimator._fit_state["optimizers"].get(estimator.solver)
+    before = problem.scales.x.weight - problem.rows.total_weight
+    move = Move.between(last.scales, problem.scales)
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
     return [
-        StreamState(estimator.t_, state, posterior, from_optimum)
-        for state, posterior in zip(states, posteriors, strict=True)
+        StreamState(estimator.t_, state, Earlier(posterior, before, move), from_optimum)
+        for state, posterior in zip(
+            states or [None] * len(last.posteriors), last.posteriors, strict=True
+        )
     ]

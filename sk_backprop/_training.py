@@ -25,11 +25,12 @@ from sk_backprop._network import (
     lecun_bound,
 )
 from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, of_stream
+from sk_backprop._posterior import Posterior, Uncertain, evident, laplace
 from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
+from sk_backprop._stream import StreamState, of_stream
 from sk_backprop._threads import one_blas_thread
 
 
@@ -107,32 +108,6 @@ class Weights:
     intercepts: Sequence[Array]
     scales: Scales | None = None
     precisions: Precisions | None = None
-
-
-@dataclass(frozen=True)
-class StreamState:
-    """What a batch of a stream goes on from, beside weights and scales.
-
-    n_seen : int, samples seen before
-    optimizer : dict or None, what the optimizer's `state` gave after the last batch
-    posterior : Posterior or None, of the batches before
-    from_optimum : bool, whether the weights were fitted to all rows at once before
-    """
-
-    n_seen: int
-    optimizer: dict[str, Any] | None
-    posterior: Posterior | None
-    from_optimum: bool
-
-    def noise_to_keep(self, of_constant: Array) -> Array | None:
-        """The noise at its best; None where the function is no better than a constant.
-
-        of_constant : (n_outputs,), the noise around one
-        """
-        known = self.posterior
-        if known is None or np.mean(known.noise / of_constant) >= 1:
-            return None
-        return known.noise if known.least_noise is None else known.least_noise
 
 
 @dataclass(frozen=True)
@@ -330,8 +305,7 @@ def _laplace(
     """The posterior under a fixed penalty."""
     weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
     if stream is not None:
-        before = problem.scales.x.weight - problem.rows.total_weight
-        return of_stream(stream.posterior, before, weights, objective, params, alpha)
+        return of_stream(stream.earlier, weights, objective, params, alpha)
     held_out, validation = None, problem.validation
     if settings.early_stopping and validation is not None:
         rows = validation.X, validation.y, validation.sample_weight

@@ -15,7 +15,7 @@ from sk_backprop._dispersion import PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, factor
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, laplace, of_stream
+from sk_backprop._posterior import Posterior, laplace, pack_factor, unpack_factor
 from sk_backprop._validation import _MOST_WEIGHT
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
@@ -148,7 +148,7 @@ def test_variance_is_the_gradients_quadratic_form(hidden, activation, output):
         for beta, H in zip(precisions.noise, normal.curvature, strict=True)
     ) + np.diag(precisions.weight[groups.index])
     L = factor(normal, groups, precisions)
-    posterior = Posterior("all", [_posterior._packed(L)], 1 / precisions.noise, np.zeros(2))
+    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, np.zeros(2))
     g = gradients(network, params, Xt)
     expected = np.einsum("ikp,pq,ikq->ik", g, np.linalg.inv(A), g)
     np.testing.assert_allclose(posterior.variance(network, params, Xt), expected, rtol=1e-6)
@@ -211,95 +211,6 @@ def test_rows_that_were_held_out_help_to_tell_the_noise():
     np.testing.assert_allclose(nothing.noise, (sums + unseen.squares) / 160)
 
 
-def batches_of(objective, size):
-    X, y = objective._X, objective._y
-    return [(X[k : k + size], y[k : k + size]) for k in range(0, len(y), size)]
-
-
-@pytest.mark.parametrize("weights", ["all", "last_layer", "none"])
-@pytest.mark.parametrize(("output", "n_outputs"), [("identity", 1), ("identity", 2), ("exp", 1)])
-def test_a_stream_of_batches_at_the_same_weights_is_known_as_their_rows_at_once(
-    weights, output, n_outputs
-):
-    network, params, objective, Xt = network_problem((4,), "tanh", output, n_outputs)
-    loss = "poisson" if output == "exp" else "squared_error"
-    at_once = of_stream(None, 0.0, weights, objective, params, 2.0)
-    stream, before = None, 0.0
-    for X, y in batches_of(objective, 15):
-        batch = Objective(network, loss, X, y)
-        stream = of_stream(stream, before, weights, batch, params, 2.0)
-        before += len(y)
-    np.testing.assert_allclose(stream.noise, at_once.noise, rtol=1e-9)
-    # The noise of two outputs moves by two factors.
-    rel = 1e-9 if n_outputs == 1 or weights != "all" else 0.1
-    np.testing.assert_allclose(
-        stream.variance(network, params, Xt), at_once.variance(network, params, Xt), rtol=rel
-    )
-    assert (stream.factors == []) == (weights == "none")
-    # Of weights that are not uncertain there is no effective number; of two outputs, one sum.
-    np.testing.assert_allclose(stream.n_effective.sum(), at_once.n_effective.sum(), rtol=rel)
-
-
-@pytest.mark.parametrize("n_outputs", [1, 2])
-@pytest.mark.parametrize("weights", ["all", "last_layer"])
-def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_parameters(
-    weights, n_outputs
-):
-    network, params, objective, Xt = network_problem((4,), "tanh", n_outputs=n_outputs)
-    stream = of_stream(None, 0.0, weights, objective, params, 2.0)
-    np.testing.assert_allclose(stream.noise, 2 * objective.losses(params) / 60)
-    fit = laplace(weights, objective, params, 2.0, known_noise=stream.noise)
-    np.testing.assert_allclose(
-        stream.variance(network, params, Xt), fit.variance(network, params, Xt), rtol=1e-9
-    )
-    # gamma = tr(A^-1 (A - Lambda)): of two outputs of all weights their sum, in equal parts.
-    for k, packed in enumerate(stream.factors):
-        L = np.tril(_posterior._unpacked(packed))
-        A, held = L @ L.T, np.diag(stream.prior[k])
-        gamma = np.trace(np.linalg.solve(A, A - held))
-        outputs = slice(None) if weights == "all" else slice(k, k + 1)
-        assert stream.n_effective[outputs].sum() == pytest.approx(gamma, rel=1e-9)
-    assert np.ptp(stream.n_effective) == 0 or weights == "last_layer"
-    if n_outputs == 1 or weights == "last_layer":
-        np.testing.assert_allclose(stream.n_effective, fit.n_effective, rtol=1e-9)
-
-
-def test_a_stream_forgets_by_ten_batches_or_a_thousand_rows():
-    network, params, objective, _ = network_problem((4,), "tanh", n_outputs=1)
-    other = network.parameters(params.flat * 0.1)
-    for size, share in ((60, 0.06), (1, 0.001)):
-        X, y = objective._X[:size], objective._y[:size]
-        before = of_stream(None, 0.0, "all", objective, other, 2.0)
-        after = of_stream(before, 1e6, "all", Objective(network, "squared_error", X, y), params, 2)
-        newest = of_stream(None, 0.0, "all", Objective(network, "squared_error", X, y), params, 2)
-        of_noise = min(0.1, size / 100)
-        np.testing.assert_allclose(
-            after.noise, (1 - of_noise) * before.noise + of_noise * newest.noise
-        )
-        told = [
-            posterior.noise * _posterior._told(posterior, 0) * (1e6 + size) / n
-            for posterior, n in ((before, 60), (newest, size), (after, 1e6 + size))
-        ]
-        scale = np.abs(told[2]).max()
-        expected = (1 - share) * told[0] * 60 / 1e6 + share * told[1]
-        np.testing.assert_allclose(told[2], expected, atol=1e-9 * scale)
-
-
-def test_rows_at_which_training_diverged_change_nothing_that_is_known():
-    network, params, objective, Xt = network_problem((4,), "tanh", n_outputs=1)
-    known = of_stream(None, 0.0, "all", objective, params, 2.0)
-    X = np.column_stack([np.full(5, np.inf), np.ones((5, 2))])
-    beyond = Objective(network, "squared_error", X, np.full((5, 1), np.inf))
-    with np.errstate(all="ignore"):
-        after = of_stream(known, 60.0, "all", beyond, params, 2.0)
-        alone = of_stream(None, 0.0, "all", beyond, params, 2.0)
-    np.testing.assert_array_equal(after.noise, known.noise)
-    # They count as rows, of the others' kind.
-    found, expected = (p.variance(network, params, Xt) for p in (after, known))
-    np.testing.assert_allclose(found, expected, rtol=0.2)
-    assert np.isfinite(_posterior._unpacked(alone.factors[0])).all()
-
-
 @pytest.mark.parametrize("first", [None, "lm", "lbfgs"])
 @pytest.mark.parametrize("size", [2, 30])
 def test_error_bars_of_a_stream_are_right_however_small_its_batches_are(size, first):
@@ -353,9 +264,9 @@ def test_variance_does_not_depend_on_the_rows_beside(monkeypatch):
 @pytest.mark.parametrize("order", [1, 2, 3, 7, 40, 99, 100, 101])
 def test_factors_are_packed_and_unpacked_whole(order):
     L = np.tril(np.random.RandomState(0).randn(order, order))
-    packed = _posterior._packed(np.asfortranarray(L))
+    packed = pack_factor(np.asfortranarray(L))
     assert packed.shape == (order * (order + 1) // 2,)
-    np.testing.assert_array_equal(np.tril(_posterior._unpacked(packed)), L)
+    np.testing.assert_array_equal(np.tril(unpack_factor(packed)), L)
 
 
 # --- predict(return_std=True) ---

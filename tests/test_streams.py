@@ -13,8 +13,6 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior
-from sk_backprop._training import StreamState
 
 
 def small(**params):
@@ -192,17 +190,6 @@ def test_batches_that_make_the_function_worse_by_far_are_left_out_and_told(fitte
     assert worst > 0.9
 
 
-def test_what_is_no_better_than_a_constant_need_not_be_kept():
-    noise, least = np.array([0.4, 1.4]), np.array([0.1, 0.2])
-    for posterior, of_constant, kept in (
-        (None, np.ones(2), None),
-        (Posterior("none", [], noise, noise), np.ones(2), noise),
-        (Posterior("none", [], noise, noise, least_noise=least), np.ones(2), least),
-        (Posterior("none", [], noise, noise, least_noise=least), np.full(2, 0.8), None),
-    ):
-        assert StreamState(9, None, posterior, False).noise_to_keep(of_constant) is kept
-
-
 def test_how_many_networks_diverged_is_told(friedman):
     X, y = friedman
     model = small(solver="adam", n_networks=3).partial_fit(X, y)
@@ -334,3 +321,38 @@ def test_targets_above_what_a_logistic_output_reaches_are_told(friedman, factor)
         np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
     model.partial_fit(X, abs(y))
     assert np.isfinite(model.predict(X, return_std=True)).all()
+
+
+# --- outliers ---
+
+
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_an_outlier_in_a_stream_is_told_once(friedman, solver, precondition):
+    X, y = friedman
+    wrong = y.copy()
+    wrong[120] *= 1000
+    model = small(solver=solver, precondition=precondition)
+    for k, (rows, targets) in enumerate(batches(X, wrong)):
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            model.partial_fit(rows, targets)
+        assert [one.category for one in told] == [UserWarning] * (k == 2)
+        if told:
+            assert f"single row, of y = {wrong[120]:.6g}, makes up 100%" in str(told[0].message)
+
+
+def test_what_is_no_outlier_of_a_stream_is_not_told(friedman):
+    X, y = friedman
+    twice = np.column_stack([y, -y])
+    for targets, weight in (
+        (np.where(np.arange(300) < 250, 0.0, 1.0), None),  # the first that is not zero
+        (np.where(np.arange(300) == 100, 1.0, 0.0), None),
+        (np.where(np.arange(300) < 150, y, 1000 * y), None),  # another unit
+        (twice * np.where(np.arange(300) == 20, 1000, 1)[:, None], None),  # too few rows before
+        (np.where(np.arange(300) == 120, 1000 * y, y), np.where(np.arange(300) == 120, 50.0, 1)),
+    ):
+        model = small(solver="adam")
+        for k in range(0, 300, 30):
+            rows = slice(k, k + 30)
+            model.partial_fit(X[rows], targets[rows], None if weight is None else weight[rows])

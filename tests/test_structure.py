@@ -27,6 +27,7 @@ ALLOWED = {
     "_posterior": {"_dispersion", "_evidence", "_network", "_objective"},
     "_solvers": {"_evidence", "_network", "_objective", "_solvers"},
     "_rows": {"_network"},
+    "_stream": {"_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"},
     "_training": {
         "_evidence",
         "_network",
@@ -35,23 +36,25 @@ ALLOWED = {
         "_rows",
         "_scaling",
         "_solvers",
+        "_stream",
         "_threads",
     },
     "_threads": {"_network"},
     "_progress": {"_network", "_solvers", "_training"},
     "_callbacks": {"_network", "_plan", "_progress", "_solvers", "_training"},
-    "_ensemble": {"_progress", "_solvers", "_threads", "_training"},
+    "_ensemble": {"_progress", "_solvers", "_stream", "_threads", "_training"},
     "_cost": {"_network"},
     "_trials": {
         *("_cost", "_dispersion", "_ensemble", "_network", "_objective", "_progress", "_training")
     },
     "_plan": {
-        *("_cost", "_dispersion", "_ensemble", "_network", "_progress", "_training", "_trials")
+        *("_cost", "_dispersion", "_ensemble", "_network", "_progress", "_stream"),
+        *("_training", "_trials"),
     },
     "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
     "_report": {"_dispersion", "_fitted", "_network", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
-    "_start": {"_fitted", "_network", "_plan", "_training", "_validation"},
+    "_start": {"_fitted", "_network", "_plan", "_stream", "_training", "_validation"},
     "_notebook": set(),
     "_predictor": {"_fitted", "_network", "_notebook", "_validation"},
     "_regressor": {

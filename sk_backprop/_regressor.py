@@ -93,7 +93,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
         stream, one pass a batch, never meets.
     learning_rate_init : float, default=0.003
-        Initial learning rate of 'sgd' and 'adam' [6]_.
+        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'` a step of 'sgd'
+        is at most Polyak's, loss / |gradient|^2 [9]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
     max_iter : int, default=1000
@@ -267,6 +268,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
        model to sparse data. Biometrika 99, 230-237. doi:10.1093/biomet/asr083
     .. [8] Liu et al. (2020). On the variance of the adaptive learning rate and beyond.
        doi:10.48550/arXiv.1908.03265
+    .. [9] Loizou, Vaswani, Laradji & Lacoste-Julien (2021). Stochastic Polyak step-size for
+       SGD. doi:10.48550/arXiv.2002.10542
 
     Examples
     --------
@@ -457,8 +460,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         all rows at first, then of ten batches, or at least 100 rows for the noise and 1,000
         for the weights.
 
-        Scales only grow: an outlier, or another unit, in one batch is remembered.
-        A first batch that shows the usual range of every column is worth having.
+        Scales only grow: an outlier, or another unit, in one batch is remembered, and an
+        outlier of y is told by a warning. A first batch that shows the usual range of every
+        column is worth having.
 
         Parameters
         ----------

@@ -463,4 +463,5 @@ def _optimizer(
         power_t=settings.power_t,
         momentum=settings.momentum,
         nesterov=settings.nesterovs_momentum,
+        bounded=settings.loss == "poisson",
     )

@@ -293,3 +293,27 @@ def test_the_dispersion_of_a_stream_does_not_depend_on_its_batches(size):
     for k in range(1000, 2500 if size > 1 else 1600, size):
         model.partial_fit(X[k : k + size], y[k : k + size])
     assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+@pytest.mark.parametrize(("mean", "batch", "rate"), [(0.05, 1, 0.01), (1, 1, 0.1), (0.05, 10, 0.1)])
+def test_steps_by_rare_counts_do_not_throw_the_function_away(mean, batch, rate, momentum):
+    # It became 1e20 and more times too large, where no row of a batch had told it.
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (2500, 3))
+    f = mean * np.exp(X[:, 0] - X[:, 1] ** 2)
+    y, new = rng.poisson(f).astype(float), slice(1500, None)
+    model = BackpropRegressor(
+        (10,),
+        solver="sgd",
+        loss="poisson",
+        learning_rate_init=rate,
+        momentum=momentum,
+        random_state=0,
+    )
+    for k in range(0, 1500, batch):
+        model.partial_fit(X[k : k + batch], y[k : k + batch])
+    predicted = model.predict(X[new])
+    assert predicted.max() < 20 * f.max()
+    constant = np.full(1000, y[:1500].mean())
+    assert mean_poisson_deviance(y[new], predicted) < 1.7 * mean_poisson_deviance(y[new], constant)

@@ -67,10 +67,10 @@ def test_stochastic_steps_are_those_of_mlpregressor(
     np.testing.assert_allclose(ours.loss_curve_, mlp.loss_curve_[-n_epochs:], rtol=1e-10)
 
 
-def advance(optimizer, theta, grad):
+def advance(optimizer, theta, grad, loss=np.nan):
     """One step by a gradient."""
     optimizer.gradient[...] = grad
-    optimizer.step(theta)
+    optimizer.step(theta, loss)
 
 
 def test_adaptive_rate_is_divided_by_five_at_a_stall_and_then_stops():
@@ -83,6 +83,34 @@ def test_adaptive_rate_is_divided_by_five_at_a_stall_and_then_stops():
     np.testing.assert_allclose(rates, 1e-3 / 5.0 ** np.arange(1, 6))
     assert not stochastic.SGD(1, float, rate=1.0).shorten_steps()
     assert not stochastic.Adam(1, float, rate=1.0).shorten_steps()
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("y", [0.0, 0.3, 5.0, 1e6])
+@pytest.mark.parametrize("rate", [1e-3, 1.0, 1e6])
+def test_a_bounded_step_never_passes_the_count_that_it_goes_for(rate, y, momentum):
+    # One row, f = exp(theta), half the deviance y ln(y / f) - y + f.
+    sgd = stochastic.SGD(1, float, rate=rate, momentum=momentum, nesterov=False, bounded=True)
+    theta, target = np.array([1.0]), np.log(y) if y else -np.inf
+    f = np.exp(theta[0])
+    loss = (y * np.log(y / f) if y else 0.0) - y + f
+    polyak = (1 - momentum) * loss / (f - y) ** 2
+    advance(sgd, theta, f - y, loss)
+    np.testing.assert_allclose(theta, 1 - min(rate, polyak) * (f - y), rtol=1e-12)
+    assert (theta[0] < target) == (target > 1)
+    assert (theta[0] > target) == (target < 1)
+
+
+def test_a_bounded_step_is_a_usual_one_where_there_is_nothing_to_fear():
+    for loss, gradient in ((1.0, np.full(3, 0.1)), (0.0, np.zeros(3))):
+        theta, plain = np.ones(3), np.ones(3)
+        advance(stochastic.SGD(3, float, rate=0.1, bounded=True), theta, gradient, loss)
+        advance(stochastic.SGD(3, float, rate=0.1), plain, gradient)
+        np.testing.assert_array_equal(theta, plain)
+    # The square of this is beyond float32.
+    theta = np.zeros(1, np.float32)
+    advance(stochastic.SGD(1, np.float32, rate=1.0, momentum=0, bounded=True), theta, 1e25, 1e25)
+    np.testing.assert_allclose(theta, -1)
 
 
 def test_adaptive_schedule_outlasts_a_constant_one(unit_problem):
@@ -100,7 +128,7 @@ class Thrown:
     def __init__(self, n_params, length):
         self.gradient, self._length = np.empty(n_params), length
 
-    def step(self, theta):
+    def step(self, theta, loss):
         theta += self._length
 
     def end_epoch(self, n_seen):

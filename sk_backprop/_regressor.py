@@ -93,7 +93,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
         stream, one pass a batch, never meets.
     learning_rate_init : float, default=0.003
-        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'` a step of 'sgd'
+        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'` that of 'sgd'
         is at most Polyak's, loss / |gradient|^2 [9]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
@@ -454,7 +454,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         is divided by the total weight of all batches so far. A batch in which training
         diverges (the loss is twice that before, and beyond what noise does), or is
         interrupted, leaves the function and makes the optimizer start anew. After a fit by
-        'lm' or 'lbfgs', 'adam' begins with short steps [8]_.
+        'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and 'sgd' has a bound of its
+        rate [9]_, but for the textbook's steps, with `precondition=False`.
 
         What `predict` takes for noise and uncertainty of the weights are running means: of
         all rows at first, then of ten batches, or at least 100 rows for the noise and 1,000

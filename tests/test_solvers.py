@@ -134,6 +134,9 @@ class Thrown:
     def end_epoch(self, n_seen):
         """Nothing depends on it."""
 
+    def forget(self):
+        """It knows nothing."""
+
     def state(self):
         return {}
 
@@ -198,6 +201,32 @@ def test_a_restored_optimizer_goes_on_as_if_nothing_had_happened(make):
         advance(second, other, grad)
         second.end_epoch(10 * (i + 4))
     np.testing.assert_array_equal(other, theta)
+
+
+OPTIMIZERS = [
+    lambda rule: stochastic.SGD(3, float, rate=0.1, schedule="invscaling", bounded=rule),
+    lambda rule: stochastic.SGD(3, float, rate=0.1, schedule="adaptive", bounded=rule),
+    lambda rule: stochastic.Adam(3, float, rate=0.1, beta_2=0.9, rectified=rule),
+]
+
+
+@pytest.mark.parametrize("rule", [True, False])
+@pytest.mark.parametrize("make", OPTIMIZERS)
+def test_an_optimizer_that_has_forgotten_begins_by_its_own_rule(make, rule):
+    # The bound is below 0.1.
+    grads = 1 + np.random.RandomState(0).rand(10, 3)
+    used, fresh, other = make(rule), make(rule), make(not rule)
+    for grad in grads[:7]:
+        advance(used, np.zeros(3), grad, loss=0.1)
+    used.end_epoch(10)
+    used.shorten_steps()
+    used.forget()
+    other.restore(used.state())  # as the next batch does, whatever it would begin by
+    theta, expected = np.zeros(3), np.zeros(3)
+    for grad in grads[7:]:
+        advance(other, theta, grad, loss=0.1)
+        advance(fresh, expected, grad, loss=0.1)
+    np.testing.assert_array_equal(theta, expected)
 
 
 def test_a_new_constant_rate_applies_to_a_restored_optimizer():

@@ -28,8 +28,7 @@ class SolverResult:
     best_iter : int, the iteration whose weights `theta` are; 0 is the start
     loss_curve : training loss of each iteration
     validation_loss_curve, validation_scores : the same on validation data, or None
-    optimizer_state : arrays and numbers that sgd and adam need to go on, None where
-        `theta` are not the weights that the optimizer had in the end
+    optimizer_state : arrays and numbers that sgd and adam need to go on with a stream
     precisions : Precisions of weights and noise in the end, from lm alone
     """
 

@@ -64,6 +64,9 @@ class Optimizer(Protocol):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state that an optimizer of the same kind gave."""
 
+    def forget(self) -> None:
+        """Begin again, as at the first step: the weights went back."""
+
 
 class SGD:
     """Stochastic gradient descent with momentum, plain or Nesterov's.
@@ -134,12 +137,18 @@ class SGD:
             "velocity": self._velocity,
             "rate": self._rate,
             "initial_rate": self._initial_rate,
+            "bounded": self._bounded,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self._velocity[...] = state["velocity"]
+        self._bounded = state.get("bounded", self._bounded)  # not in models of before
         if self._schedule != "constant" and state["initial_rate"] == self._initial_rate:
             self._rate = state["rate"]
+
+    def forget(self) -> None:
+        self._velocity[...] = 0
+        self._rate = self._initial_rate
 
 
 class Adam:
@@ -204,6 +213,10 @@ class Adam:
     def restore(self, state: dict[str, Any]) -> None:
         self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
         self._rectified = state.get("rectified", False)  # not in models of before
+
+    def forget(self) -> None:
+        self._moments[...] = 0
+        self._t = 0
 
 
 def polyak_rate(gradient: Array, loss: float) -> float:
@@ -293,5 +306,6 @@ def minimize(
         # Back to the end of the last whole epoch, which the curves know of.
         params.flat[...] = epoch_start
         status = "interrupted"
-    whole = status in ("converged", "max_iter", "stopped")
-    return monitor.result(params, status, optimizer.state() if whole else None)
+    if status in ("diverged", "interrupted"):
+        optimizer.forget()
+    return monitor.result(params, status, optimizer.state())

@@ -2,9 +2,9 @@
 
 ``python -m pip install cosmic-ray && python .ci/mutate.py`` makes a random sample of
 mutants with Cosmic Ray, runs the tests against each in copies of the checkout, prints the
-survivors as differences, and how many died. What it has done stands in a file (``--session``):
-a second run on the same source goes on with it; Cosmic Ray's ``cr-report`` and ``cr-html``
-read it.
+survivors as differences, and how many died. ``--since COMMIT`` takes only lines changed since
+then. What it has done stands in a file (``--session``): a second run on the same source goes
+on with it; Cosmic Ray's ``cr-report`` and ``cr-html`` read it.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import random
 import re
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 from multiprocessing import Pool
@@ -31,7 +32,7 @@ MUTATED = {
     "_objective": "objective",
     "_scaling": "scaling",
     "_posterior": "posterior",
-    "_stream": "posterior",
+    "_stream": "stream_state",
     "_evidence": "evidence",
     "_solvers/_result": "solvers",
     "_solvers/lbfgs": "solvers",
@@ -45,22 +46,44 @@ LEFT_OUT = re.compile("Bit|Shift|Invert|_Is$|_IsNot$")
 TESTS = [
     *["saved_models", "solvers", "network", "objective", "gradient", "counts", "textbook"],
     *["levenberg_marquardt", "streams", "rows", "keeping", "threads", "evidence", "posterior"],
-    *["ensemble", "scaling"],
+    *["stream_state", "ensemble", "scaling"],
 ]
 TIMEOUT = 900  # seconds, several times what the tests take: what runs longer runs for ever
 MEMORY = 8 << 30  # bytes
 
 
-def sampled(size, seed):
+def changed_lines(commit):
+    """{path: numbers of the lines that are not as at `commit`}."""
+    command = ["git", "diff", "--unified=0", commit, "--", "sk_backprop"]
+    changed, path = {}, None
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    ):
+        if line.startswith("+++ "):
+            path = Path(line[6:])
+        elif hunk := re.match(r"@@ -\S+ \+(\d+),?(\d*) @@", line):
+            start, length = int(hunk[1]), int(hunk[2] or 1)
+            changed.setdefault(path, set()).update(range(start, start + length))
+    return changed
+
+
+def sampled(size, seed, since=None):
     """`size` of the mutants, without those of LEFT_OUT, in random order."""
     with tempfile.TemporaryDirectory() as folder:
         every = WorkDB(Path(folder, "every.sqlite"), WorkDB.Mode.create)
         init([Path("sk_backprop", f"{name}.py") for name in MUTATED], every, {})
         items = [x for x in every.work_items if not LEFT_OUT.search(x.mutations[0].operator_name)]
         every.close()
+    if since is not None:
+        changed = changed_lines(since)
+        items = [
+            x
+            for x in items
+            if x.mutations[0].start_pos[0] in changed.get(x.mutations[0].module_path, ())
+        ]
     # In the order of the source: the sample depends on the code and the seed alone.
     items.sort(key=lambda x: (str(x.mutations[0].module_path), repr(x.mutations[0])))
-    print(f"{len(items)} mutants, of which {size} at random")
+    print(f"{len(items)} mutants, of which {min(size, len(items))} at random")
     return random.Random(seed).sample(items, min(size, len(items)))
 
 
@@ -89,13 +112,16 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument(
+        "--since", metavar="COMMIT", help="only of lines that have changed since then"
+    )
+    parser.add_argument(
         "--session", type=Path, default=Path(tempfile.gettempdir(), "mutants.sqlite")
     )
     options = parser.parse_args()
     session = WorkDB(options.session.resolve(), WorkDB.Mode.create)
     os.chdir(CHECKOUT)
     if not session.num_work_items:
-        session.add_work_items(sampled(options.sample, options.seed))
+        session.add_work_items(sampled(options.sample, options.seed, options.since))
 
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -23,9 +23,11 @@ TOLD = {
     "two layers": {**ONE, "hidden_layer_sizes": (4, 4)},
     "a fixed penalty": {**ONE, "alpha": 0.1},
 }
+ADAM = {"hidden_layer_sizes": (6,), "solver": "adam", "learning_rate_init": 0.02}
 BY_HAND = {
     "lbfgs": {"hidden_layer_sizes": (6,), "solver": "lbfgs"},
-    "adam": {"hidden_layer_sizes": (6,), "solver": "adam", "learning_rate_init": 0.02},
+    "adam": ADAM,
+    "adam, to its end": {**ADAM, "max_iter": 2000, "tol": 1e-5, "n_iter_no_change": 50},
     "defaults": {},
 }
 

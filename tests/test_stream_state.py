@@ -83,20 +83,22 @@ def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_par
         np.testing.assert_allclose(stream.n_effective, fit.n_effective, rtol=1e-9)
 
 
-def test_a_stream_forgets_by_ten_batches_or_a_thousand_rows():
-    network, params, objective, _ = problem()
+@pytest.mark.parametrize(("output", "n_rows"), [("identity", 100), ("exp", 1000)])
+def test_a_stream_forgets_by_ten_batches_or_so_many_rows(output, n_rows):
+    network, params, objective, _ = problem(output)
     other = network.parameters(params.flat * 0.1)
     for size, share in ((60, 0.06), (1, 0.001)):
-        X, y = objective._X[:size], objective._y[:size]
+        batch = Objective(network, objective.loss, objective._X[:size], objective._y[:size])
         before = of_stream(None, "all", objective, other, 2.0)
-        after = of_stream(
-            past(before, 1e6), "all", Objective(network, "squared_error", X, y), params, 2
-        )
-        newest = of_stream(None, "all", Objective(network, "squared_error", X, y), params, 2)
-        of_noise = min(0.1, size / 100)
-        np.testing.assert_allclose(
-            after.noise, (1 - of_noise) * before.noise + of_noise * newest.noise
-        )
+        after = of_stream(past(before, 1e6), "all", batch, params, 2)
+        newest = of_stream(None, "all", batch, params, 2)
+        of_noise = min(0.1, size / n_rows)
+        # Pearson's statistic is a ratio, for counts alone of more than 1 in the denominator.
+        below = [np.maximum(1 + one.ratio, 0.5) for one in (before, newest, after)]
+        squares = (1 - of_noise) * before.noise * below[0] + of_noise * newest.noise * below[1]
+        np.testing.assert_allclose(after.noise, squares / below[2])
+        ratio = (1 - of_noise) * before.ratio + of_noise * newest.ratio
+        np.testing.assert_allclose(after.ratio, ratio)
         told = [
             posterior.noise * told_by(posterior, network) * (1e6 + size) / n
             for posterior, n in ((before, 60), (newest, size), (after, 1e6 + size))
@@ -135,14 +137,15 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
     old = Scales.fit(X, y, None, **options)
     new = Scales.fit(X * [1, 7, 0.1] + [0, 5, 0], y * [30, 2], None, **options, seen=old)
 
-    def known(scales, coefs, intercepts):
-        params = scales.unfold(network, coefs, intercepts, float)
-        rows = scales.input(X, float), scales.target(y, float)
-        objective = Objective(scales.solver_network(network), loss, *rows)
-        return of_stream(None, weights, objective, params, 1.0)
+    carried = carry_over(drawn.coefs, drawn.intercepts, old, new)
 
-    before = known(old, drawn.coefs, drawn.intercepts)
-    expected = known(new, *carry_over(drawn.coefs, drawn.intercepts, old, new))
+    def known(scales, coefs, intercepts, earlier=None, rows=slice(None)):
+        params = scales.unfold(network, coefs, intercepts, float)
+        inputs, targets = scales.input(X[rows], float), scales.target(y[rows], float)
+        objective = Objective(scales.solver_network(network), loss, inputs, targets)
+        return of_stream(earlier, weights, objective, params, 1.0)
+
+    before, expected = known(old, drawn.coefs, drawn.intercepts), known(new, *carried)
     earlier = Earlier(before, 40.0, Move.between(old, new))
     np.testing.assert_allclose(earlier.noise, expected.noise, rtol=1e-9)
     np.testing.assert_allclose(earlier.least_noise, expected.noise, rtol=1e-9)
@@ -156,6 +159,16 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
         found = earlier.told(number, part, outputs, **which)
         wanted = told_by(expected, part, number, outputs, **which)
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9 * np.abs(wanted).max())
+    # And so is what comes of it with the next rows.
+    found = known(new, *carried, earlier, rows=slice(0, 9))
+    wanted = known(new, *carried, past(expected, 40.0), rows=slice(0, 9))
+    params, inputs = new.unfold(network, *carried, float), new.input(X, float)
+    solver_network = new.solver_network(network)
+    np.testing.assert_allclose(
+        found.variance(solver_network, params, inputs),
+        wanted.variance(solver_network, params, inputs),
+        rtol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("weights", ["all", "none"])

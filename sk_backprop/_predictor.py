@@ -81,6 +81,8 @@ class Predictor(ParameterTooltips):
         >>> bool(40 < std.mean() < 70)
         True
         """
+        if not isinstance(return_std, (bool, np.bool_)):
+            raise ValueError(f"return_std must be True or False, got {return_std!r}.")
         X, function = self._to_evaluate(X)
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean

@@ -17,7 +17,7 @@ from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, 
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor
 from sk_backprop._progress import Progress
-from sk_backprop._report import attributes_of, complaints, store
+from sk_backprop._report import NOTHING_KEPT, attributes_of, complaints, store
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
@@ -372,8 +372,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
 
         Nothing of the estimator changes until training has ended: a refused call leaves
         an earlier fit as it was. Ctrl-C ends training with a warning and keeps the
-        networks that were whole, or the last whole iteration; during trials, or with
-        `n_jobs`, it is raised.
+        networks that were whole, or the last whole iteration; where it went on from several
+        networks, their earlier fit; during trials, or with `n_jobs`, it is raised.
 
         Parameters
         ----------
@@ -452,8 +452,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         the function learned so far stays the same. (A logistic output keeps the target
         scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
         is divided by the total weight of all batches so far. A batch in which training
-        diverges (the loss is twice that before, and beyond what noise does), or is
-        interrupted, leaves the function and makes the optimizer start anew. After a fit by
+        diverges (the loss is twice that before, and beyond what noise does) leaves the
+        function and makes the optimizer start anew; one that is interrupted is left out, and
+        a warning says so. After a fit by
         'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and 'sgd' has a bound of its
         rate [9]_, but for the textbook's steps, with `precondition=False`.
 
@@ -517,6 +518,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
         settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
+        if networks[0].result.status == "interrupted":
+            warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
+            return self
         attributes = attributes_of(checked, data.n_samples, streams[0].n_seen)
         store(self, attributes(settings, problem, networks, rng), curve)
         for message, category in complaints(settings, problem, networks, streaming=True):
@@ -555,5 +559,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         progress = progress_of(self, rows, attributes, rng, plan)
         settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
         progress.end(settings, problem, networks)
+        if len(networks) < len(starts or ()):  # interrupted
+            return [(NOTHING_KEPT, UserWarning)]
         store(self, attributes(settings, problem, networks, rng))
         return list(complaints(settings, problem, networks, streaming=False))

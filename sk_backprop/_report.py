@@ -24,6 +24,8 @@ _ADVICE = {
     "diverged lm": "Look for extreme values in alpha and coefs_init.",
 }
 
+NOTHING_KEPT = "Training interrupted; nothing of this call is kept, and the estimator is as it was."
+
 # Part of the squared error that makes one row an outlier: among 20 rows, 13 standard
 # deviations of the others; 60 % was seen without any (linnerud, 20 rows). Rows, and mean
 # squared error in units of the variance of y, from which on it is looked for.

@@ -210,22 +210,31 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
     with _checking("X"):
-        _refuse_dates(X)
+        _refuse_other_kinds(X, "X")
         checked = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
     return summed(checked)
 
 
-def _refuse_dates(X: Any) -> None:
-    """Raise ValueError for dates and durations, among which NaT would become -9e18."""
-    X = np.asarray(X) if isinstance(X, (list, tuple)) else X
-    dtypes = X.dtypes if hasattr(X, "columns") else [getattr(X, "dtype", None)]
+def _refuse_other_kinds(values: Any, name: str) -> None:
+    """Raise ValueError for what would become numbers that nobody meant.
+
+    Dates and durations, among which NaT would be -9e18, and what a mask hides.
+    """
+    values = np.asarray(values) if isinstance(values, (list, tuple)) else values
+    dtypes = values.dtypes if hasattr(values, "columns") else [getattr(values, "dtype", None)]
     found = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
     if found:
         raise ValueError(
-            f"it has dtype {found[0]}; it must be numeric. Pass dates as numbers: "
-            "(X - X.min()).dt.total_seconds() of a column, for one."
+            f"{name} has dtype {found[0]}; it must be numeric. Pass dates as numbers: "
+            "(column - column.min()).dt.total_seconds(), for one."
+        )
+    n_masked = int(np.sum(values.mask)) if isinstance(values, np.ma.MaskedArray) else 0
+    if n_masked:
+        raise ValueError(
+            f"{name} is a masked array, with {n_masked} values masked; missing values are not "
+            f"allowed. Leave out their rows, or fill them: {name}.filled(value)."
         )
 
 
@@ -293,9 +302,9 @@ def _numbers(values: Any, name: str) -> Array:
     if sp.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
     with _checking(name):
+        _refuse_other_kinds(values, name)
         values = check_array(values, ensure_2d=False, dtype="numeric", input_name=name)
-        if values.dtype.kind in "mM":
-            raise ValueError(f"{name} has dtype {values.dtype}; it must be numeric.")
+        _refuse_other_kinds(values, name)
         # A list of None has become an array of objects by now, and not yet of nan.
         values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
     return np.asarray(values)
@@ -316,7 +325,7 @@ def check_validation_rows(
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
     with _checking("X_val"):
-        _refuse_dates(X_val)
+        _refuse_other_kinds(X_val, "X_val")
         checked = check_array(
             X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
         )
@@ -369,9 +378,10 @@ def _check_range(values: Any, name: str, dtype: Any) -> None:
 
 
 def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
-    if isinstance(sample_weight, Real):
+    if isinstance(sample_weight, Real) and not isinstance(sample_weight, bool):
         sample_weight = np.full(n_samples, sample_weight)
     with _checking(name):
+        _refuse_other_kinds(sample_weight, name)
         weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")

@@ -276,12 +276,25 @@ wrong("X: None", r"\bX\b", "None|scalar", X=None)
 DATES = np.full((20, 2), "2026-01-01", "datetime64[s]")
 NO_DATE = pd.DataFrame({"a": np.arange(20.0), "b": DATES[:, 0]})
 NO_DATE.loc[3, "b"] = pd.NaT
-wrong("X: dates", r"\bX\b", "datetime64", "numeric", X=DATES)
-wrong("X: a list of dates", r"\bX\b", "datetime64", "numeric", X=[list(row) for row in DATES])
-wrong("X: durations", r"\bX\b", "timedelta64", "numeric", X=DATES - DATES[0])
-wrong("X: a column of dates, one missing", r"\bX\b", "datetime64", "numeric", X=NO_DATE)
-wrong("X_val: dates", "X_val", "datetime64", "numeric", X_val=DATES, y_val=np.ones(20))
-wrong("y: dates", r"\by\b", "datetime64", "numeric", y=np.full(20, "2026-01-01", "datetime64[s]"))
+wrong("X: dates", "^X has", "datetime64", "numeric", X=DATES)
+wrong("X: a list of dates", "^X has", "datetime64", "numeric", X=[list(row) for row in DATES])
+wrong("X: durations", "^X has", "timedelta64", "numeric", X=DATES - DATES[0])
+wrong("X: a column of dates, one missing", "^X has", "datetime64", "numeric", X=NO_DATE)
+wrong("X_val: dates", "^X_val has", "datetime64", "numeric", X_val=DATES, y_val=np.ones(20))
+wrong("y: dates", "^y has", "datetime64", "numeric", y=np.full(20, "2026-01-01", "datetime64[s]"))
+wrong("sample_weight: dates", "^sample_weight has", "datetime64", sample_weight=DATES[:, 0])
+wrong(
+    "sample_weight: durations",
+    "^sample_weight has",
+    "m8|timedelta",
+    sample_weight=DATES[:, 0] - DATES[0, 0],
+)
+wrong("sample_weight: True", "sample_weight", "scalar|shape", sample_weight=True)
+wrong("X: masked", "^X is a masked array", r"\b6\b", "filled", X=np.ma.masked_array(X, X > 0.9))
+wrong("y: masked", "^y is a masked array", r"\b1\b", y=np.ma.masked_array(Y, np.isin(Y, Y.max())))
+wrong(
+    "sample_weight: masked", "^sample_weight is", "mask", sample_weight=np.ma.masked_array(W, Y > 1)
+)
 wrong("sample_weight: huge", "sample_weight", "inf", "float64", sample_weight=1e308 * W)
 wrong("sample_weight: far beyond", "sample_weight", "2e\\+281", "1e\\+280", sample_weight=1e280 * W)
 wrong("sample_weight: subnormal", "sample_weight", "float64", sample_weight=1e-320 * W)
@@ -660,6 +673,22 @@ def test_partial_fit_has_no_validation_data():
 
 
 # --- predict ---
+
+
+@pytest.mark.parametrize("given", ["yes", None, 2, [True]])
+def test_return_std_is_true_or_false(given):
+    model = BackpropRegressor(**LBFGS).fit(X, Y)
+    with pytest.raises(
+        ValueError, match=re.escape(f"return_std must be True or False, got {given!r}")
+    ):
+        model.predict(X, return_std=given)
+
+
+def test_an_array_in_which_nothing_is_masked_is_an_array():
+    plain, masked = (
+        BackpropRegressor(**LBFGS).fit(*rows) for rows in ((X, Y), (np.ma.array(X), np.ma.array(Y)))
+    )
+    np.testing.assert_array_equal(plain.predict(X), masked.predict(np.ma.array(X)))
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,33 @@ def test_predictions_that_are_refused():
         PredictionDisplay.from_predictions([1.0], [1.0], kind="calibration")
 
 
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"y_pred": [1.0]}, "y_true has 2 values and y_pred has 1; they must agree"),
+        ({"y_std": [1.0]}, "y_true has 2 values and y_std has 1; they must agree"),
+        ({"y_true": ["a", "b"]}, "y_true must be numbers: .*'a'"),
+        ({"y_true": [1.0, np.nan]}, "y_true has 1 values of nan or inf"),
+        ({"y_pred": [[1.0], [2.0]]}, r"y_pred has shape \(2, 1\); expected \(n_samples,\)"),
+    ],
+)
+def test_columns_that_are_refused(given, says):
+    columns = {"y_true": [1.0, 2.0], "y_pred": [1.0, 2.0], "y_std": [1.0, 1.0]}
+    with pytest.raises(ValueError, match=says):
+        PredictionDisplay.from_predictions(**{**columns, **given})
+
+
+def test_targets_that_are_not_those_of_the_rows_are_refused(rows, model):
+    X, y = rows
+    for display, more in ((PredictionDisplay, {}), (IntervalDisplay, {"feature": "dose"})):
+        with pytest.raises(ValueError, match=f"{len(X)} .* y has 4; they must agree"):
+            display.from_estimator(model, X, y=y[:4], **more)
+        with pytest.raises(ValueError, match="y has 2 targets and the estimator predicts 1"):
+            display.from_estimator(model, X, y=np.column_stack([y, y]), **more)
+    with pytest.raises(ValueError, match="feature 'dose' has no finite value in X"):
+        IntervalDisplay.from_estimator(model, X.assign(dose=np.nan), "dose")
+
+
 # --- intervals ---
 
 

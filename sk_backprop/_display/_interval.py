@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from sk_backprop._display._shared import Array, axes_for, input_names, one_target, target_name
+from sk_backprop._display._shared import (
+    Array,
+    axes_for,
+    check_targets,
+    input_names,
+    one_target,
+    target_name,
+)
 
 # {probability: opacity}; the inner band lies on the outer one.
 _BANDS = {0.95: 0.25, 0.5: 0.4}
@@ -125,7 +132,8 @@ class IntervalDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there is no such feature or target.
+            If there is no such feature or target, the feature has no finite value, or y has not
+            as many rows as X and as many targets as are predicted.
         ImportError
             If there is no matplotlib.
         """
@@ -133,6 +141,8 @@ class IntervalDisplay:
         X = X if hasattr(X, "columns") else np.asarray(X)
         name = _name(X, feature)
         values = np.asarray(X[name] if hasattr(X, "columns") else X[:, name], dtype=float)
+        if not np.isfinite(values).any():
+            raise ValueError(f"feature {feature!r} has no finite value in X.")
         x = np.linspace(np.nanmin(values), np.nanmax(values), grid_resolution)
         grid = _grid(X, {**(fixed or {}), name: x}, grid_resolution)
         mean, std = estimator.predict(grid, return_std=True)
@@ -145,6 +155,12 @@ class IntervalDisplay:
             x_name=str(name) if hasattr(X, "columns") else input_names(estimator)[name],
             y_name=target_name(y, target),
         )
+        if y is not None:
+            check_targets(y, mean)
+            if len(display.y_data) != len(values):
+                raise ValueError(
+                    f"X has {len(values)} rows and y has {len(display.y_data)}; they must agree."
+                )
         return display.plot(ax)
 
     def plot(self, ax: Any = None) -> IntervalDisplay:

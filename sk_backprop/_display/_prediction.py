@@ -13,6 +13,8 @@ from sk_backprop._display._shared import (
     RED,
     Array,
     axes_for,
+    check_columns,
+    check_targets,
     one_target,
     target_name,
 )
@@ -106,17 +108,20 @@ class PredictionDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there is no such target or kind.
+            If there is no such target or kind, or y is not of finite numbers, one a row and
+            target.
         ImportError
             If there is no matplotlib.
         """
         mean, std = estimator.predict(X, return_std=True)
+        check_targets(y, mean)
         display = cls(
             y_true=one_target(y, target),
             y_pred=one_target(mean, target),
             y_std=one_target(std, target),
             name=target_name(y, target),
         )
+        check_columns(y_pred=display.y_pred, y=display.y_true)
         return display.plot(ax, kind=kind)
 
     @classmethod
@@ -150,10 +155,12 @@ class PredictionDisplay:
         Raises
         ------
         ValueError
-            If there is no such kind, or calibration is asked for without `y_std`.
+            If there is no such kind, calibration is asked for without `y_std`, or they are
+            not finite numbers, as many in each.
         ImportError
             If there is no matplotlib.
         """
+        check_columns(y_true=y_true, y_pred=y_pred, y_std=y_std)
         display = cls(y_true=y_true, y_pred=y_pred, y_std=y_std, name=target_name(y_true, 0))
         return display.plot(ax, kind=kind)
 

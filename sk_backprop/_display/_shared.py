@@ -52,6 +52,34 @@ def one_target(values: Any, target: int) -> Array:
     return values if values.ndim == 1 else np.asarray(values[:, target])
 
 
+def check_columns(**columns: Any) -> None:
+    """Raise ValueError unless all that are given are finite numbers, of one shape (n_samples,)."""
+    first = None
+    for name, column in columns.items():
+        if column is None:
+            continue
+        try:
+            values = np.asarray(column, dtype=float)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{name} must be numbers: {error}") from error
+        if values.ndim != 1:
+            raise ValueError(f"{name} has shape {values.shape}; expected (n_samples,).")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} has {(~np.isfinite(values)).sum()} values of nan or inf.")
+        first = first or (name, len(values))
+        if len(values) != first[1]:
+            raise ValueError(
+                f"{first[0]} has {first[1]} values and {name} has {len(values)}; they must agree."
+            )
+
+
+def check_targets(y: Any, mean: Array) -> None:
+    """Raise ValueError unless y has as many targets as were predicted."""
+    n_given, n_predicted = (1 if np.ndim(a) == 1 else np.shape(a)[1] for a in (y, mean))
+    if n_given != n_predicted:
+        raise ValueError(f"y has {n_given} targets and the estimator predicts {n_predicted}.")
+
+
 def target_name(y: Any, target: int) -> str:
     """The name of a Series, or of a column of a data frame; otherwise y."""
     if hasattr(y, "columns"):

@@ -77,7 +77,8 @@ class Monitor:
 
     Parameters
     ----------
-    start : Parameters, the weights that a run stopped before its first iteration keeps
+    start : Parameters, the weights that a run stopped before its first iteration keeps; one
+        that diverges under early stopping keeps them too where nothing was as good
     tol, n_iter_no_change : float, int or inf
     validation : ValidationSet or None
     early_stopping : bool, whether validation decides, and the best weights are kept
@@ -103,6 +104,7 @@ class Monitor:
         self._run = Run() if run is None else run
         self._best_watched = self._start_loss = np.inf
         self._best_theta = start.flat.copy()
+        self._start = start
         self._best_iter = 0
         self._n_idle = 0
         self._rounding: tuple[Array, Array] | None = None
@@ -202,6 +204,8 @@ class Monitor:
         best_iter = self._best_iter if keep_best else self.n_iter
         watched = self._validation is not None
         theta = self._best_theta if keep_best else params.flat
+        if status == "diverged" and self._start_is_best():
+            theta, best_iter = self._start.flat, 0
         if self._rounding is not None:
             exact, rounded = self._rounding
             theta = exact + (theta - rounded)
@@ -216,6 +220,12 @@ class Monitor:
             validation_scores=self.validation_scores if watched else None,
             optimizer_state=optimizer_state,
         )
+
+    def _start_is_best(self) -> bool:
+        """Whether, under early stopping, no iteration was as good as the start."""
+        if self._validation is None or not self._early_stopping:
+            return False
+        return not self._best_watched < self._validation.evaluate(self._start)[0]
 
     def so_far(self, params: Parameters) -> SolverResult:
         """The result if the run stopped here, at `params`; it stays as it is."""

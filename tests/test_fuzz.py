@@ -44,7 +44,7 @@ GOOD = {
     "precondition": [True, False],
     "alpha": ["auto", 0.0, 1e-300, 1e-3, 1.0, 1e6, 1e300],
     "weight_groups": ["auto", "input", "layer"],
-    "n_networks": ["auto", 1, 2],
+    "n_networks": ["auto", 1, 3],
     "n_jobs": [None, 1],
     "batch_size": ["auto", 1, 7, 10**6],
     "learning_rate": ["constant", "invscaling", "adaptive"],

@@ -464,6 +464,25 @@ def test_carry_over_keeps_the_function(out_activation, precondition):
     )
 
 
+@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
+def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
+    rng = np.random.RandomState(0)
+    X, y = rng.uniform(1, 2, (20, 3)), unit * rng.uniform(1, 2, (20, 2))
+    options = {"precondition": precondition, "out_activation": "identity"}
+    old = Scales.fit(X * [1, 0, 1], y * [1, 0], None, **options)
+    new = Scales.fit(X * 7, y * 30, None, **options, seen=old)
+    network = Network((3, 4, 2), "logistic", "identity")
+    params = network.initial_parameters(rng, float, lecun_bound)
+    coefs, _ = carry_over(params.coefs, params.intercepts, old, new)
+    growth = new.scaler.scale_[[0, 2]] / old.scaler.scale_[[0, 2]]
+    np.testing.assert_allclose(coefs[0][[0, 2]], params.coefs[0][[0, 2]] * growth[:, None])
+    np.testing.assert_array_equal(coefs[0][1], params.coefs[0][1])
+    ratio = old.y_scale[0] / new.y_scale[0]
+    np.testing.assert_allclose(coefs[1][:, 0], params.coefs[1][:, 0] * ratio)
+    np.testing.assert_array_equal(coefs[1][:, 1], params.coefs[1][:, 1])
+
+
 def test_state_of_scales_is_all_there_is(diabetes):
     X, y = diabetes
     scales = Scales.fit(X, y[:, None], None, precondition=True, out_activation="identity")

@@ -107,6 +107,14 @@ def test_a_bounded_step_is_a_usual_one_where_there_is_nothing_to_fear():
         advance(stochastic.SGD(3, float, rate=0.1, bounded=True), theta, gradient, loss)
         advance(stochastic.SGD(3, float, rate=0.1), plain, gradient)
         np.testing.assert_array_equal(theta, plain)
+    # None is asked for: the step of the rate, though the loss is nearly nothing.
+    theta = np.zeros(1)
+    advance(stochastic.SGD(1, float, rate=1.0, momentum=0), theta, np.ones(1), loss=1e-9)
+    assert theta[0] == -1
+    # A gradient below 1 has a bound too: 0.001 / 0.5^2.
+    theta = np.zeros(1)
+    advance(stochastic.SGD(1, float, rate=1.0, momentum=0, bounded=True), theta, 0.5, loss=0.001)
+    assert theta[0] == pytest.approx(-0.5 * 0.004)
     # The square of this is beyond float32.
     theta = np.zeros(1, np.float32)
     advance(stochastic.SGD(1, np.float32, rate=1.0, momentum=0, bounded=True), theta, 1e25, 1e25)

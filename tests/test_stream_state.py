@@ -1,5 +1,7 @@
 """What a stream knows of its noise and of its weights: running means, as the scales grow."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -120,7 +122,27 @@ def test_rows_at_which_training_diverged_change_nothing_that_is_known():
     # They count as rows, of the others' kind.
     found, expected = (p.variance(network, params, Xt) for p in (after, known))
     np.testing.assert_allclose(found, expected, rtol=0.2)
-    assert np.isfinite(unpack_factor(alone.factors[0])).all()
+    assert np.abs(told_by(alone, network)).max() < 1e-280  # what Cholesky needed to be added
+
+
+def test_the_least_noise_is_of_a_hundred_rows_at_least():
+    _, params, objective, _ = problem()
+    noise = of_stream(None, "none", objective, params, 2.0).noise
+    lower = Posterior("none", [], noise / 2, np.zeros(1), [], np.zeros(1), noise / 4)
+    for weight, least in ((99.0, None), (100.0, noise / 4)):
+        stream = of_stream(past(lower, weight), "none", objective, params, 2.0)
+        np.testing.assert_array_equal(stream.least_noise, stream.noise if least is None else least)
+
+
+def test_curvature_of_other_weights_or_of_rows_that_no_longer_count_is_not_known():
+    _, params, objective, _ = problem()
+    kinds = ("all", "last_layer", "none")
+    for one in kinds:
+        posterior = of_stream(None, one, objective, params, 2.0)
+        for other in kinds:
+            assert past(posterior, 60.0).knows_curvature_of(other) == (one == other)
+        assert not past(posterior, 0.0).knows_curvature_of(one)
+        assert not past(replace(posterior, prior=None), 60.0).knows_curvature_of(one)
 
 
 @pytest.mark.parametrize("precondition", [True, False])

@@ -55,7 +55,6 @@ CASES = {
     "sgd, stream": ("partial_fit", {"solver": "sgd"}),
     "lm, warm start of two": ("fit", {"solver": "lm", "n_networks": 2, "warm_start": True}),
     "adam, stream of two": ("partial_fit", {"solver": "adam", "n_networks": 2}),
-    "lm, unfitted": ("fit", {"solver": "lm", "n_networks": 2}),
     "sgd, unfitted": ("fit", {"solver": "sgd", "early_stopping": True}),
     "adam, unfitted stream": ("partial_fit", {"solver": "adam"}),
 }

@@ -453,10 +453,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
         is divided by the total weight of all batches so far. A batch in which training
         diverges (the loss is twice that before, and beyond what noise does) leaves the
-        function and makes the optimizer start anew; one that is interrupted is left out, and
-        a warning says so. After a fit by
-        'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and 'sgd' has a bound of its
-        rate [9]_, but for the textbook's steps, with `precondition=False`.
+        function and makes the optimizer start anew. One that is interrupted is left out, with
+        a warning. After a fit by 'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and the
+        rate of 'sgd' has a bound [9]_, but for the textbook's steps (`precondition=False`).
 
         What `predict` takes for noise and uncertainty of the weights are running means: of
         all rows at first, then of ten batches, or at least 100 rows for the noise and 1,000

@@ -108,7 +108,7 @@ def fitted_attributes(
             "weight_groups": settings.weight_groups,
             "scales": scales.state(),
             "output_intercepts": [one.intercepts[-1] for one in networks],
-            "optimizers": {settings.solver: optimizers},
+            "optimizers": {} if None in optimizers else {settings.solver: optimizers},
             "posteriors": [asdict(one.posterior) for one in networks],
         },
     }

@@ -1,5 +1,6 @@
 """The Poisson loss: dispersion, evidence and trials, where counts are rare above all."""
 
+import itertools
 import warnings
 from types import SimpleNamespace
 
@@ -295,25 +296,38 @@ def test_the_dispersion_of_a_stream_does_not_depend_on_its_batches(size):
     assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.2)
 
 
+def stream_of_counts(mean, batch, rate, momentum, n_rows=1500):
+    """A stream by sgd: its largest prediction by the largest rate, its deviance, a constant's."""
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (n_rows + 1000, 3))
+    f = mean * np.exp(X[:, 0] - X[:, 1] ** 2)
+    y, new = rng.poisson(f).astype(float), slice(n_rows, None)
+    options = {"learning_rate_init": rate, "momentum": momentum, "random_state": 0}
+    model, largest = BackpropRegressor((10,), solver="sgd", loss="poisson", **options), 0.0
+    for k in range(0, n_rows, batch):
+        model.partial_fit(X[k : k + batch], y[k : k + batch])
+        if k % 200 == 0:
+            largest = max(largest, model.predict(X[new]).max() / f.max())
+    constant = np.full(1000, y[:n_rows].mean())
+    deviances = [mean_poisson_deviance(y[new], p) for p in (model.predict(X[new]), constant)]
+    return largest, *deviances
+
+
 @pytest.mark.parametrize("momentum", [0, 0.9])
 @pytest.mark.parametrize(("mean", "batch", "rate"), [(0.05, 1, 0.01), (1, 1, 0.1), (0.05, 10, 0.1)])
 def test_steps_by_rare_counts_do_not_throw_the_function_away(mean, batch, rate, momentum):
     # It became 1e20 and more times too large, where no row of a batch had told it.
-    rng = np.random.RandomState(0)
-    X = rng.uniform(-1, 1, (2500, 3))
-    f = mean * np.exp(X[:, 0] - X[:, 1] ** 2)
-    y, new = rng.poisson(f).astype(float), slice(1500, None)
-    model = BackpropRegressor(
-        (10,),
-        solver="sgd",
-        loss="poisson",
-        learning_rate_init=rate,
-        momentum=momentum,
-        random_state=0,
-    )
-    for k in range(0, 1500, batch):
-        model.partial_fit(X[k : k + batch], y[k : k + batch])
-    predicted = model.predict(X[new])
-    assert predicted.max() < 20 * f.max()
-    constant = np.full(1000, y[:1500].mean())
-    assert mean_poisson_deviance(y[new], predicted) < 1.7 * mean_poisson_deviance(y[new], constant)
+    largest, deviance, of_constant = stream_of_counts(mean, batch, rate, momentum)
+    assert largest < 20
+    assert deviance < 1.7 * of_constant
+
+
+if __name__ == "__main__":
+    for mean, batch, rate, momentum in itertools.product(
+        (0.05, 1, 20, 1000), (1, 10, 100), (0.001, 0.01, 0.1), (0, 0.9)
+    ):
+        found = stream_of_counts(mean, batch, rate, momentum, n_rows=3000)
+        print(
+            f"mean {mean:<5} batch {batch:<4} rate {rate:<6} momentum {momentum:<4} largest "
+            "prediction by rate {:.2g}, deviance {:.4g} (constant {:.4g})".format(*found)
+        )

@@ -68,7 +68,7 @@ def stored(case):
     if "unfitted" in case:
         return pickle.dumps(model)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a few iterations, cut short on purpose
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a few iterations, on purpose
         getattr(model, method)(*FIRST)
     return pickle.dumps(model)
 
@@ -149,7 +149,7 @@ def complete(case):
     for _ in range(2):  # some things are done once in a process
         model, call = prepared(case)
         with Places() as places, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # as above
+            warnings.simplefilter("ignore", ConvergenceWarning)  # as above
             call(*SECOND)
     return state(model), places.seen
 
@@ -379,7 +379,7 @@ def test_fits_in_several_threads_are_those_one_after_the_other():
     models["auto"] = BackpropRegressor(random_state=0)
 
     with warnings.catch_warnings(), threadpool_limits(2, user_api="blas"):
-        warnings.simplefilter("ignore")  # the bits are compared, whatever was told
+        warnings.simplefilter("ignore", ConvergenceWarning)  # some end at max_iter; bits count
         around = process_state()
         serial = [clone(model).fit(*FIRST).predict(SECOND[0]) for model in models.values()]
         with ThreadPoolExecutor(4) as pool:

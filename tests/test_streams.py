@@ -391,3 +391,20 @@ def test_what_is_no_outlier_of_a_stream_is_not_told(friedman):
         for k in range(0, 300, 30):
             rows = slice(k, k + 30)
             model.partial_fit(X[rows], targets[rows], None if weight is None else weight[rows])
+
+
+if __name__ == "__main__":  # how many batches some network of a fit's leaves out
+    X, y = make_friedman1(8000, n_features=5, noise=1.0, random_state=0)
+    fitted = BackpropRegressor(random_state=0).fit(X[:1000], y[:1000])
+    for solver, size in (("adam", 10), ("adam", 100), ("sgd", 10), ("sgd", 100)):
+        model = copy.deepcopy(fitted).set_params(solver=solver)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            for rows in batches(X[1000:5000], y[1000:5000], size):
+                model.partial_fit(*rows)
+        mean, std = model.predict(X[5000:], return_std=True)
+        print(
+            f"{solver} {size:3}: {len(told)} of {4000 // size} batches; R2 "
+            f"{model.score(X[5000:], y[5000:]):.3f} of {fitted.score(X[5000:], y[5000:]):.3f}; "
+            f"errors of {np.std((y[5000:] - mean) / std):.2f} standard deviations"
+        )

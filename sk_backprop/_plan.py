@@ -65,7 +65,7 @@ _TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
 _PLAIN_SETTINGS = {
     name: kind
     for name, kind in get_type_hints(Settings).items()
-    if name not in ("network", "solver", "alpha", "batch_size", "starts")
+    if name not in ("network", "solver", "alpha", "batch_size", "starts", "memory")
 }
 
 

@@ -70,6 +70,7 @@ class Settings:
 
     starts : tuple of int, numbers of plain steps of lm before the evidence decides; a
         network is trained with each, and the run of the highest log evidence is kept
+    memory : int, correction pairs that lbfgs keeps
     """
 
     network: Network
@@ -94,6 +95,7 @@ class Settings:
     n_iter_no_change: float
     shuffle: bool
     early_stopping: bool
+    memory: int = lbfgs.MEMORY
 
 
 @dataclass(frozen=True)
@@ -417,7 +419,12 @@ def _solve(
         )
     if settings.solver == "lbfgs":
         return lbfgs.minimize(
-            objective, params, monitor, max_iter=settings.max_iter, max_fun=settings.max_fun
+            objective,
+            params,
+            monitor,
+            max_iter=settings.max_iter,
+            max_fun=settings.max_fun,
+            memory=settings.memory,
         )
     careful = stream is not None and stream.from_optimum
     optimizer = _optimizer(settings, objective.network.n_params, objective.dtype, careful)

@@ -37,6 +37,10 @@ _MANY_ROWS_SHARE = 0.5
 # then: up to 700 were seen where there is next to no noise.
 _TRIAL_STEPS, _MANY_STEPS = 100, 200
 
+# Correction pairs of a trial by lbfgs: of more of them, which take half as long again, its
+# judgement of a penalty gains nothing.
+_TRIAL_MEMORY = 20
+
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 # By how much a candidate must be better than a simpler one, times the root of the number
@@ -165,6 +169,7 @@ class _Trial:
             self.settings,
             early_stopping=False,
             max_iter=min(self.settings.max_iter, limit),
+            memory=_TRIAL_MEMORY,
         )
         fitted = train_networks(trial, part, range(n_each), Progress(), n_jobs=n_jobs)
         if fitted[0].result.status == "interrupted":

@@ -364,6 +364,27 @@ def test_lbfgs_limits(unit_problem, limits, status):
     assert lbfgs.minimize(objective, start, monitor, **limits).status == status
 
 
+def test_lbfgs_keeps_fewer_pairs_of_many_weights_and_in_trials(monkeypatch):
+    kept = []
+
+    def watched(*args, options, **kwargs):
+        kept.append(options["maxcor"])
+        return scipy_minimize(*args, options=options, **kwargs)
+
+    monkeypatch.setattr(lbfgs, "scipy_minimize", watched)
+    rng = np.random.RandomState(0)
+    for n_features in (3, 3000, 30_000):  # 4 units: 21, 12,009 and 120,009 weights
+        X = rng.uniform(size=(30, n_features))
+        model = BackpropRegressor((4,), solver="lbfgs", alpha=1.0, max_iter=1)
+        with pytest.warns(ConvergenceWarning, match="max_iter"):
+            model.fit(X, X[:, 0])
+    assert kept == [60, 24, 20]  # 60, but at most 600,000 numbers, and at least 20
+    kept.clear()
+    BackpropRegressor((4,), solver="lbfgs", max_iter=500).fit(X[:, :3], X[:, 0])
+    assert kept[-1] == 60
+    assert set(kept[:-1]) == {20}
+
+
 def test_lbfgs_tells_by_which_limit_it_ended(unit_problem, monkeypatch):
     objective, start = objective_of(unit_problem)
     first, counted, loss_gradient = start.flat.copy(), [], objective.loss_gradient

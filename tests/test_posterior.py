@@ -413,7 +413,8 @@ GAP_CONFIGURATIONS = [
     {"hidden_layer_sizes": (10,), "solver": "lm"},
     {"hidden_layer_sizes": (10,), "solver": "lm", "n_networks": 5},
     {"hidden_layer_sizes": (10,), "solver": "lm", "alpha": 0.1},
-    {"hidden_layer_sizes": (10,), "solver": "lbfgs", "alpha": 0.1},
+    # Of a single one the minimum decides, which is a matter of the start: 1.3 to 3.4 of 20 starts.
+    {"hidden_layer_sizes": (10,), "solver": "lbfgs", "alpha": 0.1, "n_networks": 5},
 ]
 
 

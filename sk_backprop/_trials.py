@@ -37,8 +37,8 @@ _MANY_ROWS_SHARE = 0.5
 # then: up to 700 were seen where there is next to no noise.
 _TRIAL_STEPS, _MANY_STEPS = 100, 200
 
-# Correction pairs of a trial by lbfgs: of more of them, which take half as long again, its
-# judgement of a penalty gains nothing.
+# Correction pairs of a trial by lbfgs. With 60, as in the fit that follows, 40 of 43 fits to six
+# tables took the same penalty, with R^2 equal to 3e-4, in 1.1 to 2.1 times the time.
 _TRIAL_MEMORY = 20
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2

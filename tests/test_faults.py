@@ -338,6 +338,7 @@ def test_a_file_cut_short_during_training_does_no_harm(solver, tmp_path):
     code, printed, errors = run_script(
         f"""
         import os, sys
+        from sklearn.exceptions import ConvergenceWarning
 
         class Truncating:
             def write(self, text):
@@ -353,7 +354,7 @@ def test_a_file_cut_short_during_training_does_no_harm(solver, tmp_path):
                                   random_state=0)
         np.save(path, X)
         mapped = np.load(path, mmap_mode="r")
-        warnings.simplefilter("ignore")  # four iterations are too few
+        warnings.simplefilter("ignore", ConvergenceWarning)  # four iterations are too few
         terminal, sys.stdout = sys.stdout, Truncating()
         cut = model.fit(mapped, y).predict(X)
         sys.stdout = open(os.devnull, "w")

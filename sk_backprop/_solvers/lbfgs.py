@@ -3,10 +3,10 @@
 Byrd, Lu, Nocedal & Zhu 1995, SIAM J. Sci. Comput. 16, 1190-1208,
 doi:10.1137/0916069.
 
-Of a fit of 100 iterations to 353 rows of 10 columns (10 units, one thread, 14 ms) three fifths are
-scipy's routine, a fifth loss and gradient, a tenth the Python that scipy has around it. Of 30
-iterations on 50,000 rows (50 units, 370 ms) loss and gradient take 330: a third of that tanh, a
-third products of matrices.
+Of a fit of 100 iterations to 353 rows of 10 columns (10 units, one thread) half is scipy's routine,
+a fifth loss and gradient, an eighth the Python that scipy has around it. Of 30 iterations on 50,000
+rows (50 units, 370 ms) loss and gradient take 330: a third of that tanh, a third products of
+matrices.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from sk_backprop._network import Array, Parameters, beyond_range_is_inf
 from sk_backprop._objective import Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
-# Correction pairs that are kept. Dropping them makes rounding grow: of 36 tables with noise, each
-# fitted with OpenBLAS's routines for four processors, all agreed to 1e-7 with 60 pairs, and 21 to
-# 1e-6 with 20. A run to the same loss takes as long, with fewer iterations; a hundred of them on
-# 353 rows take 1.9 times as long, as scipy factorises a matrix of twice as many rows each time.
+# Correction pairs that are kept. Dropping them makes rounding grow: of 40 tables with noise, each
+# fitted with OpenBLAS's routines for four processors, 38 agreed to 1e-6 with 60 pairs, and 28 with
+# 20 (tests/test_versions.py). A run to the same loss takes as long, with fewer iterations; 100 of
+# them on 353 rows take 1.9 times as long, as scipy factorises a matrix of 2 x 60 rows each time.
 MEMORY = 60
 
 # With more weights fewer pairs, but not below these: 60 for a million are a gigabyte.

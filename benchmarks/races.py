@@ -156,6 +156,8 @@ def _predict(n_rows: int, times: int, setup: Setup) -> Pair:
 def _overhead(solver: str, setup: Setup) -> Pair:
     # With alpha="auto" ours would be several fits.
     shared: dict[str, Any] = {"solver": solver, "alpha": 1e-4, "max_iter": 1, "random_state": 0}
+    if solver == "adam":
+        shared["batch_size"] = 50  # an iteration of one step, as theirs
     X, y = surface(50, 4)
     models = [
         BackpropRegressor((20,), **shared),

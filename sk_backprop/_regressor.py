@@ -87,7 +87,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         Processes that train networks side by side, by joblib; None is 1, or what
         `joblib.parallel_config` says. The result does not depend on it.
     batch_size : int or 'auto', default='auto'
-        Rows in a mini-batch of 'sgd' and 'adam', at most n_samples; 'auto' is 200.
+        Rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200; in `fit`
+        an eighth of the rows if that is less, but 25 at least, as ten epochs of a step or
+        two gain so little that they count as a stall (see `tol`).
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
         Schedule of 'sgd': constant; divided by (1 + samples seen) ** `power_t`; or
         divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
@@ -509,7 +511,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         check_parameters(self)
         fitted = hasattr(self, "coefs_")
         checked, data = self._check(X, y, sample_weight, reset=not fitted)
-        plan, starts = plan_and_starts(self, data, None, None, continued=fitted)
+        plan, starts = plan_and_starts(self, data, None, None, continued=fitted, streaming=True)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
         problem = prepare(plan.settings, data, None, seen)

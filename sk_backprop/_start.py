@@ -24,11 +24,18 @@ def out_activation(estimator: Any) -> str:
 
 
 def plan_and_starts(
-    estimator: Any, data: Data, coefs_init: Any, intercepts_init: Any, *, continued: bool
+    estimator: Any,
+    data: Data,
+    coefs_init: Any,
+    intercepts_init: Any,
+    *,
+    continued: bool,
+    streaming: bool = False,
 ) -> tuple[Plan, list[Weights] | None]:
     """What to train, and the weights to start from, if there are any.
 
     continued : whether to go on from the last fit, where no initial weights are given
+    streaming : whether the data are one batch of a stream
     """
     n_features, n_outputs = data.X.shape[1], data.y.shape[1]
     hidden = hidden_layers(estimator.hidden_layer_sizes)
@@ -53,7 +60,7 @@ def plan_and_starts(
     )
     if last is not None:
         check_same_network(last.network, network, len(starts or ()), n_networks)
-    settings = settings_of(estimator, network)
+    settings = settings_of(estimator, network, data.n_samples, streaming=streaming)
     if last is not None:  # what was chosen before
         alpha = estimator.alpha_ if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups

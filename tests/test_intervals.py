@@ -26,7 +26,9 @@ TOLD = {
 ADAM = {"hidden_layer_sizes": (6,), "solver": "adam", "learning_rate_init": 0.02}
 BY_HAND = {
     "lbfgs": {"hidden_layer_sizes": (6,), "solver": "lbfgs"},
+    "sgd": {"hidden_layer_sizes": (6,), "solver": "sgd"},
     "adam": ADAM,
+    "adam, as it comes": {"solver": "adam"},
     "adam, to its end": {**ADAM, "max_iter": 2000, "tol": 1e-5, "n_iter_no_change": 50},
     "defaults": {},
 }

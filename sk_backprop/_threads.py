@@ -49,12 +49,15 @@ class _Limit:
         self._holders.add(holder)
         if self._before is None:
             self._before = self._threads()
-            self._set([1] * len(self._libraries))
+            for library in self._libraries:
+                _set_threads(library, 1)
 
     def release(self, holder: object) -> None:
         self._holders.discard(holder)
         if not self._holders and self._before is not None:
-            self._set(self._before)
+            for library, n_threads in zip(self._libraries, self._before, strict=True):
+                if library.num_threads == 1:  # what somebody has set meanwhile is theirs
+                    _set_threads(library, n_threads)
             self._before = None
 
     def share(self) -> int:
@@ -65,14 +68,14 @@ class _Limit:
     def _threads(self) -> list[int]:
         return [int(library.num_threads) for library in self._libraries]
 
-    def _set(self, numbers: list[int]) -> None:
-        for library, n_threads in zip(self._libraries, numbers, strict=True):
-            # threadpoolctl 3.8 lets no other thread set what one has set before, and says
-            # nothing: the last fit to end could not lift the limit of the first.
-            free = getattr(library, "clear_controlling_thread", lambda force: None)
-            free(force=True)
-            library.set_num_threads(n_threads)
-            free(force=True)
+
+def _set_threads(library: Any, n_threads: int) -> None:
+    # threadpoolctl 3.8 lets no other thread set what one has set before, and says
+    # nothing: the last fit to end could not lift the limit of the first.
+    free = getattr(library, "clear_controlling_thread", lambda force: None)
+    free(force=True)
+    library.set_num_threads(n_threads)
+    free(force=True)
 
 
 @cache

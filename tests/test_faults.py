@@ -374,7 +374,13 @@ def test_fits_in_several_threads_are_those_one_after_the_other():
         (solver, alpha, seed): BackpropRegressor(
             (5,), solver=solver, alpha=alpha, n_networks=2, tol=0.01, random_state=seed
         )
-        for solver, alpha in [("lm", "auto"), ("lm", 1.0), ("lbfgs", 1.0), ("adam", 1.0)]
+        for solver, alpha in [
+            ("lm", "auto"),
+            ("lm", 1.0),
+            ("lbfgs", 1.0),
+            ("adam", 1.0),
+            ("sgd", 1.0),
+        ]
         for seed in range(3)
     }
     models["auto"] = BackpropRegressor(random_state=0)
@@ -430,7 +436,7 @@ def test_one_estimator_predicts_in_several_threads():
         np.testing.assert_array_equal(call.result()[1], std)
 
 
-@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam"])
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
 def test_blas_threads_that_others_change_meanwhile_change_no_more_than_rounding(solver):
     # Small matrices are computed by one thread in any case (OpenBLAS), if the limit comes late.
     model = BackpropRegressor((8,), solver=solver, alpha=3.0, random_state=0)
@@ -570,3 +576,10 @@ def test_without_penalty_more_parameters_than_rows_reach_every_row(hidden):
     assert len(told) == 1
     np.testing.assert_allclose(model.predict(X), y, rtol=1e-6)
     assert np.isfinite(model.predict(rng.randn(5, 30), return_std=True)).all()
+
+
+if __name__ == "__main__":
+    numbers = {case: len(numbers_of_places(complete(case)[1])) for case in CASES}
+    for case, number in numbers.items():
+        print(f"{number:6d} places  {case}")
+    print(f"{2 * sum(numbers.values()):6d} faults, two kinds at each")

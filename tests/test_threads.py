@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from sk_backprop import BackpropRegressor, _fitted, _objective
 from sk_backprop._network import Network, beyond_range_is_inf, lecun_bound
@@ -45,6 +45,14 @@ def test_fits_side_by_side_share_what_is_allowed_and_the_last_gives_it_back():
             assert allowed_threads() == 1
             assert blas_threads() == [1] * len(blas_threads())
         assert blas_threads() == [2] * len(blas_threads())
+
+
+def test_a_limit_that_somebody_sets_meanwhile_stays():
+    with threadpool_limits(2, user_api="blas"):
+        with one_blas_thread():
+            for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+                library.set_num_threads(3)
+        assert blas_threads() == [3] * len(blas_threads())
 
 
 def test_the_limit_is_given_back_after_an_error():

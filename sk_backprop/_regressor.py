@@ -88,8 +88,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         `joblib.parallel_config` says. The result does not depend on it.
     batch_size : int or 'auto', default='auto'
         Rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200; in `fit`
-        an eighth of the rows if that is less, but 25 at least, as ten epochs of a step or
-        two gain so little that they count as a stall (see `tol`).
+        an eighth of the rows if that is less, but 25 at least, and below 50 rows all: ten
+        epochs of a step or two gain so little that they count as a stall (see `tol`).
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
         Schedule of 'sgd': constant; divided by (1 + samples seen) ** `power_t`; or
         divided by 5 at each stall (see `tol`) until it is below 1e-6, which a

@@ -103,7 +103,7 @@ def arrays(draw, shape):
         table = np.where(where, draw(st.sampled_from(SPECIAL)), table)
     if draw(often):
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # numpy's, of what a type cannot hold
+            warnings.simplefilter("ignore", RuntimeWarning)  # of what a type cannot hold
             table = np.asarray(table).astype(draw(st.sampled_from(TYPES)))
     return draw(st.sampled_from(CONTAINERS))(table) if draw(often) else table
 
@@ -118,7 +118,7 @@ def where_it_can_be(container):
 
     def contained(table):
         with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError):
-            warnings.simplefilter("ignore")  # for np.matrix
+            warnings.simplefilter("ignore", PendingDeprecationWarning)  # np.matrix
             return container(table)
         return table
 

@@ -119,6 +119,8 @@ def where_it_can_be(container):
     def contained(table):
         with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError):
             warnings.simplefilter("ignore", PendingDeprecationWarning)  # np.matrix
+            # pandas 2.1 looks whether complex values are integers.
+            warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
             return container(table)
         return table
 

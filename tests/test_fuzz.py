@@ -119,8 +119,9 @@ def where_it_can_be(container):
     def contained(table):
         with warnings.catch_warnings(), contextlib.suppress(ValueError, TypeError):
             warnings.simplefilter("ignore", PendingDeprecationWarning)  # np.matrix
-            # pandas 2.1 looks whether complex values are integers.
+            # pandas casts what it has to integers, and looks whether it is the same.
             warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
             return container(table)
         return table
 

@@ -9,7 +9,7 @@ The rooms, and what each may import::
 
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _objective
-    _network   <- _scaling, _rows <- _training
+    _network   <- _scaling <- _rows <- _training
     _posterior, _scaling <- _stream <- _training
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _trials, _plan, _report
     _training  <- _progress <- _ensemble <- _trials <- _plan

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sk_backprop._network import Array
+from sk_backprop._scaling import divide_columns
 
 # Values whose keys are held at a time.
 _BLOCK_VALUES = 2**18
@@ -80,7 +81,7 @@ def _row_keys(X: Any, scale: Array, first_column: int = 0) -> Array:
     step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
     keys = np.empty(X.shape[0], dtype=np.uint64)
     for start in range(0, X.shape[0], step):
-        block = _value_keys(X[start : start + step] / scale, columns)
+        block = _value_keys(divide_columns(X[start : start + step], scale), columns)
         keys[start : start + step] = block.sum(axis=1, dtype=np.uint64)
     return keys
 

@@ -84,10 +84,13 @@ def divide_columns(X: Any, scale: Array) -> Any:
     """X / scale as a new dense array, C-contiguous, or CSR matrix.
 
     MaxAbsScaler.transform multiplies a sparse X by 1 / scale, which is infinite
-    for subnormal scales and differs from the dense quotient in the last digit.
+    for subnormal scales and differs from the dense quotient in the last digit. A quotient
+    beyond the range is inf, without numpy's warning.
     """
     if not sp.issparse(X):
-        return np.divide(X, scale, order="C")
+        # numpy 1 warns of one subnormal scale whatever X is: it fills its registers with ones.
+        with np.errstate(over="ignore"):
+            return np.divide(X, scale, order="C")
     X = X.tocsr()
     data = X.data / scale[X.indices]
     return type(X)((data, X.indices, X.indptr), shape=X.shape)
@@ -128,7 +131,7 @@ class Moments:
         whole: Moments | None = None
         for rows in _row_blocks(X[:n_rows]):
             # In C order whatever X has: BLAS would add up otherwise.
-            scaled = np.divide(X[rows if order is None else order[rows]], scale, order="C")
+            scaled = divide_columns(X[rows if order is None else order[rows]], scale)
             # From the first row, so that a constant column has variance 0.0.
             origin = scaled[0].astype(float)
             deviation = scaled - origin

@@ -27,7 +27,7 @@ from sk_backprop._network import (
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._posterior import Posterior, Uncertain, evident, laplace
 from sk_backprop._rows import canonical_rows
-from sk_backprop._scaling import Scales, carry_over, fit_max_abs
+from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
 from sk_backprop._stream import StreamState, of_stream
@@ -348,7 +348,7 @@ _COUNTED_ROWS = 200_000
 def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
     """Rows, equal ones once, in an order that is theirs and not the table's; their weights."""
     y_scale = np.abs(data.y).max(axis=0)
-    scaled_y = data.y / np.where(y_scale > 0, y_scale, 1.0)
+    scaled_y = divide_columns(data.y, np.where(y_scale > 0, y_scale, 1.0))
     return canonical_rows(data.X, x_scale, scaled_y, data.sample_weight)
 
 

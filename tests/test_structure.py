@@ -26,7 +26,7 @@ ALLOWED = {
     "_evidence": {"_network", "_objective"},
     "_posterior": {"_dispersion", "_evidence", "_network", "_objective"},
     "_solvers": {"_evidence", "_network", "_objective", "_solvers"},
-    "_rows": {"_network"},
+    "_rows": {"_network", "_scaling"},
     "_stream": {"_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"},
     "_training": {
         "_evidence",

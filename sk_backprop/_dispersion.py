@@ -44,7 +44,7 @@ _TERMS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class PearsonSums:
     """What Pearson's statistic is made of: sums over rows, which may be added up.
 

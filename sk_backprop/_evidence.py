@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
@@ -59,7 +60,7 @@ _LEAST_FREE = 1e-3
 _LEAST_NUDGE = 1e-290
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class WeightGroups:
     """Which weights share one precision.
 
@@ -94,8 +95,7 @@ class WeightGroups:
         return np.bincount(self.index, values, minlength=len(self.names))
 
 
-@dataclass(frozen=True)
-class Precisions:
+class Precisions(NamedTuple):
     """1 / variance of the weights of each group, (n_groups,), and of each output's noise.
 
     noise : (n_outputs,)
@@ -201,8 +201,7 @@ def effective(
     )
 
 
-@dataclass(frozen=True)
-class Evidence:
+class Evidence(NamedTuple):
     """What the data say about the precisions at hand, and the next ones.
 
     log_evidence : float, of the target in the solver's coordinates

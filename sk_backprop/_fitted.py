@@ -85,7 +85,7 @@ def separated(
     return networks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedFunction:
     """Raw X in, mean and standard deviation in the units of y out.
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, get_type_hints
+from dataclasses import replace
+from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
@@ -104,8 +104,7 @@ def _batch_size(n_samples: int, *, streaming: bool) -> int:
     return min(_BATCH, math.ceil(n_samples / n_steps))
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """What to train.
 
     families : Settings to choose from by rows held out; see `_trials.choose`
@@ -128,7 +127,7 @@ class Plan:
         """
         several = len({settings.alpha for settings in self.families[0]}) > 1
         if several and self.settings.loss != "poisson":
-            return replace(self.settings, alpha=_PLAIN_ALPHA)
+            return self.settings._replace(alpha=_PLAIN_ALPHA)
         return self.settings
 
     @property
@@ -180,27 +179,27 @@ def make_plan(
     solver = settings.solver
     if solver == "auto":
         solver = choose_solver(shapes[0], n_samples)
-    settings = replace(settings, solver=solver, network=shapes[0])
+    settings = settings._replace(solver=solver, network=shapes[0])
     if settings.alpha is not None:
-        return Plan([[replace(settings, network=shape) for shape in shapes]], n_networks or 1)
+        return Plan([[settings._replace(network=shape) for shape in shapes]], n_networks or 1)
     if solver == "lm" and hidden is None:
         return Plan([_linear(settings), _nonlinear(settings, shapes)], n_networks)
     if solver == "lm":
-        by_evidence = replace(settings, starts=(_COLD, _WARM))
+        by_evidence = settings._replace(starts=(_COLD, _WARM))
         return Plan([[by_evidence] if hidden else _linear(settings)], n_networks)
     if solver == "lbfgs" and not settings.early_stopping:
         return Plan([_penalties(settings)], n_networks or 1)
-    return Plan([[replace(settings, alpha=_PLAIN_ALPHA)]], n_networks or 1)
+    return Plan([[settings._replace(alpha=_PLAIN_ALPHA)]], n_networks or 1)
 
 
 def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
     """Candidates where solver, penalty and shape are all to be chosen."""
     network = settings.network
-    plain = replace(settings, network=_shaped(network, _PLAIN_SHAPE))
+    plain = settings._replace(network=_shaped(network, _PLAIN_SHAPE))
     shapes = _affordable(network, n_samples)
     otherwise = choose_solver(plain.network, n_samples)
     if not shapes and otherwise == "adam":
-        return [[replace(plain, solver="adam", alpha=_PLAIN_ALPHA)]]
+        return [[plain._replace(solver="adam", alpha=_PLAIN_ALPHA)]]
     families = []
     affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
     if run_cost(_shaped(network, ()), n_samples, "lm") <= affordable:
@@ -208,34 +207,34 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
     if shapes:
         families.append(_nonlinear(settings, shapes))
     wide = not shapes or shapes[0].n_params > n_samples
-    lbfgs = replace(plain, solver="lbfgs")
+    lbfgs = plain._replace(solver="lbfgs")
     if wide and otherwise == "lbfgs" and not settings.early_stopping:
         families.append(_penalties(lbfgs))
-    return families or [[replace(lbfgs, alpha=_PLAIN_ALPHA)]]
+    return families or [[lbfgs._replace(alpha=_PLAIN_ALPHA)]]
 
 
 def _linear(settings: Settings) -> list[Settings]:
     """Linear models, by evidence."""
     network = _shaped(settings.network, ())
-    linear = replace(settings, solver="lm", network=network, starts=(_COLD,))
+    linear = settings._replace(solver="lm", network=network, starts=(_COLD,))
     if settings.weight_groups != "auto":
         return [linear]
     # One precision for each single weight overfits where columns are many: intervals of
     # 95 % covered 59 % with 1,000 columns of 975 rows.
-    return [replace(linear, weight_groups=groups) for groups in ("layer", "input")]
+    return [linear._replace(weight_groups=groups) for groups in ("layer", "input")]
 
 
 def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
     """Networks, by evidence."""
-    lm = replace(settings, solver="lm", network=shapes[0])
-    warm = [replace(lm, network=shape, starts=(_WARM,)) for shape in shapes]
-    return [replace(lm, starts=(_COLD,)), *warm]
+    lm = settings._replace(solver="lm", network=shapes[0])
+    warm = [lm._replace(network=shape, starts=(_WARM,)) for shape in shapes]
+    return [lm._replace(starts=(_COLD,)), *warm]
 
 
 def _penalties(settings: Settings) -> list[Settings]:
     """Networks of one shape under several penalties."""
     alphas = (*_ALPHAS_OF_COUNTS, *_ALPHAS) if settings.loss == "poisson" else _ALPHAS
-    return [replace(settings, alpha=alpha) for alpha in alphas]
+    return [settings._replace(alpha=alpha) for alpha in alphas]
 
 
 def carry_out(
@@ -272,7 +271,7 @@ def carry_out(
         share = _TRIALS_SHARE * affordable
         choice = choose(plan.families, n_networks_of, problem, share, progress, n_jobs)
         progress.end_trials()
-    settings, problem = choice.settings, replace(problem, noise=choice.noise)
+    settings, problem = choice.settings, problem._replace(noise=choice.noise)
     n_networks = n_networks_of(settings, choice.n_steps)
     networks = train_networks(
         settings,

@@ -55,7 +55,7 @@ _LEAST_FREE = 0.01
 LEAST_VARIANCE = 1e-20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
     """How uncertain the weights and a new observation are, in the solver's coordinates.
 

@@ -111,7 +111,10 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
     tol : float, default=1e-3
         Training has stalled when in `n_iter_no_change` iterations on end the loss
         (with early stopping, the validation loss) never comes below ``1 - tol``
-        times the lowest before. Relative, so that units do not matter.
+        times the lowest before. Relative, so that units do not matter. It bounds what is
+        gained, not the gradient: with 0 and ``n_iter_no_change=inf`` 'lm' and 'lbfgs' go on
+        to where rounding hides the rest, in the coordinates of `precondition` a gradient of
+        the mean loss of 1e-8.
     n_iter_no_change : int or inf, default=10
         Patience, see `tol`.
     early_stopping : bool, default=False

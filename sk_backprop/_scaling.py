@@ -96,7 +96,7 @@ def divide_columns(X: Any, scale: Array) -> Any:
     return type(X)((data, X.indices, X.indptr), shape=X.shape)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Moments:
     """Mean and variance of columns with the total weight of their rows.
 
@@ -222,7 +222,7 @@ class _CentredSparseTransposed:
         return np.asarray(self._X.T @ delta - np.outer(self._offset, delta.sum(axis=0)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scales:
     """What is known of the columns of X and y, and the maps that follow from it.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from sk_backprop._fitted import FittedFunction
@@ -65,7 +64,7 @@ def plan_and_starts(
         alpha = estimator.alpha_ if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups
         groups = estimator._fit_state["weight_groups"] if groups == "auto" else groups
-        settings = replace(settings, alpha=alpha, weight_groups=groups)
+        settings = settings._replace(alpha=alpha, weight_groups=groups)
     counted = settings.solver in ("auto", "lm")
     n_rows = n_distinct_rows(data) if counted else data.n_samples
     return make_plan(settings, hidden, n_networks, n_rows), starts

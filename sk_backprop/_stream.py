@@ -11,9 +11,9 @@ is linear, theta -> M theta + const, and a precision A of theta becomes M^-T A M
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import blas, lapack
@@ -39,8 +39,7 @@ _NEWEST_SHARE, _CURVATURE_ROWS = 0.1, 1000.0
 _NOISE_ROWS = {"squared_error": 100.0, "poisson": 1000.0}  # of rare counts a few are above 0
 
 
-@dataclass(frozen=True)
-class Move:
+class Move(NamedTuple):
     """How the solver's weights and the noise change where the scales do and the function not.
 
     inputs, shift : (n_features,); outputs : (n_outputs,), as above
@@ -87,8 +86,7 @@ class Move:
         return A
 
 
-@dataclass(frozen=True)
-class Earlier:
+class Earlier(NamedTuple):
     """What the rows before have told.
 
     posterior : Posterior, in the coordinates of their own scales
@@ -134,8 +132,7 @@ class Earlier:
         return np.tril(self.move.precision(A, network, outputs, at_inputs=at_inputs))
 
 
-@dataclass(frozen=True)
-class StreamState:
+class StreamState(NamedTuple):
     """What a batch of a stream goes on from, beside weights and scales.
 
     n_seen : int, samples seen before

@@ -9,9 +9,9 @@ warning, or changes what it is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,8 +34,7 @@ from sk_backprop._stream import StreamState, of_stream
 from sk_backprop._threads import one_blas_thread
 
 
-@dataclass(frozen=True)
-class Data:
+class Data(NamedTuple):
     """Rows to learn from or to validate on.
 
     X : (n_samples, n_features), float32 or float64, dense or CSR
@@ -61,8 +60,7 @@ class Data:
         return Data(self.X[rows], self.y[rows], None if w is None else w[rows])
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The constructor's parameters that a run depends on, resolved.
 
     `solver` is one of 'sgd', 'adam', 'lbfgs', 'lm'; `alpha` is None where the evidence
@@ -98,8 +96,7 @@ class Settings:
     memory: int = lbfgs.MEMORY
 
 
-@dataclass(frozen=True)
-class Weights:
+class Weights(NamedTuple):
     """Weights of MaxAbs-scaled inputs, and the scales they belong to.
 
     scales is None for weights that the user gives: they belong to the scales of
@@ -112,8 +109,7 @@ class Weights:
     precisions: Precisions | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """Rows in the solver's coordinates, and the scales that led there.
 
     rows, validation : Data, validation may be None
@@ -128,8 +124,7 @@ class Problem:
     noise: Array | None = None
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """The end of a run: the fitted function, and accounts of how it was found.
 
     params : Parameters, in the solver's coordinates

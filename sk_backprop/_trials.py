@@ -8,9 +8,10 @@ error is 5 to 15 % larger there. Of a penalty that is fixed it says nothing at a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from operator import add
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,8 +64,7 @@ _MOST_LOG = 300.0
 _PATIENCE, _SAME = 2, 0.01
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """What the trials found.
 
     settings : Settings, the best candidate
@@ -115,7 +115,7 @@ def choose(
             progress.begin_trial()
             trial = _Trial(candidate, [], [])
             for kept, held_out in folds[:n_folds]:
-                part = replace(problem, rows=kept, validation=None)
+                part = problem._replace(rows=kept, validation=None)
                 trial.run(part, held_out, max(n_each, 1), n_networks, n_jobs)
             if best is None or trial.beats(best):
                 best, n_worse = trial, 0
@@ -129,8 +129,7 @@ def choose(
     return best.choice
 
 
-@dataclass(frozen=True)
-class _Judgement:
+class _Judgement(NamedTuple):
     """Sums over rows held out.
 
     weight : float, of the rows
@@ -147,8 +146,7 @@ class _Judgement:
     pearson: PearsonSums
 
 
-@dataclass(frozen=True)
-class _Trial:
+class _Trial(NamedTuple):
     """A candidate, and how it did on each fold: judgements, and steps of each run."""
 
     settings: Settings
@@ -165,8 +163,7 @@ class _Trial:
     ) -> None:
         """Train on the rows of `part` and judge by `held_out`."""
         limit = _TRIAL_STEPS if self.settings.solver == "lm" else self.settings.max_iter
-        trial = replace(
-            self.settings,
+        trial = self.settings._replace(
             early_stopping=False,
             max_iter=min(self.settings.max_iter, limit),
             memory=_TRIAL_MEMORY,
@@ -314,7 +311,7 @@ def _every_fifth(counts: Array, k: int) -> Array:
 
 def _weighted(rows: Data, weights: Array) -> Data:
     kept = np.flatnonzero(weights > 1e-9 * weights.max())
-    return replace(rows.take(kept), sample_weight=weights[kept])
+    return rows.take(kept)._replace(sample_weight=weights[kept])
 
 
 def _judge(

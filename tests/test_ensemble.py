@@ -1,7 +1,6 @@
 """Several networks in one, and the plan: what is trained where nothing is said."""
 
 import copy
-import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -330,7 +329,7 @@ def test_ctrl_c_while_shapes_are_tried_leaves_the_estimator_as_it_was(friedman, 
 
 def plan_of(n_samples, n_features, *, hidden=None, n_outputs=1, n_networks=None, **settings):
     """The plan for settings that leave everything open but what is given."""
-    taken = {field.name: None for field in dataclasses.fields(Settings)}
+    taken = dict.fromkeys(Settings._fields)
     taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
     return make_plan(

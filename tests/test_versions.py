@@ -1,7 +1,7 @@
 """One result in other processes, threads and on other processors; a quiet, small import.
 
-`python tests/test_versions.py` prints how far predictions of lbfgs are apart on four processors,
-for tables with much, little and no noise.
+`python tests/test_versions.py` prints how far predictions are apart on four processors, and those
+of lbfgs for more tables, with much, little and no noise.
 """
 
 import ast
@@ -56,13 +56,32 @@ def test_import_starts_nothing():
     code = (
         "import sys, sk_backprop, threading, multiprocessing;"
         "print(threading.active_count(), multiprocessing.active_children(),"
-        " 'matplotlib' in sys.modules)"
+        " 'matplotlib' in sys.modules, 'sk_backprop._display' in sys.modules)"
     )
-    assert run(code) == "1 [] False\n"
+    assert run(code) == "1 [] False False\n"
+
+
+def test_displays_are_there_when_asked_for():
+    code = (
+        "import sk_backprop; assert set(sk_backprop.__all__) < set(dir(sk_backprop));"
+        "from sk_backprop import *;"
+        "assert all(isinstance(globals()[name], type) for name in sk_backprop.__all__)"
+    )
+    assert run(code) == ""
+    with pytest.raises(AttributeError, match="'sk_backprop' has no attribute 'Displays'"):
+        sk_backprop.Displays  # noqa: B018
+    with pytest.raises(ImportError, match="Displays"):
+        from sk_backprop import Displays  # noqa: F401
+
+
+# Milliseconds of the processor that the import of scikit-learn 1.9 took (1.7: seven tenths of
+# it), and those that ours may take there.
+THEIRS, OURS = 890 if importlib.util.find_spec("sklearn.callback") else 620, 20
 
 
 def test_import_takes_little_beside_scikit_learns(tmp_path):
-    # Of the compiled package, by the processor's time. Measured: 18 ms beside 890 ms.
+    # Of the compiled package. Measured, the least of 25 each: 9 ms beside 890 ms, and 11 ms
+    # with the oldest versions.
     shutil.copytree(PACKAGE, tmp_path / "sk_backprop")
     compileall.compile_dir(tmp_path, quiet=1)
     code = (
@@ -70,9 +89,9 @@ def test_import_takes_little_beside_scikit_learns(tmp_path):
         "import sklearn.neural_network, sklearn.model_selection; between = time.process_time();"
         "import sk_backprop; print(between - start, time.process_time() - between)"
     )
-    times = [[float(t) for t in run(code, tmp_path).split()] for _ in range(5)]
-    theirs, ours = np.median(times, axis=0)
-    assert ours < theirs / 20
+    times = [[float(t) for t in run(code, tmp_path).split()] for _ in range(7)]
+    theirs, ours = np.min(times, axis=0)  # what else runs can only add to it
+    assert ours < theirs * OURS / THEIRS
 
 
 # --- private names of scikit-learn ---
@@ -98,6 +117,16 @@ SINCE = {"sklearn.callback": (1, 9)}
 HOOKS = {"__sklearn_tags__"}
 # Methods of scikit-learn's that are overridden, in `_notebook.py`, which says why.
 OVERRIDDEN = {"_get_params_html", "_get_fitted_attr_html"}
+# Private attributes that are others', all of them in `_callbacks.py` but for the last.
+THEIR_ATTRIBUTES = {
+    # In the API reference of CallbackSupportMixin, for developers of estimators.
+    "_init_callback_context",
+    # The callbacks that were set. Without any, nothing is prepared for them; no public name
+    # tells whether there are.
+    "_skl_callbacks",
+    # A documented method of every named tuple.
+    "_replace",
+}
 
 
 def test_what_is_taken_from_scikit_learn_is_named_and_public():
@@ -136,6 +165,27 @@ def test_private_methods_that_are_overridden_are_named():
     assert private & theirs <= OVERRIDDEN
     source = (PACKAGE / "_notebook.py").read_text(encoding="utf-8")
     assert all(f"def {name}(" in source for name in OVERRIDDEN)
+
+
+def test_private_attributes_of_others_are_named():
+    read, ours = set(), set()
+    for path in PACKAGE.rglob("*.py"):
+        ours.add(path.stem)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                (read if isinstance(node.ctx, ast.Load) else ours).add(node.attr)
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                ours.add(node.name)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                ours.add(node.target.id)
+            elif isinstance(node, ast.Dict):  # fitted attributes
+                ours.update(key.value for key in node.keys if isinstance(key, ast.Constant))
+            elif isinstance(node, ast.Call) and getattr(node.func, "id", "") in {
+                *("getattr", "hasattr", "setattr", "delattr")
+            }:
+                read.add(getattr(node.args[1], "value", ""))
+    private = {name for name in read if re.match("_[^_]", name)}
+    assert private - ours == THEIR_ATTRIBUTES
 
 
 # --- one seed, one result ---
@@ -179,6 +229,14 @@ TABLES = """{
 SMALL = {"hidden_layer_sizes": [8]}
 EVIDENCE = {**SMALL, "solver": "lm", "n_networks": 2}
 LBFGS = {"solver": "lbfgs"}
+DETERMINISTIC = [
+    {},
+    EVIDENCE,
+    {**SMALL, "solver": "lm", "alpha": 1.0},
+    LBFGS,
+    {**SMALL, "solver": "lbfgs", "alpha": 10.0},
+    {**SMALL, "solver": "lbfgs", "alpha": 1.0},
+]
 EVERY_SOLVER = [
     EVIDENCE,
     {**SMALL, "solver": "lbfgs", "alpha": 1.0},
@@ -232,22 +290,14 @@ BLAS = {one["internal_api"] for one in threadpool_info() if one["user_api"] == "
 )
 @pytest.mark.parametrize("processor", PROCESSORS[:3])
 def test_other_processors_give_the_same_predictions(processor):
-    # Between the four, newest and oldest versions: lm and the defaults to 4e-9, lbfgs where there
-    # is noise to 6e-9, with alpha=1 to 7e-8.
-    settings = [
-        {},
-        EVIDENCE,
-        {**SMALL, "solver": "lm", "alpha": 1.0},
-        LBFGS,
-        {**SMALL, "solver": "lbfgs", "alpha": 10.0},
-        {**SMALL, "solver": "lbfgs", "alpha": 1.0},
-    ]
+    # Between the four, with newest or oldest versions: lm and the defaults to 4e-9, lbfgs where
+    # there is noise to 6e-9, with alpha=1 to 7e-8.
     asked = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_CORETYPE": processor}
     which = "import scipy.linalg; from threadpoolctl import threadpool_info as info; "
     which += "print({one['architecture'] for one in info() if one['user_api'] == 'blas'})"
     assert run(which, **asked).strip().lower() == f"{{'{processor.lower()}'}}"
-    one = predictions(settings, OPENBLAS_NUM_THREADS="1")
-    other = predictions(settings, **asked)
+    one = predictions(DETERMINISTIC, OPENBLAS_NUM_THREADS="1")
+    other = predictions(DETERMINISTIC, **asked)
     differences = largest_difference(one, other)
     assert len(differences) == 24
     # Every iteration of lbfgs amplifies rounding, and without noise it takes hundreds: there
@@ -256,18 +306,31 @@ def test_other_processors_give_the_same_predictions(processor):
     assert max(differences.values()) < 1e-6, differences
 
 
+def on_each_processor(settings, tables=TABLES):
+    """{table and settings: largest difference} of all pairs."""
+    each = [
+        predictions(settings, tables, OPENBLAS_NUM_THREADS="1", OPENBLAS_CORETYPE=one)
+        for one in PROCESSORS
+    ]
+    apart = [largest_difference(one, other) for one, other in combinations(each, 2)]
+    return {name: max(pair[name] for pair in apart) for name in apart[0]}
+
+
 if __name__ == "__main__":
+    largest = on_each_processor(DETERMINISTIC)
+    for settings in DETERMINISTIC:
+        of_each = {
+            name.split()[0]: d for name, d in largest.items() if name.endswith(f" {settings}")
+        }
+        told = ", ".join(f"{name} {difference:.0e}" for name, difference in of_each.items())
+        print(f"{settings}: {told}", flush=True)
     LESS = [LBFGS, {**LBFGS, "hidden_layer_sizes": [8, 4]}]
     for kind in ("network", "smooth"):
         for noise in (0.3, 0.2, 0.05, 0.0):
             tables = f"{{seed: {kind}(seed, {noise}) for seed in range(10)}}"
-            each = [
-                predictions(LESS, tables, OPENBLAS_NUM_THREADS="1", OPENBLAS_CORETYPE=one)
-                for one in PROCESSORS
-            ]
-            apart = [largest_difference(one, other) for one, other in combinations(each, 2)]
+            largest = on_each_processor(LESS, tables)
             for settings in LESS:
-                most = [max(pair[f"{seed} {settings}"] for pair in apart) for seed in range(10)]
+                most = [largest[f"{seed} {settings}"] for seed in range(10)]
                 print(
                     f"{kind}, noise {noise:4.2f} of its spread, {settings}: "
                     f"{sum(m < 1e-6 for m in most)} of 10 within 1e-6, largest {max(most):.0e}",

@@ -172,7 +172,7 @@ class NetworkDisplay:
         return self
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class _Layer:
     """Where a layer is, in points.
 

@@ -17,7 +17,7 @@ With evidence, the precisions are estimated anew before each step (Foresee & Hag
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
@@ -40,8 +40,7 @@ _FIRST_DAMPING = 1e-3
 _NO_GAIN = 4 * np.finfo(float).eps
 
 
-@dataclass(frozen=True)
-class Prior:
+class Prior(NamedTuple):
     """What holds the weights.
 
     groups : WeightGroups

@@ -9,10 +9,12 @@ counts them.
 import argparse
 import collections
 import contextlib
+import inspect
 import io
 import pickle
 import time
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning
+from sklearn.metrics import r2_score
 from test_bad_input import snapshot
 
 from sk_backprop import BackpropRegressor
@@ -154,32 +157,58 @@ def data(draw):
     return X, y, draw(weights) if draw(often) else None
 
 
+PLAIN = (np.arange(24.0).reshape(12, 2), np.arange(12.0) ** 2, None)
+
+
+@st.composite
+def beside(draw):
+    """What else `fit` takes: rows to validate on, weights to start from."""
+    arguments = {}
+    if draw(often):
+        X, y, weights = draw(data()) if draw(seldom) else PLAIN
+        if draw(often):
+            weights = draw(arrays((len(PLAIN[0]),)))
+        arguments |= {"X_val": X, "y_val": y, "sample_weight_val": weights}
+    if draw(often):
+        sizes = draw(st.sampled_from([(2, 3, 1), (2, 3, 1), (2, 3, 2), (2, 2, 2, 1), (2, 1), ()]))
+        pairs = list(pairwise(sizes))
+        arguments["coefs_init"] = [draw(arrays(pair)) for pair in pairs]
+        if not draw(seldom):
+            arguments["intercepts_init"] = [draw(arrays(pair[1:])) for pair in pairs]
+    if arguments and draw(seldom):
+        changed = draw(st.sampled_from(sorted(arguments)))
+        arguments[changed] = draw(st.sampled_from([None, *THINGS, *NUMBERS]))
+    return arguments
+
+
 # --- calls ---
 
 TOLD = (ConvergenceWarning, DataConversionWarning, UserWarning)
+SCORES = inspect.getsourcefile(inspect.unwrap(r2_score))
 counted = collections.Counter()
-
-PLAIN = (np.arange(24.0).reshape(12, 2), np.arange(12.0) ** 2, None)
 
 
 @st.composite
 def calls(draw):
     """Calls of one estimator, (name, arguments), the first of them its parameters."""
     params = draw(parameters())
-    kinds = ["fit", "fit", "use", "set_params"]
+    kinds = ["fit", "fit", "use", "score", "set_params"]
     if draw(often):
         params = {"solver": draw(st.sampled_from(["adam", "sgd"])), **params}
         kinds.extend(3 * ["partial_fit"])
     sequence = [("set_params", params)]
     if draw(often):
-        sequence.append(("fit", PLAIN))
+        sequence.append(("fit", (*PLAIN, {})))
     for name in draw(st.lists(st.sampled_from(kinds), min_size=1, max_size=4)):
-        sequence.append((name, draw(parameters() if name == "set_params" else data())))
+        arguments = draw(parameters() if name == "set_params" else data())
+        if name == "fit":
+            arguments = (*arguments, draw(beside()) if draw(often) else {})
+        sequence.append((name, arguments))
     return sequence
 
 
-def fit(model, X, y, weights):
-    return model.fit(X, y, sample_weight=weights)
+def fit(model, X, y, weights, others):
+    return model.fit(X, y, sample_weight=weights, **others)
 
 
 def partial_fit(model, X, y, weights):
@@ -194,6 +223,10 @@ def use(model, X, y, weights):
     if model.out_activation_ == "identity":
         exported = to_mlp_regressor(model)
         assert all(np.isfinite(W).all() for W in [*exported.coefs_, *exported.intercepts_])
+
+
+def score(model, X, y, weights):
+    return model.score(X, y, sample_weight=weights)
 
 
 def attempt(name, call, model, *arguments):
@@ -212,7 +245,12 @@ def attempt(name, call, model, *arguments):
         assert snapshot(model) == before, f"{name} was refused and changed the estimator"
         counted[name, "refused"] += 1
         return False
-    untold = [str(one) for one in told if not issubclass(one.category, TOLD)]
+    untold = [
+        str(one)
+        for one in told
+        # scikit-learn's score squares what it is given.
+        if not (issubclass(one.category, TOLD) or one.filename == SCORES)
+    ]
     assert all("beyond the range" in one for one in untold), untold
     counted[name, "done"] += 1
     return True
@@ -246,11 +284,13 @@ def assert_done_or_refused(sequence):
         fitted = hasattr(model, "coefs_")
         if name == "set_params":
             model.set_params(**arguments)
-        elif name == "use":
-            attempt(name, use, model, *arguments)
+        elif name in ("use", "score"):
+            attempt(name, {"use": use, "score": score}[name], model, *arguments)
         elif name == "fit":
             if attempt(name, fit, model, *arguments):
-                assert_whole(model, fitted and model.warm_start, *arguments)
+                X, y, weights, others = arguments
+                goes_on = others.get("coefs_init") is not None or (fitted and model.warm_start)
+                assert_whole(model, goes_on, X, y, weights)
         elif hasattr(model, "partial_fit") and attempt(name, partial_fit, model, *arguments):
             assert_whole(model, fitted, *arguments)
 

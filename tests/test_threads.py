@@ -139,6 +139,18 @@ def test_a_fit_does_not_depend_on_the_threads(solver, hidden, monkeypatch):
     np.testing.assert_array_equal(*found)
 
 
+def test_the_defaults_do_not_depend_on_the_threads(monkeypatch):
+    monkeypatch.setattr(_objective, "_LEAST_SHARED", 0)
+    monkeypatch.setattr(_fitted, "_LEAST_SHARED", 0)
+    X, y = surface(200)
+    found = []
+    for limit in (1, 2):
+        with threadpool_limits(limit, user_api="blas"):
+            model = BackpropRegressor(random_state=0).fit(X, y)
+            found.append(np.concatenate(model.predict(X, return_std=True)))
+    np.testing.assert_array_equal(*found)
+
+
 def test_large_steps_of_lm_that_blas_shares_among_threads_differ_by_rounding():
     X, y = surface(4000)
     assert pays_threads(Network((6, 150, 1), "tanh", "identity"), 4000, "lm")

@@ -716,25 +716,34 @@ def test_not_fitted(use):
         (with_value(X, NAN), ("X contains NaN",)),
         (with_value(X, INF), ("X contains infinity",)),
         (sp.csr_matrix(with_value(X, NAN)), ("X contains NaN",)),
-        (X[0], ("1D", "2D", "reshape")),
-        (X[None], ("dim 3", "<= 2")),
-        (X[:0], ("0 sample", "minimum of 1")),
-        (strings(X), ("'a'", "float")),
-        (objects(X), ("object", "real number")),
-        (X + 1j, ("[Cc]omplex",)),
-        (None, ("None|scalar", "2D")),
+        (X[0], ("^X: ", "1D", "2D", "reshape")),
+        (X[None], ("^X: ", "dim 3", "<= 2")),
+        (X[:0], ("^X: ", "0 sample", "minimum of 1")),
+        (strings(X), ("^X: ", "'a'", "float")),
+        (objects(X), ("^X: ", "object", "real number")),
+        (X + 1j, ("^X: ", "[Cc]omplex")),
+        (None, ("^X: ", "None|scalar", "2D")),
     ],
     ids=[
         *("two features", "six features", "sparse, two features", "NaN", "inf", "sparse NaN"),
         *("1-D", "3-D", "no rows", "strings", "objects", "complex", "None"),
     ],
 )
-@pytest.mark.parametrize("return_std", [False, True])
-def test_wrong_data_in_predict(return_std, given, says):
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda estimator, X: estimator.predict(X),
+        lambda estimator, X: estimator.predict(X, return_std=True),
+        lambda estimator, X: estimator.gradient(X),
+        lambda estimator, X: estimator.score(X, Y),
+    ],
+    ids=["predict", "predict_std", "gradient", "score"],
+)
+def test_wrong_data_in_predict(use, given, says):
     estimator = BackpropRegressor(**LBFGS).fit(X, Y)
     before = snapshot(estimator)
     with pytest.raises(REFUSED, match=all_of(*says)):
-        estimator.predict(given, return_std=return_std)
+        use(estimator, given)
     assert snapshot(estimator) == before
 
 

@@ -224,18 +224,25 @@ def rare(n, log_mean, seed):
     return X[:n], y[:n], X[n:], y[n:]
 
 
+def defaults_and_a_linear_model(n, log_mean, seed):
+    """Of the defaults: the dispersion, the spread of new errors by their standard deviations,
+    and how far the new deviance is above that of a linear model."""
+    X, y, Xt, yt = rare(n, log_mean, seed)
+    model = BackpropRegressor(loss="poisson", random_state=0).fit(X, y)
+    linear = PoissonRegressor(alpha=1e-3).fit(X, y)
+    mean, std = model.predict(Xt, return_std=True)
+    above = mean_poisson_deviance(yt, mean) - mean_poisson_deviance(yt, linear.predict(Xt))
+    return 1 / model.noise_precision_[0], np.std((yt - mean) / std), above
+
+
 @pytest.mark.parametrize(("n", "log_mean"), [(300, -4), (300, -3), (1000, -3), (1000, -2)])
 def test_the_defaults_on_rare_counts_are_no_worse_than_a_linear_model(n, log_mean):
     # With n = 1000, log_mean = -3 networks were chosen that foretold 1e16.
     for seed in range(2):
-        X, y, Xt, yt = rare(n, log_mean, seed)
-        model = BackpropRegressor(loss="poisson", random_state=0).fit(X, y)
-        linear = PoissonRegressor(alpha=1e-3).fit(X, y)
-        mean, std = model.predict(Xt, return_std=True)
-        theirs = mean_poisson_deviance(yt, linear.predict(Xt))
-        assert mean_poisson_deviance(yt, mean) < theirs + 0.01
-        assert np.std((yt - mean) / std) == pytest.approx(1, abs=0.2)
-        assert 1 / model.noise_precision_[0] == pytest.approx(1, abs=0.2)
+        dispersion, spread, above = defaults_and_a_linear_model(n, log_mean, seed)
+        assert above < 0.01
+        assert spread == pytest.approx(1, abs=0.2)
+        assert dispersion == pytest.approx(1, abs=0.2)
 
 
 def test_few_counts_among_many_zeros_are_not_foretold_exactly():
@@ -322,7 +329,21 @@ def test_steps_by_rare_counts_do_not_throw_the_function_away(mean, batch, rate, 
     assert deviance < 1.7 * of_constant
 
 
-if __name__ == "__main__":
+def print_defaults():
+    """Tables of many sizes and rates."""
+    warnings.simplefilter("ignore")  # that counts are few
+    for n, log_mean in itertools.product((300, 1000, 3000), range(-4, 4)):
+        found = np.array([defaults_and_a_linear_model(n, log_mean, seed) for seed in range(2)])
+        dispersion, spread, above = found.T.round(3).tolist()
+        print(
+            f"{n:4d} rows, mean {np.exp(log_mean):6.3f}: dispersion {dispersion}, errors {spread} "
+            f"standard deviations, deviance above a linear model's {above}",
+            flush=True,
+        )
+
+
+def print_streams():
+    """Streams by sgd."""
     for mean, batch, rate, momentum in itertools.product(
         (0.05, 1, 20, 1000), (1, 10, 100), (0.001, 0.01, 0.1), (0, 0.9)
     ):
@@ -331,3 +352,8 @@ if __name__ == "__main__":
             f"mean {mean:<5} batch {batch:<4} rate {rate:<6} momentum {momentum:<4} largest "
             "prediction by rate {:.2g}, deviance {:.4g} (constant {:.4g})".format(*found)
         )
+
+
+if __name__ == "__main__":
+    print_streams()
+    print_defaults()

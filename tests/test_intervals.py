@@ -44,11 +44,11 @@ def draw(seed, n_samples=150):
     return X, f + noise * rng.randn(n_samples), X_new, f_new + noise * rng.randn(N_NEW), noise
 
 
-def figures(params):
+def figures(params, n_fits=N_FITS):
     """Of each fit: the part of new rows in the intervals of `LEVELS`, and the noise precision
-    by the true one: (N_FITS, 4)."""
+    by the true one: (n_fits, 4)."""
     found = []
-    for seed in range(N_FITS):
+    for seed in range(n_fits):
         X, y, X_new, y_new, noise = draw(seed)
         model = BackpropRegressor(random_state=seed, **params).fit(X, y)
         mean, std = model.predict(X_new, return_std=True)
@@ -64,6 +64,17 @@ def test_intervals_cover_and_noise_is_found(params):
     # Standard errors over the fits: 0.003, 0.003, 0.002 of what is covered, 0.01 of the precision.
     assert np.all(np.abs(covered - LEVELS) < [0.03, 0.03, 0.02]), covered
     assert 0.9 < precision < 1.1
+
+
+@pytest.mark.parametrize(
+    ("params", "n_fits"), [({}, 20), ({"solver": "lbfgs"}, 40)], ids=["defaults", "lbfgs"]
+)
+def test_intervals_cover_where_shapes_or_penalties_are_tried(params, n_fits):
+    # Fewer of these longer fits: errors of up to 0.01 of what is covered, 0.03 of the precision.
+    found = figures(params, n_fits)
+    covered, precision = found[:, :3].mean(axis=0), found[:, 3].mean()
+    assert np.all(np.abs(covered - LEVELS) < [0.05, 0.05, 0.03]), covered
+    assert 0.85 < precision < 1.15
 
 
 def test_a_single_fit_is_off_by_what_150_rows_leave_unknown():

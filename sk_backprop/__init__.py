@@ -58,9 +58,9 @@ objective over row blocks -> a solver moves the parameter vector -> the posterio
 read off -> scales are folded back -> fitted attributes, set all at once. The numerics
 see arrays and do not import scikit-learn.
 
-What is carried from room to room does not change: named tuples, or frozen dataclasses where
-there is arithmetic. (A frozen dataclass costs the import .4 ms, without == and repr, which none
-but `Network` has; a named tuple .1.)
+What is carried from room to room, but for `SolverResult`, does not change: plain records are
+named tuples, others frozen dataclasses. (One of these costs the import .4 ms even without == and
+repr, which none but `Network` needs; a named tuple .1.)
 """
 
 from typing import TYPE_CHECKING

@@ -211,6 +211,7 @@ def test_what_is_no_better_than_a_constant_need_not_be_kept():
         (Posterior("none", [], noise, noise), np.ones(2), noise),
         (Posterior("none", [], noise, noise, least_noise=least), np.ones(2), least),
         (Posterior("none", [], noise, noise, least_noise=least), np.full(2, 0.8), None),
+        (Posterior("none", [], noise, noise, least_noise=least), noise, None),
     ):
         earlier = None if posterior is None else past(posterior, 9.0)
         found = StreamState(9, None, earlier, False).noise_to_keep(of_constant)

@@ -48,7 +48,9 @@ TESTS = [
     *["levenberg_marquardt", "streams", "rows", "keeping", "threads", "evidence", "posterior"],
     *["stream_state", "ensemble", "scaling"],
 ]
-TIMEOUT = 900  # seconds, several times what the tests take: what runs longer runs for ever
+# Seconds, several times what all tests and what the longest of them takes: what runs longer runs
+# for ever.
+TIMEOUT, TIMEOUT_OF_A_TEST = 900, 120
 MEMORY = 8 << 30  # bytes
 
 
@@ -101,7 +103,8 @@ def tried(item):
     """The mutant, and what the tests found."""
     names = [MUTATED[str(x.module_path).removeprefix("sk_backprop/")[:-3]] for x in item.mutations]
     files = " ".join(f"tests/test_{name}.py" for name in dict.fromkeys(names + TESTS))
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {files}"
+    ends = f"faulthandler_timeout={TIMEOUT_OF_A_TEST} -o faulthandler_exit_on_timeout=true"
+    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -o {ends} {files}"
     return item, mutate_and_test(item.mutations, command, TIMEOUT)
 
 

@@ -46,7 +46,7 @@ LEFT_OUT = re.compile("Bit|Shift|Invert|(?<!_IsNot)_Is$|(?<!_Is)_IsNot$")
 TESTS = [
     *["saved_models", "solvers", "network", "objective", "gradient", "counts", "textbook"],
     *["levenberg_marquardt", "streams", "rows", "keeping", "threads", "evidence", "posterior"],
-    *["stream_state", "ensemble", "scaling"],
+    *["stream_state", "ensemble", "scaling", "optimality", "structure"],
 ]
 # Seconds, several times what all tests and what the longest of them takes: what runs longer runs
 # for ever.

@@ -641,6 +641,15 @@ def test_weights_of_no_finite_loss_diverge_and_are_kept():
     np.testing.assert_array_equal(result.theta, [1e4, 0])
 
 
+def test_a_curvature_beyond_the_range_ends_a_run_where_it_is():
+    network = Network((1, 1), "identity", "identity")
+    objective = Objective(network, "squared_error", np.full((2, 1), 1e200), np.ones((2, 1)))
+    start = network.parameters(np.zeros(2))
+    result = lm(objective, start, penalty_of(objective, 0.0), max_iter=10)
+    assert (result.status, result.n_iter, result.loss) == ("converged", 1, 0.5)
+    np.testing.assert_array_equal(result.theta, 0)
+
+
 def test_max_iter_ends_a_run_with_a_warning(friedman):
     model = BackpropRegressor((4,), solver="lm", alpha=1.0, max_iter=3, random_state=0)
     with pytest.warns(ConvergenceWarning, match=r"max_iter=3.*solver='lm'"):

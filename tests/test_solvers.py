@@ -171,6 +171,9 @@ def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):
     y = np.sqrt(variance) * np.resize([1.0, -1.0], n_rows)[:, None]
     objective = Objective(network, "squared_error", np.zeros((n_rows, 1)), y)
     noise = None if known is None else np.array([known])
+    worst = stochastic._worst_loss
+    of_two = worst(variance, n_rows, 2, None if noise is None else np.tile(noise, 2))
+    assert of_two == pytest.approx(2 * worst(variance / 2, n_rows, 1, noise))
     for part, status in ((0.999, "max_iter"), (1.001, "diverged")):
         length = np.sqrt(2 * part * limit(n_rows) - variance)
         start = network.parameters(np.zeros(2))
@@ -518,6 +521,19 @@ def test_divergence_keeps_the_weights_of_lowest_loss(bad):
     result = monitor.result(params, "diverged")
     np.testing.assert_array_equal(result.theta, [2, 2])
     assert (result.best_iter, result.loss, result.loss_curve) == (2, 1.0, [3.0, 1.0, 2.0])
+
+
+@pytest.mark.parametrize(("loss", "best_iter", "theta"), [(3.0, 0, 0), (1.0, 1, 1)])
+def test_divergence_goes_back_no_higher_than_the_start(loss, best_iter, theta):
+    network = Network((1, 1), "tanh", "identity")
+    monitor = Monitor(network.parameters(np.zeros(2)), tol=0, n_iter_no_change=9)
+    monitor.note_start(2.0)
+    moved = network.parameters(np.ones(2))
+    monitor.record(moved, loss)
+    monitor.record(moved, np.inf)
+    result = monitor.result(moved, "diverged")
+    assert result.best_iter == best_iter
+    np.testing.assert_array_equal(result.theta, theta)
 
 
 def test_weights_that_are_not_finite_are_divergence_whatever_the_loss():

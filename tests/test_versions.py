@@ -80,7 +80,7 @@ THEIRS, OURS = 890 if importlib.util.find_spec("sklearn.callback") else 620, 20
 
 
 def test_import_takes_little_beside_scikit_learns(tmp_path):
-    # Of the compiled package. Measured, the least of 25 each: 9 ms beside 890 ms, and 11 ms
+    # Of the compiled package. Measured, the least of 15 each: 10 ms beside 890 ms, and 11 ms
     # with the oldest versions.
     shutil.copytree(PACKAGE, tmp_path / "sk_backprop")
     compileall.compile_dir(tmp_path, quiet=1)

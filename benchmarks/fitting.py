@@ -21,6 +21,7 @@ MLP_CUT_SHORT = "Stochastic Optimizer: Maximum iterations|lbfgs failed to conver
 def expecting(*beginnings: str) -> Iterator[None]:
     """Show no ConvergenceWarning that begins so; any other is shown."""
     with warnings.catch_warnings():
+        # By text and category: the caller has set that limit, or takes a peer with its own.
         for beginning in beginnings:
             warnings.filterwarnings("ignore", beginning, ConvergenceWarning)
         yield

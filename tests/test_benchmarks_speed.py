@@ -199,16 +199,16 @@ def test_surface_is_standardised_and_the_same_at_every_call():
 @pytest.mark.parametrize("name", ["mlp", "nnet", "pyrenn"])
 def test_peer_on_all_rows_tells_the_loss_that_it_ended_at(name):
     if why := PEERS[name].obstacle():
-        pytest.skip(why)
+        pytest.skip(why)  # that program, or R, is not installed: they are no dependencies
     X, y = laps.surface(100, 2)
     # What must be left as it was is the global generator, from which pyrenn draws.
-    state = np.random.get_state()[1].copy()  # noqa: NPY002 - see above
+    state = np.random.get_state()[1].copy()  # noqa: NPY002 - pyrenn's
     seconds, loss = FULL_BATCH[name](X, y, 3, 1)
     assert seconds > 0
     assert 0 < loss < 0.9  # a constant has 1
     assert FULL_BATCH[name](X, y, 3, 1)[1] == loss
     assert FULL_BATCH[name](X, y, 3, 2)[1] != loss
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002 - see above
+    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002 - pyrenn's
 
 
 # --- the shortest run ---

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import MaxAbsScaler
@@ -466,6 +467,20 @@ def test_carry_over_keeps_the_function(out_activation, precondition):
     )
 
 
+def test_a_warm_start_stretches_a_logistic_output_to_the_new_largest_y():
+    # The sigmoid has no other range: what it has learned stays, but for steps of 1e-300.
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(60, 2), rng.uniform(1, 2, (60, 2))
+    model = small(output_activation="logistic", solver="adam", max_iter=50, warm_start=True)
+    with pytest.warns(ConvergenceWarning):
+        before = model.fit(X, y).predict(X)
+    assert (before.std(axis=0) > 0.01).all()
+    model.set_params(learning_rate_init=1e-300, max_iter=1)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, y * [3, 0.5])
+    np.testing.assert_allclose(model.predict(X), before * [3, 0.5], rtol=1e-12)
+
+
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("unit", [1e-3, 1.0, 1e3])
 def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
@@ -555,6 +570,14 @@ def test_a_stream_takes_to_float64_when_it_is_seen_to_be_far_from_zero():
     assert model.coefs_[0].dtype == np.float32
     model = BackpropRegressor((8,), solver="adam", random_state=0).partial_fit(X, y)
     assert model.coefs_[0].dtype == np.float64
+
+
+@pytest.mark.parametrize(("spreads", "far"), [(99.5, False), (100.5, True)])
+def test_far_from_zero_is_a_hundred_spreads(spreads, far):
+    sides = np.resize([-1.0, 1.0], 20)[:, None]  # of mean 0 and spread 1
+    options = {"precondition": True, "out_activation": "identity"}
+    for X, y in ((spreads + sides, sides), (sides, spreads + sides)):
+        assert Scales.fit(X, y, None, **options).far_from_zero == far
 
 
 def test_float32_stays_where_it_is_enough():

@@ -77,11 +77,11 @@ def pyrenn(X: Array, y: Array, n_hidden: int, seed: int) -> tuple[float, float]:
 
     # It draws from numpy's global generator, and prints; both are put right again.
     before: Any = np.random.get_state()  # noqa: NPY002 - pyrenn takes no other generator
-    np.random.seed(seed)  # noqa: NPY002 - as above
+    np.random.seed(seed)  # noqa: NPY002 - pyrenn's
     try:
         network = program.CreateNN([X.shape[1], n_hidden, 1])
     finally:
-        np.random.set_state(before)  # noqa: NPY002 - as above
+        np.random.set_state(before)  # noqa: NPY002 - pyrenn's
     inputs, targets = np.array(X.T, dtype=float), np.array(y[None], dtype=float)
     start = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):

@@ -23,6 +23,11 @@ LM_STEPS, _LM_OVERHEAD = 40, 2e7
 # take three times as long. What is done with the parameters alone costs as much as some rows.
 _LBFGS_ITERATIONS, _LBFGS_PASSES, _LBFGS_ROWS = 300, 12, 200
 
+# Solvers by mini-batches; their epochs (20 to 200 were seen), passes over the rows in an epoch,
+# usual rows of a batch, and what a step costs beside its arithmetic.
+MINI_BATCHES = ("sgd", "adam")
+_EPOCHS, _BATCH_PASSES, _BATCH_ROWS, _STEP_OVERHEAD = 60, 12, 200, 1.4e6
+
 
 def budget(n_samples: int, n_features: int) -> float:
     """Multiply-adds that a fit may take."""
@@ -43,8 +48,16 @@ def lbfgs_cost(network: Network, n_samples: int) -> float:
     return float(_LBFGS_ITERATIONS * _LBFGS_PASSES * rows * network.n_params)
 
 
+def mini_batch_cost(network: Network, n_samples: int) -> float:
+    """Multiply-adds of training one network by 'sgd' or 'adam'."""
+    steps = n_samples / _BATCH_ROWS + 1
+    return float(_EPOCHS * (_BATCH_PASSES * n_samples * network.n_params + steps * _STEP_OVERHEAD))
+
+
 def run_cost(network: Network, n_samples: int, solver: str, n_steps: float = LM_STEPS) -> float:
-    """Multiply-adds of training one network by 'lm' or 'lbfgs'."""
+    """Multiply-adds of training one network by a solver."""
     if solver == "lm":
         return lm_cost(network, n_samples, n_steps)
+    if solver in MINI_BATCHES:
+        return mini_batch_cost(network, n_samples)
     return lbfgs_cost(network, n_samples)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -57,9 +58,16 @@ class PearsonSums:
     weight: float
 
     @classmethod
-    def of(cls, loss: str, f: Array, y: Array, w: Array | None) -> PearsonSums:
-        """Of rows f and y, (n_outputs, n_rows), with weights (1, n_rows) or None for ones."""
+    def of(
+        cls, loss: str, f: Array, y: Array, w: Array | None, inflation: Array | float = 0.0
+    ) -> PearsonSums:
+        """Of rows f and y, (n_outputs, n_rows), with weights (1, n_rows) or None for ones.
+
+        inflation : (n_outputs, n_rows), variance of f relative to that of the noise, where the
+            rows were not trained on: their squared errors are larger by this.
+        """
         squares, ratio = _TERMS[loss](f, y)
+        squares = squares / (1 + inflation)
         if w is not None:
             squares, ratio = squares * w, ratio * w
         weight = float(f.shape[1] if w is None else w.sum())
@@ -86,6 +94,17 @@ class PearsonSums:
         The correction is by all rows: ten rows without a count would tell next to no noise.
         """
         return np.asarray(self.squares / np.maximum(1 + self.ratio / self.weight, _LEAST_RATIO))
+
+
+class HeldOutNoise(NamedTuple):
+    """Noise estimated from rows that the networks were not trained on.
+
+    variance : (n_outputs,), in the solver's coordinates; for counts the dispersion
+    weight : float, the total weight of these rows
+    """
+
+    variance: Array
+    weight: float
 
 
 def density_share(loss: str, y: Array, sample_weight: Array | None) -> Array:

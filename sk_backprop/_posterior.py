@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.linalg import lapack
 
-from sk_backprop._dispersion import PearsonSums
+from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._evidence import (
     Precisions,
     WeightGroups,
@@ -70,6 +70,8 @@ class Posterior:
         None in models of before
     ratio : (n_outputs,) or None, of a stream: `PearsonSums.ratio` by the weight, running mean
     least_noise : (n_outputs,) or None, of a stream: the least that the noise has been
+    dof : (n_outputs,) or None, residual degrees of freedom: total weight of the rows that the
+        noise was estimated from, less the effective parameters fitted to them
     """
 
     weights: Uncertain
@@ -79,6 +81,7 @@ class Posterior:
     prior: list[Array] | None = None
     ratio: Array | None = None
     least_noise: Array | None = None
+    dof: Array | None = None
 
     def variance(self, network: Network, params: Parameters, X: Rows) -> Array:
         """Variance of f that the weights' uncertainty makes, (n_samples, n_outputs)."""
@@ -99,6 +102,11 @@ class Posterior:
     def noise_variance(self, f: Array, out_activation: str) -> Array:
         """Variance of an observation around f, (n_samples, n_outputs)."""
         return self.noise * (f if out_activation == "exp" else np.ones_like(f))
+
+    def inflation(self, network: Network, params: Parameters, X: Rows, f: Array) -> Array:
+        """Variance that the weights add to f, relative to the noise, (n_samples, n_outputs)."""
+        noise = self.noise_variance(f, network.output_activation)
+        return np.asarray(self.variance(network, params, X) / np.maximum(noise, LEAST_VARIANCE))
 
 
 def _uncertain_parts(
@@ -140,55 +148,89 @@ def laplace(
     objective: Objective,
     params: Parameters,
     alpha: float,
-    held_out: PearsonSums | None = None,
-    known_noise: Array | None = None,
+    known: HeldOutNoise | None = None,
+    n_distinct: float | None = None,
 ) -> Posterior:
     """Posterior of weights that a fixed penalty `alpha` holds, and the noise.
 
-    noise_k = X^2_k / (n - gamma_k + n')
+    noise_k = X^2_k / dof_k,    dof_k = n (1 - gamma_k / m)
 
-    where n' is the total weight of rows held out, if any, which X^2 is of too.
+    with n the total weight of the rows and m their number, or n where that is less. Copies of
+    a row have one and the same noise: they make it neither harder to fit, nor the weights of
+    the network more certain than m rows of weight n / m = 1 would.
 
     Parameters
     ----------
     params : Parameters, where a solver ended
-    held_out : PearsonSums or None, of rows that were not trained on
-    known_noise : (n_outputs,) or None
-        The noise, where it need not be estimated.
+    known : HeldOutNoise or None, the noise where it need not be estimated
+    n_distinct : float or None, m, by default that of the rows of `objective`
     """
-    n_outputs = objective.n_outputs
+    n_outputs, total = objective.n_outputs, objective.total_weight
+    n_rows = n_distinct or min(float(objective.n_samples), total)
     if weights == "none":
         sums = objective.pearson(params)
-        sums = sums if held_out is None else sums + held_out
-        noise = sums.value / sums.weight
-        noise = noise if known_noise is None else known_noise
-        return Posterior(weights, [], np.maximum(noise, LEAST_VARIANCE), np.zeros(n_outputs), [])
+        dof = _residual_dof(weights, np.zeros(n_outputs), objective.network, n_rows) * sums.weight
+        noise = sums.value / dof
+        if known is not None:
+            noise, dof = known.variance, np.full(n_outputs, known.weight)
+        noise = np.maximum(noise, LEAST_VARIANCE)
+        return Posterior(weights, [], noise, np.zeros(n_outputs), [], dof=dof)
     factors: list[Array] = []
     prior: list[Array] = []
-    noise, n_effective = np.empty(n_outputs), np.empty(n_outputs)
+    noise, n_effective, dof = np.empty((3, n_outputs))
     for outputs, part, part_params in uncertain_objectives(weights, objective, params):
-        normal, n = part.normal_equations(part_params), part.total_weight
+        normal = part.normal_equations(part_params)
         groups, fixed = penalties(part, alpha)
         L = factor(normal, groups, fixed)
         packed = pack_factor(L)
         _, gamma = effective(L, normal, groups, fixed)
-        free, pearson = np.maximum(n - gamma, _LEAST_FREE * n), normal.pearson
-        if held_out is not None:
-            free += held_out.weight
-            pearson = (part.pearson(part_params) + held_out[outputs]).value
-        variance = pearson / free
-        if known_noise is not None:
-            variance = known_noise[outputs]
+        dof[outputs] = total * _residual_dof(weights, gamma, objective.network, n_rows)
+        variance = normal.pearson / dof[outputs]
+        if known is not None:
+            variance, dof[outputs] = known.variance[outputs], known.weight
         variance = np.maximum(variance, LEAST_VARIANCE)
-        precisions = Precisions(fixed.weight * np.mean(1 / variance), 1 / variance)
+        # Those of m rows.
+        precision = n_rows / total / variance
+        precisions = Precisions(fixed.weight * np.mean(precision), precision)
         if part.n_outputs == 1:
-            packed /= np.sqrt(variance)  # one factor for both
+            packed *= np.sqrt(precision)  # one factor for both
         else:
             packed = pack_factor(factor(normal, groups, precisions))
         factors.append(packed)
         prior.append(precisions.weight[groups.index])
         noise[outputs], n_effective[outputs] = variance, gamma
-    return Posterior(weights, factors, noise, n_effective, prior)
+    return Posterior(weights, factors, noise, n_effective, prior, dof=dof)
+
+
+# Effective parameters for each row up to which the residuals of the rows trained on show the
+# noise. Of those that early stopping leaves unused, or that are hidden behind the last layer,
+# there may be any number up to that of all parameters: with a tenth of the rows at most, the
+# middle is within 3 % of the standard deviation.
+_MOST_EFFECTIVE, _MOST_UNKNOWN = 0.25, 0.1
+
+
+def residuals_suffice(posterior: Posterior, network: Network, n_rows: float) -> bool:
+    """Whether the residuals of the rows that were trained on show the noise.
+
+    Parameters
+    ----------
+    posterior : Posterior, by `laplace`
+    n_rows : float, distinct rows, or their total weight where that is less
+    """
+    if posterior.weights == "all":
+        return bool(posterior.n_effective.max() <= _MOST_EFFECTIVE * n_rows)
+    return network.n_params / network.layer_sizes[-1] <= _MOST_UNKNOWN * n_rows
+
+
+def _residual_dof(weights: Uncertain, gamma: Array, network: Network, n_rows: float) -> Array:
+    """Residual degrees of freedom of each output, as a fraction of the weight of the rows.
+
+    gamma : effective parameters, of the uncertain weights
+    """
+    if weights != "all":
+        most = min(network.n_params / network.layer_sizes[-1], n_rows)
+        gamma = (gamma + np.maximum(gamma, most)) / 2
+    return np.asarray(np.maximum(1 - gamma / n_rows, _LEAST_FREE))
 
 
 def uncertain_objectives(
@@ -220,7 +262,7 @@ def evident(
     evidence = reestimate(params.flat, normal, groups, precisions, objective.total_weight)
     L = factor(normal, groups, precisions)
     prior = [precisions.weight[groups.index]]
-    posterior = Posterior(
-        "all", [pack_factor(L)], 1 / precisions.noise, evidence.n_effective, prior
-    )
+    n, gamma = objective.total_weight, evidence.n_effective
+    dof = n * np.maximum(1 - gamma / n, _LEAST_FREE)
+    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, gamma, prior, dof=dof)
     return posterior, evidence.log_evidence

@@ -517,11 +517,13 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         plan, starts = plan_and_starts(self, data, None, None, continued=fitted, streaming=True)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
-        problem = prepare(plan.settings, data, None, seen)
+        problem = prepare(plan.settings, data, None, seen, streaming=True)
         streams = stream_states(self, plan, problem, fitted=fitted)
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
-        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
+        settings, problem, networks = carry_out(
+            plan, problem, starts, rng, self.n_jobs, progress, streams
+        )
         if networks[0].result.status == "interrupted":
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
@@ -561,7 +563,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
     ) -> list[tuple[str, type[Warning]]]:
         """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
         progress = progress_of(self, rows, attributes, rng, plan)
-        settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
+        settings, problem, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
         progress.end(settings, problem, networks)
         if len(networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]

@@ -1,10 +1,13 @@
-"""Rows in an order of their own, each once, with its weight.
+"""Rows and columns in an order that depends on their values alone.
 
 A quasi-Newton run amplifies rounding: on the diabetes data, with alpha=1, rows repeated
 instead of weighted moved single predictions by 0.3 standard deviations of y. Here rows
 are put in an order that depends on their values alone, and equal
 rows become one, so that the solver is given the same numbers, bit for bit, however the
 user's table was arranged.
+
+Columns stay where they are, but get ranks by their values. Whatever treats columns
+differently, such as initial weights, uses these ranks and not the positions in the table.
 """
 
 from __future__ import annotations
@@ -14,11 +17,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from sk_backprop._network import Array
+from sk_backprop._network import Array, Rows, row_blocks
 from sk_backprop._scaling import divide_columns
 
 # Values whose keys are held at a time.
 _BLOCK_VALUES = 2**18
+
+# Decimals, in units of the spreads, in which products of two columns with y must differ to rank
+# the columns. Those of a symmetric design differ by rounding alone.
+_DIGITS = 10
 
 
 def canonical_rows(
@@ -37,18 +44,62 @@ def canonical_rows(
     -------
     rows : (n_distinct,) int, and weights : (n_distinct,) or None for ones
     """
+    order, repeated = _sorted_rows(X, x_scale, y)
+    if not repeated.any():
+        return order, None if sample_weight is None else _unless_ones(sample_weight[order])
+    starts = np.flatnonzero(~repeated)
+    weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
+    return order[starts], _unless_ones(np.add.reduceat(weights, starts))
+
+
+def row_groups(X: Any, x_scale: Array, y: Array) -> Array:
+    """Number of the distinct row that each row equals, (n_samples,) int.
+
+    Distinct rows are numbered in the order of `canonical_rows`, whose parameters these are.
+    """
+    order, repeated = _sorted_rows(X, x_scale, y)
+    groups = np.empty(len(order), dtype=np.intp)
+    groups[order] = np.cumsum(~repeated) - 1
+    return groups
+
+
+def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int) -> Array:
+    """Rank of each column among all, by its products with y: (n_features,) int.
+
+    Ranks move with the columns when a table lists them in another order. They do not depend
+    on the order of the rows, the units, or the signs of columns and targets. Columns of
+    zeros come last, and equal columns in the order of the table.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features or more), y : (n_samples, n_outputs), in the solver's coordinates
+    sample_weight : (n_samples,) or None for ones
+    """
+    targets = y.astype(np.float64)
+    factors = np.concatenate([targets, np.abs(targets), targets**2], axis=1)
+    w = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
+    factors *= (w / w.sum())[:, None]
+    products = np.zeros((X.shape[1], factors.shape[1]))
+    for rows in row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1]))):
+        products += X[rows].astype(np.float64).T @ factors[rows]
+    # The sums of another order of columns may differ in the last digits.
+    rounded = np.round(np.abs(products[:n_features]), _DIGITS)
+    ranks = np.empty(n_features, dtype=np.intp)
+    ranks[np.lexsort(-rounded.T[::-1])] = np.arange(n_features)
+    return ranks
+
+
+def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
+    """The order of `canonical_rows`, and which rows in it equal the row before: (n_samples,)."""
     keys = _row_keys(X, x_scale)
     keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     same_key = np.flatnonzero(keys[1:] == keys[:-1])
     a, b = order[same_key], order[same_key + 1]
-    again = same_key[_equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1)] + 1
-    if not again.size:
-        return order, None if sample_weight is None else _unless_ones(sample_weight[order])
-    starts = np.delete(np.arange(len(order)), again)
-    weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
-    return order[starts], _unless_ones(np.add.reduceat(weights, starts))
+    repeated = np.zeros(len(order), dtype=bool)
+    repeated[1 + same_key] = _equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1)
+    return order, repeated
 
 
 def _unless_ones(weights: Array) -> Array | None:

@@ -65,9 +65,10 @@ def plan_and_starts(
         groups = estimator.weight_groups
         groups = estimator._fit_state["weight_groups"] if groups == "auto" else groups
         settings = settings._replace(alpha=alpha, weight_groups=groups)
-    counted = settings.solver in ("auto", "lm")
-    n_rows = n_distinct_rows(data) if counted else data.n_samples
-    return make_plan(settings, hidden, n_networks, n_rows), starts
+    n_rows = data.n_samples if streaming else n_distinct_rows(data)
+    mean_weight = data.total_weight / n_rows
+    plan = make_plan(settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming)
+    return plan, starts
 
 
 def stream_states(

@@ -15,18 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sk_backprop._dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
 from sk_backprop._network import (
     Array,
     Network,
     Parameters,
     beyond_range_is_inf,
+    evaluate,
     glorot_bound,
     lecun_bound,
 )
 from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._posterior import Posterior, Uncertain, evident, laplace
-from sk_backprop._rows import canonical_rows
+from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, residuals_suffice
+from sk_backprop._rows import canonical_rows, column_ranks, row_groups
 from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
@@ -69,6 +71,7 @@ class Settings(NamedTuple):
     starts : tuple of int, numbers of plain steps of lm before the evidence decides; a
         network is trained with each, and the run of the highest log evidence is kept
     memory : int, correction pairs that lbfgs keeps
+    weight_unit : float, what the weights of the rows are divided by
     """
 
     network: Network
@@ -94,6 +97,7 @@ class Settings(NamedTuple):
     shuffle: bool
     early_stopping: bool
     memory: int = lbfgs.MEMORY
+    weight_unit: float = 1.0
 
 
 class Weights(NamedTuple):
@@ -114,14 +118,37 @@ class Problem(NamedTuple):
 
     rows, validation : Data, validation may be None
     dtype : of the weights that come out: that of the user's X, or float64 where need be
-    noise : (n_outputs,) or None, variance of the noise where rows held out have told it
+    groups : (n_samples,) int, the distinct row that each row equals, or None where all differ
+    column_ranks : (n_features,) int, see `_rows.column_ranks`
+    noise : HeldOutNoise or None, where rows that were not trained on have shown it
     """
 
     scales: Scales
     rows: Data
     validation: Data | None
     dtype: Any
-    noise: Array | None = None
+    groups: Array | None
+    column_ranks: Array
+    noise: HeldOutNoise | None = None
+
+    @property
+    def n_distinct(self) -> int:
+        """Distinct rows."""
+        return self.rows.n_samples if self.groups is None else int(self.groups.max()) + 1
+
+    def in_unit(self, weight_unit: float) -> Problem:
+        """The same rows, with their weights divided by a unit."""
+        weights = self.rows.sample_weight
+        if weight_unit == 1 or weights is None:
+            return self
+        weights = weights / weight_unit
+        ones = np.allclose(weights, 1, rtol=1e-12, atol=0)
+        return self._replace(rows=self.rows._replace(sample_weight=None if ones else weights))
+
+    @property
+    def n_counted(self) -> float:
+        """Distinct rows, or their total weight where that is less."""
+        return min(float(self.n_distinct), self.rows.total_weight)
 
 
 class Trained(NamedTuple):
@@ -143,9 +170,17 @@ class Trained(NamedTuple):
 
 @one_blas_thread()  # BLAS adds up in another order with two
 def prepare(
-    settings: Settings, data: Data, validation: Data | None, seen: Scales | None = None
+    settings: Settings,
+    data: Data,
+    validation: Data | None,
+    seen: Scales | None = None,
+    *,
+    streaming: bool = False,
 ) -> Problem:
-    """Scales of `data`, and of what `seen` was made from, and the rows in them."""
+    """Scales of `data`, and of what `seen` was made from, and the rows in them.
+
+    streaming : bool, whether `data` are a batch of a stream
+    """
     dtype = data.X.dtype
     scaler, order, y, w = None, None, data.y, data.sample_weight
     if settings.solver in ("lbfgs", "lm"):
@@ -171,7 +206,14 @@ def prepare(
     if validation is not None:
         X_val, y_val = scales.input(validation.X, dtype), scales.target(validation.y, dtype)
         validation = Data(X_val, y_val, validation.sample_weight)
-    return Problem(scales, rows, validation, dtype)
+    n_features, groups = len(scales.x.mean), None
+    ranks = np.arange(n_features)
+    if seen is None:  # initial weights are still to be drawn
+        ranks = column_ranks(rows.X, rows.y, w, n_features)
+    if order is None and not streaming:
+        groups = groups_of_rows(data)
+        groups = None if len(groups) == groups.max() + 1 else groups
+    return Problem(scales, rows, validation, dtype, groups, ranks)
 
 
 def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
@@ -223,19 +265,11 @@ def train(
     dtype = np.result_type(rows.y.dtype, problem.dtype)
     if start is None:
         known = scales.x.constant if stream is None and scales.precondition else None
-        params = _random_start(scales.solver_network(network), scales, rng, dtype, known)
+        params = _random_start(solver_network, problem, rng, dtype, known)
         scales.settle(params)
     else:
         params = _continued_start(network, scales, start, dtype)
-    objective = Objective(
-        solver_network,
-        settings.loss,
-        rows.X,
-        rows.y,
-        rows.sample_weight,
-        0.0 if settings.alpha is None else settings.alpha,
-        penalty_weight=None if stream is None else scales.x.weight,
-    )
+    objective = _objective(settings, problem, None if stream is None else scales.x.weight)
     finish = partial(_finished, settings, problem, objective, stream)
     run.begin(settings, problem, finish)
     validation = problem.validation
@@ -259,6 +293,22 @@ def train(
     trained = finish(_solve(settings, objective, params, monitor, rng, stream, prior, noise))
     run.end(trained)
     return trained
+
+
+def _objective(
+    settings: Settings, problem: Problem, penalty_weight: float | None = None
+) -> Objective:
+    """The objective of the rows; `penalty_weight` as there."""
+    rows = problem.rows
+    return Objective(
+        problem.scales.solver_network(settings.network),
+        settings.loss,
+        rows.X,
+        rows.y,
+        rows.sample_weight,
+        0.0 if settings.alpha is None else settings.alpha,
+        penalty_weight=penalty_weight,
+    )
 
 
 @beyond_range_is_inf
@@ -303,12 +353,64 @@ def _laplace(
     weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
     if stream is not None:
         return of_stream(stream.earlier, weights, objective, params, alpha)
-    held_out, validation = None, problem.validation
-    if settings.early_stopping and validation is not None:
-        rows = validation.X, validation.y, validation.sample_weight
-        judge = Objective(objective.network, settings.loss, *rows)
-        held_out = judge.pearson(judge.parameters(params.flat))
-    return laplace(weights, objective, params, alpha, held_out, problem.noise)
+    of_noise = partial(laplace, weights, objective, params, alpha, n_distinct=problem.n_counted)
+    posterior, validation = of_noise(problem.noise), None
+    if settings.early_stopping and problem.noise is None:
+        validation = problem.validation
+    if validation is None:
+        return posterior
+    noise = _noise_at(settings, objective.network, params, posterior, validation)
+    if residuals_suffice(posterior, objective.network, problem.n_counted):
+        noise = _pooled(posterior, noise)
+    elif validation.n_samples < LEAST_HELD_OUT:
+        return posterior
+    return of_noise(noise)
+
+
+# Validation rows that show the noise by themselves: to 13 % of its standard deviation.
+LEAST_HELD_OUT = 30
+
+
+def _noise_at(
+    settings: Settings, network: Network, params: Parameters, posterior: Posterior, rows: Data
+) -> HeldOutNoise:
+    """Noise by the errors of one network at rows that it was not trained on."""
+    X, params = rows.X.astype(float), network.parameters(params.flat.astype(float))
+    f = evaluate(network, params.coefs, params.intercepts, X)
+    inflation = posterior.inflation(network, params, X, f)
+    w = None if rows.sample_weight is None else rows.sample_weight[None]
+    sums = PearsonSums.of(settings.loss, f.T, rows.y.T, w, inflation.T)
+    return HeldOutNoise(sums.value / sums.weight, sums.weight)
+
+
+def _pooled(posterior: Posterior, held_out: HeldOutNoise) -> HeldOutNoise:
+    """The noise by the rows that were trained on and others together."""
+    assert posterior.dof is not None
+    dof = posterior.dof + held_out.weight
+    squares = posterior.noise * posterior.dof + held_out.variance * held_out.weight
+    return HeldOutNoise(squares / dof, float(dof.min()))
+
+
+def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
+    """Whether the noise of a trained network can be trusted.
+
+    The evidence has its own estimate. With a fixed penalty the residuals of the rows trained on
+    are too small where the network could fit the noise of each row, and rows that it has not
+    seen are needed.
+    """
+    if trained.precisions is not None or problem.noise is not None:
+        return True
+    validation = problem.validation if settings.early_stopping else None
+    if validation is not None and validation.n_samples >= LEAST_HELD_OUT:
+        return True
+    return residuals_suffice(trained.posterior, settings.network, problem.n_counted)
+
+
+def with_noise(settings: Settings, problem: Problem, trained: Trained) -> Trained:
+    """The same network, with the posterior that follows from the noise of `problem`."""
+    objective = _objective(settings, problem)
+    params = objective.parameters(trained.params.flat)
+    return trained._replace(posterior=_laplace(settings, problem, objective, params, None))
 
 
 # n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
@@ -333,42 +435,54 @@ def n_distinct_rows(data: Data) -> int:
     """Rows that differ: what all rows at once cost, however the table repeats them."""
     if data.n_samples > _COUNTED_ROWS:
         return data.n_samples
-    return len(_canonical(data, fit_max_abs(data.X).scale_)[0])
+    return int(groups_of_rows(data).max()) + 1
 
 
 # Rows above which they are all taken to differ.
 _COUNTED_ROWS = 200_000
 
 
+def groups_of_rows(data: Data) -> Array:
+    """Number of the distinct row that each row equals, in an order by values; (n_samples,)."""
+    return row_groups(data.X, fit_max_abs(data.X).scale_, _scaled_target(data))
+
+
 def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
     """Rows, equal ones once, in an order that is theirs and not the table's; their weights."""
+    return canonical_rows(data.X, x_scale, _scaled_target(data), data.sample_weight)
+
+
+def _scaled_target(data: Data) -> Array:
     y_scale = np.abs(data.y).max(axis=0)
-    scaled_y = divide_columns(data.y, np.where(y_scale > 0, y_scale, 1.0))
-    return canonical_rows(data.X, x_scale, scaled_y, data.sample_weight)
+    return np.asarray(divide_columns(data.y, np.where(y_scale > 0, y_scale, 1.0)))
 
 
 def _random_start(
     network: Network,
-    scales: Scales,
+    problem: Problem,
     rng: np.random.RandomState,
     dtype: Any,
     constant: Array | None,
 ) -> Parameters:
     """Initial weights of the solver's network.
 
+    The weights of each column are drawn in the order of the columns' ranks, so that they move
+    with the columns when a table lists them in another order.
+
     constant : (n_features,) bool, inputs that do not vary and never will, or None. Their
         weights are zero, and nothing else depends on their being there.
     """
     # Glorot's bound leaves tanh units almost linear where there are few inputs:
     # from it, a fit to a sine of one input ended on its first plateau.
-    bound = lecun_bound if scales.precondition else glorot_bound(network.activation)
-    if constant is None or not constant.any():
-        return network.initial_parameters(rng, dtype, bound)
-    n_varying = int((~constant).sum())
-    narrow = replace(network, layer_sizes=(n_varying, *network.layer_sizes[1:]))
+    preconditioned = problem.scales.precondition
+    bound = lecun_bound if preconditioned else glorot_bound(network.activation)
+    by_rank = np.argsort(problem.column_ranks)
+    if constant is not None:
+        by_rank = by_rank[~constant[by_rank]]
+    narrow = replace(network, layer_sizes=(len(by_rank), *network.layer_sizes[1:]))
     drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
-    first = np.zeros((len(constant), network.layer_sizes[1]), dtype)
-    first[~constant] = drawn.coefs[0]
+    first = np.zeros(network.layer_sizes[:2], dtype)
+    first[by_rank] = drawn.coefs[0]
     return network.pack([first, *drawn.coefs[1:]], drawn.intercepts, dtype)
 
 

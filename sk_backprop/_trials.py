@@ -15,24 +15,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sk_backprop._cost import run_cost
-from sk_backprop._dispersion import PearsonSums
+from sk_backprop._cost import MINI_BATCHES, run_cost
+from sk_backprop._dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._ensemble import credible, train_networks
+from sk_backprop._folds import MOST_HELD_OUT, make_folds
 from sk_backprop._network import Array, evaluate
 from sk_backprop._objective import poisson_deviance
 from sk_backprop._progress import Progress
 from sk_backprop._training import Data, Problem, Settings, Trained
 
-# Up to `_FEW_ROWS` there are five trials, each without another fifth of the rows, so that
-# all of them judge; up to `_MANY_ROWS` there are two, and above it one, on at most 70 % of
-# the rows. It is worth having many of them: by 4,000 of the 41,000 rows of the UCI set
-# protein a network came out best whose error was 6 % larger than that of the right one.
+# Of many rows (`_folds`) the trials train on at least `_LEAST_ROWS` and at most a share
+# `_SHARE`: as many as part of what all trials may take, `_MANY_ROWS_SHARE`, can pay for.
 # Two networks are averaged, if affordable: single ones are a matter of luck.
-_FEW_ROWS, _MANY_ROWS, _LEAST_ROWS, _MOST_JUDGES = 200, 3000, 4000, 4000
-_SHARE = 0.7
+_LEAST_ROWS, _SHARE, _MANY_ROWS_SHARE = 4000, 0.7, 0.5
 
-# Part of what all trials may take that decides how many of many rows they train on.
-_MANY_ROWS_SHARE = 0.5
+# Rows that trials by mini-batches train on, at most: they choose between a linear model and a
+# network alone.
+_MOST_FOR_BATCHES = 20_000
 
 # Steps after which a trial ends, and the steps to expect of a run that had not converged
 # then: up to 700 were seen where there is next to no noise.
@@ -41,8 +40,6 @@ _TRIAL_STEPS, _MANY_STEPS = 100, 200
 # Correction pairs of a trial by lbfgs. With 60, as in the fit that follows, 40 of 43 fits to six
 # tables took the same penalty, with R^2 equal to 3e-4, in 1.1 to 2.1 times the time.
 _TRIAL_MEMORY = 20
-
-_GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 # By how much a candidate must be better than a simpler one, times the root of the number
 # of rows that judge: half of what chance makes of two equal ones. Without it small noisy
@@ -58,9 +55,9 @@ _MOST_Z2 = 36.0
 # Largest logarithm of a count foretold, or of its inverse: squares stay within the range.
 _MOST_LOG = 300.0
 
-# Candidates of a family in a row that are no better than what came before, and end it; and
-# the difference in nats that two must have to tell anything: under several strong penalties
-# every network is the same constant.
+# Candidates of a family in a row that are no better than those before them, and end it; and
+# the least difference in nats that counts: under several strong penalties every network is the
+# same constant.
 _PATIENCE, _SAME = 2, 0.01
 
 
@@ -69,14 +66,13 @@ class Choice(NamedTuple):
 
     settings : Settings, the best candidate
     n_steps : float, the steps that its runs took
-    noise : (n_outputs,) or None, by the errors of rows held out, in the solver's
-        coordinates, where the penalty was fixed: a network with more weights than rows
-        leaves no residuals of its own to tell the noise by
+    noise : HeldOutNoise or None, where the penalty was fixed and the networks were trained on
+        most of the rows
     """
 
     settings: Settings
     n_steps: float
-    noise: Array | None
+    noise: HeldOutNoise | None
 
 
 def choose(
@@ -102,38 +98,67 @@ def choose(
     The trials' initial weights are always the same: what is chosen depends on the data
     alone.
     """
-    folds = _folds(problem, _trial_rows(families, problem.rows.n_samples, affordable))
+    n_kept = _trial_rows(families, problem.n_distinct, affordable)
+    folds = make_folds(problem, n_kept)
     best: _Trial | None = None
+    best_of_family: _Trial | None
     for family in families:
-        n_worse = 0
+        n_worse, best_of_family = 0, None
         for candidate in family:
-            cost = run_cost(candidate.network, folds[0][0].n_samples, candidate.solver)
+            cost = run_cost(candidate.network, folds[0][0].rows.n_samples, candidate.solver)
             n_folds, n_each = _extent(candidate, len(folds), affordable / cost)
             if n_each == 0 and best is not None:
                 continue
             affordable -= n_folds * n_each * cost
             progress.begin_trial()
-            trial = _Trial(candidate, [], [])
-            for kept, held_out in folds[:n_folds]:
-                part = problem._replace(rows=kept, validation=None)
+            trial = _Trial(candidate, folds[0][0].n_distinct, [], [])
+            for part, held_out in folds[:n_folds]:
                 trial.run(part, held_out, max(n_each, 1), n_networks, n_jobs)
-            if best is None or trial.beats(best):
-                best, n_worse = trial, 0
-            elif not trial.resembles(best):
+            # Its own best decides whether a family is worth going on with: under the first and
+            # strongest of several penalties any network may be worse than a linear model.
+            if best_of_family is None or trial.beats(best_of_family):
+                best_of_family, n_worse = trial, 0
+            elif not trial.resembles(best_of_family):
                 n_worse += 1
+            if best is None or trial.beats(best):
+                best = trial
             if progress.end_trial(best.settings):
-                return best.choice
+                return best.choice(problem)
             if n_worse == _PATIENCE:
                 break
     assert best is not None
-    return best.choice
+    return best.choice(problem)
+
+
+def held_out_noise(
+    settings: Settings, problem: Problem, n_networks: int, n_jobs: int | None
+) -> HeldOutNoise:
+    """Noise by the errors, at rows held out, of networks trained on the others as in `settings`.
+
+    Parameters
+    ----------
+    settings : Settings, with a fixed penalty
+    problem : Problem, with all rows
+    n_networks : int, networks that are averaged
+    """
+    n_distinct = problem.n_distinct
+    folds = make_folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
+    trial = _Trial(settings, folds[0][0].n_distinct, [], [])
+    for part, held_out in folds:
+        trial.run(part, held_out, min(n_networks, 2), lambda *_: n_networks, n_jobs)
+    return trial.noise
+
+
+# Of many rows, the share that networks are trained on for the errors at the others.
+_MOST_KEPT = 0.8
 
 
 class _Judgement(NamedTuple):
     """Sums over rows held out.
 
     weight : float, of the rows
-    n_equivalent : float, rows of Gaussian noise whose mean squared error would be as sure
+    n_equivalent : float, rows of Gaussian noise, of one weight, whose mean squared error would
+        be as certain
     surprise : float or None, minus their log likelihood under the networks' own variance
     errors : (n_outputs,), their squares, or the deviance
     pearson : PearsonSums, which tell the noise
@@ -147,9 +172,13 @@ class _Judgement(NamedTuple):
 
 
 class _Trial(NamedTuple):
-    """A candidate, and how it did on each fold: judgements, and steps of each run."""
+    """A candidate, and how it did on each fold: judgements, and steps of each run.
+
+    n_kept : int, distinct rows that it was trained on in each fold
+    """
 
     settings: Settings
+    n_kept: int
     judgements: list[_Judgement]
     n_steps: list[int]
 
@@ -163,11 +192,15 @@ class _Trial(NamedTuple):
     ) -> None:
         """Train on the rows of `part` and judge by `held_out`."""
         limit = _TRIAL_STEPS if self.settings.solver == "lm" else self.settings.max_iter
+        # The evidence needs no early stopping; for a fixed penalty it is part of what is tried.
+        early_stopping = self.settings.early_stopping and not self._by_evidence
         trial = self.settings._replace(
-            early_stopping=False,
+            early_stopping=early_stopping,
             max_iter=min(self.settings.max_iter, limit),
             memory=_TRIAL_MEMORY,
         )
+        part = part._replace(validation=part.validation if early_stopping else None)
+        part = part.in_unit(trial.weight_unit)
         fitted = train_networks(trial, part, range(n_each), Progress(), n_jobs=n_jobs)
         if fitted[0].result.status == "interrupted":
             raise KeyboardInterrupt
@@ -184,9 +217,9 @@ class _Trial(NamedTuple):
         return len(self.settings.network.layer_sizes) == 2
 
     @property
-    def _tells_noise(self) -> bool:
-        """Whether the rows trained on tell the noise, as they do for lm."""
-        return self.settings.solver == "lm"
+    def _by_evidence(self) -> bool:
+        """Whether the evidence estimates the noise, by the rows that were trained on."""
+        return self.settings.alpha is None
 
     def _score(self, n_folds: int) -> float:
         """Minus the log likelihood of a row, under the networks' own standard deviation and
@@ -201,7 +234,7 @@ class _Trial(NamedTuple):
         with np.errstate(divide="ignore"):
             spread = 0.5 * float(np.log(errors).sum())
         surprises = [one.surprise for one in judgements if one.surprise is not None]
-        if not self._tells_noise or not surprises:
+        if not self._by_evidence or not surprises:
             return 2 * spread + 0.5 * len(errors)
         return spread + sum(surprises) / weight
 
@@ -222,27 +255,42 @@ class _Trial(NamedTuple):
         return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)
 
     @property
-    def choice(self) -> Choice:
-        noise = None
-        if not self._tells_noise:
-            pearson = reduce(add, (one.pearson for one in self.judgements))
-            noise = pearson.value / pearson.weight
+    def noise(self) -> HeldOutNoise:
+        """Noise by the errors at the rows that were held out."""
+        pearson = reduce(add, (one.pearson for one in self.judgements))
+        return HeldOutNoise(pearson.value / pearson.weight, pearson.weight)
+
+    def choice(self, problem: Problem) -> Choice:
+        """The choice of this candidate for all rows of `problem`."""
+        # Networks trained on fewer rows err more than those that will be trained on all.
+        few = self.n_kept < _LEAST_KEPT * problem.n_distinct
+        noise = None if self._by_evidence or few else self.noise
         return Choice(self.settings, float(np.mean(self.n_steps)), noise)
+
+
+# Least share of the rows on which networks must be trained for their errors at others to show
+# the noise of a network trained on all.
+_LEAST_KEPT = 0.65
 
 
 def _extent(settings: Settings, n_folds: int, n_affordable: float) -> tuple[int, int]:
     """Folds and networks in each that are affordable; (1, 0) if nothing is."""
-    if len(settings.network.layer_sizes) == 2 and n_affordable >= n_folds:
-        return n_folds, 1  # linear models from all starts end in one optimum
+    is_linear = len(settings.network.layer_sizes) == 2
+    # Linear models from all starts end in one optimum.
+    most = 1 if is_linear or settings.solver in MINI_BATCHES else 2
+    if most == 1 and n_affordable >= n_folds:
+        return n_folds, 1
     for folds in (n_folds, min(n_folds, 2), 1):
-        if n_affordable >= 2 * folds:
-            return folds, 2
+        if n_affordable >= most * folds:
+            return folds, most
     return 1, int(n_affordable >= 1)
 
 
 def _trial_rows(families: Sequence[Sequence[Settings]], n_samples: int, affordable: float) -> int:
     """Of many rows, those to train on: as many as let all candidates be tried."""
     most = int(_SHARE * n_samples)
+    if any(c.solver in MINI_BATCHES for family in families for c in family):
+        most = min(most, _MOST_FOR_BATCHES)
     n_rows = min(_LEAST_ROWS, most)
     while n_rows < most:
         more = min(int(1.5 * n_rows), most)
@@ -251,67 +299,6 @@ def _trial_rows(families: Sequence[Sequence[Settings]], n_samples: int, affordab
             break
         n_rows = more
     return n_rows
-
-
-def _folds(problem: Problem, n_kept: int) -> list[tuple[Data, Data]]:
-    """Rows to train on and rows to judge by, for each trial.
-
-    n_kept : int, rows to train on where there are many
-
-    Of rows that count more than once some counts may be on either side, as they would
-    be if the table repeated them.
-    """
-    rows, n_samples = problem.rows, problem.rows.n_samples
-    order = _order(problem)
-    if n_samples > _MANY_ROWS:
-        n_held_out = min(n_samples - n_kept, _MOST_JUDGES)
-        # Multiples of the golden ratio fill the unit interval evenly.
-        place = np.argsort((np.arange(n_samples) * _GOLDEN) % 1.0)
-        kept, held_out = order[place[:n_kept]], order[place[n_kept : n_kept + n_held_out]]
-        return [(rows.take(np.sort(kept)), rows.take(np.sort(held_out)))]
-    w = np.ones(n_samples) if rows.sample_weight is None else rows.sample_weight
-    counts = w[order] * max(1.0, n_samples / w.sum())
-    folds = []
-    for k in range(5 if n_samples <= _FEW_ROWS else 2):
-        share = np.empty(n_samples)
-        share[order] = _every_fifth(counts, k)
-        folds.append((_weighted(rows, w * (1 - share)), _weighted(rows, w * share)))
-    return folds
-
-
-def _order(problem: Problem) -> Array:
-    """An order of the rows that no change of units changes.
-
-    By a sum over all columns, in the solver's coordinates, with fixed coefficients; of
-    the target the size, as its sign is arbitrary. The order that `_rows` gives depends on
-    the units, and then the choice would: R^2 on the diabetes data moved by 0.05.
-    """
-    rows, n_features = problem.rows, len(problem.scales.x.mean)
-    coefficients = 0.5 + (np.arange(1, n_features + 1) * _GOLDEN) % 1.0
-    inputs = rows.X[:, :n_features] if isinstance(rows.X, np.ndarray) else rows.X
-    place = (inputs @ coefficients[:, None]).ravel() + np.abs(rows.y).sum(axis=1)
-    return np.asarray(np.argsort(place, kind="stable"))
-
-
-def _every_fifth(counts: Array, k: int) -> Array:
-    """The share of each row's counts that falls on numbers k, k + 5, k + 10 ...
-
-    The counts of all rows are numbered through: those of row i from the sum of the
-    earlier ones on.
-    """
-
-    def fifths_below(position: Array) -> Array:
-        whole, rest = np.divmod(position - k, 5.0)
-        return np.asarray(whole + np.minimum(rest, 1.0))
-
-    ends = np.cumsum(counts)
-    starts = np.concatenate([[0.0], ends[:-1]])
-    return np.asarray((fifths_below(ends) - fifths_below(starts)) / counts)
-
-
-def _weighted(rows: Data, weights: Array) -> Data:
-    kept = np.flatnonzero(weights > 1e-9 * weights.max())
-    return rows.take(kept)._replace(sample_weight=weights[kept])
 
 
 def _judge(
@@ -328,24 +315,36 @@ def _judge(
     as averages of K = `n_networks`, which favours larger ones than m = 2 does.
     """
     network = problem.scales.solver_network(settings.network)
-    means, variances = [], []
+    means, variances, inflation = [], [], []
     for one in fitted:
         f = evaluate(network, one.params.coefs, one.params.intercepts, rows.X)
         means.append(f)
-        variances.append(
-            one.posterior.variance(network, one.params, rows.X)
-            + one.posterior.noise_variance(f, network.output_activation)
-        )
-    m = len(fitted)
+        inflation.append(one.posterior.inflation(network, one.params, rows.X, f))
+        noise = one.posterior.noise_variance(f, network.output_activation)
+        variances.append(noise * (1 + inflation[-1]))
+    m, share = len(fitted), 1 - 1 / n_networks
     spread = np.var(means, axis=0, ddof=1) if m > 1 else np.zeros_like(rows.y)
-    variance = np.mean(variances, axis=0) + (1 - 1 / n_networks) * spread
+    variance = np.mean(variances, axis=0) + share * spread
     squares = (rows.y - np.mean(means, axis=0)) ** 2 - (1 / m - 1 / n_networks) * spread
     w = np.ones(len(squares)) if rows.sample_weight is None else rows.sample_weight
     surprise = 0.5 * (np.log(variance) + np.minimum(squares / variance, _MOST_Z2)).sum(axis=1)
     # The correction may exceed a sum of next to nothing.
     total, weight = np.maximum(w @ squares, 1e-12 * w.sum()), float(w.sum())
-    pearson = PearsonSums(total, np.zeros_like(total), weight)
-    return _Judgement(weight, weight, float(w @ surprise), total, pearson)
+    # What the networks' uncertainty and their spread do not account for is noise.
+    unexplained = w @ ((squares - share * spread) / (1 + np.mean(inflation, axis=0)))
+    unexplained = np.maximum(unexplained, _LEAST_NOISE * total)
+    pearson = PearsonSums(unexplained, np.zeros_like(total), weight)
+    return _Judgement(weight, _n_equal(w), float(w @ surprise), total, pearson)
+
+
+# Least part of the squared errors at rows held out that is noise.
+_LEAST_NOISE = 0.1
+
+
+def _n_equal(w: Array) -> float:
+    """Rows of one weight whose mean is as certain as with weights w (Kish 1965)."""
+    relative = w / w.max()
+    return float(relative.sum() ** 2 / np.dot(relative, relative))
 
 
 def _judge_counts(
@@ -375,10 +374,12 @@ def _judge_counts(
         gained = (1 / m - 1 / n_networks) * f * np.var(logs, axis=0, ddof=1)
         deviance -= np.minimum(gained, deviance / 2)
     w = np.ones(len(f)) if rows.sample_weight is None else rows.sample_weight
-    pearson = PearsonSums.of(settings.loss, f.T, rows.y.T, w[None])
+    inflation = [o.posterior.inflation(network, o.params, rows.X, f) for o in fitted]
+    mean_inflation = np.mean(inflation, axis=0).T
+    pearson = PearsonSums.of(settings.loss, f.T, rows.y.T, w[None], mean_inflation)
     share, weight = w / w.sum(), float(w.sum())
     mean = np.maximum(share @ deviance, 1e-12)
     # The squares of Gaussian errors have a mean square of 3; deviances of rare counts more.
     kurtosis = float((share @ deviance**2 / mean**2).max())
-    n_equivalent = weight * 3 / max(3.0, kurtosis)
+    n_equivalent = _n_equal(w) * 3 / max(3.0, kurtosis)
     return _Judgement(weight, n_equivalent, None, weight * mean, pearson)

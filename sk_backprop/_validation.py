@@ -24,7 +24,7 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
 from sk_backprop._network import Array, Network
-from sk_backprop._training import Data
+from sk_backprop._training import Data, groups_of_rows
 
 # The loss that goes with an output unit.
 _LOSS_OF = {"identity": "squared_error", "logistic": "squared_error", "exp": "poisson"}
@@ -403,21 +403,27 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
 
 
 def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[Data, Data]:
-    """Training and validation part, at random, for early stopping."""
-    n_validation = int(np.ceil(fraction * data.n_samples))
-    if not 0 < n_validation < data.n_samples:
+    """Training and validation part, at random, for early stopping.
+
+    It draws among distinct rows: all copies of a row are on one side.
+    """
+    groups = groups_of_rows(data)
+    n_distinct = int(groups.max()) + 1
+    n_validation = int(np.ceil(fraction * n_distinct))
+    if not 0 < n_validation < n_distinct:
         raise ValueError(
             f"early_stopping=True sets {n_validation} rows aside for validation, by "
-            f"validation_fraction={fraction}; with n_samples={data.n_samples} at least one must be "
-            "set aside and one left to train on."
+            f"validation_fraction={fraction}; with n_samples={data.n_samples}, of which "
+            f"{n_distinct} differ, at least one must be set aside and one left to train on."
         )
     # One draw, however many rows there are: the initial weights come after it.
-    train_rows, validation_rows = train_test_split(
-        np.arange(data.n_samples),
+    _, drawn = train_test_split(
+        np.arange(n_distinct),
         test_size=n_validation,
         random_state=rng.randint(2**31 - 1),
     )
-    return data.take(train_rows), data.take(validation_rows)
+    is_set_aside = np.isin(groups, drawn)
+    return data.take(np.flatnonzero(~is_set_aside)), data.take(np.flatnonzero(is_set_aside))
 
 
 def check_target_range(y: Array, out_activation: str, name: str) -> None:

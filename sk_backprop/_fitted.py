@@ -159,6 +159,7 @@ class FittedFunction:
             for one, weight, posterior in zip(networks, by_network, self.posteriors)
         ]
 
+    @beyond_range_is_inf
     def _summands(self, X: Any) -> tuple[Network, list[Parameters]]:
         """The networks whose mean is the input of the output units, and their shape.
 
@@ -274,9 +275,13 @@ class FittedFunction:
             means = np.array([evaluate(network, p.coefs, p.intercepts, inputs) for p in networks])
             variance = means.var(axis=0)
             for params, posterior, mean in zip(networks, self.posteriors, means, strict=True):
-                variance += posterior.variance(network, params, inputs) / len(networks)
+                of_weights = posterior.variance(network, params, inputs)
+                of_weights[:, scales.y.constant] = 0
+                variance += of_weights / len(networks)
                 variance += posterior.noise_variance(mean, out_activation) / len(networks)
             std[rows] = scales.y_scale * np.sqrt(variance)
+        # Around a constant of 1e-320 it would underflow to zero.
+        np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
         return std
 
     @beyond_range_is_inf

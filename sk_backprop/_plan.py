@@ -361,11 +361,10 @@ def _with_held_out_noise(
     """
     if all(shows_noise(settings, problem, one) for one in networks):
         return networks
-    n_steps = max(one.result.n_iter for one in networks)
     if noise is None:
-        alike = settings._replace(max_iter=max(1, n_steps))
+        n_iter = max(1, *(one.result.n_iter for one in networks))
         try:
-            noise = held_out_noise(alike, problem, len(networks), n_jobs)
+            noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
         except KeyboardInterrupt:  # the networks are whole
             networks[0].result.status = "interrupted"
             return networks

@@ -14,7 +14,7 @@ alone is uncertain: a linear model of the last hidden units (Snoek et al. 2015,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -53,6 +53,10 @@ _LEAST_FREE = 0.01
 
 # Least noise of a perfect fit: 1 / noise stays within the range of float64.
 LEAST_VARIANCE = 1e-20
+
+# Noise around a target that does not vary: a standard deviation of 1e-8 of its size, which is
+# positive, so that a distribution can be made of it.
+_NOISE_OF_CONSTANT = 1e-16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -102,6 +106,17 @@ class Posterior:
     def noise_variance(self, f: Array, out_activation: str) -> Array:
         """Variance of an observation around f, (n_samples, n_outputs)."""
         return self.noise * (f if out_activation == "exp" else np.ones_like(f))
+
+    def of_constants(self, constant: Array, errors: Array) -> Posterior:
+        """The same, where the targets of some outputs do not vary.
+
+        There is no noise around a constant but what the network errs by; what the evidence and
+        the prior make of it, the whole range of y, is of no use.
+
+        constant : (n_outputs,) bool, and errors : (n_outputs,), their mean squares
+        """
+        noise = np.where(constant, np.maximum(errors, _NOISE_OF_CONSTANT), self.noise)
+        return replace(self, noise=noise)
 
     def inflation(self, network: Network, params: Parameters, X: Rows, f: Array) -> Array:
         """Variance that the weights add to f, relative to the noise, (n_samples, n_outputs)."""

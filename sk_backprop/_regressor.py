@@ -529,7 +529,9 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
             return self
         attributes = attributes_of(checked, data.n_samples, streams[0].n_seen)
         store(self, attributes(settings, problem, networks, rng), curve)
-        for message, category in complaints(settings, problem, networks, streaming=True):
+        for message, category in complaints(
+            settings, problem, networks, streaming=True, alpha_given=self.alpha != "auto"
+        ):
             warnings.warn(message, category, stacklevel=2)
         if self.out_activation_ == "logistic" and np.any(data.y > self.y_scale_):
             warnings.warn(
@@ -568,4 +570,5 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         if len(networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]
         store(self, attributes(settings, problem, networks, rng))
-        return list(complaints(settings, problem, networks, streaming=False))
+        given = self.alpha != "auto"
+        return list(complaints(settings, problem, networks, streaming=False, alpha_given=given))

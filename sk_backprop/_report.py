@@ -187,7 +187,12 @@ def _evidence_attributes(
 
 
 def complaints(
-    settings: Settings, problem: Problem, networks: Sequence[Trained], *, streaming: bool
+    settings: Settings,
+    problem: Problem,
+    networks: Sequence[Trained],
+    *,
+    streaming: bool,
+    alpha_given: bool,
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Messages of warnings, each kind at most once for all networks."""
     statuses = [one.result.status for one in networks]
@@ -200,7 +205,9 @@ def complaints(
     if not streaming and settings.loss == "squared_error":
         yield from _outliers(settings, problem, networks)
     n, n_samples = problem.rows.total_weight, problem.rows.n_samples
-    if not streaming and n < min(_FEW_ROWS, n_samples / 2):
+    # A penalty that is chosen is a multiple of the mean weight.
+    fixed = alpha_given or settings.alpha is None
+    if fixed and not streaming and n < min(_FEW_ROWS, n_samples / 2):
         yield (
             f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: what so few "
             "rows say is little beside the penalty. If they are relative, divide them by their "

@@ -331,6 +331,10 @@ def _finished(
         posterior, log_evidence = evident(objective, at, groups, result.precisions)
     else:
         posterior = _laplace(settings, problem, objective, at, stream)
+    constant = problem.scales.y.constant
+    if stream is None and constant.any():
+        sums = objective.pearson(at)
+        posterior = posterior.of_constants(constant, sums.value / sums.weight)
     return Trained(
         kept,
         coefs,
@@ -408,9 +412,7 @@ def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
 
 def with_noise(settings: Settings, problem: Problem, trained: Trained) -> Trained:
     """The same network, with the posterior that follows from the noise of `problem`."""
-    objective = _objective(settings, problem)
-    params = objective.parameters(trained.params.flat)
-    return trained._replace(posterior=_laplace(settings, problem, objective, params, None))
+    return _finished(settings, problem, _objective(settings, problem), None, trained.result)
 
 
 # n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and

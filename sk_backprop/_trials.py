@@ -7,6 +7,7 @@ error is 5 to 15 % larger there. Of a penalty that is fixed it says nothing at a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -131,7 +132,7 @@ def choose(
 
 
 def held_out_noise(
-    settings: Settings, problem: Problem, n_networks: int, n_jobs: int | None
+    settings: Settings, problem: Problem, n_networks: int, n_iter: int, n_jobs: int | None
 ) -> HeldOutNoise:
     """Noise by the errors, at rows held out, of networks trained on the others as in `settings`.
 
@@ -140,9 +141,13 @@ def held_out_noise(
     settings : Settings, with a fixed penalty
     problem : Problem, with all rows
     n_networks : int, networks that are averaged
+    n_iter : int, iterations of a run on all rows
     """
     n_distinct = problem.n_distinct
     folds = make_folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
+    if settings.solver in MINI_BATCHES:  # as many steps, with fewer of them in an epoch
+        n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
+    settings = settings._replace(max_iter=n_iter)
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
     for part, held_out in folds:
         trial.run(part, held_out, min(n_networks, 2), lambda *_: n_networks, n_jobs)

@@ -14,6 +14,7 @@ from sk_backprop._dispersion import PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, reestimate
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
+from sk_backprop._posterior import Posterior
 from sk_backprop._scaling import Scales
 from sk_backprop._training import Data
 
@@ -150,8 +151,12 @@ def test_evidence_starts_with_the_dispersion_around_the_mean(precondition):
 def of_rates(logs):
     """What is trained, as far as it is judged: linear models that foretell exp(log) anywhere."""
     network = Network((1, 1), "identity", "exp")
+    posterior = Posterior("none", [], np.ones(1), np.zeros(1))
     return [
-        SimpleNamespace(params=network.pack([np.zeros((1, 1))], [[log]], float)) for log in logs
+        SimpleNamespace(
+            params=network.pack([np.zeros((1, 1))], [[log]], float), posterior=posterior
+        )
+        for log in logs
     ]
 
 
@@ -187,8 +192,10 @@ def test_weights_of_rows_that_judge_are_counts():
     counts = np.array([3, 1, 2, 2])
     by_weight = judged([0.1, -0.2], y, 12, counts.astype(float))
     by_rows = judged([0.1, -0.2], np.repeat(y, counts), 12)
-    for name in ("weight", "n_equivalent", "errors"):
+    for name in ("weight", "errors"):
         np.testing.assert_allclose(getattr(by_weight, name), getattr(by_rows, name))
+    # But copies of a row, all on one side, make a judgement no more certain.
+    assert by_weight.n_equivalent / by_rows.n_equivalent == pytest.approx(8**2 / 18 / 8)
     np.testing.assert_allclose(by_weight.pearson.value, by_rows.pearson.value)
 
 

@@ -9,13 +9,12 @@ from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
-from sk_backprop import BackpropRegressor, _ensemble, _trials
+from sk_backprop import BackpropRegressor, _ensemble
 from sk_backprop._fitted import FittedFunction, merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
-from sk_backprop._scaling import Scales
-from sk_backprop._training import Data, Problem, Settings
+from sk_backprop._training import Settings
 
 
 def regressor(**params):
@@ -327,14 +326,24 @@ def test_ctrl_c_while_shapes_are_tried_leaves_the_estimator_as_it_was(friedman, 
 # --- the plan ---
 
 
-def plan_of(n_samples, n_features, *, hidden=None, n_outputs=1, n_networks=None, **settings):
+def plan_of(
+    n_samples,
+    n_features,
+    *,
+    hidden=None,
+    n_outputs=1,
+    n_networks=None,
+    mean_weight=1.0,
+    streaming=False,
+    **settings,
+):
     """The plan for settings that leave everything open but what is given."""
     taken = dict.fromkeys(Settings._fields)
     taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
+    taken["weight_unit"] = 1.0
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
-    return make_plan(
-        Settings(**{**taken, "network": network, **settings}), hidden, n_networks, n_samples
-    )
+    wanted = Settings(**{**taken, "network": network, **settings})
+    return make_plan(wanted, hidden, n_networks, n_samples, mean_weight, streaming=streaming)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +375,36 @@ def test_a_solver_that_is_given_is_taken(solver, n_samples, n_features):
     plan = plan_of(n_samples, n_features, solver=solver)
     assert {one.solver for one in plan.candidates} == {solver}
     if solver != "lm":
-        assert {one.network.layer_sizes[1:-1] for one in plan.candidates} == {(20,)}
+        shapes = [{one.network.layer_sizes[1:-1] for one in family} for family in plan.families]
+        assert shapes == [{()}, {(20,)}]
+
+
+def test_a_stream_has_one_candidate():
+    for solver in ("lbfgs", "adam", "sgd"):
+        (family,) = plan_of(100, 5, solver=solver, streaming=True).families
+        assert [one.network.layer_sizes for one in family] == [(5, 20, 1)]
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam", "sgd"])
+def test_penalties_are_multiples_of_the_mean_weight(solver):
+    alphas = [
+        [one.alpha for one in plan_of(100, 5, solver=solver, mean_weight=weight).candidates]
+        for weight in (1.0, 7.0)
+    ]
+    np.testing.assert_allclose(alphas[1], 7 * np.array(alphas[0]))
+    untried = [plan_of(100, 5, solver=solver, mean_weight=w).untried.alpha for w in (1.0, 7.0)]
+    assert untried == [2, 14]
+    (given,) = {one.alpha for one in plan_of(100, 5, mean_weight=7.0, alpha=0.5).candidates}
+    assert given == 0.5
+
+
+def test_large_weights_are_tried_as_counts_and_as_relative_ones():
+    units = [[one.weight_unit for one in plan_of(100, 5, mean_weight=w).candidates] for w in (1, 7)]
+    n = len(units[0])
+    assert units == [[1.0] * n, [1.0] * n + [7.0] * n]
+    assert {one.weight_unit for one in plan_of(100, 5, hidden=(5,), mean_weight=7).candidates} == {
+        1
+    }
 
 
 def test_the_evidence_is_for_lm_alone_and_only_where_no_penalty_is_given():
@@ -514,25 +552,3 @@ def test_a_smooth_function_of_few_factors_behind_many_columns_is_found_and_its_b
     assert model.score(X[150:], y[150:]) > 0.8 > linear.score(X[150:], y[150:])
     mean, std = model.predict(X[150:], return_std=True)
     assert 0.85 < np.mean(np.abs(y[150:] - mean) < 1.96 * std) <= 0.995
-
-
-# --- rows that judge ---
-
-
-def test_every_fifth_count_by_numbering_them():
-    counts = np.array([2, 3, 1, 5, 7, 1])
-    owner = np.repeat(np.arange(6), counts)
-    for k in range(5):
-        expected = np.bincount(owner[k::5], minlength=6) / counts
-        np.testing.assert_allclose(_trials._every_fifth(counts.astype(float), k), expected)
-
-
-def test_many_rows_are_tried_once_on_seven_tenths():
-    n = _trials._MANY_ROWS + 100
-    X, y = np.arange(2.0 * n).reshape(n, 2), np.arange(float(n))[:, None]
-    scales = Scales.fit(X, y, None, precondition=True, out_activation="identity")
-    problem = Problem(scales, Data(X, y), None, X.dtype)
-    ((kept, held_out),) = _trials._folds(problem, int(0.7 * n))
-    assert (kept.n_samples, held_out.n_samples) == (int(0.7 * n), n - int(0.7 * n))
-    assert not set(kept.y.ravel()) & set(held_out.y.ravel())
-    assert abs(kept.y.mean() / held_out.y.mean() - 1) < 0.02  # both evenly from all rows

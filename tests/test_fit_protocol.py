@@ -88,9 +88,10 @@ def test_the_larger_the_problem_the_cheaper_the_solver(friedman, n_units, solver
 )
 def test_other_solvers_than_lm_take_one_layer_of_twenty_and_alpha_2(friedman, solver, params):
     X, y = friedman
-    auto = BackpropRegressor(solver=solver, tol=0.1, random_state=0, **params).fit(X, y)
+    y = np.abs(X[:, 0] - 0.5)  # no linear model predicts it
+    auto = BackpropRegressor(solver=solver, random_state=0, **params).fit(X, y)
     assert (auto.hidden_layer_sizes_, auto.n_networks_, auto.alpha_) == ((20,), 1, 2.0)
-    named = BackpropRegressor((20,), solver=solver, alpha=2.0, n_networks=1, tol=0.1, **params)
+    named = BackpropRegressor((20,), solver=solver, alpha=2.0, n_networks=1, **params)
     expected = named.set_params(random_state=0).fit(X, y).predict(X)
     np.testing.assert_array_equal(auto.predict(X), expected)
 
@@ -134,12 +135,12 @@ def test_layers_by_their_initial_weights(friedman):
 
 def test_rows_too_few_to_try_penalties_on_take_the_usual_one():
     # The first that is tried, 100, made a constant of them.
-    x = np.linspace(0, 1, 200)[:, None]
+    x = np.linspace(0, 1, 8)[:, None]
     model = BackpropRegressor(solver="lbfgs", random_state=0)
-    few, light = (x[::25], None), (x, np.full(200, 9.9 / 200))
-    for X, sample_weight in (few, light):
-        assert model.fit(X, 2 * X[:, 0] + 1, sample_weight).alpha_ == 2.0
-        assert model.score(X, 2 * X[:, 0] + 1) > 0.9
+    for weight in (1.0, 0.05, 20.0):
+        model.fit(x, 2 * x[:, 0] + 1, np.full(8, weight))
+        assert model.alpha_ == pytest.approx(2 * weight)
+        assert model.score(x, 2 * x[:, 0] + 1) > 0.9
 
 
 def test_a_warm_start_keeps_layers_and_networks(friedman):
@@ -252,8 +253,10 @@ def test_fit_leaves_its_arguments_as_they_are(friedman):
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-def test_initial_weights_do_not_depend_on_the_rows(friedman, early_stopping):
+def test_initial_weights_do_not_depend_on_the_number_of_rows(friedman, early_stopping):
+    # They depend on which column counts most: the same for each number of rows here.
     X, y = friedman
+    X = X ** (1 + np.arange(X.shape[1]))
     # A step of no length, and coordinates that do not depend on the rows either.
     model = small(
         solver="sgd",
@@ -288,7 +291,8 @@ def test_preconditioned_initial_weights_do_not_depend_on_the_rows_either(
     monkeypatch.setattr(Network, "initial_parameters", spy)
     for n in (50, 300):
         small(solver=solver, alpha=1.0).fit(X[:n], y[:n])
-    np.testing.assert_array_equal(*drawn)
+    # The others are those of networks trained on parts of the rows, with seeds of their own.
+    assert any(np.array_equal(drawn[0], other) for other in drawn[1:])
 
 
 # --- initial weights and warm start ---
@@ -399,7 +403,9 @@ def test_early_stopping_keeps_the_best_weights_and_all_that_goes_with_them(solve
     assert len(scores) == len(model.validation_loss_curve_) == model.n_iter_
     assert model.best_iter_ == np.argmax(scores) + 1 < model.n_iter_
     assert model.best_validation_score_ == max(scores)
-    assert model.score(X_val, y_val) == pytest.approx(max(scores), rel=1e-9)
+    # Mini-batches round to float32.
+    rel = 1e-9 if solver in ("lm", "lbfgs") else float(np.finfo(np.float32).eps)
+    assert model.score(X_val, y_val) == pytest.approx(max(scores), rel=rel)
     assert model.loss_ == model.loss_curve_[model.best_iter_ - 1]
     assert model.n_iter_ - model.best_iter_ >= 20
 

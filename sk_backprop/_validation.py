@@ -532,10 +532,10 @@ class OnlyIfStreaming:
     def __get__(self, estimator: Any, owner: Any = None) -> Any:
         if estimator is None:
             return self._method
-        if estimator.solver not in ("sgd", "adam"):
+        if estimator.solver not in ("auto", "adam", "sgd"):
             raise PartialFitError(
-                "partial_fit needs solver='sgd' or solver='adam'; this estimator has "
-                f"solver={estimator.solver!r}."
+                "partial_fit needs solver='sgd' or solver='adam' (or 'auto', which is 'adam' "
+                f"there); this estimator has solver={estimator.solver!r}."
             )
         if estimator.early_stopping:
             raise PartialFitError(

@@ -192,7 +192,7 @@ def calls(draw):
     params = draw(parameters())
     kinds = ["fit", "fit", "use", "score", "set_params"]
     if draw(often):
-        params = {"solver": draw(st.sampled_from(["adam", "sgd"])), **params}
+        params = {"solver": draw(st.sampled_from(["adam", "sgd", "auto"])), **params}
         kinds.extend(3 * ["partial_fit"])
     sequence = [("set_params", params)]
     if draw(often):

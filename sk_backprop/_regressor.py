@@ -10,7 +10,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 
 from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
@@ -30,7 +29,7 @@ from sk_backprop._validation import (
 )
 
 
-class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
+class BackpropRegressor(CallbackSupport, Predictor):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
     Scaling is part of the fit: X is divided by each feature's largest absolute value, y
@@ -383,7 +382,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in any units. float32 stays float32, but where the mean of a column or of y
+            Inputs in any units; the columns of a table (pandas, polars, pyarrow) must hold
+            numbers or booleans. float32 stays float32, but where the mean of a column or of y
             is 100 times its spread; all else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.

@@ -719,9 +719,9 @@ def test_not_fitted(use):
         (X[0], ("^X: ", "1D", "2D", "reshape")),
         (X[None], ("^X: ", "dim 3", "<= 2")),
         (X[:0], ("^X: ", "0 sample", "minimum of 1")),
-        (strings(X), ("^X: ", "'a'", "float")),
-        (objects(X), ("^X: ", "object", "real number")),
-        (X + 1j, ("^X: ", "[Cc]omplex")),
+        (strings(X), ("^X has", "'a'", "float")),
+        (objects(X), ("^X has", "object", "real number")),
+        (X + 1j, ("^X has", "[Cc]omplex")),
         (None, ("^X: ", "None|scalar", "2D")),
     ],
     ids=[

@@ -17,7 +17,7 @@ from numpy.lib.recfunctions import structured_to_unstructured
 from pyarrow.interchange import from_dataframe
 from sklearn.linear_model import RidgeCV
 
-from sk_backprop import BackpropRegressor
+from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
 from sk_backprop._columns import REMEDIES, Kind, columns_of
 from sk_backprop.textbook import backprop_pass
 
@@ -574,6 +574,23 @@ def test_masked_rows_in_a_list(fitted):
 def test_masked_layer_sizes():
     with pytest.raises(ValueError, match="hidden_layer_sizes"):
         small(hidden_layer_sizes=np.ma.masked_array([2, 3], [False, True])).fit(X, Y)
+
+
+# --- pictures of tables ---
+
+
+@pytest.mark.parametrize("name", set(tables(NAMED)) - {"dask"})
+def test_a_curve_along_a_column_of_any_table(name):
+    model, table = small().fit(NAMED, Y), tables(NAMED)[name]
+    curve = IntervalDisplay.from_estimator(model, table, "b", y=Y, grid_resolution=5)
+    expected = IntervalDisplay.from_estimator(model, NAMED, "b", y=Y, grid_resolution=5)
+    np.testing.assert_array_equal(curve.mean, expected.mean)
+    assert curve.x_name == "b"
+
+
+def test_pictures_do_not_take_dates_for_numbers(fitted):
+    with pytest.raises(ValueError, match=r"^y must be numbers.*dates"):
+        PredictionDisplay.from_estimator(fitted, X, DATES)
 
 
 # --- names in errors ---

@@ -1,4 +1,4 @@
-"""What kinds of columns there are, and which of them are taken as numbers.
+"""Kinds of columns, and which of them are accepted as numbers.
 
 `columns_of` finds the kind of each column of an array or a table, and `REMEDIES` says
 what happens to each kind: None accepts it as numbers, a text refuses it and is the
@@ -71,14 +71,15 @@ REMEDIES: dict[Kind, str | None] = {
     Kind.OTHER: "Convert them to numbers.",
 }
 
-# By `numpy.dtype.kind`; of the others the values decide.
+# Kinds by `numpy.dtype.kind`; for one that is not listed the values are inspected.
 _OF_NUMPY = {
     **dict.fromkeys("iuf", Kind.NUMBER),
     **dict.fromkeys("SUT", Kind.STRING),
     **{"b": Kind.BOOLEAN, "c": Kind.COMPLEX, "M": Kind.DATE, "m": Kind.DURATION},
 }
 
-# By the word that the name of a dtype begins with, in lower case; of the others the values decide.
+# Kinds by the first word of a dtype's name, in lower case; for one that is not listed the values
+# are inspected.
 _OF_NAMES = {
     **dict.fromkeys(("int", "uint", "float", "halffloat", "double", "decimal"), Kind.NUMBER),
     **dict.fromkeys(("bool", "boolean"), Kind.BOOLEAN),
@@ -93,7 +94,7 @@ _OF_NAMES = {
     **dict.fromkeys(("fixed_size_list", "array", "struct", "map"), Kind.NESTED),
 }
 
-# By the type of a value, the first that fits. (numpy counts its durations among the integers.)
+# Kinds by the type of a value; the first match counts, as numpy's durations are integers too.
 _OF_VALUES: tuple[tuple[Kind, tuple[type, ...]], ...] = (
     (Kind.MISSING, (type(None),)),
     (Kind.BOOLEAN, (bool, np.bool_)),
@@ -110,7 +111,7 @@ _OF_VALUES: tuple[tuple[Kind, tuple[type, ...]], ...] = (
 # Types of pandas, which is not imported for them.
 _OF_PANDAS = {"NAType": Kind.MISSING, "Period": Kind.PERIOD, "Interval": Kind.INTERVAL}
 
-# Kinds that do not decide on a column in which there are others, from the one that does so most.
+# Kinds that yield to any other in a column of mixed values, the strongest first.
 _UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
 
 # Names of columns in a message, at most.
@@ -205,7 +206,7 @@ def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
 
 def _values_of(data: Any, i: int) -> Any:
     """A column of a table, by its index."""
-    if hasattr(data, "iloc"):  # pandas, and what is like it
+    if hasattr(data, "iloc"):  # pandas, and libraries with its interface
         return data.iloc[:, i]
     return data.column(i) if hasattr(data, "column") else data[:, i]
 
@@ -247,7 +248,7 @@ def _kind_of_categories(dtype: Any) -> Kind | None:
 
 
 def _as_array(data: Any) -> np.ndarray:
-    """What numpy makes of `data`, but objects where numbers beside strings would be strings."""
+    """Convert to an array; lists that mix numbers and strings become objects, not strings."""
     try:
         array = np.asarray(data)
     except TypeError:  # dates beside numbers have no common type
@@ -267,7 +268,7 @@ def _columns_of_array(array: np.ndarray) -> list[Column]:
 
 
 def _column_of_values(values: np.ndarray, label: Any, place: int, dtype: Any) -> Column:
-    """A column of whatever objects: of the kind of the first that are not numbers."""
+    """A column of objects: its kind is that of the first value that is not a number."""
     kinds = {of: _kind_of_type(of) for of in dict.fromkeys(map(type, values.flat))}
     found = sorted(kinds, key=lambda of: _UNSPECIFIC.get(kinds[of], 0))
     if not found:

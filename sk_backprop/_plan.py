@@ -80,8 +80,8 @@ def settings_of(
 ) -> Settings:
     """The estimator's parameters, of which the solver may still be 'auto'.
 
-    streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam', as the
-        solvers that use all rows at once would forget the batches before
+    streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam',
+        because the solvers that use all rows at once would forget earlier batches
     """
     by_default = "adam" if streaming else "auto"
     # numpy scalars are numbers here: a float32 would spoil the arithmetic.

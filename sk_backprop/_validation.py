@@ -158,7 +158,7 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
     if _is_integer(sizes):
         layers = [sizes]
     elif hasattr(sizes, "__array__") and np.ndim(sizes) == 1:
-        layers = list(np.ma.asarray(sizes))  # what is masked is no int
+        layers = list(np.ma.asarray(sizes))  # a masked entry is not an int
     elif isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes, bytearray)):
         layers = sizes
     if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):

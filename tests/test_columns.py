@@ -183,7 +183,7 @@ def test_every_kind_has_an_action():
     assert accepted == {Kind.NUMBER, Kind.BOOLEAN, Kind.NUMBER_CATEGORY}
 
 
-# --- what is refused: the message names argument, column, dtype and remedy ---
+# --- errors name the argument, the column, the dtype and the remedy ---
 
 DATES = np.datetime64("2026-01-01", "D") + np.arange(N)
 COLUMNS = {
@@ -367,7 +367,7 @@ def test_a_table_is_its_array_with_names(name):
 
 
 @pytest.mark.parametrize("name", tables(NAMED))
-def test_names_of_a_table_are_held_to(name):
+def test_predict_and_validation_check_the_names_of_a_table(name):
     model = small().fit(tables(NAMED)[name], Y)
     for use in (model.predict, lambda table: model.fit(NAMED, Y, X_val=table, y_val=Y)):
         with pytest.raises(ValueError, match=all_of("names", "order")):
@@ -494,7 +494,7 @@ class OnlyInterchange:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_array_is_refused_with_the_way_to_one(fitted, data, advice):
+def test_objects_that_numpy_cannot_read_are_refused_with_advice(fitted, data, advice):
     for name, call in {
         "X": lambda: small().fit(data, Y),
         "X ": lambda: fitted.predict(data),
@@ -507,7 +507,7 @@ def test_what_is_no_array_is_refused_with_the_way_to_one(fitted, data, advice):
             call()
 
 
-def test_the_advice_for_other_tables_works():
+def test_following_the_advice_for_other_tables_works():
     for table in (pa.table(OnlyArrow()), from_dataframe(OnlyInterchange())):
         assert small().fit(table, Y).feature_names_in_.tolist() == ["a", "b"]
 
@@ -521,7 +521,7 @@ def test_sparse_matrices_and_their_kinds_are_as_before():
         small().fit(sp.csr_array(dense * 1j), Y)
 
 
-# --- what a mask hides ---
+# --- masked values ---
 
 COEFS, INTERCEPTS = [np.ones((2, 2)), np.ones((2, 1))], [np.ones(2), np.ones(1)]
 
@@ -607,7 +607,7 @@ def test_errors_name_the_class_that_users_know(fitted):
         fitted.predict(X, return_cov=True)
 
 
-def test_no_library_of_tables_is_asked_for(fitted):
+def test_arrays_and_lists_are_classified_without_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert kinds(X) == kinds(X.tolist()) == [Kind.NUMBER]

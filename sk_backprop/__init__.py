@@ -10,7 +10,7 @@ The rooms, and what each may import::
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _objective
     _network   <- _scaling <- _rows <- _training
-    _posterior, _scaling <- _stream <- _training
+    _posterior, _scaling <- _stream <- _training;  _columns <- _validation
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _trials, _plan, _report
     _training  <- _progress <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
@@ -43,6 +43,7 @@ The rooms, and what each may import::
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
+    _columns     kinds of columns, and which of them are numbers
     _validation  what may be passed, and the errors for the rest
     _start       where a fit starts: network asked for, weights given or left by the last fit
     _notebook    the estimator's documentation in its HTML representation

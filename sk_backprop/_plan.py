@@ -80,13 +80,15 @@ def settings_of(
 ) -> Settings:
     """The estimator's parameters, of which the solver may still be 'auto'.
 
-    streaming : bool, whether the rows are one batch of a stream
+    streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam',
+        because the solvers that use all rows at once would forget earlier batches
     """
+    by_default = "adam" if streaming else "auto"
     # numpy scalars are numbers here: a float32 would spoil the arithmetic.
     plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN_SETTINGS.items()}
     return Settings(
         network=network,
-        solver=str(estimator.solver),
+        solver=by_default if estimator.solver == "auto" else str(estimator.solver),
         alpha=None if estimator.alpha == "auto" else float(estimator.alpha),
         batch_size=_batch_size(n_samples, streaming=streaming)
         if estimator.batch_size == "auto"

@@ -1,17 +1,20 @@
-"""What a fitted regressor gives: predictions, slopes, and weights that act on raw X."""
+"""What a fitted regressor gives: predictions, their score, slopes, and weights for raw X."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
+from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Array
 from sk_backprop._notebook import ParameterTooltips
-from sk_backprop._validation import check_new_rows
+from sk_backprop._validation import check_new_rows, check_scored
 
 
 def _tell_of_overflow(what: str, *results: Array) -> None:
@@ -28,7 +31,20 @@ def _tell_of_overflow(what: str, *results: Array) -> None:
         )
 
 
-class Predictor(ParameterTooltips):
+def _shown_in(name: str, module: str) -> Callable[[type], type]:
+    """Class decorator: errors and help() show the methods under the class that users know."""
+
+    def rename(cls: type) -> type:
+        for method in vars(cls).values():
+            if isinstance(method, FunctionType):
+                method.__qualname__, method.__module__ = f"{name}.{method.__name__}", module
+        return cls
+
+    return rename
+
+
+@_shown_in("BackpropRegressor", "sk_backprop._regressor")
+class Predictor(RegressorMixin, ParameterTooltips):
     """An estimator that predicts by its fitted attributes."""
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
@@ -92,6 +108,49 @@ class Predictor(ParameterTooltips):
         std = function.predict_std(X).reshape(mean.shape)
         _tell_of_overflow("predict(X)", mean, std)
         return mean, std
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination, R^2, of the predictions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Observed targets; with several outputs their scores are averaged.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            1 for perfect predictions, 0 for those that are no better than the mean of y.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError, TypeError
+            If X has other features than the training X, or an argument is not numeric, has
+            masked values, or has values that are not finite.
+
+        Warns
+        -----
+        RuntimeWarning
+            As `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> y = np.sin(X.ravel() / 1000)
+        >>> BackpropRegressor(random_state=0).fit(X, y).score(X, y)
+        1.000
+        """
+        check_is_fitted(self, "coefs_")
+        y, sample_weight = check_scored(y, sample_weight)
+        return float(super().score(X, y, sample_weight=sample_weight))
 
     def gradient(self, X: Any) -> Array:
         """Differentiate the prediction by each feature, in raw units: dy/dx at each row.

@@ -10,7 +10,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 
 from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
@@ -30,7 +29,7 @@ from sk_backprop._validation import (
 )
 
 
-class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
+class BackpropRegressor(CallbackSupport, Predictor):
     r"""A sigmoid network trained by backpropagation, for raw data.
 
     Scaling is part of the fit: X is divided by each feature's largest absolute value, y
@@ -61,7 +60,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and
         'sgd' mini-batches. 'auto' is 'lm' while that is affordable, 'lbfgs' up to 10,000
         rows or n_samples * n_params = 2.5e7, and 'adam' beyond; with more weights than
-        rows, rows held out decide; see `solver_`.
+        rows, rows held out decide; in `partial_fit` it is 'adam'. See `solver_`.
     precondition : bool, default=True
         Train in coordinates in which features, hidden sigmoids and target are
         centred and of unit spread. False is the textbook: X / max, y / max, nothing
@@ -383,7 +382,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in any units. float32 stays float32, but where the mean of a column or of y
+            Inputs in any units; the columns of a table (pandas, polars, pyarrow) must hold
+            numbers or booleans. float32 stays float32, but where the mean of a column or of y
             is 100 times its spread; all else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.
@@ -459,7 +459,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         is divided by the total weight of all batches so far. A batch in which training
         diverges (the loss is twice that before, and beyond what noise does) leaves the
         function and makes the optimizer start anew. One that is interrupted is left out, with
-        a warning. After a fit by 'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and the
+        a warning. `solver='auto'` is 'adam' here, also after a fit by another solver. After a fit
+        by 'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and the
         rate of 'sgd' has a bound [9]_, but for the textbook's steps (`precondition=False`).
 
         What `predict` takes for noise and uncertainty of the weights are running means: of
@@ -489,7 +490,7 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         ValueError, TypeError
             As `fit`. A refused batch leaves the estimator as it was.
         PartialFitError
-            An AttributeError and ValueError: if the solver is not 'sgd' or 'adam', or
+            An AttributeError and ValueError: if the solver is 'lm' or 'lbfgs', or
             `early_stopping` is True.
 
         Warns
@@ -505,11 +506,11 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         >>> from sklearn.datasets import load_diabetes
         >>> from sk_backprop import BackpropRegressor
         >>> X, y = load_diabetes(return_X_y=True, scaled=False)
-        >>> model = BackpropRegressor((10,), solver="adam", random_state=0)
+        >>> model = BackpropRegressor(random_state=0)
         >>> for rows in (slice(0, 200), slice(200, 442)):
         ...     model = model.partial_fit(X[rows], y[rows])
-        >>> model.t_
-        442
+        >>> model.solver_, model.t_
+        ('adam', 442)
         """
         check_parameters(self)
         fitted = hasattr(self, "coefs_")

@@ -82,7 +82,7 @@ def stream_states(
     if not fitted:
         return [StreamState(0, None, None, False)] * (plan.n_networks or 1)
     last = FittedFunction.of(estimator)
-    states = estimator._fit_state["optimizers"].get(estimator.solver)
+    states = estimator._fit_state["optimizers"].get(plan.settings.solver)
     before = problem.scales.x.weight - problem.rows.total_weight
     move = Move.between(last.scales, problem.scales)
     from_optimum = estimator.solver_ in ("lm", "lbfgs")

@@ -23,6 +23,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
+from sk_backprop._columns import readable, require_numeric
 from sk_backprop._network import Array, Network
 from sk_backprop._training import Data, groups_of_rows
 
@@ -157,7 +158,7 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
     if _is_integer(sizes):
         layers = [sizes]
     elif hasattr(sizes, "__array__") and np.ndim(sizes) == 1:
-        layers = list(np.asarray(sizes))
+        layers = list(np.ma.asarray(sizes))  # a masked entry is not an int
     elif isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes, bytearray)):
         layers = sizes
     if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
@@ -200,6 +201,15 @@ def check_new_rows(estimator: BaseEstimator, X: Any) -> Any:
     return _inputs(estimator, X, reset=False)
 
 
+def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Y and weights of `score`, which are numbers."""
+    arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
+    for name, values in arguments.items():
+        with _checking(name):
+            require_numeric(values, name)
+    return arguments["y"], arguments["sample_weight"]
+
+
 def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
     """X as float64 or float32, dense or CSR; `reset` as of `check_rows`."""
     if _is_plain(X, 2, (np.float64, np.float32)):
@@ -210,32 +220,12 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
     with _checking("X"):
-        _refuse_other_kinds(X, "X")
+        X = readable(X)
+        require_numeric(X, "X")
         checked = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
     return summed(checked)
-
-
-def _refuse_other_kinds(values: Any, name: str) -> None:
-    """Raise ValueError for what would become numbers that nobody meant.
-
-    Dates and durations, among which NaT would be -9e18, and what a mask hides.
-    """
-    values = np.asarray(values) if isinstance(values, (list, tuple)) else values
-    dtypes = values.dtypes if hasattr(values, "columns") else [getattr(values, "dtype", None)]
-    found = [dtype for dtype in dtypes if getattr(dtype, "kind", "") in ("m", "M")]
-    if found:
-        raise ValueError(
-            f"{name} has dtype {found[0]}; it must be numeric. Pass dates as numbers: "
-            "(column - column.min()).dt.total_seconds(), for one."
-        )
-    n_masked = int(np.sum(values.mask)) if isinstance(values, np.ma.MaskedArray) else 0
-    if n_masked:
-        raise ValueError(
-            f"{name} is a masked array, with {n_masked} values masked; missing values are not "
-            f"allowed. Leave out their rows, or fill them: {name}.filled(value)."
-        )
 
 
 def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
@@ -302,10 +292,8 @@ def _numbers(values: Any, name: str) -> Array:
     if sp.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
     with _checking(name):
-        _refuse_other_kinds(values, name)
-        values = check_array(values, ensure_2d=False, dtype="numeric", input_name=name)
-        _refuse_other_kinds(values, name)
-        # A list of None has become an array of objects by now, and not yet of nan.
+        values = readable(values)
+        require_numeric(values, name)
         values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
     return np.asarray(values)
 
@@ -325,7 +313,8 @@ def check_validation_rows(
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
     with _checking("X_val"):
-        _refuse_other_kinds(X_val, "X_val")
+        X_val = readable(X_val)
+        require_numeric(X_val, "X_val")
         checked = check_array(
             X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
         )
@@ -381,7 +370,8 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
     if isinstance(sample_weight, Real) and not isinstance(sample_weight, bool):
         sample_weight = np.full(n_samples, sample_weight)
     with _checking(name):
-        _refuse_other_kinds(sample_weight, name)
+        sample_weight = readable(sample_weight)
+        require_numeric(sample_weight, name)
         weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")
@@ -503,12 +493,12 @@ def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any
         f"{name} must be a list of {len(shapes)} arrays of real numbers, of shapes {list(shapes)}"
     )
     try:
-        arrays = [np.asarray(array) for array in given]
-        if any(np.iscomplexobj(array) for array in arrays):
-            raise TypeError("complex values")
-        arrays = [array.astype(np.float64) for array in arrays]
+        arrays = list(given)
+        for layer, array in enumerate(arrays):
+            require_numeric(array, f"{name}[{layer}]")
+        arrays = [np.asarray(array).astype(np.float64) for array in arrays]
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{expected}; got {given!r:.200}.") from error
+        raise ValueError(f"{expected}; got {given!r:.200}. ({error})") from error
     if [array.shape for array in arrays] != list(shapes):
         raise ValueError(f"{expected}; got shapes {[array.shape for array in arrays]}.")
     for layer, array in enumerate(arrays):
@@ -538,10 +528,10 @@ class OnlyIfStreaming:
     def __get__(self, estimator: Any, owner: Any = None) -> Any:
         if estimator is None:
             return self._method
-        if estimator.solver not in ("sgd", "adam"):
+        if estimator.solver not in ("auto", "adam", "sgd"):
             raise PartialFitError(
-                "partial_fit needs solver='sgd' or solver='adam'; this estimator has "
-                f"solver={estimator.solver!r}."
+                "partial_fit needs solver='sgd' or solver='adam' (or 'auto', which is 'adam' "
+                f"there); this estimator has solver={estimator.solver!r}."
             )
         if estimator.early_stopping:
             raise PartialFitError(

@@ -4,12 +4,14 @@ import copy
 import pickle
 import warnings
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._objective import Objective
@@ -273,7 +275,7 @@ def test_switching_the_solver_within_a_stream_starts_its_optimizer(friedman):
     assert model.solver_ == "sgd"
 
 
-@pytest.mark.parametrize("solver", ["lm", "lbfgs", "auto"])
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
 def test_partial_fit_is_absent_where_it_cannot_work(solver):
     assert not hasattr(BackpropRegressor(solver=solver), "partial_fit")
     with pytest.raises(AttributeError, match="solver='sgd' or solver='adam'"):
@@ -408,3 +410,102 @@ if __name__ == "__main__":  # how many batches some network of a fit's leaves ou
             f"{model.score(X[5000:], y[5000:]):.3f} of {fitted.score(X[5000:], y[5000:]):.3f}; "
             f"errors of {np.std((y[5000:] - mean) / std):.2f} standard deviations"
         )
+
+
+# --- solver="auto" ---
+
+
+def fitted_state(model):
+    """All fitted attributes, hashed."""
+    names = set(vars(model)) - set(model.get_params())
+    return {name: joblib.hash(vars(model)[name]) for name in names}
+
+
+def assert_goes_on_as_adam(model, rows):
+    """The next batches leave what they leave with solver='adam', bit for bit."""
+    by_adam = copy.deepcopy(model).set_params(solver="adam")
+    for batch in rows:
+        assert model.partial_fit(*batch) is model
+        by_adam.partial_fit(*batch)
+        assert fitted_state(model) == fitted_state(by_adam)
+    assert model.solver_ == "adam"
+    assert model.solver == "auto"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        *[{}, {"hidden_layer_sizes": (5,)}, {"hidden_layer_sizes": (), "alpha": 0.5}],
+        *[{"n_networks": 2}, {"loss": "poisson"}, {"output_activation": "logistic"}],
+        *[{"precondition": False}, {"batch_size": 10, "learning_rate_init": 0.01}],
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:y has values up to:UserWarning")  # the logistic output
+def test_a_stream_is_by_adam_by_default(friedman, params):
+    X, y = friedman
+    model = BackpropRegressor(random_state=0, **params)
+    assert hasattr(model, "partial_fit")
+    assert_goes_on_as_adam(model, batches(X, y / y.max()))
+    assert model.hidden_layer_sizes_ == params.get("hidden_layer_sizes", (20,))
+    assert model.n_networks_ == params.get("n_networks", 1)
+    assert model.alpha_ == params.get("alpha", 2.0)
+    assert model.t_ == len(y)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_stream_by_default_goes_on_after_storing(friedman, copied):
+    X, y = friedman
+    stream = BackpropRegressor(random_state=0).partial_fit(X[:100], y[:100])
+    loaded = copied(stream)
+    for batch in batches(X[100:], y[100:]):
+        stream.partial_fit(*batch)
+        loaded.partial_fit(*batch)
+    assert fitted_state(loaded) == fitted_state(stream)
+    assert not hasattr(clone(stream), "coefs_")
+
+
+@pytest.mark.parametrize(
+    ("solver", "n_samples", "params"),
+    [
+        ("lm", 300, {"max_iter": 1000}),
+        ("lm", 300, {"hidden_layer_sizes": (3,), "n_networks": 2}),
+        ("lm", 300, {"hidden_layer_sizes": ()}),
+        ("lbfgs", 300, {"hidden_layer_sizes": (1000,)}),
+        ("adam", 11_000, {"hidden_layer_sizes": (400,)}),
+    ],
+    ids=["lm", "lm of one shape", "linear", "lbfgs", "adam"],
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_after_a_fit_by_default_a_stream_goes_on_by_adam(solver, n_samples, params):
+    X, y = make_friedman1(n_samples, n_features=5, noise=0.5, random_state=0)
+    model = BackpropRegressor(**{"random_state": 0, "max_iter": 2} | params).fit(X, y)
+    assert model.solver_ == solver
+    shape, n_networks = model.hidden_layer_sizes_, model.n_networks_
+    score = model.score(X, y)
+    assert_goes_on_as_adam(model, batches(X[:100], y[:100]))
+    assert (model.hidden_layer_sizes_, model.n_networks_) == (shape, n_networks)
+    assert model.score(X, y) > score - 0.05
+
+
+def test_a_fit_by_default_after_a_stream_is_a_fit(friedman):
+    X, y = friedman
+    model = BackpropRegressor((3,), random_state=0).partial_fit(X[:100], y[:100])
+    fresh = BackpropRegressor((3,), random_state=0).fit(X, y)
+    assert model.fit(X, y).solver_ == fresh.solver_ == "lm"
+    np.testing.assert_array_equal(model.predict(X), fresh.predict(X))
+    going_on = BackpropRegressor((3,), random_state=0, warm_start=True, max_iter=1)
+    going_on.partial_fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        assert going_on.fit(X, y).solver_ == "lm"
+    assert going_on.n_networks_ == 1
+
+
+def test_the_default_has_partial_fit_where_mlpregressor_has():
+    for early_stopping in (False, True):
+        ours, theirs = (
+            cls(early_stopping=early_stopping) for cls in (BackpropRegressor, MLPRegressor)
+        )
+        assert hasattr(ours, "partial_fit") is not early_stopping
+        assert hasattr(theirs, "partial_fit")

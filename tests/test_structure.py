@@ -53,7 +53,8 @@ ALLOWED = {
     },
     "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
     "_report": {"_dispersion", "_fitted", "_network", "_solvers", "_training"},
-    "_validation": {"_network", "_training"},
+    "_columns": set(),
+    "_validation": {"_columns", "_network", "_training"},
     "_start": {"_fitted", "_network", "_plan", "_stream", "_training", "_validation"},
     "_notebook": set(),
     "_predictor": {"_fitted", "_network", "_notebook", "_validation"},
@@ -201,7 +202,9 @@ def test_every_method_of_the_estimator_has_an_example_that_is_run():
         for name, method in inspect.getmembers(cls, inspect.isfunction)
         if not name.startswith("_") and method.__module__.startswith("sk_backprop")
     ]
-    assert {method.__name__ for method in own} == {"fit", "partial_fit", "predict", "gradient"}
+    assert {method.__name__ for method in own} == {
+        *("fit", "partial_fit", "predict", "gradient", "score")
+    }
     for method in own:
         sections = re.findall(r"^(\w+)\n-+$", inspect.getdoc(method), re.MULTILINE)
         assert {"Parameters", "Returns", "Raises", "Examples"} <= set(sections), method

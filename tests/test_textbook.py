@@ -272,7 +272,7 @@ def test_pass_holds_copies_in_float64_and_cannot_be_changed():
     [
         ({"X": [1.0, 2.0]}, r"^X must have two dimensions.*\(2,\)"),
         ({"X": [[1.0, np.nan]]}, "X contains NaN"),
-        ({"X": [["a", "b"]]}, "X: .*numeric"),
+        ({"X": [["a", "b"]]}, "X has .*numeric"),
         ({"X": sp.csr_array([[1.0, 2.0]])}, r"X is a sparse matrix.*X\.toarray"),
         ({"y": [0.0, 1.0]}, "X has 1 rows and y has 2"),
         ({"y": [[np.inf]]}, "y contains infinity"),

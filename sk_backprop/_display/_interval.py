@@ -104,11 +104,12 @@ class IntervalDisplay:
         estimator : estimator
             Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
             that ends with one, or another.
-        X : {array-like, sparse matrix, DataFrame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, table} of shape (n_samples, n_features)
             Rows that give the range of the feature and the medians of the others, without
-            their missing values (nan), which a pipeline may know what to do with.
+            their missing values (nan), which a pipeline may know what to do with. Tables of
+            polars or pyarrow are converted to pandas, which must be installed.
         feature : int or str
-            Number of the feature, or its name in a data frame.
+            Number of the feature, or its name in a table.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Targets of X, to be drawn as points. Their other features differ from those
             of the curve.
@@ -137,8 +138,7 @@ class IntervalDisplay:
         ImportError
             If there is no matplotlib.
         """
-        X = X.toarray() if hasattr(X, "toarray") else X
-        X = X if hasattr(X, "columns") else np.asarray(X)
+        X = _as_frame(X)
         name = _name(X, feature)
         values = np.asarray(X[name] if hasattr(X, "columns") else X[:, name], dtype=float)
         if not np.isfinite(values).any():
@@ -201,6 +201,16 @@ class IntervalDisplay:
         ax.legend(fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _as_frame(X: Any) -> Any:
+    """A table of whatever library as a data frame of pandas; all else as an array."""
+    if hasattr(X, "toarray"):
+        return X.toarray()
+    if isinstance(X, np.ndarray) or not hasattr(X, "columns"):
+        return np.asarray(X)
+    X = X.compute() if hasattr(X, "compute") else X
+    return X if hasattr(X, "iloc") else X.to_pandas()
 
 
 def _name(X: Any, feature: Any) -> Any:

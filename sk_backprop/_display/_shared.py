@@ -59,6 +59,8 @@ def check_columns(**columns: Any) -> None:
         if column is None:
             continue
         try:
+            if np.asarray(column).dtype.kind in "mM":  # which numpy would count from 1970
+                raise TypeError("dates and durations are not")
             values = np.asarray(column, dtype=float)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{name} must be numbers: {error}") from error

@@ -1,0 +1,362 @@
+"""Kinds of columns, and which of them are accepted as numbers.
+
+`columns_of` finds the kind of each column of an array or a table, and `REMEDIES` says
+what happens to each kind: None accepts it as numbers, a text refuses it and is the
+advice in the error. Nothing else decides on kinds of columns.
+
+Kinds are read from dtypes, by name, so that no library of tables is imported: pandas,
+polars, pyarrow and narwhals give their dtypes much the same names. Only where a dtype
+says nothing of its values (object) are the values looked at.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from enum import Enum
+from numbers import Complex, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+
+class Kind(Enum):
+    """The kind of a column; the value names its elements in messages."""
+
+    NUMBER = "numbers"
+    BOOLEAN = "booleans"
+    NUMBER_CATEGORY = "categories that are numbers"
+    CATEGORY = "categories"
+    STRING = "strings"
+    DATE = "dates"
+    DURATION = "durations"
+    TIME = "times of day"
+    PERIOD = "periods"
+    INTERVAL = "intervals"
+    COMPLEX = "complex numbers"
+    NESTED = "lists or structures"
+    RECORD = "records"
+    MISSING = "missing values"
+    OTHER = "objects"
+
+
+_ENCODE = "Encode categories as numbers, for example with sklearn.preprocessing.OneHotEncoder"
+
+# What to do about each kind: None if its values are numbers as they are.
+REMEDIES: dict[Kind, str | None] = {
+    Kind.NUMBER: None,
+    Kind.BOOLEAN: None,
+    Kind.NUMBER_CATEGORY: None,
+    Kind.CATEGORY: f"{_ENCODE}.",
+    Kind.STRING: f"{_ENCODE}; convert numbers that are stored as strings to float.",
+    Kind.DATE: "Pass dates as numbers, for example the seconds since the first of them: "
+    "(column - column.min()).dt.total_seconds() in pandas.",
+    Kind.DURATION: "Pass durations as numbers, for example in seconds: "
+    "column.dt.total_seconds() in pandas.",
+    Kind.TIME: "Pass times of day as numbers, for example the seconds since midnight.",
+    Kind.PERIOD: "Pass periods as numbers, for example column.dt.year + column.dt.month / 12 in "
+    "pandas.",
+    Kind.INTERVAL: "Pass their midpoints, or their ends as two columns: column.array.mid, "
+    "column.array.left and column.array.right in pandas.",
+    Kind.COMPLEX: "Complex data not supported: pass real and imaginary parts as two columns.",
+    Kind.NESTED: "Give each element a column of its own.",
+    Kind.RECORD: "Pass a table instead, pandas.DataFrame(array), or an array of two dimensions, "
+    "numpy.lib.recfunctions.structured_to_unstructured(array).",
+    Kind.MISSING: "Fill them in, for example by the column's median (see also sklearn.impute), or "
+    "leave out their rows.",
+    Kind.OTHER: "Convert them to numbers.",
+}
+
+# Kinds by `numpy.dtype.kind`; for one that is not listed the values are inspected.
+_OF_NUMPY = {
+    **dict.fromkeys("iuf", Kind.NUMBER),
+    **dict.fromkeys("SUT", Kind.STRING),
+    **{"b": Kind.BOOLEAN, "c": Kind.COMPLEX, "M": Kind.DATE, "m": Kind.DURATION},
+}
+
+# Kinds by the first word of a dtype's name, in lower case; for one that is not listed the values
+# are inspected.
+_OF_NAMES = {
+    **dict.fromkeys(("int", "uint", "float", "halffloat", "double", "decimal"), Kind.NUMBER),
+    **dict.fromkeys(("bool", "boolean"), Kind.BOOLEAN),
+    **dict.fromkeys(("category", "categorical", "dictionary", "enum"), Kind.CATEGORY),
+    **dict.fromkeys(("str", "string", "large_string", "string_view", "utf"), Kind.STRING),
+    **dict.fromkeys(("binary", "large_binary", "binary_view"), Kind.STRING),
+    **dict.fromkeys(("fixed_size_binary",), Kind.STRING),
+    **dict.fromkeys(("date", "datetime", "timestamp"), Kind.DATE),
+    **dict.fromkeys(("duration", "timedelta", "month_day_nano_interval"), Kind.DURATION),
+    **{"time": Kind.TIME, "period": Kind.PERIOD, "interval": Kind.INTERVAL, "null": Kind.MISSING},
+    **dict.fromkeys(("list", "large_list", "list_view", "large_list_view"), Kind.NESTED),
+    **dict.fromkeys(("fixed_size_list", "array", "struct", "map"), Kind.NESTED),
+}
+
+# Kinds by the type of a value; the first match counts, as numpy's durations are integers too.
+_OF_VALUES: tuple[tuple[Kind, tuple[type, ...]], ...] = (
+    (Kind.MISSING, (type(None),)),
+    (Kind.BOOLEAN, (bool, np.bool_)),
+    (Kind.DURATION, (datetime.timedelta, np.timedelta64)),
+    (Kind.DATE, (datetime.date, np.datetime64)),
+    (Kind.TIME, (datetime.time,)),
+    (Kind.NUMBER, (Real, Decimal)),
+    (Kind.COMPLEX, (Complex,)),
+    (Kind.STRING, (str, bytes, bytearray)),
+    (Kind.RECORD, (np.void,)),
+    (Kind.NESTED, (list, tuple, set, frozenset, np.ndarray)),
+)
+
+# Types of pandas, which is not imported for them.
+_OF_PANDAS = {"NAType": Kind.MISSING, "Period": Kind.PERIOD, "Interval": Kind.INTERVAL}
+
+# Kinds that yield to any other in a column of mixed values, the strongest first.
+_UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
+
+# Names of columns in a message, at most.
+_MOST_NAMES = 5
+
+# Characters of an example in a message, at most.
+_MOST_CHARACTERS = 60
+
+
+class Column(NamedTuple):
+    """A column, or all of an array whose columns are of one dtype.
+
+    label : its name, its index if it has none, or None for all columns
+    place : its index, also if it has a name; 0 for all columns
+    examples : a value that shows the kind, or none if only the dtype was looked at
+    """
+
+    label: Any
+    place: int
+    kind: Kind
+    dtype: Any
+    examples: tuple[Any, ...] = ()
+
+
+def readable(data: Any) -> Any:
+    """`data` in a container whose values and names numpy and scikit-learn can read.
+
+    Dask's collections are computed: numpy would do so too, but lose the names of the
+    columns; and scikit-learn does not look for names in a record batch of pyarrow.
+    """
+    if isinstance(data, np.ndarray):
+        return data
+    if hasattr(type(data), "__dask_graph__") and hasattr(data, "compute"):
+        return data.compute()
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is not None and isinstance(data, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([data])
+    return data
+
+
+def require_numeric(data: Any, name: str) -> None:
+    """Raise an error unless every column can be taken as numbers, and no value is masked.
+
+    data : array-like or table, as `readable` gives it
+    name : the argument's name
+    """
+    if data is not None and not sp.issparse(data):
+        _refuse_masked(data, name)
+        refused = [column for column in columns_of(data) if REMEDIES[column.kind]]
+        if refused:
+            _refuse(data, name, refused)
+
+
+def columns_of(data: Any) -> list[Column]:
+    """The columns of an array or a table with their kinds.
+
+    An array of one dtype counts as a single column.
+    """
+    names_and_dtypes = None if isinstance(data, np.ndarray) else _names_and_dtypes(data)
+    if names_and_dtypes is None:
+        of_arrow = type(data).__module__.partition(".")[0] == "pyarrow"
+        dtype = getattr(data, "type" if of_arrow else "dtype", None)
+        kind = _kind_of_dtype(dtype)
+        return [Column(None, 0, kind, dtype)] if kind else _columns_of_array(_as_array(data))
+    columns = []
+    for i, (label, dtype) in enumerate(zip(*names_and_dtypes, strict=True)):
+        kind = _kind_of_dtype(dtype)
+        if kind:
+            columns.append(Column(label, i, kind, dtype))
+        else:
+            values = np.asarray(_values_of(data, i))
+            columns.append(_column_of_values(values, label, i, dtype))
+    return columns
+
+
+def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
+    """Names and dtypes of the columns of a table; None for what is not a table."""
+    if not hasattr(data, "__array__"):  # lazy, or beyond the reach of numpy
+        return None
+    names: Any = getattr(data, "columns", None)
+    dtypes: Any = getattr(data, "dtypes", None)
+    schema: Any = getattr(data, "schema", None)
+    if isinstance(schema, Mapping):  # narwhals
+        names, dtypes = list(schema), list(schema.values())
+    elif hasattr(schema, "names") and hasattr(schema, "types"):  # pyarrow
+        names, dtypes = schema.names, schema.types
+    # A field, a method or the dtype of a series may have such a name too.
+    if not (_is_sequence(names) and _is_sequence(dtypes) and len(names) == len(dtypes)):
+        return None
+    return list(names), list(dtypes)
+
+
+def _values_of(data: Any, i: int) -> Any:
+    """A column of a table, by its index."""
+    if hasattr(data, "iloc"):  # pandas, and libraries with its interface
+        return data.iloc[:, i]
+    return data.column(i) if hasattr(data, "column") else data[:, i]
+
+
+def _is_sequence(values: Any) -> bool:
+    """Whether these are several values, as in a list, an index or a series."""
+    return isinstance(values, Collection) and not isinstance(values, (str, Mapping))
+
+
+def _kind_of_dtype(dtype: Any) -> Kind | None:
+    """The kind of a column of this dtype; None if only its values can tell."""
+    if isinstance(dtype, np.dtype):
+        return Kind.RECORD if dtype.names else _OF_NUMPY.get(dtype.kind)
+    if dtype is None or isinstance(dtype, str):  # a string is no dtype of any library
+        return None
+    if hasattr(dtype, "subtype") and str(dtype).startswith("Sparse"):
+        return _kind_of_dtype(dtype.subtype)
+    kind = _kind_of_name(str(dtype))
+    if kind is Kind.CATEGORY and _kind_of_categories(dtype) in (Kind.NUMBER, Kind.BOOLEAN):
+        return Kind.NUMBER_CATEGORY
+    return kind
+
+
+def _kind_of_name(name: str) -> Kind | None:
+    word = re.match("[a-z_]*", name.lower())
+    return _OF_NAMES.get(word[0]) if word else None
+
+
+def _kind_of_categories(dtype: Any) -> Kind | None:
+    """The kind of the values that are the categories of a categorical dtype."""
+    of_arrow = re.match(r"dictionary<values=(.*)", str(dtype))
+    if of_arrow:
+        return _kind_of_name(of_arrow[1])
+    categories = getattr(dtype, "categories", None)
+    if categories is None:
+        return None
+    kind = _kind_of_dtype(getattr(categories, "dtype", None))
+    return kind or _column_of_values(np.asarray(categories), None, 0, dtype).kind
+
+
+def _as_array(data: Any) -> np.ndarray:
+    """Convert to an array; lists that mix numbers and strings become objects, not strings."""
+    try:
+        array = np.asarray(data)
+    except TypeError:  # dates beside numbers have no common type
+        return np.asarray(data, dtype=object)
+    if array.dtype.kind in "SU" and isinstance(data, (list, tuple)):
+        return np.asarray(data, dtype=object)
+    return array
+
+
+def _columns_of_array(array: np.ndarray) -> list[Column]:
+    kind = _kind_of_dtype(array.dtype)
+    if kind:
+        return [Column(None, 0, kind, array.dtype)]
+    if array.ndim != 2:
+        return [_column_of_values(array, None, 0, array.dtype)]
+    return [_column_of_values(values, i, i, array.dtype) for i, values in enumerate(array.T)]
+
+
+def _column_of_values(values: np.ndarray, label: Any, place: int, dtype: Any) -> Column:
+    """A column of objects: its kind is that of the first value that is not a number."""
+    kinds = {of: _kind_of_type(of) for of in dict.fromkeys(map(type, values.flat))}
+    found = sorted(kinds, key=lambda of: _UNSPECIFIC.get(kinds[of], 0))
+    if not found:
+        return Column(label, place, Kind.NUMBER, dtype)
+    example = next(value for value in values.flat if type(value) is found[0])
+    return Column(label, place, kinds[found[0]], dtype, (example,))
+
+
+def _kind_of_type(of: type) -> Kind:
+    for kind, types in _OF_VALUES:
+        if issubclass(of, types):
+            return kind
+    if of.__module__.partition(".")[0] == "pandas" and of.__name__ in _OF_PANDAS:
+        return _OF_PANDAS[of.__name__]
+    is_number = hasattr(of, "__float__") or hasattr(of, "__index__")
+    return Kind.NUMBER if is_number else Kind.OTHER
+
+
+# --- the errors ---
+
+
+def _refuse(data: Any, name: str, refused: list[Column]) -> None:
+    """Raise the error for columns that cannot be taken as numbers."""
+    column = refused[0]
+    kind = column.kind
+    if kind is Kind.OTHER and column.label is None and np.ndim(np.asarray(data)) == 0:
+        raise TypeError(_unreadable(data, name))
+    labels = [repr(other.label) for other in refused if other.kind is kind]
+    where = ""
+    if column.label is not None:
+        where = f" in column{'s' if len(labels) > 1 else ''} {', '.join(labels[:_MOST_NAMES])}"
+    if len(labels) > _MOST_NAMES:
+        where += f" and {len(labels) - _MOST_NAMES} more"
+    examples = column.examples
+    if not examples and kind in (Kind.STRING, Kind.CATEGORY):
+        examples = _a_string(data if column.label is None else _values_of(data, column.place))
+    shown = f", such as {_short(examples[0])}" if examples else ""
+    must = "it" if column.label is None else "every column"
+    text = f"{name} has {kind.value}{where} (dtype {column.dtype}{shown}); {must} must be numeric."
+    if kind is not Kind.OTHER:
+        raise ValueError(f"{text} {REMEDIES[kind]}")
+    try:
+        float(examples[0])
+    except TypeError as error:
+        raise TypeError(f"{text} {REMEDIES[kind]} ({error})") from error
+
+
+def _a_string(values: Any) -> tuple[Any, ...]:
+    """The first string among the values, or none."""
+    if isinstance(values, (str, bytes, np.ndarray)) or not isinstance(values, Iterable):
+        values = np.asarray(values).flat
+    # One by one: numpy may be unable to read a column of pyarrow whole.
+    plain = (value.as_py() if hasattr(value, "as_py") else value for value in values)
+    return next(((value,) for value in plain if isinstance(value, (str, bytes))), ())
+
+
+def _short(value: Any) -> str:
+    """`value` as it is written, without numpy's name around it, and not all of it if it is long."""
+    text = repr(value.item() if isinstance(value, (np.str_, np.bytes_)) else value)
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+
+
+def _unreadable(data: Any, name: str) -> str:
+    """The message for an object that is neither an array nor a table that numpy can read."""
+    kind = type(data)
+    if kind.__name__ == "LazyFrame":
+        return f"{name} is a LazyFrame, whose rows are not computed yet. Pass {name}.collect()."
+    advice = "Pass an array, or a table of pandas, polars or pyarrow"
+    if hasattr(data, "__arrow_c_stream__"):
+        advice += f", for example pyarrow.table({name})"
+    elif hasattr(data, "__dataframe__"):
+        advice += f", for example pyarrow.interchange.from_dataframe({name})"
+    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
+    return (
+        f"{name} is of type {module}{kind.__qualname__}, which numpy cannot read as an array. "
+        f"{advice}."
+    )
+
+
+def _refuse_masked(data: Any, name: str) -> None:
+    """Raise ValueError for masked values: what the mask hides would be taken for data."""
+    parts = data if isinstance(data, (list, tuple)) else [data]
+    masked = [part for part in parts if isinstance(part, np.ma.MaskedArray)]
+    masks = [np.ma.getmaskarray(part) for part in masked if part.dtype.names is None]
+    n_masked = sum(int(np.sum(mask)) for mask in masks)
+    if n_masked:
+        what = "is a masked array" if masked[0] is data else "has masked arrays in it"
+        raise ValueError(
+            f"{name} {what}, with {n_masked} values masked; missing values are not allowed. Leave "
+            "out their rows, or fill them in: array.filled(value)."
+        )

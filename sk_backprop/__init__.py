@@ -11,8 +11,8 @@ The rooms, and what each may import::
     _network   <- _dispersion <- _objective
     _network   <- _scaling <- _rows <- _training
     _posterior, _scaling <- _stream <- _training;  _columns <- _validation
-    _network   <- _cost <- _trials;  _dispersion <- _posterior, _trials, _plan, _report
-    _training  <- _progress <- _ensemble <- _trials <- _plan
+    _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan, _report
+    _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
     _training  <- _fitted <- _report, and <- _validation
     _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
@@ -31,7 +31,7 @@ The rooms, and what each may import::
     _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
                  and folding all of it back into the weights
     _stream      what the batches before have told, in the scales of the next
-    _rows        an order of rows that is theirs alone, equal ones merged
+    _rows        an order of rows, equal ones merged, and ranks of columns, by their values
     _solvers/    one algorithm per file, and the object that watches a run
     _training    one run: raw arrays in, fitted weights, scales and posterior out
     _progress    what a fit tells while it goes on: lines on the screen
@@ -39,7 +39,8 @@ The rooms, and what each may import::
     _threads     one BLAS thread where the matrices are small
     _ensemble    several networks from different initial weights
     _cost        operations of a run, and how many a fit may take
-    _trials      rows held out judge shapes and penalties
+    _folds       rows to train on and rows to judge by, drawn over distinct rows
+    _trials      rows held out judge shapes and penalties, and show the noise
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings

@@ -31,7 +31,7 @@ from sk_backprop._network import (
     rows_per_block,
     with_tanh,
 )
-from sk_backprop._posterior import Posterior
+from sk_backprop._posterior import Posterior, mean_variance
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
@@ -284,6 +284,27 @@ class FittedFunction:
         np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
         return std
 
+    @one_blas_thread()
+    @beyond_range_is_inf
+    def leverage(self, X: Any) -> Array:
+        """Variance by the weights' uncertainty, relative to its largest over the training rows.
+
+        Returns
+        -------
+        leverage : (n_samples, n_outputs), 0 for an output whose target did not vary
+        """
+        scales, network = self.scales, self.scales.solver_network(self.network)
+        networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
+        fitted = list(zip(networks, self.posteriors, strict=True))
+        leverage = np.empty((X.shape[0], network.layer_sizes[-1]))
+        for rows in row_blocks(X.shape[0], _STD_ROWS):
+            inputs = scales.input(X[rows], float)
+            leverage[rows] = mean_variance(network, fitted, inputs)
+        largest = self.state["largest_leverage"]
+        relative = np.zeros_like(leverage)
+        np.divide(leverage, largest, out=relative, where=largest > 0)
+        return relative
+
     @beyond_range_is_inf
     def raw_weights(self) -> NetworkWeights:
         """Weights that act on raw X and, but for a logistic output, give raw y."""
@@ -302,5 +323,5 @@ class FittedFunction:
 # which on BLAS would divide a product among its own threads (10 us to prevent it).
 _LEAST_SHARED, _LEAST_THREADED = 1e7, 1e5
 
-# Rows whose inputs are held in the solver's coordinates for `predict_std`.
+# Rows whose inputs are held in the solver's coordinates for `predict_std` and `leverage`.
 _STD_ROWS = 2**13

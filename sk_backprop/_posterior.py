@@ -124,6 +124,14 @@ class Posterior:
         return np.asarray(self.variance(network, params, X) / np.maximum(noise, LEAST_VARIANCE))
 
 
+def mean_variance(
+    network: Network, fitted: Sequence[tuple[Parameters, Posterior]], X: Rows
+) -> Array:
+    """Variance of f by the weights' uncertainty, mean over the networks: (n_samples, n_outputs)."""
+    variances = [posterior.variance(network, params, X) for params, posterior in fitted]
+    return np.asarray(np.mean(variances, axis=0))
+
+
 def _uncertain_parts(
     weights: Uncertain, network: Network, params: Parameters, X: Rows
 ) -> Sequence[tuple[Network, Parameters, Any]]:

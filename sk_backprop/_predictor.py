@@ -194,6 +194,60 @@ class Predictor(RegressorMixin, ParameterTooltips):
         _tell_of_overflow("gradient(X)", gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
+    def leverage(self, X: Any) -> Array:
+        r"""Compute how far rows are outside the training data, as the fitted weights see it.
+
+        The variance of the prediction that the uncertainty of the weights makes,
+        :math:`g^T H^{-1} g` with :math:`g = \partial f / \partial \theta`, relative to its
+        largest value over the training rows. Where it is above 1 the prediction is an
+        extrapolation, and its standard deviation is likely to be too small: a network of
+        sigmoid units cannot know how the function goes on.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+
+        Returns
+        -------
+        leverage : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            At most 1 for a training row; of more than 2,048 training rows, those farthest from
+            their mean are taken. 0 for an output whose target did not vary.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError
+            If X has other features than the training X, or values that are not finite; if no
+            weight is uncertain (`uncertain_weights_` is 'none'); after `partial_fit`, as a
+            stream does not keep its rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3, 50).reshape(-1, 1)
+        >>> y = X.ravel() + np.random.RandomState(0).normal(scale=0.1, size=50)
+        >>> model = BackpropRegressor(random_state=0).fit(X, y)
+        >>> model.leverage([[1.5], [3.0], [30.0]]) > 1
+        array([False, False,  True])
+        """
+        X, function = self._to_evaluate(X)
+        if function.state.get("largest_leverage") is None:
+            if function.posteriors[0].weights == "none":
+                raise ValueError(
+                    "leverage(X) needs the uncertainty of the weights, and this network has too "
+                    "many units for it: uncertain_weights_ is 'none'. Fit fewer hidden units."
+                )
+            raise ValueError(
+                "leverage(X) compares rows with the training rows, which are not known after "
+                "partial_fit or inside a callback. Call fit on the rows to compare with."
+            )
+        leverage = function.leverage(X)
+        _tell_of_overflow("leverage(X)", leverage)
+        return leverage[:, 0] if self.n_outputs_ == 1 else leverage
+
     @property
     def raw_coefs_(self) -> list[Array]:
         """The weights that act on raw X; see `raw_intercepts_`.

@@ -16,7 +16,7 @@ from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, 
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor
 from sk_backprop._progress import Progress
-from sk_backprop._report import NOTHING_KEPT, attributes_of, complaints, store
+from sk_backprop._report import NOTHING_KEPT, attributes_of, complaints, largest_leverage, store
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
@@ -161,6 +161,11 @@ class BackpropRegressor(CallbackSupport, Predictor):
     noise_precision_ : ndarray of shape (n_outputs,)
         1 / variance of the noise, in units of 1 / y^2; for 'poisson' 1 / dispersion,
         in units of 1 / y.
+    residual_dof_ : ndarray of shape (n_outputs,), or None
+        Residual degrees of freedom that the noise was estimated with: the total weight of the
+        rows less the effective number of parameters, mean over the networks; where the noise
+        was estimated from rows that the networks were not trained on, the weight of those.
+        None for a stream.
     weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
         The penalty of each group of weights that the evidence has found, as
         1 / variance, in the solver's coordinates. None with a fixed `alpha`.
@@ -570,6 +575,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         progress.end(settings, problem, networks)
         if len(networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]
-        store(self, attributes(settings, problem, networks, rng))
+        fitted = attributes(settings, problem, networks, rng)
+        fitted["_fit_state"]["largest_leverage"] = largest_leverage(settings, problem, networks)
+        store(self, fitted)
         given = self.alpha != "auto"
         return list(complaints(settings, problem, networks, streaming=False, alpha_given=given))

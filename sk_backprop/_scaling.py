@@ -195,6 +195,11 @@ class CentredSparse:
         spread = spread.astype(X.dtype)
         return cls(divide_columns(X, spread), (center / spread).astype(X.dtype))
 
+    @property
+    def csr(self) -> Any:
+        """The sparse part: the rows before they are centred."""
+        return self._X
+
     def __getitem__(self, rows: Any) -> CentredSparse:
         return CentredSparse(self._X[rows], self._offset)
 

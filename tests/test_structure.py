@@ -29,6 +29,7 @@ ALLOWED = {
     "_rows": {"_network", "_scaling"},
     "_stream": {"_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"},
     "_training": {
+        "_dispersion",
         "_evidence",
         "_network",
         "_objective",
@@ -44,8 +45,10 @@ ALLOWED = {
     "_callbacks": {"_network", "_plan", "_progress", "_solvers", "_training"},
     "_ensemble": {"_progress", "_solvers", "_stream", "_threads", "_training"},
     "_cost": {"_network"},
+    "_folds": {"_network", "_training"},
     "_trials": {
-        *("_cost", "_dispersion", "_ensemble", "_network", "_objective", "_progress", "_training")
+        *("_cost", "_dispersion", "_ensemble", "_folds", "_network", "_objective", "_progress"),
+        "_training",
     },
     "_plan": {
         *("_cost", "_dispersion", "_ensemble", "_network", "_progress", "_stream"),

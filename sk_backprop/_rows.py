@@ -63,6 +63,43 @@ def row_groups(X: Any, x_scale: Array, y: Array) -> Array:
     return groups
 
 
+def row_order(X: Any, y: Array) -> Array:
+    """An order of rows that no unit, shift or order of columns changes: (n_samples,) int.
+
+    By sums over the columns, each between its smallest and its largest value, and over the
+    targets, whose signs do not matter. Rows that agree in them stay in the order of the table.
+
+    X : (n_samples, n_features), dense or CSR; y : (n_samples, n_outputs)
+    """
+    low, span = _low_and_span(X)
+    sums = np.empty((2, X.shape[0]))
+    if sp.issparse(X):
+        entries = X.astype(np.float64)
+        sums[0] = entries @ (1 / span) - np.sum(low / span)
+        sums[1] = entries.multiply(entries) @ span**-2 - 2 * (entries @ (low / span**2))
+        sums[1] += np.sum(np.square(low / span))
+    else:
+        for rows in row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1]))):
+            place = (X[rows].astype(np.float64) - low) / span
+            sums[:, rows] = place.sum(axis=1), np.square(place, out=place).sum(axis=1)
+    low, span = _low_and_span(y)
+    sums += np.abs((y - low) / span - 0.5).sum(axis=1)
+    # Rounded, as other units and another order of columns change the last digits.
+    return np.lexsort(np.round(sums[::-1], _DIGITS))
+
+
+def _low_and_span(values: Any) -> tuple[Array, Array]:
+    """Smallest value of each column, and its range, 1 where that is zero: float64."""
+    ends = [end(axis=0) for end in (values.min, values.max)]
+    low, high = (
+        np.asarray(end.toarray() if sp.issparse(end) else end, dtype=np.float64).ravel()
+        for end in ends
+    )
+    with np.errstate(over="ignore"):
+        span = high - low
+    return low, np.where((span > 0) & np.isfinite(span), span, 1.0)
+
+
 def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int) -> Array:
     """Rank of each column among all, by its products with y: (n_features,) int.
 

@@ -25,6 +25,7 @@ from sklearn.utils.validation import validate_data
 
 from sk_backprop._columns import readable, require_numeric
 from sk_backprop._network import Array, Network
+from sk_backprop._rows import row_order
 from sk_backprop._training import Data, groups_of_rows
 
 # The loss that goes with an output unit.
@@ -398,7 +399,9 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
     It draws among distinct rows: all copies of a row are on one side.
     """
     groups = groups_of_rows(data)
-    n_distinct = int(groups.max()) + 1
+    # Numbered in an order that does not depend on units or on the order of rows and columns.
+    _, first = np.unique(groups[row_order(data.X, data.y)], return_index=True)
+    n_distinct = len(first)
     n_validation = int(np.ceil(fraction * n_distinct))
     if not 0 < n_validation < n_distinct:
         raise ValueError(
@@ -412,7 +415,7 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
         test_size=n_validation,
         random_state=rng.randint(2**31 - 1),
     )
-    is_set_aside = np.isin(groups, drawn)
+    is_set_aside = np.isin(groups, np.argsort(first)[drawn])
     return data.take(np.flatnonzero(~is_set_aside)), data.take(np.flatnonzero(is_set_aside))
 
 

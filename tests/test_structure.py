@@ -57,7 +57,7 @@ ALLOWED = {
     "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
     "_report": {"_dispersion", "_fitted", "_network", "_solvers", "_training"},
     "_columns": set(),
-    "_validation": {"_columns", "_network", "_training"},
+    "_validation": {"_columns", "_network", "_rows", "_training"},
     "_start": {"_fitted", "_network", "_plan", "_stream", "_training", "_validation"},
     "_notebook": set(),
     "_predictor": {"_fitted", "_network", "_notebook", "_validation"},

@@ -13,12 +13,12 @@ The rooms, and what each may import::
     _posterior, _scaling <- _stream <- _training
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _trials, _plan, _report
     _training  <- _progress <- _ensemble <- _trials <- _plan
-    _training  <- _fitted <- _report, and <- _validation
+    _training  <- _fitted <- _report, and <- _validation;  _sparse <- _validation
     _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
     _fitted, _validation, _notebook <- _predictor
     _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
-    _fitted, _regressor <- export;  _display imports none of them
+    _fitted, _regressor <- export;  _display imports none of them but _sparse
     _network, _objective, _validation <- textbook
 
     _network     layers of units over one flat vector: layout, initial weights,
@@ -44,6 +44,7 @@ The rooms, and what each may import::
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest
+    _sparse      sparse tables whose index arrays contradict their shape
     _start       where a fit starts: network asked for, weights given or left by the last fit
     _notebook    the estimator's documentation in its HTML representation
     _predictor   what a fitted regressor gives: predictions, slopes, weights for raw X

@@ -24,6 +24,7 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
 from sk_backprop._network import Array, Network
+from sk_backprop._sparse import check_structure
 from sk_backprop._training import Data
 
 # The loss that goes with an output unit.
@@ -209,6 +210,7 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         names = hasattr(estimator, "feature_names_in_")
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
+    check_structure(X, "X")
     with _checking("X"):
         _refuse_other_kinds(X, "X")
         checked = validate_data(
@@ -324,6 +326,7 @@ def check_validation_rows(
     if missing:
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
+    check_structure(X_val, "X_val")
     with _checking("X_val"):
         _refuse_other_kinds(X_val, "X_val")
         checked = check_array(

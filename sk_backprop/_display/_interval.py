@@ -17,6 +17,7 @@ from sk_backprop._display._shared import (
     one_target,
     target_name,
 )
+from sk_backprop._sparse import check_structure
 
 # {probability: opacity}; the inner band lies on the outer one.
 _BANDS = {0.95: 0.25, 0.5: 0.4}
@@ -137,6 +138,7 @@ class IntervalDisplay:
         ImportError
             If there is no matplotlib.
         """
+        check_structure(X, "X")
         X = X.toarray() if hasattr(X, "toarray") else X
         X = X if hasattr(X, "columns") else np.asarray(X)
         name = _name(X, feature)

@@ -266,7 +266,11 @@ _FEW_VALUES = 2**12
 
 def summed(X: Any) -> Any:
     """X, with the entries that a sparse X may have twice in one place added up."""
-    if sp.issparse(X) and not X.has_canonical_format:
+    if not sp.issparse(X):
+        return X
+    # scipy remembers whether there were such entries, even if the indices have changed since.
+    X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
     return X

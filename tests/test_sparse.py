@@ -173,3 +173,21 @@ for format in ("csr", "csc"):
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=100
     )
     assert (done.returncode, done.stdout.splitlines()) == (0, ["X is a s"] * 6), done.stderr
+
+
+@pytest.mark.parametrize("where", ["training", "validation"])
+def test_indices_that_have_changed_are_looked_at_again(where):
+    # scipy keeps in the table whether its entries were sorted and distinct.
+    table = sp.csr_matrix(X)
+    assert table.has_canonical_format
+    first = table.indptr[:-1][np.diff(table.indptr) > 1]
+    table.indices[first + 1] = table.indices[first]  # two entries in one place
+    dense = table.toarray()
+    model = BackpropRegressor(**{**SMALL, "solver": "lbfgs"}, random_state=0, tol=0.5)
+    if where == "training":
+        found = [model.fit(rows, Y).predict(dense) for rows in (table, dense)]
+    else:
+        found = [
+            model.fit(X, Y, X_val=rows, y_val=Y).validation_loss_curve_ for rows in (table, dense)
+        ]
+    np.testing.assert_allclose(*found, rtol=1e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sk_backprop import BackpropRegressor, IntervalDisplay
+from sk_backprop import BackpropRegressor, IntervalDisplay, NetworkDisplay
 
 RNG = np.random.RandomState(0)
 X = RNG.uniform(1, 2, (12, 4)) * (RNG.uniform(size=(12, 4)) < 0.6)
@@ -111,7 +111,8 @@ CALLS = {
     "predict with std": lambda model, bad: model.predict(bad, return_std=True),
     "gradient": lambda model, bad: model.gradient(bad),
     "score": lambda model, bad: model.score(bad, Y),
-    "display": lambda model, bad: IntervalDisplay.from_estimator(model, bad, 0),
+    "interval": lambda model, bad: IntervalDisplay.from_estimator(model, bad, 0),
+    "network": lambda model, bad: NetworkDisplay.from_estimator(model, X=bad),
 }
 
 

@@ -18,7 +18,7 @@ The rooms, and what each may import::
     _plan, _fitted, _validation <- _start
     _fitted, _validation, _notebook <- _predictor
     _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
-    _fitted, _regressor <- export;  _display imports none of them but _sparse
+    _fitted, _operands, _regressor <- export;  _display imports none of them but _sparse
     _network, _objective, _validation <- textbook
 
     _network     layers of units over one flat vector: layout, initial weights,
@@ -50,6 +50,7 @@ The rooms, and what each may import::
     _predictor   what a fitted regressor gives: predictions, slopes, weights for raw X
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
     _display/    pictures, by the public API of a fitted estimator
+    _operands    what may stand for an input in a formula
     export       the fitted function as an MLPRegressor or a formula
     textbook     one forward and one backward pass with every number in between
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API

@@ -13,6 +13,7 @@ The rooms, and what each may import::
     _posterior, _scaling <- _stream <- _training
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _trials, _plan, _report
     _training  <- _progress <- _ensemble <- _trials <- _plan
+    _consistency <- _posterior, _fitted, _report
     _training  <- _fitted <- _report, and <- _validation;  _sparse <- _validation
     _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
@@ -41,6 +42,7 @@ The rooms, and what each may import::
     _cost        operations of a run, and how many a fit may take
     _trials      rows held out judge shapes and penalties
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
+    _consistency whether the fitted state fits together
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
     _validation  what may be passed, and the errors for the rest

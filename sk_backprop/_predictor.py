@@ -14,10 +14,11 @@ from sk_backprop._notebook import ParameterTooltips
 from sk_backprop._validation import check_new_rows
 
 
-def _tell_of_overflow(what: str, *results: Array) -> None:
-    """Warn of results that are inf or nan."""
+def _tell_of_overflow(function: FittedFunction, what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan, unless the fitted state is to blame: ValueError."""
     n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
     if n_beyond:
+        function.check_finite()
         dtype = results[0].dtype
         warnings.warn(
             f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
@@ -56,7 +57,8 @@ class Predictor(ParameterTooltips):
         NotFittedError
             Before the first fit.
         ValueError
-            If X has other features than the training X, or values that are not finite.
+            If X has other features than the training X, or values that are not finite; or if
+            the fitted state has been changed or damaged since the fit.
 
         Warns
         -----
@@ -87,10 +89,10 @@ class Predictor(ParameterTooltips):
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
         if not return_std:
-            _tell_of_overflow("predict(X)", mean)
+            _tell_of_overflow(function, "predict(X)", mean)
             return mean
         std = function.predict_std(X).reshape(mean.shape)
-        _tell_of_overflow("predict(X)", mean, std)
+        _tell_of_overflow(function, "predict(X)", mean, std)
         return mean, std
 
     def gradient(self, X: Any) -> Array:
@@ -132,7 +134,7 @@ class Predictor(ParameterTooltips):
         """
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
-        _tell_of_overflow("gradient(X)", gradient)
+        _tell_of_overflow(function, "gradient(X)", gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     @property
@@ -155,8 +157,9 @@ class Predictor(ParameterTooltips):
             As `predict`: where X was near the ends of float64.
         """
         check_is_fitted(self)
-        coefs = FittedFunction.of(self).raw_weights()[0]
-        _tell_of_overflow("raw_coefs_", *coefs)
+        function = FittedFunction.of(self)
+        coefs = function.raw_weights()[0]
+        _tell_of_overflow(function, "raw_coefs_", *coefs)
         return coefs
 
     @property
@@ -189,11 +192,13 @@ class Predictor(ParameterTooltips):
         True
         """
         check_is_fitted(self)
-        intercepts = FittedFunction.of(self).raw_weights()[1]
-        _tell_of_overflow("raw_intercepts_", *intercepts)
+        function = FittedFunction.of(self)
+        intercepts = function.raw_weights()[1]
+        _tell_of_overflow(function, "raw_intercepts_", *intercepts)
         return intercepts
 
     def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
         """Checked X, and the fitted function."""
-        check_is_fitted(self, "coefs_")
+        if not hasattr(self, "coefs_"):  # asked first: the check takes 2 us
+            check_is_fitted(self, "coefs_")
         return check_new_rows(self, X), FittedFunction.of(self)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sk_backprop._consistency import all_finite
 from sk_backprop._dispersion import density_share
 from sk_backprop._fitted import merged
 from sk_backprop._network import Array, evaluate
@@ -110,6 +111,8 @@ def fitted_attributes(
             "output_intercepts": [one.intercepts[-1] for one in networks],
             "optimizers": {} if None in optimizers else {settings.solver: optimizers},
             "posteriors": [asdict(one.posterior) for one in networks],
+            "sound": all_finite(coefs, intercepts, [scales.y_location, scales.y_scale])
+            and not any(one.posterior.fault() for one in networks),
         },
     }
 

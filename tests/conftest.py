@@ -1,11 +1,6 @@
-"""Settings and fixtures that several files use."""
+"""Fixtures that several files use."""
 
-import os
-
-# Read by scipy at its import; without it scikit-learn skips its array API check.
-os.environ.setdefault("SCIPY_ARRAY_API", "1")
-# Read by matplotlib: pictures without windows, in the examples of the docstrings too.
-os.environ.setdefault("MPLBACKEND", "agg")
+import signal
 
 import pytest
 from sklearn.datasets import load_diabetes
@@ -15,3 +10,11 @@ from sklearn.datasets import load_diabetes
 def diabetes():
     """442 patients, ten features in their raw units, and a score from 25 to 346."""
     return load_diabetes(return_X_y=True, scaled=False)
+
+
+@pytest.fixture
+def ctrl_c_is_heard():
+    """Python's own handler of SIGINT: what a shell starts in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

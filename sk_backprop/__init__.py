@@ -10,15 +10,16 @@ The rooms, and what each may import::
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _objective
     _network   <- _scaling <- _rows <- _training
-    _posterior, _scaling <- _stream <- _training;  _columns <- _validation
+    _posterior, _scaling <- _stream <- _training;  _columns, _sparse <- _validation
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan, _report
     _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
+    _consistency <- _posterior, _fitted, _report
     _training  <- _fitted <- _report, and <- _validation
     _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
     _fitted, _validation, _notebook <- _predictor
     _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
-    _fitted, _regressor <- export;  _display imports none of them
+    _fitted, _operands, _regressor <- export;  _display imports none of them but _sparse
     _network, _objective, _validation <- textbook
 
     _network     layers of units over one flat vector: layout, initial weights,
@@ -42,15 +43,18 @@ The rooms, and what each may import::
     _folds       rows to train on and rows to judge by, drawn over distinct rows
     _trials      rows held out judge shapes and penalties, and show the noise
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
+    _consistency whether the fitted state fits together
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
     _report      what is told of a fit: fitted attributes and warnings
     _columns     kinds of columns, and which of them are numbers
     _validation  what may be passed, and the errors for the rest
+    _sparse      sparse tables whose index arrays contradict their shape
     _start       where a fit starts: network asked for, weights given or left by the last fit
     _notebook    the estimator's documentation in its HTML representation
     _predictor   what a fitted regressor gives: predictions, slopes, weights for raw X
     _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
     _display/    pictures, by the public API of a fitted estimator
+    _operands    what may stand for an input in a formula
     export       the fitted function as an MLPRegressor or a formula
     textbook     one forward and one backward pass with every number in between
     __main__     `python -m sk_backprop`: a comparison on real data, by the public API

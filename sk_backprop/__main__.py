@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -199,13 +199,15 @@ def load_table(path: str, targets: Sequence[str], delimiter: str | None = None) 
             raise TableError(f"the target {target} is {values[0]:g} in every row")
     remarks = []
     if left_out:
-        reasons = "; ".join(f"{name}, because {reason}" for name, reason in left_out.items())
+        reasons = "; ".join(
+            f"{printable(name)}, because {reason}" for name, reason in left_out.items()
+        )
         remarks.append(f"Columns left out: {reasons}.")
     if n_missing:
         remarks.append(
             f"Rows left out: {n_missing} of {len(rows)}, for a missing or infinite value."
         )
-    return Table(Path(path).name, X, y, targets, remarks)
+    return Table(printable(Path(path).name), X, y, [*map(printable, targets)], remarks)
 
 
 def competing_models(seed: int) -> dict[str, Any]:
@@ -285,12 +287,19 @@ def format_table(table: Table, scores: dict[str, Scores]) -> str:
     return "\n".join([*lines, *([""] if notes else []), *map(_wrap, notes)])
 
 
+def printable(text: str) -> str:
+    """The text in one line, with control characters as in a repr: a terminal would obey them."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def _wrap(text: str) -> str:
+    text = printable(" ".join(text.split()))
     return textwrap.fill(text, 86, initial_indent="  ", subsequent_indent="    ")
 
 
 def show_progress(text: str, *, plain: bool = False) -> None:
     """A line on the terminal that the next one overwrites; elsewhere shown only if `plain`."""
+    text = printable(text)
     if sys.stderr.isatty():
         print(f"\r{text:<79.79}\r", end="", file=sys.stderr, flush=True)
     elif plain:
@@ -298,7 +307,8 @@ def show_progress(text: str, *, plain: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """Print, and spell out characters of the user's table that the terminal lacks."""
+    """Print, and spell out characters that the terminal lacks or would obey."""
+    text = "\n".join(map(printable, text.split("\n")))
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
@@ -316,8 +326,13 @@ def compare(tables: Sequence[Table], n_folds: int, seed: int) -> None:
     say(CLOSING)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))  # it quotes arguments, file and column names
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m sk_backprop",
         description=DESCRIPTION,
         epilog=EXAMPLES,

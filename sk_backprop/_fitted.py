@@ -11,11 +11,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import ge, gt
 from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
+from sk_backprop._consistency import (
+    READING_ERRORS,
+    check_average,
+    check_finite,
+    check_float,
+    check_range,
+    check_weights,
+    inconsistent,
+)
 from sk_backprop._evidence import Precisions
 from sk_backprop._network import (
     ACTIVATIONS,
@@ -108,22 +118,62 @@ class FittedFunction:
 
     @classmethod
     def of(cls, estimator: Any) -> FittedFunction:
-        """From the fitted attributes."""
-        state = estimator._fit_state
-        sizes = (
-            estimator.n_features_in_,
-            *estimator.hidden_layer_sizes_,
-            estimator.n_outputs_,
-        )
-        return cls(
-            Network(sizes, state["activation"], estimator.out_activation_),
-            estimator.coefs_,
-            estimator.intercepts_,
-            estimator.scaler_,
-            estimator.y_location_,
-            estimator.y_scale_,
-            state,
-        )
+        """From the fitted attributes; ValueError if they do not fit together."""
+        try:
+            state = estimator._fit_state
+            sizes = (
+                estimator.n_features_in_,
+                *estimator.hidden_layer_sizes_,
+                estimator.n_outputs_,
+            )
+            function = cls(
+                Network(sizes, state["activation"], estimator.out_activation_),
+                estimator.coefs_,
+                estimator.intercepts_,
+                estimator.scaler_,
+                estimator.y_location_,
+                estimator.y_scale_,
+                state,
+            )
+            function._check(estimator.n_networks_)
+        except READING_ERRORS as error:
+            raise inconsistent(error) from error
+        return function
+
+    def _check(self, n_networks: int) -> None:
+        """Raise ValueError unless weights and scales are those of one fit."""
+        network, state = self.network, self.state
+        for activation in (network.activation, network.output_activation):
+            if activation not in ACTIVATIONS:
+                raise inconsistent(f"there is no activation {activation!r}")
+        sizes, scale = network.layer_sizes, self.scaler.scale_
+        check_weights(sizes, n_networks, self.coefs, self.intercepts, state["output_intercepts"])
+        check_float("scaler_.scale_", scale, sizes[:1])
+        check_float("y_location_", self.y_location, sizes[-1:])
+        check_float("y_scale_", self.y_scale, sizes[-1:])
+        if not np.minimum.reduce(scale) > 0:
+            raise inconsistent("scaler_.scale_ has values that are not > 0")
+        if self._was_sound:
+            check_range("y_scale_", self.y_scale, gt, "> 0")
+
+    @property
+    def _was_sound(self) -> bool:
+        """Whether all numbers were in range after the fit: not always at the ends of float64."""
+        return bool(self.state.get("sound", True))
+
+    def check_finite(self) -> None:
+        """Raise ValueError if there is nan in what a result that is not finite came from."""
+        if not self._was_sound:
+            return
+        arrays: list[tuple[str, Any]] = [
+            *((f"coefs_[{layer}]", W) for layer, W in enumerate(self.coefs)),
+            *((f"intercepts_[{layer}]", b) for layer, b in enumerate(self.intercepts)),
+            *(("the output bias of a network", b) for b in self.output_intercepts),
+            ("scaler_.scale_", self.scaler.scale_),
+            ("y_location_", self.y_location),
+            *((f"the scale {name}", value) for name, value in self.state["scales"].items()),
+        ]
+        check_finite(arrays)
 
     @property
     def output_intercepts(self) -> list[Array]:
@@ -134,12 +184,39 @@ class FittedFunction:
     def scales(self) -> Scales:
         """All scales, those of the solver's coordinates among them."""
         state = self.state["scales"]
+        n_features, n_outputs = self.network.layer_sizes[:1], self.network.layer_sizes[-1:]
+        try:
+            for name, shape in (
+                *(("x_mean", n_features), ("x_var", n_features)),
+                *(("y_mean", n_outputs), ("y_var", n_outputs), ("y_unit", n_outputs)),
+            ):
+                check_float(f"the scale {name}", state[name], shape)
+            if self._was_sound:
+                for name in ("x_var", "y_var"):
+                    check_range(f"the scale {name}", state[name], ge, ">= 0")
+                for name in ("y_unit", "weight"):
+                    check_range(f"the scale {name}", np.ravel(state[name]), gt, "> 0")
+        except READING_ERRORS as error:
+            raise inconsistent(error) from error
         return Scales.from_state(self.scaler, self.network.output_activation, state)
 
     @cached_property
     def posteriors(self) -> list[Posterior]:
         """The posterior of each network."""
-        return [Posterior(**posterior) for posterior in self.state["posteriors"]]
+        try:
+            posteriors = [Posterior(**posterior) for posterior in self.state["posteriors"]]
+            if len(posteriors) != len(self.output_intercepts):
+                raise inconsistent(
+                    f"there are posteriors of {len(posteriors)} networks, and biases of "
+                    f"{len(self.output_intercepts)}"
+                )
+            for posterior in posteriors:
+                posterior.check_shapes(self.network)
+                if self._was_sound and (fault := posterior.fault()):
+                    raise inconsistent(fault)
+        except READING_ERRORS as error:
+            raise inconsistent(error) from error
+        return posteriors
 
     def networks(self) -> list[NetworkWeights]:
         """Weights and biases of each network."""
@@ -269,6 +346,8 @@ class FittedFunction:
         std = np.empty(
             (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, self.coefs[0].dtype)
         )
+        if self._was_sound:
+            check_average("intercepts_[-1]", self.intercepts[-1], self.output_intercepts)
         networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)

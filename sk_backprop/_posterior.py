@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.linalg import lapack
 
+from sk_backprop._consistency import all_finite, check_float, inconsistent
 from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._evidence import (
     Precisions,
@@ -86,6 +87,35 @@ class Posterior:
     ratio: Array | None = None
     least_noise: Array | None = None
     dof: Array | None = None
+
+    def check_shapes(self, network: Network) -> None:
+        """Raise ValueError unless this may be the posterior of the weights of `network`."""
+        *below, n_outputs = network.layer_sizes
+        n_params = {
+            "all": [network.n_params],
+            "last_layer": n_outputs * [below[-1] + 1],
+            "none": [],
+        }
+        if self.weights not in n_params:
+            raise inconsistent(f"there are no uncertain weights {self.weights!r}")
+        expected = n_params[self.weights]
+        if len(self.factors) != len(expected):
+            raise inconsistent(
+                f"a posterior has {len(self.factors)} factors; expected {len(expected)}"
+            )
+        for packed, order in zip(self.factors, expected):
+            check_float("a posterior's factor", packed, (order * (order + 1) // 2,))
+        check_float("a posterior's noise", self.noise, (n_outputs,))
+
+    def fault(self) -> str:
+        """What is wrong with its numbers: nothing, unless a fit was at the ends of float64."""
+        if not (self.noise > 0).all():
+            return f"a posterior's noise is {self.noise}; allowed are values > 0"
+        if not all_finite([self.noise], self.factors):
+            return "a posterior has values that are not finite"
+        if not all(_diagonal(packed).all() for packed in self.factors):
+            return "a posterior's factor has a zero on its diagonal"
+        return ""
 
     def variance(self, network: Network, params: Parameters, X: Rows) -> Array:
         """Variance of f that the weights' uncertainty makes, (n_samples, n_outputs)."""
@@ -164,6 +194,13 @@ def unpack_factor(packed: Array) -> Array:
     """The inverse of `pack_factor`, zero above the diagonal."""
     order = int(np.sqrt(2 * packed.size))  # floor: order^2 < 2 size < (order + 1)^2
     return np.asarray(lapack.dtpttr(order, packed, uplo="L")[0])
+
+
+def _diagonal(packed: Array) -> Array:
+    """Of the triangle that `pack_factor` has packed."""
+    order = int(np.sqrt(2 * packed.size))
+    columns = np.arange(order)
+    return np.asarray(packed[columns * order - columns * (columns - 1) // 2])
 
 
 def laplace(

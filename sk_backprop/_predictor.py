@@ -17,10 +17,11 @@ from sk_backprop._notebook import ParameterTooltips
 from sk_backprop._validation import check_new_rows, check_scored
 
 
-def _tell_of_overflow(what: str, *results: Array) -> None:
-    """Warn of results that are inf or nan."""
+def _tell_of_overflow(function: FittedFunction, what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan, unless the fitted state is to blame: ValueError."""
     n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
     if n_beyond:
+        function.check_finite()
         dtype = results[0].dtype
         warnings.warn(
             f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
@@ -72,7 +73,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         NotFittedError
             Before the first fit.
         ValueError
-            If X has other features than the training X, or values that are not finite.
+            If X has other features than the training X, or values that are not finite; or if
+            the fitted state has been changed or damaged since the fit.
 
         Warns
         -----
@@ -103,10 +105,10 @@ class Predictor(RegressorMixin, ParameterTooltips):
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
         if not return_std:
-            _tell_of_overflow("predict(X)", mean)
+            _tell_of_overflow(function, "predict(X)", mean)
             return mean
         std = function.predict_std(X).reshape(mean.shape)
-        _tell_of_overflow("predict(X)", mean, std)
+        _tell_of_overflow(function, "predict(X)", mean, std)
         return mean, std
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -191,7 +193,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
-        _tell_of_overflow("gradient(X)", gradient)
+        _tell_of_overflow(function, "gradient(X)", gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     def leverage(self, X: Any) -> Array:
@@ -268,8 +270,9 @@ class Predictor(RegressorMixin, ParameterTooltips):
             As `predict`: where X was near the ends of float64.
         """
         check_is_fitted(self)
-        coefs = FittedFunction.of(self).raw_weights()[0]
-        _tell_of_overflow("raw_coefs_", *coefs)
+        function = FittedFunction.of(self)
+        coefs = function.raw_weights()[0]
+        _tell_of_overflow(function, "raw_coefs_", *coefs)
         return coefs
 
     @property
@@ -302,11 +305,13 @@ class Predictor(RegressorMixin, ParameterTooltips):
         True
         """
         check_is_fitted(self)
-        intercepts = FittedFunction.of(self).raw_weights()[1]
-        _tell_of_overflow("raw_intercepts_", *intercepts)
+        function = FittedFunction.of(self)
+        intercepts = function.raw_weights()[1]
+        _tell_of_overflow(function, "raw_intercepts_", *intercepts)
         return intercepts
 
     def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
         """Checked X, and the fitted function."""
-        check_is_fitted(self, "coefs_")
+        if not hasattr(self, "coefs_"):  # asked first: the check takes 2 us
+            check_is_fitted(self, "coefs_")
         return check_new_rows(self, X), FittedFunction.of(self)

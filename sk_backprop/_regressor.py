@@ -5,7 +5,6 @@ The work is done in the other rooms.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from typing import Any
 
@@ -356,6 +355,13 @@ class BackpropRegressor(CallbackSupport, Predictor):
         self.epsilon = epsilon
         self.verbose = verbose
 
+    def __copy__(self) -> BackpropRegressor:
+        # `partial_fit` extends the curve in place; all else that is fitted it replaces.
+        copied: BackpropRegressor = _sharing(self)
+        if hasattr(self, "loss_curve_"):
+            copied.loss_curve_ = list(self.loss_curve_)
+        return copied
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
@@ -554,7 +560,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[BackpropRegressor, Data]:
         """Checked data, on a copy that holds n_features_in_ and names."""
-        checked = copy.copy(self)
+        checked = _sharing(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
         check_target_range(data.y, out_activation(self), "y")
         return checked, data
@@ -580,3 +586,13 @@ class BackpropRegressor(CallbackSupport, Predictor):
         store(self, fitted)
         given = self.alpha != "auto"
         return list(complaints(settings, problem, networks, streaming=False, alpha_given=given))
+
+
+def _sharing(estimator: BackpropRegressor) -> Any:
+    """A new estimator with the same attributes, none of them copied.
+
+    A stream of n batches would copy n^2 / 2 values of its loss curve otherwise.
+    """
+    new: Any = type(estimator).__new__(type(estimator))
+    vars(new).update(vars(estimator))
+    return new

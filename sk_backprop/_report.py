@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
+from sk_backprop._consistency import all_finite
 from sk_backprop._dispersion import density_share
 from sk_backprop._fitted import merged
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
@@ -116,6 +117,8 @@ def fitted_attributes(
             "optimizers": {} if None in optimizers else {settings.solver: optimizers},
             "posteriors": [asdict(one.posterior) for one in networks],
             "largest_leverage": None,
+            "sound": all_finite(coefs, intercepts, [scales.y_location, scales.y_scale])
+            and not any(one.posterior.fault() for one in networks),
         },
     }
 

@@ -11,6 +11,7 @@ it, as in joblib's workers, that is the limit here too.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -60,6 +61,11 @@ class _Limit:
                     _set_threads(library, n_threads)
             self._before = None
 
+    def forget_holders(self) -> None:
+        """Restore the number of threads, whoever holds the limit."""
+        self._holders.clear()
+        self.release(None)
+
     def share(self) -> int:
         """Threads that each holder may use, of those that there were before."""
         before = self._threads() if self._before is None else self._before
@@ -97,11 +103,17 @@ def _limit_of_process() -> _Limit:
     return _Limit(_libraries()[0])
 
 
+# Held by whoever uses the limits, and while the process forks.
 _lock = threading.RLock()
 _of_thread = threading.local()
 
 
 def _limits() -> list[_Limit]:
+    """Limits that a fit in this thread holds; call it under the lock.
+
+    Two threads that come first at once would otherwise make two limits of the process, and
+    the second would restore the one thread that the first had set.
+    """
     if not hasattr(_of_thread, "limit"):
         _of_thread.limit = _Limit(_libraries()[1])
     return [_limit_of_process(), _of_thread.limit]
@@ -115,7 +127,8 @@ def one_blas_thread() -> Iterator[None]:
     restores what was there.
     """
     holder = object()
-    limits = _limits()
+    with _lock:
+        limits = _limits()
 
     def release() -> None:
         with _lock:
@@ -144,18 +157,42 @@ def allowed_threads() -> int:
         return max(1, *(limit.share() for limit in _limits()))
 
 
+def _after_fork_in_child() -> None:
+    # Only the thread that forked exists in the child; fits that other threads were running
+    # never release their limits here.
+    try:
+        for limit in _limits():
+            limit.forget_holders()
+    finally:
+        _lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_lock.acquire,  # no thread is in the middle of a change
+        after_in_parent=_lock.release,
+        after_in_child=_after_fork_in_child,
+    )
+
+
 class Team:
     """Threads that share a piece of work, this one among them."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._others = ThreadPoolExecutor(n_threads - 1) if n_threads > 1 else None
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._others = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else None
 
     def run(self, work: Callable[[int], None]) -> None:
         """Call work(0), ..., work(n_threads - 1), one in each thread; all end, or raise."""
         if self._others is None:
             work(0)
             return
+        if self._process != os.getpid():  # a forked child has none of its parent's threads
+            self._start()
         futures = [self._others.submit(work, number) for number in range(1, self.n_threads)]
         try:
             work(0)

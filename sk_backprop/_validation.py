@@ -26,6 +26,7 @@ from sklearn.utils.validation import validate_data
 from sk_backprop._columns import readable, require_numeric
 from sk_backprop._network import Array, Network
 from sk_backprop._rows import row_order
+from sk_backprop._sparse import check_structure
 from sk_backprop._training import Data, groups_of_rows
 
 # The loss that goes with an output unit.
@@ -220,6 +221,7 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         names = hasattr(estimator, "feature_names_in_")
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
+    check_structure(X, "X")
     with _checking("X"):
         X = readable(X)
         require_numeric(X, "X")
@@ -255,7 +257,11 @@ _FEW_VALUES = 2**12
 
 def summed(X: Any) -> Any:
     """X, with the entries that a sparse X may have twice in one place added up."""
-    if sp.issparse(X) and not X.has_canonical_format:
+    if not sp.issparse(X):
+        return X
+    # scipy remembers whether there were such entries, even if the indices have changed since.
+    X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    if not X.has_canonical_format:
         X = X.copy()
         X.sum_duplicates()
     return X
@@ -313,6 +319,7 @@ def check_validation_rows(
     if missing:
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
+    check_structure(X_val, "X_val")
     with _checking("X_val"):
         X_val = readable(X_val)
         require_numeric(X_val, "X_val")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import keyword
-import re
 from collections.abc import Iterable, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -15,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._fitted import FittedFunction, NetworkWeights
 from sk_backprop._network import Array
+from sk_backprop._operands import default_name, is_reserved, operand
 from sk_backprop._regressor import BackpropRegressor
 
 __all__ = ["to_expression", "to_mlp_regressor"]
@@ -116,7 +115,6 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
 class _Syntax(NamedTuple):
     """How a language writes what a network needs; {} stands for the argument.
 
-    reserved : names that an input cannot have
     start : of a formula
     space : around operators
     longest : characters of a formula unless the user says otherwise; Python's own parser
@@ -124,7 +122,6 @@ class _Syntax(NamedTuple):
     """
 
     relu: str
-    reserved: frozenset[str] = frozenset()
     tanh: str = "tanh({})"
     exp: str = "exp({})"
     start: str = ""
@@ -132,17 +129,9 @@ class _Syntax(NamedTuple):
     longest: int = 50_000
 
 
-_C_WORDS = (
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while tanh fmax exp"
-)
 _SYNTAXES = {
-    "python": _Syntax(
-        relu="maximum(0.0, {})",
-        reserved=frozenset([*keyword.kwlist, "tanh", "maximum", "exp"]),
-    ),
-    "c": _Syntax(relu="fmax(0.0, {})", reserved=frozenset(_C_WORDS.split())),
+    "python": _Syntax(relu="maximum(0.0, {})"),
+    "c": _Syntax(relu="fmax(0.0, {})"),
     "excel": _Syntax(
         relu="MAX(0,{})",
         tanh="TANH({})",
@@ -173,12 +162,16 @@ def to_expression(
         Fitted.
     syntax : {'python', 'c', 'excel'}, default='python'
         'python' needs ``from numpy import exp, tanh, maximum``, and takes numbers or
-        arrays; 'c' needs ``<math.h>`` and inputs that are double; 'excel' begins with
-        ``=`` and uses TANH, MAX and EXP. (Excel itself reads 15 digits of a number.)
+        arrays; 'c' needs ``<math.h>`` and inputs that are parameters or local variables of
+        type double; 'excel' begins with ``=`` and uses TANH, MAX and EXP. (Excel itself
+        reads 15 digits of a number.)
     input_names : sequence of str of shape (n_features_in_,), default=None
-        What stands for the inputs, taken as it is: names, ``x[0]``, or cells as in
-        ``Sheet1!$B$4``. None is, in 'excel', the cells A2, B2, C2, ...; otherwise
-        `feature_names_in_` with an underscore for what a name cannot hold, or x0, x1, ...
+        What stands for the inputs: names, ``x[0]``, ``row->age``, or cells as in
+        ``Sheet1!$B$4``. Other expressions, such as ``a + b``, are put in parentheses. A name
+        that the language, its headers or the formula use for something else is refused (in
+        'c' also those of macros; in 'excel' a name like X1 is a cell). None is, in 'excel',
+        the cells A2, B2, C2, ...; otherwise `feature_names_in_` with an underscore for what
+        a name cannot hold, or x0, x1, ...
     max_length : int, default=None
         Characters that a formula may have. None is 8192, which is Excel's limit, and
         50,000 in the other languages.
@@ -195,7 +188,7 @@ def to_expression(
     NotFittedError
         If it is not fitted.
     ValueError
-        If a parameter is not allowed, a feature's name cannot be used, or a formula
+        If a parameter is not allowed, a name cannot stand for an input, or a formula
         would be longer than `max_length`.
 
     Examples
@@ -214,7 +207,10 @@ def to_expression(
     if not isinstance(syntax, str) or syntax not in _SYNTAXES:
         raise ValueError(f"syntax must be one of {list(_SYNTAXES)}, got {syntax!r}.")
     language = _SYNTAXES[syntax]
-    names = _default_names(reg, syntax) if input_names is None else _given_names(reg, input_names)
+    if input_names is None:
+        names = _default_names(reg, syntax)
+    else:
+        names = _given_names(reg, input_names, syntax)
     if max_length is not None:
         if not isinstance(max_length, Integral) or max_length < 1:
             raise ValueError(f"max_length must be an int >= 1 or None, got {max_length!r}.")
@@ -247,7 +243,7 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
     return sums
 
 
-def _given_names(reg: BackpropRegressor, input_names: Any) -> list[str]:
+def _given_names(reg: BackpropRegressor, input_names: Any, syntax: str) -> list[str]:
     n = reg.n_features_in_
     names = list(input_names) if isinstance(input_names, Iterable) else []
     if isinstance(input_names, str) or not all(isinstance(name, str) for name in names):
@@ -256,7 +252,17 @@ def _given_names(reg: BackpropRegressor, input_names: Any) -> list[str]:
         raise ValueError(
             f"input_names must be a sequence of {n} str, one for each feature, got {input_names!r}."
         )
-    return names
+    return [_operand(name, f"input_names[{j}]", syntax) for j, name in enumerate(names)]
+
+
+def _operand(name: str, argument: str, syntax: str) -> str:
+    try:
+        return operand(name, syntax)
+    except ValueError as error:
+        raise ValueError(
+            f"{argument} is {name!r}, which cannot stand for an input in {syntax}: {error}. Pass "
+            "another name, or an expression of one value."
+        ) from error
 
 
 def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:
@@ -264,10 +270,9 @@ def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:
         return [f"{_column(j)}2" for j in range(reg.n_features_in_)]
     if not hasattr(reg, "feature_names_in_"):
         return [f"x{j}" for j in range(reg.n_features_in_)]
-    names = [re.sub(r"\W", "_", name, flags=re.ASCII) for name in reg.feature_names_in_]
-    names = [f"_{name}" if name[:1].isdigit() else name for name in names]
+    names = [default_name(name, syntax) for name in reg.feature_names_in_]
     bad = sorted({name for name in names if names.count(name) > 1})
-    bad += [name for name in names if not name or name in _SYNTAXES[syntax].reserved]
+    bad += [name for name in names if not name or is_reserved(name, syntax)]
     if bad:
         raise ValueError(
             f"The features' names give inputs called {bad}, which are not distinct or not "

@@ -1,17 +1,48 @@
-"""Settings and fixtures that several files use."""
+"""Settings of the tests and of the examples in README.md and the docstrings; fixtures."""
 
+import doctest
+import importlib.util
 import os
+import signal
+from collections.abc import Sequence
+from typing import Any
 
 # Read by scipy at its import; without it scikit-learn skips its array API check.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
-# Read by matplotlib: pictures without windows, in the examples of the docstrings too.
+# Read by matplotlib: pictures without windows.
 os.environ.setdefault("MPLBACKEND", "agg")
 
 import pytest
 from sklearn.datasets import load_diabetes
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave README.md's block about callbacks out where scikit-learn, before 1.9, has none."""
+    if importlib.util.find_spec("sklearn.callback") is None:
+        for item in items:
+            if item.path.name == "README.md":
+                test: Any = item
+                text = item.path.read_text(encoding="utf-8")
+                test.dtest.examples = without_callbacks(text, test.dtest.examples)
+
+
+def without_callbacks(text: str, examples: Sequence[doctest.Example]) -> list[doctest.Example]:
+    """The examples of a text but for those in the block that imports the callbacks."""
+    lines = text.splitlines()
+    start = lines.index(">>> from sklearn.callback import ProgressBar, ScoringMonitor")
+    stop = lines.index("```", start)
+    return [example for example in examples if not start <= example.lineno < stop]
+
+
 @pytest.fixture(scope="session")
 def diabetes():
     """442 patients, ten features in their raw units, and a score from 25 to 346."""
     return load_diabetes(return_X_y=True, scaled=False)
+
+
+@pytest.fixture
+def ctrl_c_is_heard():
+    """Python's own handler of SIGINT: what a shell starts in the background ignores the signal."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -26,7 +26,7 @@ from sk_backprop import (
     PredictionDisplay,
     RelevanceDisplay,
 )
-from sk_backprop._display._shared import BLUE
+from sk_backprop._display._shared import BLUE, literal, shortened
 
 NAMES = ["age", "weight", "dose"]
 
@@ -112,6 +112,97 @@ def test_everything_is_inside_the_figure_and_stands_out(draw, kind, style, size)
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
     drawn = np.abs(pixels - background).max(axis=2) > 0.3
     assert 0.005 < drawn.mean() < 0.6
+
+
+NAMED = {
+    "loss": lambda name, ax: LossCurveDisplay(
+        names=[name, "b"],
+        loss_curves=[[3, 2], [4, 2]],
+        validation_loss_curves=[[4, 3], None],
+        best_iters=[2, 0],
+    ).plot(ax),
+    "prediction": lambda name, ax: PredictionDisplay(
+        y_true=[1, 2, 3], y_pred=[1, 2, 4], name=name
+    ).plot(ax),
+    "interval": lambda name, ax: IntervalDisplay(
+        x=[0, 1], mean=[1, 2], std=[1, 1], x_name=name, y_name=name
+    ).plot(ax),
+    "network": lambda name, ax: NetworkDisplay(
+        coefs=[np.ones((2, 1))],
+        intercepts=[np.ones(1)],
+        input_names=[name, "b"],
+        output_names=[name],
+    ).plot(ax),
+    "relevance": lambda name, ax: RelevanceDisplay(relevance=[1, 2], names=[name, "b"]).plot(ax),
+}
+
+
+def drawn(display):
+    """The texts of a display as matplotlib draws them, those that are formulas marked."""
+    shown = [text for text in display.figure_.findobj(mpl.text.Text) if text.get_text()]
+    parsed = [text._preprocess_math(text.get_text()) for text in shown]
+    return [f"formula {words}" if is_formula else words for words, is_formula in parsed]
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("$$", "US$ per m$", "cost ($)", "a$b$c$d", r"$\alpha$", r"\$", r"a\$b$", "$"),
+        *("_a", "__", "_nolegend_", "#5 & {x}^2 ~ 10%", "", r"\alpha_{1}"),
+    ],
+)
+def test_names_are_drawn_as_they_are(kind, name):
+    display = NAMED[kind](name, None)
+    display.figure_.canvas.draw()
+    expected = {
+        "loss": f"{name}, validation" if name else "validation",
+        "prediction": f"{name}, actual",
+    }.get(kind, name)
+    assert expected in drawn(display) or not expected
+
+
+@pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.parametrize("size", [(3.6, 2.8), None], ids=str)
+@pytest.mark.parametrize(
+    "name",
+    ["a\nb\r\n\tc", "a\x1b[31mb\x00\x7f\u202e\ud800", "long " * 100, "x" * 5000, "\n", "W" * 40],
+    ids=["lines", "control", "long", "very long", "empty line", "wide"],
+)
+def test_names_of_any_kind_stay_in_one_line_inside_the_figure(kind, size, name):
+    ax = None if size is None else plt.subplots(figsize=size, layout="constrained")[1]
+    display = NAMED[kind](name, ax)
+    figure = display.figure_
+    figure.canvas.draw()
+    for text in drawn(display):
+        assert text.isprintable(), text
+    if name != "W" * 40 and kind != "network":  # the latter has no frame to measure
+        whole, box = figure.bbox, display.ax_.get_tightbbox()
+        assert whole.x0 - 1 <= box.x0 <= box.x1 <= whole.x1 + 1
+        assert whole.y0 - 1 <= box.y0 <= box.y1 <= whole.y1 + 1
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    assert shortened("country_of_origin", 17) == "country_of_origin"
+    assert shortened("country_of_origin", 9) == "coun\u2026igin"
+    assert shortened("country_of_origin", 8) == "coun\u2026gin"
+    assert shortened("a \n\t b\x1b", 20) == "a b\\x1b"
+    assert shortened(7, 20) == "7"
+
+
+def test_names_are_escaped_where_latex_or_nothing_reads_them():
+    name = r"50% of_{US$}^~\#&"
+    with mpl.rc_context({"text.usetex": True}):
+        expected = r"50\% of\_\{US\$\}\textasciicircum{}\textasciitilde{}\textbackslash{}\#\&"
+        assert literal(name) == expected
+    with mpl.rc_context({"text.parse_math": False}):
+        assert literal(name) == name
+
+
+def test_what_is_written_on_a_label_later_may_be_a_formula():
+    display = NAMED["interval"]("$$", None)
+    display.ax_.set(xlabel=r"$\alpha$")
+    assert display.ax_.xaxis.label._preprocess_math(r"$\alpha$")[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

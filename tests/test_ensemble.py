@@ -31,6 +31,7 @@ def alone(model, k):
     """The k-th network of a fitted ensemble as an estimator of its own."""
     one = copy.deepcopy(model).set_params(n_networks=1)
     one.coefs_, one.intercepts_ = FittedFunction.of(model).networks()[k]
+    one.n_networks_ = 1
     one.weight_precision_ = model.weight_precision_ and {
         name: values[[k]] for name, values in model.weight_precision_.items()
     }

@@ -250,6 +250,7 @@ LONG = {"max_iter": 10**6, "n_iter_no_change": np.inf, "tol": 0.0, "random_state
     ],
     ids=str,
 )
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 def test_ctrl_c_in_a_long_run(params, capsys):
     rng = np.random.RandomState(0)
     X = rng.uniform(-1, 1, (8000, 5))

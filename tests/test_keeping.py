@@ -1,5 +1,6 @@
 """Safe keeping: a stored and loaded model predicts the same bits, and a file holds plain data."""
 
+import copy
 import io
 import pickle
 
@@ -169,3 +170,53 @@ def test_a_file_is_not_larger_for_more_rows():
         len(pickle.dumps(rough(max_iter=3, tol=1.0).fit(X[:n], X[:n, 0]))) for n in (100, 2000)
     ]
     assert sizes[1] < sizes[0] + 500
+
+
+# --- copies ---
+
+GOING_ON = {
+    "a stream goes on": lambda model, X, y: model.partial_fit(X, y),
+    "another optimizer goes on": lambda model, X, y: model.set_params(solver="sgd").partial_fit(
+        X, y
+    ),
+    "a warm start": lambda model, X, y: model.set_params(warm_start=True).fit(X, y),
+    "a new fit": lambda model, X, y: model.fit(X, y),
+    "a new fit to named columns": lambda model, X, y: model.fit(
+        pd.DataFrame(X, columns=["a", "b", "c"]), y
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Training (stopped|diverged)")  # these go on, and that counts
+@pytest.mark.parametrize("copied_first", [False, True], ids=["the copy", "the original"])
+@pytest.mark.parametrize("go_on", GOING_ON)
+@pytest.mark.parametrize("fitted", ["adam", "sgd", "adam of two", "lbfgs", "lm"])
+def test_what_goes_on_leaves_its_copy_as_it_was(rows, fitted, go_on, copied_first):
+    X, y = rows
+    if fitted in ("lbfgs", "lm"):
+        model = rough(solver=fitted).fit(X, y).set_params(solver="adam")
+    else:
+        n_networks = 2 if "two" in fitted else 1
+        model = stream(X, y, solver=fitted.split()[0], n_networks=n_networks)
+    other = copy.copy(model)
+    kept, goes_on = (other, model) if copied_first else (model, other)
+    before = pickle.dumps(vars(copy.deepcopy(kept)))
+    alone = GOING_ON[go_on](copy.deepcopy(goes_on), X, y)
+    GOING_ON[go_on](goes_on, X, y)
+    assert pickle.dumps(vars(copy.deepcopy(kept))) == before
+    for ours, others in zip(goes_on.coefs_, alone.coefs_, strict=True):
+        np.testing.assert_array_equal(ours, others)
+    assert goes_on.loss_curve_ == alone.loss_curve_
+
+
+def test_a_copy_is_shallow_and_of_the_same_class():
+    class Own(BackpropRegressor):
+        pass
+
+    unfitted = Own((3,), solver="adam")
+    unfitted.extra = ["kept"]
+    copied = copy.copy(unfitted)
+    assert type(copied) is Own
+    assert copied.get_params() == unfitted.get_params()
+    assert copied.extra is unfitted.extra
+    assert not hasattr(copied, "coefs_")

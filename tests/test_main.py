@@ -475,6 +475,59 @@ def test_characters_that_the_terminal_lacks_are_spelt_out(tmp_path, quick, table
     assert b"price in \\u20ac" in raw.getvalue()
 
 
+RAW = "a\x1b[2J\x1b]0;title\x07\x9b31m\n\tb\x7f\u2028\u202ec"
+SHOWN = r"a\x1b[2J\x1b]0;title\x07\x9b31m\n\tb\x7f\u2028\u202ec"
+
+
+def assert_harmless(text):
+    assert not [c for c in text if c != "\n" and not c.isprintable()], repr(text)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_control_characters_of_a_table_are_not_sent_to_the_terminal(
+    tmp_path, capsys, quick, table, terminal, monkeypatch
+):
+    quick["failing"] = Troubled(ValueError(f"no {RAW}"))
+    quick["doubtful"] = Troubled(UserWarning(f"hm {RAW}"))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    cells = [[*row, RAW, "x"] for row in table.tolist()]
+    path = write(tmp_path / "\x1b[31mt.csv", [f"{RAW}1", "b", RAW, f"{RAW}3", ""], cells)
+    assert program.main([path, "--target", RAW]) == 0
+    out, err = capsys.readouterr()
+    assert_harmless(out)
+    assert_harmless(err.replace("\r", ""))
+    assert r"\x1b[31mt.csv: 30 rows, 2 columns" in out
+    assert list(blocks(out)) == [SHOWN]
+    assert len({len(line) for line in out.splitlines() if ROW.fullmatch(line)}) == 1
+    assert rf"{SHOWN}3, because 'a\x1b[2J" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("header", "argv"),
+    [
+        (["a", RAW, "c"], []),
+        (["a", RAW, "c"], ["--target", "nope"]),
+        (["a", "b", "c"], ["--target", RAW]),
+        (["a", RAW, RAW], ["--target", "a"]),
+        (["a", "b", RAW], ["--target", RAW]),  # its first value is none
+        (["a", "b", "c"], ["--target", "a", RAW]),
+        (["a", "b", "c"], ["--target", "a", "--folds", RAW]),
+        (["a", "b", "c"], ["--target", "a", "--delimiter", RAW]),
+    ],
+)
+def test_control_characters_in_what_is_refused(tmp_path, capsys, table, header, argv):
+    rows = [[*table[0][:2], f"1{RAW}"], *table.tolist()] if header[2] == RAW else table.tolist()
+    path = write(tmp_path / "\x1b[31mt.csv", header, rows)
+    message = refused(capsys, path, *argv)
+    assert_harmless(message)
+    assert r"\x1b" in message
+
+
+def test_control_characters_in_the_name_of_a_file_that_is_missing(tmp_path, capsys):
+    message = refused(capsys, tmp_path / "\x1b[31mt\udcff.csv", "--target", "y")
+    assert message == (rf"cannot read {tmp_path}/\x1b[31mt\udcff.csv: No such file or directory")
+
+
 @pytest.mark.parametrize("size", [1e-12, 1e-3, 1.0, 1e3, 1e9, 1e15])
 def test_numbers_of_any_size_stay_in_their_columns(size):
     rng = np.random.default_rng(0)

@@ -1,8 +1,11 @@
 """Threads: results do not depend on their number, limits hold and are given back."""
 
+import functools
+import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from sk_backprop import BackpropRegressor, _fitted, _objective
+from sk_backprop import BackpropRegressor, _fitted, _objective, _threads
 from sk_backprop._network import Network, beyond_range_is_inf, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread, pays_threads
@@ -97,6 +100,198 @@ def test_a_team_raises_what_a_member_raises_once_all_have_ended(culprit):
     with pytest.raises(ZeroDivisionError):
         Team(2).run(work)
     assert ended == [1 - culprit]
+
+
+# --- processes that are forked meanwhile ---
+
+_FORK = """
+import os, signal, threading, time, warnings
+import numpy as np
+from threadpoolctl import threadpool_info
+from sk_backprop import BackpropRegressor, _threads
+from sk_backprop._threads import Team, allowed_threads, one_blas_thread
+
+# Python 3.12 and newer warn of every fork of a process that has several threads.
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+
+rng = np.random.RandomState(0)
+X = rng.randn(40, 3)
+y = X[:, 0] + 0.1 * rng.randn(40)
+
+
+def blas_threads():
+    return {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"}
+
+
+def fit():
+    BackpropRegressor((3,), solver="lm", alpha=1.0, random_state=0).fit(X, y)
+
+
+def in_child(work):
+    # What became of work() in a forked child; SIGALRM ends a child that waits for ever.
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        code = 3
+        try:
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return {0: "well", 1: "wrong", -signal.SIGALRM: "hangs"}.get(status, "failed")
+
+
+before = blas_threads()
+
+
+def fits_with_the_threads_of_before():
+    fit()
+    return blas_threads() == before
+"""
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
+
+
+def forked(script):
+    """Run a script after `_FORK`, with two BLAS threads: the words that it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _FORK + script],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+@needs_fork
+def test_children_forked_during_a_fit_can_fit_with_all_blas_threads():
+    found = forked(
+        """
+over = threading.Event()
+
+
+def keep_fitting():
+    while not over.is_set():
+        fit()
+
+
+thread = threading.Thread(target=keep_fitting)
+thread.start()
+found = []
+for _ in range(40):
+    time.sleep(0.003)  # another place of the fit
+    found.append(in_child(fits_with_the_threads_of_before))
+    if found[-1] == "hangs":
+        break
+over.set()
+thread.join()
+print(*found, blas_threads() == before)
+"""
+    )
+    assert found == ["well"] * 40 + ["True"]
+
+
+@needs_fork
+def test_a_fork_waits_until_no_thread_changes_a_limit():
+    found = forked(
+        """
+changing = threading.Event()
+
+
+def change():
+    with _threads._lock:
+        changing.set()
+        time.sleep(0.5)
+
+
+thread = threading.Thread(target=change)
+thread.start()
+changing.wait()
+print(in_child(fits_with_the_threads_of_before))
+thread.join()
+"""
+    )
+    assert found == ["well"]
+
+
+@needs_fork
+@pytest.mark.parametrize("inside", ["another thread", "this thread"])
+def test_a_child_starts_without_the_limits_of_its_parent(inside):
+    script = """
+held, over = threading.Event(), threading.Event()
+
+
+def hold():
+    with one_blas_thread():
+        held.set()
+        over.wait()
+
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+print(in_child(lambda: blas_threads() == before and allowed_threads() == max(before)))
+print(blas_threads() == {1})
+over.set()
+thread.join()
+print(blas_threads() == before)
+"""
+    if inside == "this thread":
+        script = """
+with one_blas_thread():
+    print(in_child(lambda: blas_threads() == before and allowed_threads() == max(before)))
+    print(blas_threads() == {1})
+print(blas_threads() == before)
+"""
+    assert forked(script) == ["well", "True", "True"]
+
+
+@needs_fork
+def test_a_team_has_threads_in_a_forked_child_too():
+    found = forked(
+        """
+team = Team(2)
+team.run(lambda number: None)  # starts the parent's threads
+
+
+def numbers():
+    seen = []
+    team.run(seen.append)
+    return sorted(seen) == [0, 1]
+
+
+print(in_child(numbers), numbers())
+"""
+    )
+    assert found == ["well", "True"]
+
+
+def test_the_first_fits_in_several_threads_share_one_limit(monkeypatch):
+    # With a limit of its own each, the first to leave would lift that of the others.
+    n_threads, order, seen = 4, [], []
+    with threadpool_limits(2, user_api="blas"):
+        found = ThreadpoolController().select(user_api="blas").lib_controllers
+
+        def slow_search():
+            time.sleep(0.05)
+            return _threads._Limit(found)
+
+        monkeypatch.setattr(_threads, "_limit_of_process", functools.cache(slow_search))
+        barrier = threading.Barrier(n_threads, timeout=30)
+
+        def hold(number):
+            barrier.wait()
+            with one_blas_thread():
+                order.append(number)
+                time.sleep(0.2 + 0.1 * len(order))  # the first to come is the first to leave
+                seen.append(blas_threads())
+
+        Team(n_threads).run(hold)
+        assert seen == [[1] * len(blas_threads())] * n_threads
+        assert blas_threads() == [2] * len(blas_threads())
 
 
 # --- the same numbers ---

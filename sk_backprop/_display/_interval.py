@@ -14,9 +14,12 @@ from sk_backprop._display._shared import (
     axes_for,
     check_targets,
     input_names,
+    most_letters,
     one_target,
     target_name,
+    user_text,
 )
+from sk_backprop._sparse import check_structure
 
 # {probability: opacity}; the inner band lies on the outer one.
 _BANDS = {0.95: 0.25, 0.5: 0.4}
@@ -138,6 +141,7 @@ class IntervalDisplay:
         ImportError
             If there is no matplotlib.
         """
+        check_structure(X, "X")
         X = _as_frame(X)
         name = _name(X, feature)
         values = np.asarray(X[name] if hasattr(X, "columns") else X[:, name], dtype=float)
@@ -196,7 +200,8 @@ class IntervalDisplay:
             style = {"s": size, "lw": 0, "alpha": 0.6, "zorder": 2}
             color = ax.xaxis.label.get_color()  # black, or white on black
             self.points_ = ax.scatter(self.x_data, self.y_data, color=color, label="data", **style)
-        ax.set(xlabel=self.x_name, ylabel=self.y_name)
+        most = most_letters(ax, width=0.8, height=0.8)
+        ax.set(xlabel=user_text(self.x_name, most), ylabel=user_text(self.y_name, most))
         ax.margins(x=0.02)
         ax.legend(fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure

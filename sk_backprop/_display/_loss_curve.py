@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._display._shared import GREY, axes_for, regressor_of
+from sk_backprop._display._shared import GREY, axes_for, most_letters, regressor_of, user_text
 
 # Ratio of the largest to the smallest loss from which the axis is logarithmic.
 _LOG_FROM = 10.0
@@ -122,7 +122,7 @@ class LossCurveDisplay:
             If there is no matplotlib.
         """
         ax = axes_for(ax)
-        self.lines_ = []
+        self.lines_, most = [], most_letters(ax, width=0.4)
         for number, (name, loss, validation, best) in enumerate(
             zip(
                 self.names,
@@ -132,7 +132,7 @@ class LossCurveDisplay:
                 strict=True,
             )
         ):
-            prefix = f"{name}, " if name else ""
+            prefix = f"{user_text(name, most)}, " if name else ""
             curves = [(loss, f"C{number}-", "training")]
             if validation is not None:
                 # A colour of its own, where there is no other estimator to tell apart.
@@ -144,13 +144,17 @@ class LossCurveDisplay:
                 self.lines_.append(line)
             if best:
                 ax.plot(best, curves[-1][0][best - 1], "o", color=line.get_color(), ms=6, zorder=3)
+        handles = list(self.lines_)
         if any(self.best_iters):
-            ax.plot([], [], "o", color=GREY, ms=6, label="iteration that was kept")
+            handles += ax.plot([], [], "o", color=GREY, ms=6, label="iteration that was kept")
         values = np.concatenate([line.get_ydata() for line in self.lines_])
         if values.size and values.min() > 0 and values.max() > _LOG_FROM * values.min():
             ax.set_yscale("log")
         ax.set(xlabel="iteration", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.legend(fontsize="small")
+        # Labels that begin with an underscore, matplotlib would leave out of the legend.
+        legend = ax.legend(handles, [""] * len(handles), fontsize="small")
+        for text, handle in zip(legend.get_texts(), handles, strict=True):
+            text.set_text(handle.get_label())
         self.ax_, self.figure_ = ax, ax.figure
         return self

@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._display._shared import BLUE, GREY, RED, Array, axes_for, input_names, regressor_of
+from sk_backprop._display._shared import (
+    BLUE,
+    GREY,
+    RED,
+    Array,
+    axes_for,
+    input_names,
+    regressor_of,
+    shortened,
+    user_text,
+)
+from sk_backprop._sparse import check_structure
 
 # Weights up to which each has its number written on it.
 _MOST_NUMBERS = 24
@@ -20,6 +31,9 @@ _UNIT, _SPACE, _LINE, _FONT, _LEGEND, _GAP = 30.0, 100.0, 5.0, 10.0, 24.0, 22.0
 # Width of a letter by its height, on the large side; and the part of the width that the
 # names at one side may take.
 _LETTER, _NAMES = 0.62, 0.28
+
+# Letters of a name that are looked at; there is room for fewer.
+_MOST_LETTERS = 200
 
 
 class NetworkDisplay:
@@ -116,6 +130,7 @@ class NetworkDisplay:
         coefs, intercepts = _one_of(regressor, network)
         if X is not None:
             scaler = getattr(regressor, "scaler_", None)
+            check_structure(X, "X")
             X = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=float)
             X = X if scaler is None else X / scaler.scale_
             intercepts[0] = intercepts[0] + X.mean(axis=0) @ coefs[0]
@@ -153,7 +168,11 @@ class NetworkDisplay:
         inches = max(6.4, 2.2 * len(sizes)), float(np.clip(0.2 * max(sizes), 4.8, 12))
         ax = axes_for(ax, inches)
         ax.set_axis_off()
-        layers = _placed(ax, sizes, [self.input_names, self.output_names])
+        inputs, outputs = (
+            [shortened(name, _MOST_LETTERS) for name in names]
+            for names in (self.input_names, self.output_names)
+        )
+        layers = _placed(ax, sizes, [inputs, outputs])
         n_weights = sum(np.size(W) + len(b) for W, b in zip(self.coefs, self.intercepts))
         self.lines_ = []
         for W, b, below, above in zip(self.coefs, self.intercepts, layers, layers[1:]):
@@ -163,8 +182,8 @@ class NetworkDisplay:
                 _draw_numbers(ax, weights, below, above)
         for layer in layers:
             _draw_units(ax, layer)
-        _draw_names(ax, layers[0], self.input_names, side=-1)
-        _draw_names(ax, layers[-1], self.output_names, side=1)
+        _draw_names(ax, layers[0], inputs, side=-1)
+        _draw_names(ax, layers[-1], outputs, side=1)
         for color, label in ((BLUE, "positive"), (RED, "negative")):
             ax.plot([], [], color=color, lw=3, label=label)
         ax.legend(loc="lower center", ncols=2, frameon=False, borderaxespad=0, fontsize="small")
@@ -245,7 +264,7 @@ def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> li
 def _font(names: Sequence[str], space: float, width: float) -> float:
     """Letters that fit between the units, and smaller ones for long names."""
     largest = float(np.clip(0.75 * space, 4, _FONT))
-    fitting = _NAMES * width / (_LETTER * max(len(name) for name in names))
+    fitting = _NAMES * width / (_LETTER * max(1, *(len(name) for name in names)))
     return max(min(largest, fitting), 0.7 * largest)
 
 
@@ -302,7 +321,6 @@ def _draw_names(ax: Any, layer: _Layer, names: Sequence[str], *, side: int) -> N
     """Beside the units: side is -1 for the left, 1 for the right."""
     most = int(_NAMES * ax.get_xlim()[1] / (_LETTER * layer.font))
     for y, name in zip(layer.y, names, strict=True):
-        text = name if len(name) <= most else f"{name[: most - 1]}\u2026"
         ha = "right" if side < 0 else "left"
         x = layer.x + side * (0.5 * layer.unit + 5)
-        ax.text(x, y, text, ha=ha, va="center_baseline", fontsize=layer.font)
+        ax.text(x, y, user_text(name, most), ha=ha, va="center_baseline", fontsize=layer.font)

@@ -15,8 +15,10 @@ from sk_backprop._display._shared import (
     axes_for,
     check_columns,
     check_targets,
+    most_letters,
     one_target,
     target_name,
+    user_text,
 )
 
 _KINDS = ("predicted_vs_actual", "calibration")
@@ -254,7 +256,8 @@ class PredictionDisplay:
             low, high = ax.get_ylim()
             ax.set_ylim(low, high + 0.2 * (high - low))  # above the points: for the legend
             ax.legend(loc="upper left", fontsize="small")
-        ax.set(xlabel=f"{self.name}, actual", ylabel=f"{self.name}, predicted")
+        name = user_text(self.name, most_letters(ax, width=0.6, height=0.6))  # other words follow
+        ax.set(xlabel=f"{name}, actual", ylabel=f"{name}, predicted")
 
     def _draw_calibration(self, ax: Any) -> None:
         nominal = np.linspace(0, 1, 201)

@@ -7,7 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._display._shared import axes_for, input_names, regressor_of
+from sk_backprop._display._shared import (
+    axes_for,
+    input_names,
+    most_letters,
+    regressor_of,
+    user_text,
+)
 
 
 class RelevanceDisplay:
@@ -107,7 +113,8 @@ class RelevanceDisplay:
         ax = axes_for(ax, figsize=(6.4, float(np.clip(1 + 0.3 * len(relevance), 2.5, 12))))
         order = np.argsort(relevance, kind="stable")
         self.bars_ = ax.barh(range(len(order)), relevance[order], color="C0")
-        ax.set_yticks(range(len(order)), [self.names[j] for j in order])
+        most = most_letters(ax, width=0.4)
+        ax.set_yticks(range(len(order)), [user_text(self.names[j], most) for j in order])
         ax.set_xlabel("input relevance")
         ax.margins(y=0.01)
         self.ax_, self.figure_ = ax, ax.figure

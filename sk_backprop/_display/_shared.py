@@ -16,6 +16,18 @@ Array = NDArray[Any]
 BLUE, RED = "#3B8FD0", "#E0692F"
 GREY = "#888888"
 
+# Points that a letter of a label is wide, on the large side.
+_LETTER_WIDTH = 6.5
+
+_TEX = str.maketrans(
+    {
+        **{character: f"\\{character}" for character in "{}$&#_%"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+    }
+)
+
 
 def axes_for(ax: Any, figsize: tuple[float, float] | None = None) -> Any:
     """The axes given, or those of a new figure."""
@@ -41,6 +53,41 @@ def input_names(regressor: Any) -> list[str]:
     if hasattr(regressor, "feature_names_in_"):
         return [str(name) for name in regressor.feature_names_in_]
     return [f"x{j}" for j in range(regressor.n_features_in_)]
+
+
+def shortened(name: Any, most: int) -> str:
+    """A name in one line of at most that many characters, without its middle if it is longer."""
+    text = " ".join(str(name).split())
+    # As in a repr: fonts have no glyph for control characters.
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    if len(text) <= most:
+        return text
+    head, tail = most - 1 - (most - 1) // 2, (most - 1) // 2
+    return f"{text[:head]}\u2026{text[len(text) - tail :]}"
+
+
+def literal(text: str) -> str:
+    """What matplotlib draws as this text: a pair of dollar signs would be a formula.
+
+    Escaped, not drawn with ``parse_math=False``, which a label would keep for what its owner
+    writes on it later.
+    """
+    from matplotlib import rcParams
+
+    if rcParams["text.usetex"]:
+        return text.translate(_TEX)
+    return text.replace("$", r"\$") if rcParams["text.parse_math"] else text
+
+
+def user_text(name: Any, most: int) -> str:
+    """A name of the user's for matplotlib: `shortened`, and drawn as it is."""
+    return literal(shortened(name, most))
+
+
+def most_letters(ax: Any, *, width: float = np.inf, height: float = np.inf) -> int:
+    """Letters of a label that take at most these parts of the figure's width and height."""
+    box, points = ax.figure.bbox, 72 / ax.figure.dpi
+    return int(points * min(width * box.width, height * box.height) / _LETTER_WIDTH)
 
 
 def one_target(values: Any, target: int) -> Array:

@@ -1,0 +1,117 @@
+"""The suite itself: it ends wherever it is started, and runs all that README.md shows."""
+
+import doctest
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def run_pytest(*arguments, before="", timeout=200):
+    """Its exit status and output, in a process of its own."""
+    command = f'{before} exec "$0" -m pytest -q -p no:cacheprovider "$@"'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=timeout,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+needs_sh = pytest.mark.skipif(sys.platform == "win32", reason="runs in a shell of POSIX")
+
+
+# --- it ends ---
+
+
+@needs_sh
+def test_ctrl_c_is_tested_where_a_shell_lets_it_be_ignored():
+    # As in the background of a script, where the fit went on for ever.
+    status, output = run_pytest(
+        "tests/test_faults.py", "-k", "long_run and lbfgs", before="trap '' INT;"
+    )
+    assert (status, "1 passed" in output) == (0, True), output
+
+
+@needs_sh
+def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(tmp_path):
+    file = tmp_path / "test_some.py"
+    file.write_text(
+        "import faulthandler, threading, time\n"
+        "def test_sleeping(): time.sleep(60)\n"
+        "def test_waiting(): threading.Event().wait(60)\n"
+        "def test_busy():\n    while True: pass\n"
+        "def test_after(): assert faulthandler.is_enabled()\n"
+    )
+    status, output = run_pytest(file, "-c", ROOT / "pyproject.toml", "-o", "timeout=1")
+    assert status == 1, output
+    failed = re.findall(r"^FAILED .*::(\w+) - Failed: Timeout", output, re.MULTILINE)
+    assert failed == ["test_sleeping", "test_waiting", "test_busy"]
+    assert "3 failed, 1 passed" in output
+
+
+def test_every_test_has_a_timeout(request):
+    assert request.config.pluginmanager.hasplugin("timeout")
+    assert 100 <= float(request.config.getini("timeout")) <= 600
+
+
+# --- README.md ---
+
+BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_of_the_readme_is_run_or_for_a_shell():
+    assert {language for language, _ in BLOCKS} == {"python", "bash"}
+    parser = doctest.DocTestParser()
+    for language, block in BLOCKS:
+        if language == "python":
+            assert block.startswith(">>> "), block
+            assert block.endswith("\n\n"), block  # otherwise ``` would be the last output
+            text = [part for part in parser.parse(block) if isinstance(part, str) and part.strip()]
+            assert not text, text
+    n_examples = sum(len(parser.get_examples(block)) for kind, block in BLOCKS if kind == "python")
+    assert n_examples == len(parser.get_examples(README))
+    assert "doctest:" not in README
+
+
+def test_without_callbacks_the_rest_of_the_readme_is_run():
+    spec = importlib.util.spec_from_file_location(
+        "conftest_of_tests", ROOT / "tests" / "conftest.py"
+    )
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    examples = doctest.DocTestParser().get_examples(README)
+    kept = conftest.without_callbacks(README, examples)
+    left_out = [example.source for example in examples if example not in kept]
+    (block,) = (block for _, block in BLOCKS if "sklearn.callback" in block)
+    assert left_out == [one.source for one in doctest.DocTestParser().get_examples(block)]
+    # Nothing after the block needs what it defines.
+    after = "".join(example.source for example in kept if example.lineno > examples[0].lineno)
+    assert not re.search(r"\b(monitor|GoodEnough|ProgressBar|ScoringMonitor)\b", after)
+
+
+@pytest.mark.parametrize(
+    ("needed", "extra"),
+    [
+        (r"sklearn\.callback", "callbacks"),
+        (r"(Prediction|Interval|Network|Relevance|LossCurve)Display", "plot"),
+        (r"skl2onnx|to_mlp_regressor\(model\)", "export"),
+        (r"pandas", "pandas"),
+    ],
+)
+def test_a_block_that_needs_an_extra_says_so_before_it(needed, extra):
+    found = [block for kind, block in BLOCKS if kind == "python" and re.search(needed, block)]
+    assert found
+    for block in found:
+        before = README[: README.index(block)]
+        section = before[before.rindex("\n###") :]
+        assert f".[{extra}]" in section or f"' {extra}`" in section, block

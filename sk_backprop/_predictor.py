@@ -247,7 +247,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
                 "partial_fit or inside a callback. Call fit on the rows to compare with."
             )
         leverage = function.leverage(X)
-        _tell_of_overflow("leverage(X)", leverage)
+        _tell_of_overflow(function, "leverage(X)", leverage)
         return leverage[:, 0] if self.n_outputs_ == 1 else leverage
 
     @property

@@ -281,7 +281,8 @@ def _few_rows_for_noise(
         used = np.maximum(used, n_rows * (1 - dof / problem.rows.total_weight))
     least = _LEAST_FREE_COUNTS if counts else _LEAST_FREE_ROWS
     most = np.minimum(_MOST_EFFECTIVE * n_rows, n_rows - least)
-    lacking = np.where(problem.scales.y.constant, -np.inf, used - most)
+    used = np.where(problem.scales.y.constant, 1.0, used)  # of a constant only the mean
+    lacking = used - most
     worst = int(lacking.argmax())
     if lacking[worst] > 0:
         rows = "counts above 0" if counts else "rows"

@@ -341,7 +341,7 @@ def plan_of(
     """The plan for settings that leave everything open but what is given."""
     taken = dict.fromkeys(Settings._fields)
     taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
-    taken["weight_unit"] = 1.0
+    taken |= {"weight_unit": 1.0, "tol": 1e-3}
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
     wanted = Settings(**{**taken, "network": network, **settings})
     return make_plan(wanted, hidden, n_networks, n_samples, mean_weight, streaming=streaming)
@@ -411,7 +411,8 @@ def test_large_weights_are_tried_as_counts_and_as_relative_ones():
 def test_the_evidence_is_for_lm_alone_and_only_where_no_penalty_is_given():
     assert {one.alpha for one in plan_of(100, 5).candidates} == {None}
     assert plan_of(100, 5, hidden=(5,)).settings.starts == (2, 10)
-    assert plan_of(100, 5, solver="adam").settings.alpha == 2.0
+    adam = plan_of(100, 5, solver="adam")
+    assert [[one.alpha for one in family] for family in adam.families] == [[0.01, 2.0], [2.0]]
     assert plan_of(100, 5, solver="lbfgs", early_stopping=True).settings.alpha == 2.0
     for given in (0.0, 0.5):
         for solver in ("auto", "lm", "lbfgs", "adam"):

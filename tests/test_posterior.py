@@ -570,7 +570,9 @@ def test_slopes_and_raw_weights_beyond_the_range_are_told(friedman):
 
 
 def test_a_deviation_may_be_beyond_the_range_of_the_mean():
-    model = regressor(solver="lbfgs", alpha=0.1).fit([[1.0, 2.0], [1.0, 2.0]], [1.7e308, -1.7e308])
+    model = regressor(solver="lbfgs", alpha=0.1)
+    with pytest.warns(UserWarning, match="on 2 rows"):
+        model.fit([[1.0, 2.0], [1.0, 2.0]], [1.7e308, -1.7e308])
     with pytest.warns(RuntimeWarning, match=r"^1 values of predict\(X\)"):
         mean, std = model.predict([[1.0, 2.0]], return_std=True)
     assert np.abs(mean) < 1e300

@@ -203,7 +203,7 @@ def test_docstring_names_every_parameter_and_its_default():
 
 
 def test_docstring_names_every_fitted_attribute():
-    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    X, y = np.arange(40.0).reshape(20, 2), np.arange(20.0)
     model = sk_backprop.BackpropRegressor((2,), solver="lbfgs", max_iter=2000).fit(X, y)
     text = inspect.getdoc(model)
     attributes = text[text.index("Attributes\n---") : text.index("See Also\n---")]
@@ -220,7 +220,7 @@ def test_every_method_of_the_estimator_has_an_example_that_is_run():
         if not name.startswith("_") and method.__module__.startswith("sk_backprop")
     ]
     assert {method.__name__ for method in own} == {
-        *("fit", "partial_fit", "predict", "gradient", "score")
+        *("fit", "partial_fit", "predict", "gradient", "leverage", "score")
     }
     for method in own:
         sections = re.findall(r"^(\w+)\n-+$", inspect.getdoc(method), re.MULTILINE)

@@ -33,16 +33,18 @@ def make_folds(problem: Problem, n_kept: int) -> list[tuple[Problem, Data]]:
     n_distinct, rank = problem.n_distinct, _ranks(problem)
     if problem.groups is not None:
         rank = _ranks_of_groups(rank, problem.groups)
+    # Multiples of the golden ratio fill the unit interval evenly, without the period of every
+    # fifth row, which may be one of the table: of an experiment in all combinations of levels.
+    place = np.empty(n_distinct, dtype=np.intp)
+    place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
+    place = place[rank]
     if n_distinct > _MANY_ROWS:
         n_held_out = min(n_distinct - n_kept, MOST_HELD_OUT)
-        # Multiples of the golden ratio fill the unit interval evenly.
-        place = np.empty(n_distinct, dtype=np.intp)
-        place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
-        place = place[rank]
         held_out = (place >= n_kept) & (place < n_kept + n_held_out)
         return [_split(problem, place < n_kept, held_out)]
-    parts = range(_N_PARTS if n_distinct <= _FEW_ROWS else 2)
-    return [_split(problem, rank % _N_PARTS != k, rank % _N_PARTS == k) for k in parts]
+    part = place * _N_PARTS // n_distinct
+    n_folds = _N_PARTS if n_distinct <= _FEW_ROWS else 2
+    return [_split(problem, part != k, part == k) for k in range(n_folds)]
 
 
 def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Data]:

@@ -105,7 +105,7 @@ def test_without_callbacks_the_rest_of_the_readme_is_run():
         (r"sklearn\.callback", "callbacks"),
         (r"(Prediction|Interval|Network|Relevance|LossCurve)Display", "plot"),
         (r"skl2onnx|to_mlp_regressor\(model\)", "export"),
-        (r"from pandas import", "pandas"),
+        (r"as_pandas", "pandas"),
     ],
 )
 def test_a_block_that_needs_an_extra_says_so_before_it(needed, extra):

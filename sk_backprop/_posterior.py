@@ -69,7 +69,10 @@ class Posterior:
     prior : for each factor the part of the diagonal of A that no row has told, (n_params,);
         None in models of before
     ratio : (n_outputs,) or None, of a stream: `PearsonSums.ratio` by the weight, running mean
-    least_noise : (n_outputs,) or None, of a stream: the least that the noise has been
+    usual, least_noise : (n_outputs,) or None, of a stream: mean squared error over ten batches,
+        and the least that it has been
+    variance_of_new : (n_outputs,) or None, of a stream: mean squared error of rows that came
+        for the first time
     """
 
     weights: Uncertain
@@ -78,7 +81,9 @@ class Posterior:
     n_effective: Array
     prior: list[Array] | None = None
     ratio: Array | None = None
+    usual: Array | None = None
     least_noise: Array | None = None
+    variance_of_new: Array | None = None
 
     def variance(self, network: Network, params: Parameters, X: Rows) -> Array:
         """Variance of f that the weights' uncertainty makes, (n_samples, n_outputs)."""

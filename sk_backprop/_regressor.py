@@ -17,7 +17,8 @@ from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, 
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor
 from sk_backprop._progress import Progress
-from sk_backprop._report import NOTHING_KEPT, attributes_of, complaints, store
+from sk_backprop._report import NOTHING_KEPT, REPEATED_ROWS, attributes_of, complaints, store
+from sk_backprop._seen_rows import SeenRows
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
@@ -443,7 +444,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         # and order of the rows 14, random states 13, scipy 22, the posterior 18 and the
         # fitted attributes 9.
         problem = prepare(plan.settings, data, validation)
-        attributes = attributes_of(checked, data.n_samples, self.t_ if continued else 0)
+        n_seen = self.t_ if continued else 0
+        attributes = attributes_of(checked, data.n_samples, n_seen, SeenRows.of(*data))
         told = self._train(plan, problem, starts, rng, attributes, (X, y, sample_weight))
         for message, category in told:
             warnings.warn(message, category, stacklevel=2)
@@ -518,17 +520,23 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
         problem = prepare(plan.settings, data, None, seen)
-        streams = stream_states(self, plan, problem, fitted=fitted)
+        streams = stream_states(self, plan, problem, SeenRows.of(*data), fitted=fitted)
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
         settings, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
         if networks[0].result.status == "interrupted":
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
-        attributes = attributes_of(checked, data.n_samples, streams[0].n_seen)
+        state = streams[0]
+        warned = state.rows.warned
+        hidden = not warned and any(one.repeats_hide_noise(settings.network) for one in streams)
+        rows = state.rows._replace(warned=warned or hidden)
+        attributes = attributes_of(checked, data.n_samples, state.n_seen, rows)
         store(self, attributes(settings, problem, networks, rng), curve)
         for message, category in complaints(settings, problem, networks, streaming=True):
             warnings.warn(message, category, stacklevel=2)
+        if hidden:
+            warnings.warn(REPEATED_ROWS, UserWarning, stacklevel=2)
         if self.out_activation_ == "logistic" and np.any(data.y > self.y_scale_):
             warnings.warn(
                 f"y has values up to {data.y.max():g}, above the largest of the first batch, "

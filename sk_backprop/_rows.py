@@ -92,3 +92,18 @@ def _equal_rows(X: Any, a: Array, b: Array) -> Array:
         different.eliminate_zeros()
         return np.asarray(np.diff(different.indptr) == 0)
     return np.asarray(np.all(X[a] == X[b], axis=1))
+
+
+def hashed_rows(X: Any, y: Array) -> Array:
+    """A hash of each row of X and y together, in the units of the user: (n_samples,) uint64."""
+    if sp.issparse(X):
+        keys = _row_keys(X, np.ones(X.shape[1]))
+        return _mixed(keys + _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1]))
+    columns = np.arange(X.shape[1] + y.shape[1])
+    step = max(1, _BLOCK_VALUES // len(columns))
+    keys = np.empty(len(y), dtype=np.uint64)
+    for start in range(0, len(y), step):
+        rows = slice(start, start + step)
+        block = _value_keys(np.concatenate([X[rows], y[rows]], axis=1), columns)
+        keys[rows] = block.sum(axis=1, dtype=np.uint64)
+    return _mixed(keys)

@@ -7,6 +7,7 @@ from typing import Any
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
+from sk_backprop._seen_rows import SeenRows
 from sk_backprop._stream import Earlier, Move, StreamState
 from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
 from sk_backprop._validation import (
@@ -71,22 +72,26 @@ def plan_and_starts(
 
 
 def stream_states(
-    estimator: Any, plan: Plan, problem: Problem, *, fitted: bool
+    estimator: Any, plan: Plan, problem: Problem, rows: SeenRows, *, fitted: bool
 ) -> list[StreamState]:
     """What each network of a stream goes on from, beside its weights.
 
     problem : Problem, the next batch
+    rows : SeenRows, those of the batch
     fitted : whether there is anything before it
     """
     if not fitted:
-        return [StreamState(0, None, None, False)] * (plan.n_networks or 1)
+        return [StreamState(0, None, None, False, rows)] * (plan.n_networks or 1)
     last = FittedFunction.of(estimator)
     states = estimator._fit_state["optimizers"].get(estimator.solver)
-    before = problem.scales.x.weight - problem.rows.total_weight
+    n_seen = problem.scales.x.weight - problem.rows.total_weight
+    kept = estimator._fit_state.get("rows")  # not in models of before
+    seen = SeenRows.unknown(n_seen) if kept is None else SeenRows(**kept)
+    rows = seen.with_batch(rows)
     move = Move.between(last.scales, problem.scales)
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
     return [
-        StreamState(estimator.t_, state, Earlier(posterior, before, move), from_optimum)
+        StreamState(estimator.t_, state, Earlier(posterior, seen.weight, n_seen, move), from_optimum, rows)
         for state, posterior in zip(
             states or [None] * len(last.posteriors), last.posteriors, strict=True
         )

@@ -30,7 +30,7 @@ from sk_backprop._rows import canonical_rows
 from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
-from sk_backprop._stream import StreamState, of_stream
+from sk_backprop._stream import PassErrors, StreamState, of_stream
 from sk_backprop._threads import one_blas_thread
 
 
@@ -234,9 +234,10 @@ def train(
         rows.y,
         rows.sample_weight,
         0.0 if settings.alpha is None else settings.alpha,
-        penalty_weight=None if stream is None else scales.x.weight,
+        penalty_weight=None if stream is None else stream.rows.weight,
     )
-    finish = partial(_finished, settings, problem, objective, stream)
+    errors = None if stream is None else PassErrors(objective)
+    finish = partial(_finished, settings, problem, objective, stream, errors)
     run.begin(settings, problem, finish)
     validation = problem.validation
     monitor = Monitor(
@@ -256,7 +257,9 @@ def train(
         found_before = None if start is None else start.precisions
         prior = _prior(settings, objective, scales, n_plain_steps, found_before)
     noise = None if stream is None else stream.noise_to_keep(scales.dispersion)
-    trained = finish(_solve(settings, objective, params, monitor, rng, stream, prior, noise))
+    trained = finish(
+        _solve(settings, objective, params, monitor, rng, stream, prior, noise, errors)
+    )
     run.end(trained)
     return trained
 
@@ -267,6 +270,7 @@ def _finished(
     problem: Problem,
     objective: Objective,
     stream: StreamState | None,
+    errors: PassErrors | None,
     result: SolverResult,
 ) -> Trained:
     """The result of a run, with its posterior, and its weights folded back."""
@@ -280,7 +284,9 @@ def _finished(
         groups = groups_of(settings, objective.network)
         posterior, log_evidence = evident(objective, at, groups, result.precisions)
     else:
-        posterior = _laplace(settings, problem, objective, at, stream)
+        if errors is not None and result.status == "diverged":
+            errors.left_out(at)
+        posterior = _laplace(settings, problem, objective, at, stream, errors)
     return Trained(
         kept,
         coefs,
@@ -298,11 +304,12 @@ def _laplace(
     objective: Objective,
     params: Parameters,
     stream: StreamState | None,
+    errors: PassErrors | None,
 ) -> Posterior:
     """The posterior under a fixed penalty."""
     weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
-    if stream is not None:
-        return of_stream(stream.earlier, weights, objective, params, alpha)
+    if stream is not None and errors is not None:
+        return of_stream(stream, weights, objective, params, alpha, errors.sums)
     held_out, validation = None, problem.validation
     if settings.early_stopping and validation is not None:
         rows = validation.X, validation.y, validation.sample_weight
@@ -407,6 +414,7 @@ def _solve(
     stream: StreamState | None,
     prior: levenberg_marquardt.Prior | None,
     noise: Array | None,
+    errors: PassErrors | None,
 ) -> SolverResult:
     if prior is not None:
         return levenberg_marquardt.minimize(
@@ -435,6 +443,7 @@ def _solve(
         permutation=rng.permutation if settings.shuffle else None,
         n_seen=0 if stream is None else stream.n_seen,
         noise=noise,
+        before_step=None if errors is None else errors.before_step,
     )
 
 

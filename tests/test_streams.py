@@ -145,8 +145,8 @@ def test_a_stream_after_a_fit_starts_its_optimizer(friedman, solver):
         for _ in range(20):
             model.partial_fit(X, -y)
     assert model.score(X, -y) > 0.3
-    # Of a target unlike all before, at 33 times the usual rate, one batch is left out.
-    assert [one.category for one in told] == [ConvergenceWarning]
+    # Errors on a target unlike all before are larger than a constant's: no batch is left out.
+    assert told == []
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_batches_that_make_the_function_worse_by_far_are_left_out_and_told(fitte
         assert [one.category for one in told] in ([], [ConvergenceWarning])
         n_told += len(told)
         worst = min(worst, model.score(*new))
-    assert n_told > 10
+    assert n_told > 5
     assert worst > 0.9
 
 

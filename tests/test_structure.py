@@ -27,7 +27,11 @@ ALLOWED = {
     "_posterior": {"_dispersion", "_evidence", "_network", "_objective"},
     "_solvers": {"_evidence", "_network", "_objective", "_solvers"},
     "_rows": {"_network", "_scaling"},
-    "_stream": {"_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"},
+    "_seen_rows": {"_network", "_rows"},
+    "_stream": {
+        *("_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"),
+        "_seen_rows",
+    },
     "_training": {
         "_evidence",
         "_network",
@@ -52,9 +56,11 @@ ALLOWED = {
         *("_training", "_trials"),
     },
     "_fitted": {"_evidence", "_network", "_posterior", "_scaling", "_threads", "_training"},
-    "_report": {"_dispersion", "_fitted", "_network", "_solvers", "_training"},
+    "_report": {"_dispersion", "_fitted", "_network", "_seen_rows", "_solvers", "_training"},
     "_validation": {"_network", "_training"},
-    "_start": {"_fitted", "_network", "_plan", "_stream", "_training", "_validation"},
+    "_start": {
+        *("_fitted", "_network", "_plan", "_seen_rows", "_stream", "_training", "_validation"),
+    },
     "_notebook": set(),
     "_predictor": {"_fitted", "_network", "_notebook", "_validation"},
     "_regressor": {
@@ -63,6 +69,7 @@ ALLOWED = {
         "_predictor",
         "_progress",
         "_report",
+        "_seen_rows",
         "_start",
         "_training",
         "_validation",

@@ -287,7 +287,8 @@ class Objective:
         X, y, w = batch
         f = forward(self.network, params, X, self._workspaces.of(y.shape[0]))
         sums = PearsonSums.of(self.loss, f, y.T, None if w is None else w.T)
-        return sums * (self.total_weight / self.n_samples)
+        whole: PearsonSums = sums * (self.total_weight / self.n_samples)
+        return whole
 
     def _no_rows(self) -> PearsonSums:
         return PearsonSums(np.zeros(self.n_outputs), np.zeros(self.n_outputs), 0.0)

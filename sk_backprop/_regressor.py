@@ -458,15 +458,24 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         What scales X and y is of all batches so far; the weights move with it, so that
         the function learned so far stays the same. (A logistic output keeps the target
         scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
-        is divided by the total weight of all batches so far. A batch in which training
+        is divided by the total weight of all distinct rows so far. A batch in which training
         diverges (the loss is twice that before, and beyond what noise does) leaves the
         function and makes the optimizer start anew. One that is interrupted is left out, with
         a warning. After a fit by 'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and the
         rate of 'sgd' has a bound [9]_, but for the textbook's steps (`precondition=False`).
 
-        What `predict` takes for noise and uncertainty of the weights are running means: of
-        all rows at first, then of ten batches, or at least 100 rows for the noise and 1,000
-        for the weights.
+        The noise is estimated from the errors of each mini-batch before the step on it, in a
+        running mean over the last tenth of the rows, at least 30 and at most 300 of them (of
+        counts 300 and 1,000). The uncertainty of the weights is of all rows at first, then of
+        ten batches, or at least 1,000 rows. So the standard deviations are those of rows that
+        come as the last ones did: in a stream sorted by y, or that drifts, those of the next
+        rows, and not of all. Pass rows in random order where there is a choice.
+
+        Rows that come again, in whatever order and batches, are known by a sketch of fixed size,
+        and add nothing to the weight of the distinct rows; their errors count as those of rows
+        that were trained on. Rows are the same where X and y are equal; of equal rows within a
+        batch each counts, as `sample_weight` does, and the largest total weight in one batch is
+        kept. Where X and y have few distinct values, pass batches of some hundred rows.
 
         Scales only grow: an outlier, or another unit, in one batch is remembered, and an
         outlier of y is told by a warning. A first batch that shows the usual range of every
@@ -499,7 +508,8 @@ class BackpropRegressor(CallbackSupport, RegressorMixin, Predictor):
         ConvergenceWarning
             If training diverged.
         UserWarning
-            If it was interrupted, a single row has most of the variance of y so far, or y
+            If it was interrupted, a single row has most of the variance of y so far, rows are
+            passed again to a network with too many parameters for them to show the noise, or y
             exceeds what a logistic output reaches.
 
         Examples

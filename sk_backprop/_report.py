@@ -135,7 +135,9 @@ def attributes_of(
     """
     names = ("n_features_in_", "feature_names_in_")
     columns = {name: getattr(checked, name) for name in names if hasattr(checked, name)}
-    return partial(fitted_attributes, columns=columns, n_samples=n_samples, n_seen=n_seen, rows=rows)
+    return partial(
+        fitted_attributes, columns=columns, n_samples=n_samples, n_seen=n_seen, rows=rows
+    )
 
 
 def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = None) -> None:

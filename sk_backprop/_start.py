@@ -91,7 +91,9 @@ def stream_states(
     move = Move.between(last.scales, problem.scales)
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
     return [
-        StreamState(estimator.t_, state, Earlier(posterior, seen.weight, n_seen, move), from_optimum, rows)
+        StreamState(
+            estimator.t_, state, Earlier(posterior, seen.weight, n_seen, move), from_optimum, rows
+        )
         for state, posterior in zip(
             states or [None] * len(last.posteriors), last.posteriors, strict=True
         )

@@ -284,7 +284,7 @@ def _finished(
         groups = groups_of(settings, objective.network)
         posterior, log_evidence = evident(objective, at, groups, result.precisions)
     else:
-        if errors is not None and result.status == "diverged":
+        if errors is not None and result.status in ("diverged", "interrupted"):
             errors.left_out(at)
         posterior = _laplace(settings, problem, objective, at, stream, errors)
     return Trained(

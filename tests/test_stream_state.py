@@ -10,7 +10,7 @@ from sk_backprop._objective import Objective
 from sk_backprop._posterior import Posterior, laplace, unpack_factor
 from sk_backprop._scaling import Scales, carry_over
 from sk_backprop._seen_rows import SeenRows
-from sk_backprop._stream import LEAST_FREE, Earlier, Move, PassErrors, StreamState, of_stream
+from sk_backprop._stream import Earlier, Move, PassErrors, StreamState, of_stream
 
 
 def problem(output="identity", n_outputs=1):
@@ -61,24 +61,25 @@ def curvature_of(posterior, network, number, outputs):
 def test_batches_at_the_same_weights_add_up_to_their_rows_at_once(weights, output, n_outputs):
     network, params, objective, _ = problem(output, n_outputs)
     at_once = posterior_after(None, weights, objective, params, 2.0)
-    earlier, before, squares, ratios, n = None, 0.0, [], [], 0
+    earlier, before = None, 0.0
     for X, y in batches_of(objective, 15):
         batch = Objective(network, objective.loss, X, y)
         stream = posterior_after(earlier, weights, batch, params, 2.0)
         sums = batch.pearson(params) * (1 / len(y))
-        # Errors of new rows are noise / (1 - gamma / n); those of the first are of n - 1 rows.
-        known = 1 - n / before if before else 15 / 14
-        squares.append(sums.squares * known)
-        ratios.append(sums.ratio)
+        if earlier is None:  # the mean of y is theirs: n - 1 rows
+            slow = mean = sums.squares * 15 / 14
+            ratio = sums.ratio
+        else:  # errors of new rows are noise / (1 - gamma / n)
+            newest = sums.squares * (1 - earlier.posterior.n_effective / (before + 15))
+            least = {"identity": 50, "exp": 300}[output]
+            share = max(15 / (before + 14), 15 / least)
+            mean = (1 - share) * mean + share * newest
+            slow = (1 - share) * slow + share * mean
+            ratio = (1 - share) * ratio + share * sums.ratio
+        noise = mean / np.maximum(1 + ratio, 0.5) * np.clip(mean / slow, 0.5, 1)
+        np.testing.assert_allclose(stream.noise, noise, rtol=1e-9)
         before += len(y)
-        share = min(max(15 / (before - 1), 15 / {"identity": 30, "exp": 300}[output]), 1)
-        if earlier is None:
-            mean, ratio = squares[0], ratios[0]
-        else:
-            mean = (1 - share) * mean + share * squares[-1]
-            ratio = (1 - share) * ratio + share * ratios[-1]
-        np.testing.assert_allclose(stream.noise, mean / np.maximum(1 + ratio, 0.5), rtol=1e-9)
-        earlier, n = past(stream, before), stream.n_effective
+        earlier = past(stream, before)
     assert (stream.factors == []) == (weights == "none")
     for number in range(len(stream.factors)):
         part = network if weights == "all" else Network((4, 1), "tanh", output)
@@ -125,12 +126,12 @@ def test_a_stream_forgets_noise_by_rows_and_curvature_by_ten_batches(output, n_r
         # A mean over the last rows; errors of new rows are noise / (1 - gamma / n).
         of_noise = size / n_rows
         sums = batch.pearson(params) * (1 / size)
-        known = 1 - before.n_effective / 1e6
+        known = 1 - before.n_effective / (1e6 + size)
         squares = before.noise * np.maximum(1 + before.ratio, 0.5) * (1 - of_noise)
         squares += of_noise * sums.squares * known
         ratio = (1 - of_noise) * before.ratio + of_noise * sums.ratio
         np.testing.assert_allclose(after.ratio, ratio)
-        np.testing.assert_allclose(after.noise, squares / np.maximum(1 + ratio, 0.5))
+        np.testing.assert_allclose(after.mean, squares / np.maximum(1 + ratio, 0.5))
         told = [
             posterior.noise * told_by(posterior, network) * (1e6 + size) / n
             for posterior, n in ((before, 60), (newest, size), (after, 1e6 + size))
@@ -148,7 +149,7 @@ def test_rows_at_which_training_diverged_change_nothing_that_is_known():
     with np.errstate(all="ignore"):
         after = posterior_after(past(known, 60.0), "all", beyond, params, 2.0)
         alone = posterior_after(None, "all", beyond, params, 2.0)
-    np.testing.assert_array_equal(after.noise, known.noise)
+    np.testing.assert_allclose(after.noise, known.noise, rtol=1e-15)
     # They count as rows, of the others' kind.
     found, expected = (p.variance(network, params, Xt) for p in (after, known))
     np.testing.assert_allclose(found, expected, rtol=0.2)
@@ -201,10 +202,11 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
     before, expected = known(old, drawn.coefs, drawn.intercepts), known(new, *carried)
     earlier = Earlier(before, 40.0, 40.0, Move.between(old, new))
     np.testing.assert_allclose(earlier.noise, expected.noise, rtol=1e-9)
-    for name in ("usual", "least_noise", "variance_of_new"):
-        np.testing.assert_allclose(
-            getattr(earlier, name), getattr(expected, name), rtol=1e-9, err_msg=name
-        )
+    np.testing.assert_allclose(earlier.least_noise, expected.least_noise, rtol=1e-9)
+    np.testing.assert_allclose(earlier.variance_of_new, expected.variance_of_new, rtol=1e-9)
+    for name in ("mean", "slow_mean", "usual"):
+        found = getattr(earlier, name).value
+        np.testing.assert_allclose(found, getattr(expected, name), rtol=1e-9, err_msg=name)
     assert len(before.factors) == {"all": 1, "last_layer": 2, "none": 0}[weights]
     for number in range(len(before.factors)):
         part, outputs = new.solver_network(network), slice(None)
@@ -237,8 +239,8 @@ def test_what_is_known_in_units_beyond_all_before_is_not_used(weights):
     stream = posterior_after(Earlier(before, 60.0, 60.0, beyond), weights, objective, params, 2.0)
     alone = posterior_after(None, weights, objective, params, 2.0)
     # Sixty rows replace what the first had shown; their errors are in part of the weights.
-    known = 1 - before.n_effective / 60
-    np.testing.assert_allclose(stream.noise, alone.noise * known * 59 / 60, rtol=1e-9)
+    known = 1 - before.n_effective / 120
+    np.testing.assert_allclose(stream.mean, alone.noise * known * 59 / 60, rtol=1e-9)
     assert np.isfinite(stream.variance(network, params, Xt)).all()
 
 
@@ -252,5 +254,7 @@ def test_what_is_no_better_than_a_constant_need_not_be_kept():
         (Posterior("none", [], noise, noise, least_noise=least), noise, None),
     ):
         earlier = None if posterior is None else past(posterior, 9.0)
-        found = StreamState(9, None, earlier, False, SeenRows.unknown(9.0)).noise_to_keep(of_constant)
+        found = StreamState(9, None, earlier, False, SeenRows.unknown(9.0)).noise_to_keep(
+            of_constant
+        )
         np.testing.assert_array_equal(found, kept)

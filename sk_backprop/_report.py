@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -121,7 +120,7 @@ def fitted_attributes(
             "output_intercepts": [one.intercepts[-1] for one in networks],
             "optimizers": {} if None in optimizers else {settings.solver: optimizers},
             "rows": rows._asdict(),
-            "posteriors": [asdict(one.posterior) for one in networks],
+            "posteriors": [dict(vars(one.posterior)) for one in networks],
         },
     }
 

@@ -81,7 +81,7 @@ def stream_states(
     fitted : whether there is anything before it
     """
     if not fitted:
-        return [StreamState(0, None, None, False, rows)] * (plan.n_networks or 1)
+        return [StreamState(0, None, None, False, rows, rows.weight)] * (plan.n_networks or 1)
     last = FittedFunction.of(estimator)
     states = estimator._fit_state["optimizers"].get(estimator.solver)
     n_seen = problem.scales.x.weight - problem.rows.total_weight
@@ -90,9 +90,15 @@ def stream_states(
     rows = seen.with_batch(rows)
     move = Move.between(last.scales, problem.scales)
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
+    seen_weight, weight = seen.weight, rows.weight
     return [
         StreamState(
-            estimator.t_, state, Earlier(posterior, seen.weight, n_seen, move), from_optimum, rows
+            estimator.t_,
+            state,
+            Earlier(posterior, seen_weight, n_seen, move),
+            from_optimum,
+            rows,
+            weight,
         )
         for state, posterior in zip(
             states or [None] * len(last.posteriors), last.posteriors, strict=True

@@ -213,6 +213,7 @@ class StreamState(NamedTuple):
     earlier : Earlier or None, what the batches before have told
     from_optimum : bool, whether the weights were fitted to all rows at once before
     rows : SeenRows, those seen, the newest among them
+    weight : float, of the distinct ones
     """
 
     n_seen: int
@@ -220,6 +221,7 @@ class StreamState(NamedTuple):
     earlier: Earlier | None
     from_optimum: bool
     rows: SeenRows
+    weight: float
 
     def noise_to_keep(self, of_constant: Array) -> Array | None:
         """Squared error at its best; None where the function is no better than a constant.
@@ -282,12 +284,11 @@ def of_stream(
     objective : Objective of the newest rows, and the others as of `laplace`
     errors : of the mini-batches of these rows, as `PassErrors.sums`
     """
-    earlier, weight, total = stream.earlier, objective.total_weight, stream.rows.weight
+    earlier, weight, total = stream.earlier, objective.total_weight, stream.weight
     before = 0.0 if earlier is None else earlier.weight
     mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
-    with np.errstate(invalid="ignore", divide="ignore"):  # rows without any noise
-        behind = np.nan_to_num(mean.squares / slow_mean.squares, nan=1.0)
-    noise = mean.value * np.clip(behind, _MOST_BEHIND, 1.0)
+    behind = mean.squares / np.maximum(slow_mean.squares, LEAST_VARIANCE)
+    noise = mean.value * np.minimum(np.maximum(behind, _MOST_BEHIND), 1.0)
     noise = np.maximum(noise, LEAST_VARIANCE)
     usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
     if earlier is not None and earlier.n_seen >= _USUAL_ROWS[objective.loss]:
@@ -349,7 +350,7 @@ def _noise_means(
     else:
         mean, slow_mean, so_far = earlier.mean, earlier.slow_mean, earlier.n_seen
         repeated, informative = stream.rows.repeated, 1.0
-        noise_part = earlier.noise_part(stream.rows.weight)
+        noise_part = earlier.noise_part(stream.weight)
         free = earlier.free_part(objective.network)
         if np.any(free < LEAST_FREE):
             kept = earlier.variance_of_new * noise_part / earlier.noise

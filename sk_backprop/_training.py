@@ -234,7 +234,7 @@ def train(
         rows.y,
         rows.sample_weight,
         0.0 if settings.alpha is None else settings.alpha,
-        penalty_weight=None if stream is None else stream.rows.weight,
+        penalty_weight=None if stream is None else stream.weight,
     )
     errors = None if stream is None else PassErrors(objective)
     finish = partial(_finished, settings, problem, objective, stream, errors)

@@ -34,7 +34,7 @@ def posterior_after(earlier, weights, objective, params, alpha, rows=None):
     if rows is None:
         before = 0.0 if earlier is None else earlier.weight
         rows = SeenRows.unknown(before + objective.total_weight)
-    stream = StreamState(0, None, earlier, False, rows)
+    stream = StreamState(0, None, earlier, False, rows, rows.weight)
     errors = PassErrors(objective)
     errors.left_out(params)
     return of_stream(stream, weights, objective, params, alpha, errors.sums)
@@ -254,7 +254,7 @@ def test_what_is_no_better_than_a_constant_need_not_be_kept():
         (Posterior("none", [], noise, noise, least_noise=least), noise, None),
     ):
         earlier = None if posterior is None else past(posterior, 9.0)
-        found = StreamState(9, None, earlier, False, SeenRows.unknown(9.0)).noise_to_keep(
+        found = StreamState(9, None, earlier, False, SeenRows.unknown(9.0), 9.0).noise_to_keep(
             of_constant
         )
         np.testing.assert_array_equal(found, kept)

@@ -287,9 +287,9 @@ def of_stream(
     earlier, weight, total = stream.earlier, objective.total_weight, stream.weight
     before = 0.0 if earlier is None else earlier.weight
     mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
-    behind = mean.squares / np.maximum(slow_mean.squares, LEAST_VARIANCE)
-    noise = mean.value * np.minimum(np.maximum(behind, _MOST_BEHIND), 1.0)
-    noise = np.maximum(noise, LEAST_VARIANCE)
+    behind, falls = np.ones_like(mean.squares), mean.squares < slow_mean.squares
+    np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
+    noise = np.maximum(mean.value * np.maximum(behind, _MOST_BEHIND), LEAST_VARIANCE)
     usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
     if earlier is not None and earlier.n_seen >= _USUAL_ROWS[objective.loss]:
         least_noise = np.minimum(usual, earlier.least_noise)

@@ -462,7 +462,7 @@ def test_ten_rows_again_and_again_do_not_make_the_error_bars_small(params):
         assert all("passed before" in str(one.message) for one in told)
         covered.append(coverage_of(model, X[10:], y[10:]))
     assert np.mean(covered) > 0.9
-    # Without a penalty the rows are learned by heart: that is told, once.
+    # Without a penalty the network fits the rows exactly, which draws one warning.
     assert n_told == (3 if params else 0)
 
 

@@ -10,7 +10,8 @@ The rooms, and what each may import::
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _objective
     _network   <- _scaling <- _rows <- _training
-    _posterior, _scaling <- _stream <- _training;  _columns, _sparse <- _validation
+    _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
+    _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan, _report
     _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
     _consistency <- _posterior, _fitted, _report
@@ -32,6 +33,7 @@ The rooms, and what each may import::
     _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
                  and folding all of it back into the weights
     _stream      what the batches before have told, in the scales of the next
+    _seen_rows   which rows a stream has seen: a sketch of fixed size
     _rows        an order of rows, equal ones merged, and ranks of columns, by their values
     _solvers/    one algorithm per file, and the object that watches a run
     _training    one run: raw arrays in, fitted weights, scales and posterior out

@@ -282,6 +282,14 @@ class Objective:
         whole: PearsonSums = sums * (self.total_weight / self.n_samples)
         return whole
 
+    def batch_pearson(self, params: Parameters, batch: Batch) -> PearsonSums:
+        """What Pearson's statistic of a mini-batch is made of."""
+        X, y, w = batch
+        f = forward(self.network, params, X, self._workspaces.of(y.shape[0]))
+        sums = PearsonSums.of(self.loss, f, y.T, None if w is None else w.T)
+        whole: PearsonSums = sums * (self.total_weight / self.n_samples)
+        return whole
+
     def _no_rows(self) -> PearsonSums:
         return PearsonSums(np.zeros(self.n_outputs), np.zeros(self.n_outputs), 0.0)
 

@@ -74,7 +74,12 @@ class Posterior:
     prior : for each factor the part of the diagonal of A that no row has told, (n_params,);
         None in models of before
     ratio : (n_outputs,) or None, of a stream: `PearsonSums.ratio` by the weight, running mean
-    least_noise : (n_outputs,) or None, of a stream: the least that the noise has been
+    mean, slow_mean : (n_outputs,) or None, of a stream: the running mean that the noise is made
+        of, and the running mean of this one, behind which it falls
+    usual, least_noise : (n_outputs,) or None, of a stream: mean squared error over ten batches,
+        and the least that it has been
+    variance_of_new : (n_outputs,) or None, of a stream: mean squared error of rows that came
+        for the first time
     dof : (n_outputs,) or None, residual degrees of freedom: total weight of the rows that the
         noise was estimated from, less the effective parameters fitted to them
     """
@@ -85,7 +90,11 @@ class Posterior:
     n_effective: Array
     prior: list[Array] | None = None
     ratio: Array | None = None
+    mean: Array | None = None
+    slow_mean: Array | None = None
+    usual: Array | None = None
     least_noise: Array | None = None
+    variance_of_new: Array | None = None
     dof: Array | None = None
 
     def check_shapes(self, network: Network) -> None:

@@ -15,7 +15,15 @@ from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, 
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor
 from sk_backprop._progress import Progress
-from sk_backprop._report import NOTHING_KEPT, attributes_of, complaints, largest_leverage, store
+from sk_backprop._report import (
+    NOTHING_KEPT,
+    REPEATED_ROWS,
+    attributes_of,
+    complaints,
+    largest_leverage,
+    store,
+)
+from sk_backprop._seen_rows import SeenRows
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
@@ -454,7 +462,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         # and order of the rows 14, random states 13, scipy 22, the posterior 18 and the
         # fitted attributes 9.
         problem = prepare(plan.settings, data, validation)
-        attributes = attributes_of(checked, data.n_samples, self.t_ if continued else 0)
+        n_seen = self.t_ if continued else 0
+        attributes = attributes_of(checked, data.n_samples, n_seen, SeenRows.of(*data))
         told = self._train(plan, problem, starts, rng, attributes, (X, y, sample_weight))
         for message, category in told:
             warnings.warn(message, category, stacklevel=2)
@@ -467,16 +476,25 @@ class BackpropRegressor(CallbackSupport, Predictor):
         What scales X and y is of all batches so far; the weights move with it, so that
         the function learned so far stays the same. (A logistic output keeps the target
         scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
-        is divided by the total weight of all batches so far. A batch in which training
+        is divided by the total weight of all distinct rows so far. A batch in which training
         diverges (the loss is twice that before, and beyond what noise does) leaves the
         function and makes the optimizer start anew. One that is interrupted is left out, with
         a warning. `solver='auto'` is 'adam' here, also after a fit by another solver. After a fit
         by 'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and the
         rate of 'sgd' has a bound [9]_, but for the textbook's steps (`precondition=False`).
 
-        What `predict` takes for noise and uncertainty of the weights are running means: of
-        all rows at first, then of ten batches, or at least 100 rows for the noise and 1,000
-        for the weights.
+        The noise is estimated from the errors of each mini-batch before the step on it, in a
+        running mean over the last tenth of the rows, at least 30 and at most 300 of them (of
+        counts 300 and 1,000). The uncertainty of the weights is of all rows at first, then of
+        ten batches, or at least 1,000 rows. So the standard deviations are those of rows that
+        come as the last ones did: in a stream sorted by y, or that drifts, those of the next
+        rows, and not of all. Pass rows in random order where there is a choice.
+
+        Rows that come again, in whatever order and batches, are known by a sketch of fixed size,
+        and add nothing to the weight of the distinct rows; their errors count as those of rows
+        that were trained on. Rows are the same where X and y are equal; of equal rows within a
+        batch each counts, as `sample_weight` does, and the largest total weight in one batch is
+        kept. Where X and y have few distinct values, pass batches of some hundred rows.
 
         Scales only grow: an outlier, or another unit, in one batch is remembered, and an
         outlier of y is told by a warning. A first batch that shows the usual range of every
@@ -509,7 +527,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         ConvergenceWarning
             If training diverged.
         UserWarning
-            If it was interrupted, a single row has most of the variance of y so far, or y
+            If it was interrupted, a single row has most of the variance of y so far, rows are
+            passed again to a network with too many parameters for them to show the noise, or y
             exceeds what a logistic output reaches.
 
         Examples
@@ -530,7 +549,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
         seen = starts[0].scales if starts else None
         problem = prepare(plan.settings, data, None, seen, streaming=True)
-        streams = stream_states(self, plan, problem, fitted=fitted)
+        streams = stream_states(self, plan, problem, SeenRows.of(*data), fitted=fitted)
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
         settings, problem, networks = carry_out(
@@ -539,12 +558,18 @@ class BackpropRegressor(CallbackSupport, Predictor):
         if networks[0].result.status == "interrupted":
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
-        attributes = attributes_of(checked, data.n_samples, streams[0].n_seen)
+        state = streams[0]
+        warned = state.rows.warned
+        hidden = not warned and any(one.repeats_hide_noise(settings.network) for one in streams)
+        rows = state.rows._replace(warned=warned or hidden)
+        attributes = attributes_of(checked, data.n_samples, state.n_seen, rows)
         store(self, attributes(settings, problem, networks, rng), curve)
         for message, category in complaints(
             settings, problem, networks, streaming=True, alpha_given=self.alpha != "auto"
         ):
             warnings.warn(message, category, stacklevel=2)
+        if hidden:
+            warnings.warn(REPEATED_ROWS, UserWarning, stacklevel=2)
         if self.out_activation_ == "logistic" and np.any(data.y > self.y_scale_):
             warnings.warn(
                 f"y has values up to {data.y.max():g}, above the largest of the first batch, "

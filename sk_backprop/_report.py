@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from sk_backprop._fitted import merged
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
 from sk_backprop._posterior import mean_variance
 from sk_backprop._scaling import CentredSparse
+from sk_backprop._seen_rows import SeenRows
 from sk_backprop._solvers._result import SolverResult
 from sk_backprop._threads import one_blas_thread
 from sk_backprop._training import Problem, Settings, Trained, groups_of
@@ -30,6 +30,14 @@ _ADVICE = {
 }
 
 NOTHING_KEPT = "Training interrupted; nothing of this call is kept, and the estimator is as it was."
+
+REPEATED_ROWS = (
+    "The rows of X and y have been passed before, and the network has too many parameters for "
+    "errors of rows that it was trained on to show the noise. The standard deviations that predict "
+    "returns are those of rows when they were new, and may be too wide. Pass new rows, use fewer "
+    "hidden units, or use fit. If equal rows are different observations, pass them in larger "
+    "batches, or as one row with their number as sample_weight."
+)
 
 # Part of the squared error that makes one row an outlier: among 20 rows, 13 standard
 # deviations of the others; 60 % was seen without any (linnerud, 20 rows). Rows, and mean
@@ -63,6 +71,7 @@ def fitted_attributes(
     columns: dict[str, Any],
     n_samples: int,
     n_seen: int,
+    rows: SeenRows,
 ) -> dict[str, Any]:
     """All fitted attributes, by name.
 
@@ -71,6 +80,7 @@ def fitted_attributes(
     rng : RandomState, from which a seed is drawn for what comes after the fit
     columns : `n_features_in_`, and `feature_names_in_` if there are names
     n_samples, n_seen : int, rows of this call, and samples seen before it
+    rows : SeenRows, those of this call and, in a stream, of the calls before
     """
     first, scales = networks[0].result, problem.scales
     coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
@@ -115,7 +125,8 @@ def fitted_attributes(
             "scales": scales.state(),
             "output_intercepts": [one.intercepts[-1] for one in networks],
             "optimizers": {} if None in optimizers else {settings.solver: optimizers},
-            "posteriors": [asdict(one.posterior) for one in networks],
+            "rows": rows._asdict(),
+            "posteriors": [dict(vars(one.posterior)) for one in networks],
             "largest_leverage": None,
             "sound": all_finite(coefs, intercepts, [scales.y_location, scales.y_scale])
             and not any(one.posterior.fault() for one in networks),
@@ -123,14 +134,18 @@ def fitted_attributes(
     }
 
 
-def attributes_of(checked: Any, n_samples: int, n_seen: int) -> Callable[..., dict[str, Any]]:
+def attributes_of(
+    checked: Any, n_samples: int, n_seen: int, rows: SeenRows
+) -> Callable[..., dict[str, Any]]:
     """`fitted_attributes` of a call, but for what it has trained.
 
     checked : estimator that holds what is known of the columns
     """
     names = ("n_features_in_", "feature_names_in_")
     columns = {name: getattr(checked, name) for name in names if hasattr(checked, name)}
-    return partial(fitted_attributes, columns=columns, n_samples=n_samples, n_seen=n_seen)
+    return partial(
+        fitted_attributes, columns=columns, n_samples=n_samples, n_seen=n_seen, rows=rows
+    )
 
 
 def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = None) -> None:

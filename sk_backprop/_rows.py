@@ -180,3 +180,21 @@ def _equal_rows(X: Any, a: Array, b: Array) -> Array:
         different.eliminate_zeros()
         return np.asarray(np.diff(different.indptr) == 0)
     return np.asarray(np.all(X[a] == X[b], axis=1))
+
+
+def hashed_rows(X: Any, y: Array) -> Array:
+    """A hash of each row of X and y together, in the units of the user: (n_samples,) uint64."""
+    n_columns = X.shape[1] + y.shape[1]
+    columns, ones = np.arange(n_columns), np.ones(n_columns)
+    per_row = n_columns if not sp.issparse(X) else 1 + y.shape[1] + X.nnz // X.shape[0]
+    step = max(1, _BLOCK_VALUES // per_row)
+    keys = np.empty(len(y), dtype=np.uint64)
+    for start in range(0, len(y), step):
+        rows = slice(start, start + step)
+        if sp.issparse(X):
+            keys[rows] = _row_keys(X[rows], ones)
+            keys[rows] += _row_keys(y[rows], ones[: y.shape[1]], first_column=X.shape[1])
+        else:
+            block = _value_keys(np.concatenate([X[rows], y[rows]], axis=1), columns)
+            keys[rows] = block.sum(axis=1, dtype=np.uint64)
+    return _mixed(keys)

@@ -7,6 +7,7 @@ from typing import Any
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
+from sk_backprop._seen_rows import SeenRows
 from sk_backprop._stream import Earlier, Move, StreamState
 from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
 from sk_backprop._validation import (
@@ -72,22 +73,34 @@ def plan_and_starts(
 
 
 def stream_states(
-    estimator: Any, plan: Plan, problem: Problem, *, fitted: bool
+    estimator: Any, plan: Plan, problem: Problem, rows: SeenRows, *, fitted: bool
 ) -> list[StreamState]:
     """What each network of a stream goes on from, beside its weights.
 
     problem : Problem, the next batch
+    rows : SeenRows, those of the batch
     fitted : whether there is anything before it
     """
     if not fitted:
-        return [StreamState(0, None, None, False)] * (plan.n_networks or 1)
+        return [StreamState(0, None, None, False, rows, rows.weight)] * (plan.n_networks or 1)
     last = FittedFunction.of(estimator)
     states = estimator._fit_state["optimizers"].get(plan.settings.solver)
-    before = problem.scales.x.weight - problem.rows.total_weight
+    n_seen = problem.scales.x.weight - problem.rows.total_weight
+    kept = estimator._fit_state.get("rows")  # not in models of before
+    seen = SeenRows.unknown(n_seen) if kept is None else SeenRows(**kept)
+    rows = seen.with_batch(rows)
     move = Move.between(last.scales, problem.scales)
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
+    seen_weight, weight = seen.weight, rows.weight
     return [
-        StreamState(estimator.t_, state, Earlier(posterior, before, move), from_optimum)
+        StreamState(
+            estimator.t_,
+            state,
+            Earlier(posterior, seen_weight, n_seen, move),
+            from_optimum,
+            rows,
+            weight,
+        )
         for state, posterior in zip(
             states or [None] * len(last.posteriors), last.posteriors, strict=True
         )

@@ -32,7 +32,7 @@ from sk_backprop._rows import canonical_rows, column_ranks, row_groups
 from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
-from sk_backprop._stream import StreamState, of_stream
+from sk_backprop._stream import PassErrors, StreamState, of_stream
 from sk_backprop._threads import one_blas_thread
 
 
@@ -269,8 +269,9 @@ def train(
         scales.settle(params)
     else:
         params = _continued_start(network, scales, start, dtype)
-    objective = _objective(settings, problem, None if stream is None else scales.x.weight)
-    finish = partial(_finished, settings, problem, objective, stream)
+    objective = _objective(settings, problem, None if stream is None else stream.weight)
+    errors = None if stream is None else PassErrors(objective)
+    finish = partial(_finished, settings, problem, objective, stream, errors)
     run.begin(settings, problem, finish)
     validation = problem.validation
     monitor = Monitor(
@@ -290,7 +291,9 @@ def train(
         found_before = None if start is None else start.precisions
         prior = _prior(settings, objective, scales, n_plain_steps, found_before)
     noise = None if stream is None else stream.noise_to_keep(scales.dispersion)
-    trained = finish(_solve(settings, objective, params, monitor, rng, stream, prior, noise))
+    trained = finish(
+        _solve(settings, objective, params, monitor, rng, stream, prior, noise, errors)
+    )
     run.end(trained)
     return trained
 
@@ -317,6 +320,7 @@ def _finished(
     problem: Problem,
     objective: Objective,
     stream: StreamState | None,
+    errors: PassErrors | None,
     result: SolverResult,
 ) -> Trained:
     """The result of a run, with its posterior, and its weights folded back."""
@@ -330,7 +334,9 @@ def _finished(
         groups = groups_of(settings, objective.network)
         posterior, log_evidence = evident(objective, at, groups, result.precisions)
     else:
-        posterior = _laplace(settings, problem, objective, at, stream)
+        if errors is not None and result.status in ("diverged", "interrupted"):
+            errors.left_out(at)
+        posterior = _laplace(settings, problem, objective, at, stream, errors)
     constant = problem.scales.y.constant
     if stream is None and constant.any():
         sums = objective.pearson(at)
@@ -352,11 +358,12 @@ def _laplace(
     objective: Objective,
     params: Parameters,
     stream: StreamState | None,
+    errors: PassErrors | None,
 ) -> Posterior:
     """The posterior under a fixed penalty."""
     weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
-    if stream is not None:
-        return of_stream(stream.earlier, weights, objective, params, alpha)
+    if stream is not None and errors is not None:
+        return of_stream(stream, weights, objective, params, alpha, errors.sums)
     of_noise = partial(laplace, weights, objective, params, alpha, n_distinct=problem.n_counted)
     posterior, validation = of_noise(problem.noise), None
     if settings.early_stopping and problem.noise is None:
@@ -412,7 +419,8 @@ def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
 
 def with_noise(settings: Settings, problem: Problem, trained: Trained) -> Trained:
     """The same network, with the posterior that follows from the noise of `problem`."""
-    return _finished(settings, problem, _objective(settings, problem), None, trained.result)
+    objective = _objective(settings, problem)
+    return _finished(settings, problem, objective, None, None, trained.result)
 
 
 # n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
@@ -523,6 +531,7 @@ def _solve(
     stream: StreamState | None,
     prior: levenberg_marquardt.Prior | None,
     noise: Array | None,
+    errors: PassErrors | None,
 ) -> SolverResult:
     if prior is not None:
         return levenberg_marquardt.minimize(
@@ -551,6 +560,7 @@ def _solve(
         permutation=rng.permutation if settings.shuffle else None,
         n_seen=0 if stream is None else stream.n_seen,
         noise=noise,
+        before_step=None if errors is None else errors.before_step,
     )
 
 

@@ -28,7 +28,11 @@ ALLOWED = {
     "_posterior": {"_consistency", "_dispersion", "_evidence", "_network", "_objective"},
     "_solvers": {"_evidence", "_network", "_objective", "_solvers"},
     "_rows": {"_network", "_scaling"},
-    "_stream": {"_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"},
+    "_seen_rows": {"_network", "_rows"},
+    "_stream": {
+        *("_dispersion", "_evidence", "_network", "_objective", "_posterior", "_scaling"),
+        "_seen_rows",
+    },
     "_training": {
         "_dispersion",
         "_evidence",
@@ -66,12 +70,14 @@ ALLOWED = {
     },
     "_report": {
         *("_consistency", "_dispersion", "_fitted", "_network", "_posterior", "_scaling"),
-        *("_solvers", "_threads", "_training"),
+        *("_seen_rows", "_solvers", "_threads", "_training"),
     },
     "_columns": set(),
     "_sparse": set(),
     "_validation": {"_columns", "_network", "_rows", "_sparse", "_training"},
-    "_start": {"_fitted", "_network", "_plan", "_stream", "_training", "_validation"},
+    "_start": {
+        *("_fitted", "_network", "_plan", "_seen_rows", "_stream", "_training", "_validation"),
+    },
     "_notebook": set(),
     "_predictor": {"_fitted", "_network", "_notebook", "_validation"},
     "_regressor": {
@@ -80,6 +86,7 @@ ALLOWED = {
         "_predictor",
         "_progress",
         "_report",
+        "_seen_rows",
         "_start",
         "_training",
         "_validation",

@@ -52,13 +52,16 @@ def test_copies_of_a_row_are_in_one_fold(solver, n, sparse):
         assert len(set.union(*(as_rows(held_out) for _, held_out in folds))) == n
 
 
-def test_folds_do_not_depend_on_weights():
+def test_folds_do_not_depend_on_the_unit_of_the_weights():
     X, y = make_friedman1(150, 5, random_state=0)
-    once, heavy = (
-        [as_rows(held_out) for _, held_out in make_folds(problem_of(X, y, "lm", w), 0)]
-        for w in (None, np.random.RandomState(0).lognormal(size=150))
+    w = np.random.RandomState(0).lognormal(size=150)
+    light, heavy = (
+        [held_out.sample_weight / unit for _, held_out in make_folds(problem, 0)]
+        for unit in (1.0, 64.0)
+        for problem in [problem_of(X, y, "lm", unit * w)]
     )
-    assert once == heavy
+    for a, b in zip(light, heavy, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -98,7 +101,8 @@ def test_the_order_of_rows_has_no_units_and_no_order_of_columns(sparse):
     shuffled = rng.permutation(300)
     np.testing.assert_array_equal(shuffled[row_order(table(X[shuffled]), y[shuffled])], expected)
     if not sparse:
-        np.testing.assert_array_equal(row_order(X + [5, -1e6, 0, 2], y + 9), expected)
+        shift = np.array([5, -1e6, 0, 2])
+        np.testing.assert_array_equal(row_order(X + shift, y + 9), expected)
 
 
 # --- columns ---
@@ -300,7 +304,7 @@ def errors_by_weight(make_weight, n_draws=3, copies=1, **params):
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_constant_weights_do_not_change_what_is_learned(solver, bar):
-    # Friedman1 with weights of 5, and of 100: lbfgs 1.33 -> 2.25, 2.60; defaults 1.09 -> 1.57, 2.23.
+    # With weights of 1, 5 and 100 it was, by lbfgs, 1.33, 2.25, 2.60, by default 1.09, 1.57, 2.23.
     expected, chosen = errors_by_weight(lambda rng: None, solver=solver)
     for weight in (2.0, 5.0, 100.0):
         found, alike = errors_by_weight(lambda rng, w=weight: np.full(300, w), solver=solver)
@@ -346,7 +350,7 @@ def test_survey_weights_choose_alike_whatever_their_mean(solver):
         {"solver": "lbfgs", "early_stopping": True},
         {"solver": "adam"},
         {"solver": "sgd"},
-        {"solver": "adam", "hidden_layer_sizes": (100, 100)},
+        {"solver": "lbfgs", "hidden_layer_sizes": (100, 100), "alpha": 1.0},
         {"solver": "lbfgs", "precondition": False},
     ],
     ids=str,
@@ -381,7 +385,7 @@ def test_one_of_several_targets_may_be_constant(solver):
 def test_a_linear_function_is_covered_far_outside_the_data(solver):
     # At 1.5, 2, 4 and 10 times the range: lbfgs .78 .54 .18 .00, adam .86 .65 .26 .00.
     distances, covered = (1.5, 2, 4, 10), []
-    for seed in range(20):
+    for seed in range(12):
         rng = np.random.RandomState(seed)
         X = rng.uniform(-1, 1, (150, 3))
         y = 2 * X[:, 0] - X[:, 1] + 0.2 * rng.normal(size=150)
@@ -393,7 +397,7 @@ def test_a_linear_function_is_covered_far_outside_the_data(solver):
             targets = 2 * new[:, 0] - new[:, 1] + 0.2 * rng.normal(size=200)
             mean, std = model.predict(new, return_std=True)
             covered.append(np.mean(np.abs(targets - mean) < 1.96 * std))
-    assert np.all(np.reshape(covered, (20, 4)).mean(axis=0) >= 0.90)
+    assert np.all(np.reshape(covered, (12, 4)).mean(axis=0) >= 0.90)
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sk_backprop._network import Array, Parameters, beyond_range_is_inf
-from sk_backprop._objective import Objective
+from sk_backprop._objective import Batch, Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Loss per output, in scaled units, of a constant, and of a run whose steps are too long. Where
@@ -249,6 +249,7 @@ def minimize(
     permutation: Callable[[int], Array] | None,
     n_seen: int = 0,
     noise: Array | None = None,
+    before_step: Callable[[Parameters, Batch], None] | None = None,
 ) -> SolverResult:
     """Run `optimizer` over epochs of mini-batches until `monitor` or `max_iter` ends it.
 
@@ -262,6 +263,7 @@ def minimize(
     permutation : draws the order of the n rows for an epoch; None keeps it
     n_seen : int, samples seen before this run
     noise : (n_outputs,) or None, its variance, where the start is worth keeping
+    before_step : called with the weights and each mini-batch before the step on it
     """
     n_samples = objective.n_samples
     params = objective.parameters(start.flat)
@@ -280,6 +282,8 @@ def minimize(
             order = None if permutation is None else permutation(n_samples)
             epoch_loss = 0.0
             for batch in objective.batches(batch_size, order):
+                if before_step is not None:
+                    before_step(params, batch)
                 loss = objective.batch_loss_gradient(params, batch, grad)
                 if not loss < np.inf:
                     epoch_loss = np.inf

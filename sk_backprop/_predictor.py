@@ -244,7 +244,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
                 )
             raise ValueError(
                 "leverage(X) compares rows with the training rows, which are not known after "
-                "partial_fit or inside a callback. Call fit on the rows to compare with."
+                "partial_fit. Call fit on the rows to compare with."
             )
         leverage = function.leverage(X)
         _tell_of_overflow(function, "leverage(X)", leverage)

@@ -15,14 +15,7 @@ from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, 
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor
 from sk_backprop._progress import Progress
-from sk_backprop._report import (
-    NOTHING_KEPT,
-    REPEATED_ROWS,
-    attributes_of,
-    complaints,
-    largest_leverage,
-    store,
-)
+from sk_backprop._report import NOTHING_KEPT, REPEATED_ROWS, attributes_of, complaints, store
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
@@ -52,9 +45,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
     Parameters
     ----------
     hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
-        Units in each hidden layer; an int is one layer, () a linear model. 'auto'
-        is, with 'lm', what foretells rows held out best, of none, one of 20 and two of
-        5 to 30 units (while affordable), and (20,) with the other solvers.
+        Units in each hidden layer; an int is one layer, () a linear model. 'auto' is the
+        shape that predicts held-out rows best: with 'lm' none, one layer of 20 units or two
+        of 5 to 30 (while affordable), with the other solvers none or (20,). It is (20,) in
+        `partial_fit` and with fewer than 10 rows under these solvers.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Function of the hidden units. With `precondition=True` the logistic sigmoid
         and tanh are the same family of functions and train alike.
@@ -76,9 +70,11 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Strength of the penalty on squared weights, divided by the total weight of
         the rows. It applies in the solver's coordinates. With 'lm', 'auto' finds
         one for each of `weight_groups` by the evidence [3]_; with 'lbfgs' the one of
-        100, 30, 10, ... (for 'poisson' from 10,000 on) that foretells rows held out best,
-        with `early_stopping` or fewer than 10 rows 2, and with fewer than 10 counts above 0
-        the strongest; with 'sgd' and 'adam' it is 2. See `alpha_`.
+        100, 30, 10, ..., 0.01 (for 'poisson' from 10,000 on) with which held-out rows are
+        predicted best, 2 with `early_stopping` or fewer than 10 rows, and with fewer than 10
+        counts above 0 the strongest; with 'sgd' and 'adam' 2, or, for a linear model that
+        'auto' layers try, 0.01. These are multiplied by the mean weight of distinct rows.
+        See `alpha_`.
     weight_groups : {'auto', 'input', 'layer'}, default='auto'
         Weights that share one penalty found by the evidence: each layer's weights, its
         biases, and with 'input' each input's first weights (automatic relevance
@@ -112,8 +108,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
     shuffle : bool, default=True
         Draw the rows of mini-batches in a new order in each epoch.
     random_state : int, RandomState or None, default=None
-        Of initial weights, validation split and shuffling. The initial weights do
-        not depend on the number of rows.
+        Of initial weights, validation split and shuffling. The initial weights of the
+        columns are drawn in an order by their values (how strongly they vary with y), so
+        that the order of the columns does not matter. Beside that order, they do not depend
+        on the rows.
     tol : float, default=1e-3
         Training has stalled when in `n_iter_no_change` iterations on end the loss
         (with early stopping, the validation loss) never comes below ``1 - tol``
@@ -125,9 +123,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Patience, see `tol`.
     early_stopping : bool, default=False
         Stop by, and keep the weights of, the best loss on validation data: those
-        given to `fit`, or a random `validation_fraction` of the rows.
+        given to `fit`, or a random `validation_fraction` of the distinct rows.
     validation_fraction : float, default=0.1
-        Part of the rows set aside by `early_stopping`, in [0, 1), and then above 0.
+        Part of the distinct rows set aside by `early_stopping`, in [0, 1), and then above 0.
+        A row and its copies are set aside together.
     warm_start : bool, default=False
         Let `fit` go on from the last fit. If the scales of the data have changed,
         it starts from the same function of raw X nevertheless (with a logistic
@@ -164,10 +163,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
     alpha_ : float or None
         The penalty, given or chosen; None where the evidence has found several.
     n_effective_params_ : ndarray of shape (n_networks_,)
-        Effective number of parameters of each network [3]_.
+        Effective number of parameters of each network [3]_, among `uncertain_weights_`.
     noise_precision_ : ndarray of shape (n_outputs,)
         1 / variance of the noise, in units of 1 / y^2; for 'poisson' 1 / dispersion,
-        in units of 1 / y.
+        in units of 1 / y. With a fixed penalty and more effective parameters than a quarter
+        of the rows (or, for a large network, weights than a tenth), it is estimated from the
+        errors of further networks at rows that these were not trained on.
     residual_dof_ : ndarray of shape (n_outputs,), or None
         Residual degrees of freedom that the noise was estimated with: the total weight of the
         rows less the effective number of parameters, mean over the networks; where the noise
@@ -407,9 +408,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Non-negative counts: a row of weight 2 is as good as two, one of weight 0 as
-            if absent. Weights that sum to 1 say as little as one row: divide weights that
-            are relative, such as the exposures of rates, by their mean.
+            Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out.
+            Copies of a row stay together wherever rows are held out. For the evidence, weights
+            that sum to 1 say as little as one row: divide weights that are relative, such as
+            the exposures of rates, or precisions (1 / variance of each target), by their mean.
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with
             `early_stopping=True` they, not a random part of X, decide when to stop.
@@ -435,9 +437,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         ConvergenceWarning
             If `max_iter` or `max_fun` ended the training, or it diverged.
         UserWarning
-            If it was interrupted, too few rows are left to tell the noise (for 'poisson',
-            of those above 0), the weights make many rows count as less than three, or a
-            single row has most of the squared error.
+            If it was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0) are left
+            beside the effective parameters to estimate the noise from, the weights make many
+            rows count as less than three, or a single row has most of the squared error.
 
         Examples
         --------
@@ -562,7 +564,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         warned = state.rows.warned
         hidden = not warned and any(one.repeats_hide_noise(settings.network) for one in streams)
         rows = state.rows._replace(warned=warned or hidden)
-        attributes = attributes_of(checked, data.n_samples, state.n_seen, rows)
+        attributes = attributes_of(checked, data.n_samples, state.n_seen, rows, streaming=True)
         store(self, attributes(settings, problem, networks, rng), curve)
         for message, category in complaints(
             settings, problem, networks, streaming=True, alpha_given=self.alpha != "auto"
@@ -606,9 +608,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         progress.end(settings, problem, networks)
         if len(networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]
-        fitted = attributes(settings, problem, networks, rng)
-        fitted["_fit_state"]["largest_leverage"] = largest_leverage(settings, problem, networks)
-        store(self, fitted)
+        store(self, attributes(settings, problem, networks, rng))
         given = self.alpha != "auto"
         return list(complaints(settings, problem, networks, streaming=False, alpha_given=given))
 

@@ -72,6 +72,7 @@ def fitted_attributes(
     n_samples: int,
     n_seen: int,
     rows: SeenRows,
+    streaming: bool = False,
 ) -> dict[str, Any]:
     """All fitted attributes, by name.
 
@@ -81,6 +82,7 @@ def fitted_attributes(
     columns : `n_features_in_`, and `feature_names_in_` if there are names
     n_samples, n_seen : int, rows of this call, and samples seen before it
     rows : SeenRows, those of this call and, in a stream, of the calls before
+    streaming : bool, whether `problem` is one batch of a stream
     """
     first, scales = networks[0].result, problem.scales
     coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
@@ -127,7 +129,9 @@ def fitted_attributes(
             "optimizers": {} if None in optimizers else {settings.solver: optimizers},
             "rows": rows._asdict(),
             "posteriors": [dict(vars(one.posterior)) for one in networks],
-            "largest_leverage": None,
+            "largest_leverage": None
+            if streaming
+            else _largest_leverage(settings, problem, networks),
             "sound": all_finite(coefs, intercepts, [scales.y_location, scales.y_scale])
             and not any(one.posterior.fault() for one in networks),
         },
@@ -135,7 +139,7 @@ def fitted_attributes(
 
 
 def attributes_of(
-    checked: Any, n_samples: int, n_seen: int, rows: SeenRows
+    checked: Any, n_samples: int, n_seen: int, rows: SeenRows, *, streaming: bool = False
 ) -> Callable[..., dict[str, Any]]:
     """`fitted_attributes` of a call, but for what it has trained.
 
@@ -144,7 +148,12 @@ def attributes_of(
     names = ("n_features_in_", "feature_names_in_")
     columns = {name: getattr(checked, name) for name in names if hasattr(checked, name)}
     return partial(
-        fitted_attributes, columns=columns, n_samples=n_samples, n_seen=n_seen, rows=rows
+        fitted_attributes,
+        columns=columns,
+        n_samples=n_samples,
+        n_seen=n_seen,
+        rows=rows,
+        streaming=streaming,
     )
 
 
@@ -177,7 +186,7 @@ def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = 
 
 @one_blas_thread()
 @beyond_range_is_inf
-def largest_leverage(
+def _largest_leverage(
     settings: Settings, problem: Problem, networks: Sequence[Trained]
 ) -> Array | None:
     """The largest variance, over the training rows, that the weights' uncertainty makes.

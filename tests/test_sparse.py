@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from sk_backprop import BackpropRegressor, IntervalDisplay, NetworkDisplay
 
 RNG = np.random.RandomState(0)
-X = RNG.uniform(1, 2, (12, 4)) * (RNG.uniform(size=(12, 4)) < 0.6)
+X = RNG.uniform(1, 2, (40, 4)) * (RNG.uniform(size=(40, 4)) < 0.6)
 Y = X.sum(axis=1)
 SMALL = {"hidden_layer_sizes": (2,), "solver": "adam", "alpha": 1.0, "max_iter": 20}
 
@@ -75,16 +75,16 @@ CASES = {
         lambda: damaged("csr", indptr=lambda a: with_value(a, -1, 10**7)),
         "indptr ends at 10000000",
     ),
-    "csr, indptr too short": (lambda: damaged("csr", indptr=lambda a: a[:-2]), "indptr has 11"),
+    "csr, indptr too short": (lambda: damaged("csr", indptr=lambda a: a[:-2]), "indptr has 39"),
     "csr, values lost": (lambda: damaged("csr", data=lambda a: a[:-2]), f"data has {N - 2}"),
     "csr, indices lost": (lambda: damaged("csr", indices=lambda a: a[:-2]), f"has {N - 2}"),
-    "csc, index too large": (lambda: damaged("csc", indices=TOO_FAR), "CSC", "0 to 11"),
+    "csc, index too large": (lambda: damaged("csc", indices=TOO_FAR), "CSC", "0 to 39"),
     "csc, negative index": (lambda: damaged("csc", sp.csr_array, indices=NEGATIVE), "CSC"),
     "csc, indptr decreases": (
         lambda: damaged("csc", indptr=lambda a: with_value(a, 2, 0)),
         "indptr .* decreases",
     ),
-    "coo, row too large": (lambda: damaged("coo", row=TOO_FAR), "COO", "row has", "0 to 11"),
+    "coo, row too large": (lambda: damaged("coo", row=TOO_FAR), "COO", "row has", "0 to 39"),
     "coo, negative column": (lambda: damaged("coo", col=NEGATIVE), "col has", "0 to 3"),
     "coo array": (lambda: damaged("coo", sp.csr_array, col=TOO_FAR), "col has", "0 to 3"),
     "coo, values lost": (lambda: damaged("coo", data=lambda a: a[:-2]), f"data has {N - 2}"),

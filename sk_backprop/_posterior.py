@@ -218,24 +218,24 @@ def laplace(
     params: Parameters,
     alpha: float,
     known: HeldOutNoise | None = None,
-    n_distinct: float | None = None,
+    n_distinct: int | None = None,
 ) -> Posterior:
     """Posterior of weights that a fixed penalty `alpha` holds, and the noise.
 
     noise_k = X^2_k / dof_k,    dof_k = n (1 - gamma_k / m)
 
-    with n the total weight of the rows and m their number, or n where that is less. Copies of
-    a row have one and the same noise: they make it neither harder to fit, nor the weights of
-    the network more certain than m rows of weight n / m = 1 would.
+    with n the total weight of the rows and m their number. Copies of a row have one and the same
+    noise: they make it neither harder to fit, nor the weights of the network more certain than
+    rows of weight 1 would.
 
     Parameters
     ----------
     params : Parameters, where a solver ended
     known : HeldOutNoise or None, the noise where it need not be estimated
-    n_distinct : float or None, m, by default that of the rows of `objective`
+    n_distinct : int or None, m, by default that of the rows of `objective`
     """
     n_outputs, total = objective.n_outputs, objective.total_weight
-    n_rows = n_distinct or min(float(objective.n_samples), total)
+    n_rows = objective.n_samples if n_distinct is None else n_distinct
     if weights == "none":
         sums = objective.pearson(params)
         dof = _residual_dof(weights, np.zeros(n_outputs), objective.network, n_rows) * sums.weight
@@ -258,8 +258,7 @@ def laplace(
         if known is not None:
             variance, dof[outputs] = known.variance[outputs], known.weight
         variance = np.maximum(variance, LEAST_VARIANCE)
-        # Those of m rows.
-        precision = n_rows / total / variance
+        precision = min(1.0, n_rows / total) / variance
         precisions = Precisions(fixed.weight * np.mean(precision), precision)
         if part.n_outputs == 1:
             packed *= np.sqrt(precision)  # one factor for both
@@ -278,20 +277,20 @@ def laplace(
 _MOST_EFFECTIVE, _MOST_UNKNOWN = 0.25, 0.1
 
 
-def residuals_suffice(posterior: Posterior, network: Network, n_rows: float) -> bool:
+def residuals_suffice(posterior: Posterior, network: Network, n_rows: int) -> bool:
     """Whether the residuals of the rows that were trained on show the noise.
 
     Parameters
     ----------
     posterior : Posterior, by `laplace`
-    n_rows : float, distinct rows, or their total weight where that is less
+    n_rows : int, distinct rows
     """
     if posterior.weights == "all":
         return bool(posterior.n_effective.max() <= _MOST_EFFECTIVE * n_rows)
     return network.n_params / network.layer_sizes[-1] <= _MOST_UNKNOWN * n_rows
 
 
-def _residual_dof(weights: Uncertain, gamma: Array, network: Network, n_rows: float) -> Array:
+def _residual_dof(weights: Uncertain, gamma: Array, network: Network, n_rows: int) -> Array:
     """Residual degrees of freedom of each output, as a fraction of the weight of the rows.
 
     gamma : effective parameters, of the uncertain weights

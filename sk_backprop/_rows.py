@@ -104,8 +104,8 @@ def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int
     """Rank of each column among all, by its products with y: (n_features,) int.
 
     Ranks move with the columns when a table lists them in another order. They do not depend
-    on the order of the rows, the units, or the signs of columns and targets. Columns of
-    zeros come last, and equal columns in the order of the table.
+    on the order of rows or targets, the units, or the signs of columns and targets. Columns
+    of zeros come last, and equal columns in the order of the table.
 
     Parameters
     ----------
@@ -119,8 +119,9 @@ def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int
     products = np.zeros((X.shape[1], factors.shape[1]))
     for rows in row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1]))):
         products += X[rows].astype(np.float64).T @ factors[rows]
+    sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
     # The sums of another order of columns may differ in the last digits.
-    rounded = np.round(np.abs(products[:n_features]), _DIGITS)
+    rounded = np.round(sizes, _DIGITS)
     ranks = np.empty(n_features, dtype=np.intp)
     ranks[np.lexsort(-rounded.T[::-1])] = np.arange(n_features)
     return ranks

@@ -43,6 +43,16 @@ class SeenRows(NamedTuple):
     warned: bool = False
     uncounted: float = 0.0
 
+    def state(self) -> dict[str, Any]:
+        """Plain arrays and numbers, of which the constructor makes the same again."""
+        return {
+            "hashes": self.hashes,
+            "weights": self.weights,
+            "repeated": self.repeated,
+            "warned": self.warned,
+            "uncounted": self.uncounted,
+        }
+
     @classmethod
     def of(cls, X: Any, y: Array, sample_weight: Array | None) -> SeenRows:
         """The rows of one batch or fit, in the units of the user."""

@@ -364,14 +364,14 @@ def _laplace(
     weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
     if stream is not None and errors is not None:
         return of_stream(stream, weights, objective, params, alpha, errors.sums)
-    of_noise = partial(laplace, weights, objective, params, alpha, n_distinct=problem.n_counted)
+    of_noise = partial(laplace, weights, objective, params, alpha, n_distinct=problem.n_distinct)
     posterior, validation = of_noise(problem.noise), None
     if settings.early_stopping and problem.noise is None:
         validation = problem.validation
     if validation is None:
         return posterior
     noise = _noise_at(settings, objective.network, params, posterior, validation)
-    if residuals_suffice(posterior, objective.network, problem.n_counted):
+    if residuals_suffice(posterior, objective.network, problem.n_distinct):
         noise = _pooled(posterior, noise)
     elif validation.n_samples < LEAST_HELD_OUT:
         return posterior
@@ -414,9 +414,10 @@ def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
     validation = problem.validation if settings.early_stopping else None
     if validation is not None and validation.n_samples >= LEAST_HELD_OUT:
         return True
-    return residuals_suffice(trained.posterior, settings.network, problem.n_counted)
+    return residuals_suffice(trained.posterior, settings.network, problem.n_distinct)
 
 
+@one_blas_thread()
 def with_noise(settings: Settings, problem: Problem, trained: Trained) -> Trained:
     """The same network, with the posterior that follows from the noise of `problem`."""
     objective = _objective(settings, problem)

@@ -23,6 +23,7 @@ from sk_backprop._folds import MOST_HELD_OUT, make_folds
 from sk_backprop._network import Array, evaluate
 from sk_backprop._objective import poisson_deviance
 from sk_backprop._progress import Progress
+from sk_backprop._threads import one_blas_thread
 from sk_backprop._training import Data, Problem, Settings, Trained
 
 # Of many rows (`_folds`) the trials train on at least `_LEAST_ROWS` and at most a share
@@ -215,7 +216,8 @@ class _Trial(NamedTuple):
         n_final = n_networks(self.settings, float(np.mean(self.n_steps)))
         kept = credible(fitted, part.rows.total_weight)
         judge = _judge_counts if self.settings.loss == "poisson" else _judge
-        self.judgements.append(judge(self.settings, part, kept, held_out, n_final))
+        with one_blas_thread():
+            self.judgements.append(judge(self.settings, part, kept, held_out, n_final))
 
     @property
     def _is_linear(self) -> bool:

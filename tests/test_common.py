@@ -42,27 +42,9 @@ CONFIGURATIONS = [
 # Not here: loss="poisson" and output_activation="logistic". They need y >= 0, and
 # scikit-learn's multi-output check feeds negative y whatever the estimator's tags say.
 
-WEIGHT_EQUIVALENCE = (
-    "check_sample_weight_equivalence_on_dense_data",
-    "check_sample_weight_equivalence_on_sparse_data",
-)
-
-
-def expected_failed_checks(estimator):
-    # A row repeated three times may fall on both sides of a random validation
-    # split, a row of weight three cannot: the two fits see different data.
-    if estimator.early_stopping:
-        return dict.fromkeys(WEIGHT_EQUIVALENCE, "random validation split")
-    return {}
-
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # data of eleven rows
-@parametrize_with_checks(CONFIGURATIONS, expected_failed_checks=expected_failed_checks)
+@parametrize_with_checks(CONFIGURATIONS)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
-
-
-def test_expected_failures_are_only_those_of_the_random_split():
-    named = [name for e in CONFIGURATIONS for name in expected_failed_checks(e)]
-    assert sorted(named) == sorted(3 * WEIGHT_EQUIVALENCE)

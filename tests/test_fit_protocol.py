@@ -101,7 +101,7 @@ def test_lbfgs_takes_a_stronger_penalty_for_noise_than_for_a_smooth_function(fri
     noise = np.random.RandomState(0).randn(len(y))
     smooth = np.sin(3 * X[:, 0]) + X[:, 1] * X[:, 2]
     chosen = [
-        BackpropRegressor(solver="lbfgs", random_state=0).fit(X, target).alpha_
+        BackpropRegressor((20,), solver="lbfgs", random_state=0).fit(X, target).alpha_
         for target in (noise, smooth)
     ]
     assert chosen[0] == 100
@@ -257,6 +257,7 @@ def test_initial_weights_do_not_depend_on_the_number_of_rows(friedman, early_sto
     # They depend on which column counts most: the same for each number of rows here.
     X, y = friedman
     X = X ** (1 + np.arange(X.shape[1]))
+    y = 10 + X[:, 0]
     # A step of no length, and coordinates that do not depend on the rows either.
     model = small(
         solver="sgd",

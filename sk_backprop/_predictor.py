@@ -44,9 +44,26 @@ def _shown_in(name: str, module: str) -> Callable[[type], type]:
     return rename
 
 
+def shallow_copy(estimator: Any) -> Any:
+    """A new estimator with the same attributes, none of them copied.
+
+    A stream of n batches would copy n^2 / 2 values of its loss curve otherwise.
+    """
+    new: Any = type(estimator).__new__(type(estimator))
+    vars(new).update(vars(estimator))
+    return new
+
+
 @_shown_in("BackpropRegressor", "sk_backprop._regressor")
 class Predictor(RegressorMixin, ParameterTooltips):
     """An estimator that predicts by its fitted attributes."""
+
+    def __copy__(self) -> Any:
+        # `partial_fit` extends the curve in place; all else that is fitted it replaces.
+        copied = shallow_copy(self)
+        if hasattr(copied, "loss_curve_"):
+            copied.loss_curve_ = list(copied.loss_curve_)
+        return copied
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         r"""Predict targets in the units of the training y.

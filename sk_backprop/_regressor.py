@@ -519,9 +519,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         ConvergenceWarning
             If training diverged.
         UserWarning
-            If it was interrupted, a single row has most of the variance of y so far, rows are
-            passed again to a network with too many parameters for them to show the noise, or y
-            exceeds what a logistic output reaches.
+            If it was interrupted, a single row has most of the variance of y so far, rows come
+            again that cannot show the noise, or y exceeds what a logistic output reaches.
 
         Examples
         --------
@@ -544,9 +543,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         streams = stream_states(self, plan, problem, SeenRows.of(*data), fitted=fitted)
         curve = self.loss_curve_ if fitted else []
         progress = Progress(int(self.verbose), len(curve))
-        settings, problem, networks = carry_out(
-            plan, problem, starts, rng, self.n_jobs, progress, streams
-        )
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
+        settings, problem, networks = trained
         if networks[0].result.status == "interrupted":
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
@@ -570,8 +568,6 @@ class BackpropRegressor(CallbackSupport, Predictor):
                 stacklevel=2,
             )
         return self
-
-    # --- steps of fit and partial_fit ---
 
     def _check(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool

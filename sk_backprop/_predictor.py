@@ -49,7 +49,8 @@ def shallow_copy(estimator: Any) -> Any:
 
     A stream of n batches would copy n^2 / 2 values of its loss curve otherwise.
     """
-    new: Any = type(estimator).__new__(type(estimator))
+    cls: Any = type(estimator)
+    new = cls.__new__(cls)
     vars(new).update(vars(estimator))
     return new
 

@@ -439,7 +439,7 @@ def test_noise_is_not_taken_for_a_wiggly_function(params):
 
 def test_a_linear_target_is_found_almost_as_well_as_by_bayesian_ridge():
     errors = []
-    for seed in (20, 21, 22):
+    for seed in range(20, 30):
         rng = np.random.RandomState(seed)
         X, Xt, coef = rng.randn(100, 5), rng.randn(1000, 5), np.array([1, 2, -1, 0, 0.5])
         y = X @ coef + rng.randn(100)
@@ -557,9 +557,9 @@ def test_few_rows_for_the_effective_parameters_are_told_once():
 
 
 def test_a_row_that_is_left_is_too_few_to_tell_the_noise_by():
-    # Four columns and a constant leave next to none of five rows, five of ten.
+    # Four columns and a constant leave next to none of five rows, fifteen of twenty.
     rng = np.random.RandomState(0)
-    X, noise = rng.randn(10, 4), rng.randn(10)
+    X, noise = rng.randn(20, 4), rng.randn(20)
     y = X @ [1, -0.5, 0.3, 0.2] + 0.1 * noise
     with pytest.warns(UserWarning, match=r"use \d effective parameters on 5 rows"):
         one_network(X[:5], y[:5], hidden_layer_sizes=())
@@ -573,7 +573,7 @@ def test_a_std_of_0_for_want_of_rows_is_told_under_a_penalty_too(friedman, solve
     with pytest.warns(UserWarning, match="use 1 effective parameters on 1 rows") as told:
         one_network(X[:1], y[:1], **fixed)
     assert len(told) == 1
-    one_network(X[:2], y[:2], **fixed)
+    one_network(X[:20], y[:20], **fixed)
 
 
 def test_a_fit_through_every_row_is_told_where_it_may_be_for_want_of_rows(friedman):
@@ -584,13 +584,21 @@ def test_a_fit_through_every_row_is_told_where_it_may_be_for_want_of_rows(friedm
     assert linear.noise_precision_ > 1e12  # what was asked for
 
 
+@pytest.mark.parametrize("alpha", ["auto", 1.0])
 @pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
-def test_weights_that_make_many_rows_few_are_told(friedman, solver):
+def test_weights_that_make_many_rows_few_are_warned_of(friedman, solver, alpha):
     X, y = friedman
-    with pytest.warns(UserWarning, match="sums to 1 for 150 rows. Weights are counts") as told:
-        one_network(X, y, np.full(150, 1 / 150), solver=solver, max_iter=1000)
-    assert len(told) == 1
-    one_network(X, y, 4 / 150, solver=solver, max_iter=1000)
+    params = {"solver": solver, "alpha": alpha, "max_iter": 1000}
+    if alpha == "auto" and solver != "lm":  # a multiple of the mean weight is chosen
+        light = one_network(X, y, np.full(150, 1 / 128), **params)
+        plain = one_network(X, y, **params)
+        np.testing.assert_allclose(light.predict(X), plain.predict(X), atol=1e-3 * y.std())
+        assert light.alpha_ == plain.alpha_ / 128
+        return
+    with pytest.warns(UserWarning, match="sums to 1 for 150 rows. Weights are counts") as caught:
+        one_network(X, y, np.full(150, 1 / 150), **params)
+    assert len(caught) == 1
+    one_network(X, y, 60 / 150, **params)
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])

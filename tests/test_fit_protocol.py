@@ -256,7 +256,7 @@ def test_fit_leaves_its_arguments_as_they_are(friedman):
 def test_initial_weights_do_not_depend_on_the_number_of_rows(friedman, early_stopping):
     # They depend on which column counts most: the same for each number of rows here.
     X, y = friedman
-    X = X ** (1 + np.arange(X.shape[1]))
+    X = X**3.0 ** np.arange(X.shape[1])
     y = 10 + X[:, 0]
     # A step of no length, and coordinates that do not depend on the rows either.
     model = small(

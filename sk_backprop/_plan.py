@@ -55,8 +55,9 @@ _ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 # 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250 rows one was foretold exactly.
 _ALPHAS_OF_COUNTS = (10_000.0, 1000.0)
 
-# Largest `tol` of a linear model by mini-batches that is chosen by rows held out.
-_LINEAR_TOL = 1e-5
+# Largest `tol` of a linear model that is chosen by rows held out: of all rows at once, and of
+# mini-batches, whose noise hides smaller gains.
+_LINEAR_TOL = {False: 1e-8, True: 1e-5}
 
 # Rows, or counts above 0, below which none is tried: a fifth of them tells nothing.
 _LEAST_ROWS = 10
@@ -240,11 +241,11 @@ def _linear_penalised(settings: Settings) -> list[Settings]:
     (A rate is different: the exponential of a steep slope is worse than that of a flat one.)
     """
     linear = settings._replace(network=_shaped(settings.network, ()))
-    if settings.solver in MINI_BATCHES:
-        # At the usual tolerance slopes end 2 % from their optimum.
-        linear = linear._replace(tol=min(linear.tol, _LINEAR_TOL))
-        if settings.alpha is None and settings.loss != "poisson":
-            return [linear._replace(alpha=alpha) for alpha in (_ALPHAS[-1], _PLAIN_ALPHA)]
+    # At the usual tolerance slopes end 2 % from their optimum.
+    by_batches = settings.solver in MINI_BATCHES
+    linear = linear._replace(tol=min(linear.tol, _LINEAR_TOL[by_batches]))
+    if by_batches and settings.alpha is None and settings.loss != "poisson":
+        return [linear._replace(alpha=alpha) for alpha in (_ALPHAS[-1], _PLAIN_ALPHA)]
     family = _penalised(linear)
     return family if settings.loss == "poisson" else family[::-1]
 
@@ -358,7 +359,7 @@ def carry_out(
         networks += train_networks(settings, problem, more, progress, n_jobs=n_jobs)
         networks = best(networks, n_networks)
     if streams is None and can_hold_out:
-        networks = _with_held_out_noise(settings, problem, networks, choice.noise, n_jobs)
+        problem, networks = _with_held_out_noise(settings, problem, networks, choice.noise, n_jobs)
     return settings, problem, networks
 
 
@@ -376,22 +377,22 @@ def _with_held_out_noise(
     networks: list[Trained],
     noise: HeldOutNoise | None,
     n_jobs: int | None,
-) -> list[Trained]:
-    """The networks, with noise by rows that they have not seen where their own do not show it.
+) -> tuple[Problem, list[Trained]]:
+    """Problem and networks, with noise by unseen rows where their own do not show it.
 
     noise : HeldOutNoise or None, that the trials have found
     """
     if all(shows_noise(settings, problem, one) for one in networks):
-        return networks
+        return problem, networks
     if noise is None:
         n_iter = max(1, *(one.result.n_iter for one in networks))
         try:
             noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
         except KeyboardInterrupt:  # the networks are whole
             networks[0].result.status = "interrupted"
-            return networks
+            return problem, networks
     problem = problem._replace(noise=noise)
-    return [with_noise(settings, problem, one) for one in networks]
+    return problem, [with_noise(settings, problem, one) for one in networks]
 
 
 def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:

@@ -303,14 +303,17 @@ def _few_rows_for_noise(
     share = density_share(settings.loss, problem.rows.y, problem.rows.sample_weight)
     n_rows = (problem.n_counted if by_evidence else problem.n_distinct) * share
     used = np.median([one.posterior.n_effective for one in networks], axis=0)
-    if not by_evidence and not counts:
+    if problem.noise is not None:  # by rows held out
+        mean_weight = problem.rows.total_weight / problem.n_distinct
+        used = n_rows - problem.noise.weight / mean_weight
+    elif not by_evidence and not counts:
         dof = np.median([one.posterior.dof for one in networks], axis=0)
         used = n_rows * (1 - dof / problem.rows.total_weight)
     least = _LEAST_FREE_ROWS if by_evidence else _LEAST_FREE_OF_PENALTY
     least = _LEAST_FREE_COUNTS if counts else least
     most = np.minimum(_MOST_EFFECTIVE * n_rows, n_rows - least)
     used = np.where(problem.scales.y.constant, 1.0, used)  # of a constant only the mean
-    lacking = used - most
+    lacking = used - (most if problem.noise is None else n_rows - least)
     worst = int(lacking.argmax())
     if lacking[worst] > 0:
         rows = "counts above 0" if counts else "rows"

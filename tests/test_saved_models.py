@@ -76,6 +76,7 @@ def test_a_stored_model_is_fitted_anew_and_its_parameters_are_known(file):
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # of fifteen rows
 @pytest.mark.parametrize("file", ["lbfgs.joblib", "lm.skops", "outputs.skops"])
 def test_a_warm_start_begins_at_a_stored_model(file):
     model, beside = stored(file)

@@ -164,6 +164,7 @@ def test_predictions_are_finite(case, X, y, solver, precondition):
         assert np.isfinite(model.predict(rows)).all()
 
 
+@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # of two rows
 def test_sums_that_are_inf_in_both_directions_alarm_nobody():
     # A list is looked at by scikit-learn, which sums it: here inf - inf.
     ends = np.tile([1.7e308, -1.7e308], 8)

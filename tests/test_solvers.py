@@ -645,6 +645,7 @@ def test_a_run_stopped_before_its_first_iteration_keeps_the_start():
 # --- rows in a mini-batch ---
 
 
+@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # five rows
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 @pytest.mark.parametrize(
     ("n_rows", "batch_size"),

@@ -224,7 +224,7 @@ TABLES = """{
     "diabetes": load_diabetes(return_X_y=True, scaled=False),
     "friedman": make_friedman1(300, 5, noise=1.0, random_state=0),
     "network": network(0, 0.2),
-    "smooth": smooth(1, 0.0),
+    "smooth": smooth(2, 0.0),
 }"""
 
 SMALL = {"hidden_layer_sizes": [8]}

@@ -167,6 +167,7 @@ def evaluate(work, weights):
     return (h @ last[0] + last[1]).ravel()
 
 
+@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # of two rows
 def test_ours_and_mlp_make_all_epochs_whatever_the_loss(monkeypatch):
     made = []
 

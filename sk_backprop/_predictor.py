@@ -45,9 +45,19 @@ def _shown_in(name: str, module: str) -> Callable[[type], type]:
 
 
 def shallow_copy(estimator: Any) -> Any:
-    """A new estimator with the same attributes, none of them copied.
+    """Make a new estimator with the same attributes, none of them copied.
 
     A stream of n batches would copy n^2 / 2 values of its loss curve otherwise.
+
+    Parameters
+    ----------
+    estimator : object
+        An estimator, fitted or not.
+
+    Returns
+    -------
+    copied : object
+        Of the same class.
     """
     cls: Any = type(estimator)
     new = cls.__new__(cls)

@@ -110,8 +110,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
     random_state : int, RandomState or None, default=None
         Of initial weights, validation split and shuffling. The initial weights of the
         columns are drawn in an order by their values (how strongly they vary with y), so
-        that the order of the columns does not matter. Beside that order, they do not depend
-        on the rows.
+        that the order of the columns does not matter. Apart from that order, they do not
+        depend on the rows.
     tol : float, default=1e-3
         Training has stalled when in `n_iter_no_change` iterations on end the loss
         (with early stopping, the validation loss) never comes below ``1 - tol``
@@ -431,7 +431,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
             If `max_iter` or `max_fun` ended the training, or it diverged.
         UserWarning
             If it was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0) are left
-            beside the effective parameters to estimate the noise from, the weights make many
+            after the effective parameters to estimate the noise from, the weights make many
             rows count as less than three, or a single row has most of the squared error.
 
         Examples

@@ -52,6 +52,19 @@ def test_copies_of_a_row_are_in_one_fold(solver, n, sparse):
         assert len(set.union(*(as_rows(held_out) for _, held_out in folds))) == n
 
 
+@pytest.mark.parametrize("n", [150, 400, 3100])
+def test_rows_held_out_are_taken_evenly_from_all(n):
+    X = np.arange(2.0 * n).reshape(n, 2)
+    for part, held_out in make_folds(problem_of(X, np.arange(float(n)), "lm"), int(0.7 * n)):
+        # In units of the spread, as y is here: half the standard error of as many random rows.
+        bound = 0.5 * np.sqrt(1 / held_out.n_samples - 1 / n)
+        assert abs(held_out.y.mean()) < bound
+        assert abs(part.rows.y.mean()) < bound
+        if n > 3000:
+            kept = part.rows.n_samples, held_out.n_samples
+            assert kept == (int(0.7 * n), n - int(0.7 * n))
+
+
 def test_folds_do_not_depend_on_the_unit_of_the_weights():
     X, y = make_friedman1(150, 5, random_state=0)
     w = np.random.RandomState(0).lognormal(size=150)

@@ -509,14 +509,15 @@ def fastest(pair, n_laps=4):
 
 
 # Ratios that were seen. Each may fall to a fifth, on a busy machine or an old one.
-SEEN = {"adam": 3.9, "sgd": 3.8, "lbfgs": 1.8, "predict": 2.2, "lm": 1.0}
+SEEN = {"adam": 5.2, "sgd": 5.1, "lbfgs": 1.8, "predict": 2.2, "lm": 1.0}
 
 
 @pytest.mark.parametrize("what", ["adam", "sgd", "lbfgs", "predict"])
 def test_a_slowdown_by_an_order_of_magnitude_is_seen(what):
     X, y = laps.surface(400 if what in ("adam", "sgd") else 5000, 8)
     if what in ("adam", "sgd"):
-        work = Work(X, y, (50,), n_epochs=50, batch_size=32, solver=what)
+        # So few units that the residuals show the noise: the fit trains no other network.
+        work = Work(X, y, (8,), n_epochs=50, batch_size=32, solver=what)
         runs = [MINI_BATCH[name](work) for name in ("ours", "mlp")]
     else:
         options = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 20, "random_state": 0}

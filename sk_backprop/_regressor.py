@@ -12,13 +12,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
-from sk_backprop._likelihood import LIKELIHOODS, Likelihood
+from sk_backprop._likelihood import LIKELIHOODS
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor, shallow_copy
 from sk_backprop._progress import Progress
 from sk_backprop._report import NOTHING_KEPT, REPEATED_ROWS, attributes_of, complaints, store
 from sk_backprop._seen_rows import SeenRows
-from sk_backprop._start import plan_and_starts, stream_states
+from sk_backprop._start import likelihood_of, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
@@ -448,7 +448,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         checked, data = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
         if validation is not None:
-            check_target_range(validation.y, self._likelihood, "y_val")
+            check_target_range(validation.y, likelihood_of(self), "y_val")
         plan, starts = plan_and_starts(self, data, coefs_init, intercepts_init, continued=continued)
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
@@ -569,17 +569,13 @@ class BackpropRegressor(CallbackSupport, Predictor):
             )
         return self
 
-    @property
-    def _likelihood(self) -> Likelihood:
-        return LIKELIHOODS[self.loss, self.output_activation]
-
     def _check(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[BackpropRegressor, Data]:
         """Checked data, on a copy that holds n_features_in_ and names."""
         checked = shallow_copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
-        check_target_range(data.y, self._likelihood, "y")
+        check_target_range(data.y, likelihood_of(self), "y")
         return checked, data
 
     @all_or_nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sk_backprop._fitted import FittedFunction
-from sk_backprop._likelihood import LIKELIHOODS
+from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
@@ -18,6 +18,11 @@ from sk_backprop._validation import (
     check_same_network,
     hidden_layers,
 )
+
+
+def likelihood_of(estimator: Any) -> Likelihood:
+    """The likelihood that the parameters ask for."""
+    return LIKELIHOODS[estimator.loss, estimator.output_activation]
 
 
 def plan_and_starts(
@@ -50,7 +55,7 @@ def plan_and_starts(
         hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
         starts = last.starts(estimator.weight_precision_)
         n_networks = n_networks or len(starts)
-    likelihood = LIKELIHOODS[estimator.loss, estimator.output_activation]
+    likelihood = likelihood_of(estimator)
     network = Network(
         (n_features, *(hidden or ()), n_outputs),
         str(estimator.activation),

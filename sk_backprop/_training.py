@@ -281,13 +281,7 @@ def train(
         n_iter_no_change=settings.n_iter_no_change,
         validation=None
         if validation is None
-        else ValidationSet(
-            solver_network,
-            settings.likelihood,
-            validation.X,
-            validation.y,
-            validation.sample_weight,
-        ),
+        else ValidationSet(solver_network, settings.likelihood, *validation),
         early_stopping=settings.early_stopping,
         run=run,
     )
@@ -393,8 +387,7 @@ def _noise_at(
     """Noise by the errors of one network at rows that it was not trained on."""
     X, params = rows.X.astype(float), network.parameters(params.flat.astype(float))
     f = evaluate(network, params.coefs, params.intercepts, X)
-    likelihood = settings.likelihood
-    variance = posterior.variance(network, params, X)
+    variance, likelihood = posterior.variance(network, params, X), settings.likelihood
     inflation = likelihood.inflation(variance, posterior.noise, f)
     w = None if rows.sample_weight is None else rows.sample_weight[None]
     sums = PearsonSums.of(*likelihood.pearson_terms(f.T, rows.y.T), w, inflation.T)

@@ -19,7 +19,7 @@ import numpy as np
 from sk_backprop._cost import MINI_BATCHES, run_cost
 from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._ensemble import credible, train_networks
-from sk_backprop._folds import MOST_HELD_OUT, make_folds
+from sk_backprop._folds import MOST_HELD_OUT, make_folds, n_first_folds
 from sk_backprop._likelihood import HeldOutScore
 from sk_backprop._network import evaluate
 from sk_backprop._progress import Progress
@@ -93,14 +93,15 @@ def choose(
     alone.
     """
     n_kept = _trial_rows(families, problem.n_distinct, affordable)
-    folds = make_folds(problem, n_kept)
+    folds, n_first = make_folds(problem, n_kept), n_first_folds(problem.n_distinct)
     best: _Trial | None = None
+    tried: list[_Trial] = []
     best_of_family: _Trial | None
     for family in families:
         n_worse, best_of_family = 0, None
         for candidate in family:
             cost = run_cost(candidate.network, folds[0][0].rows.n_samples, candidate.solver)
-            n_folds, n_each = _extent(candidate, len(folds), affordable / cost)
+            n_folds, n_each = _extent(candidate, n_first, affordable / cost)
             if n_each == 0 and best is not None:
                 continue
             affordable -= n_folds * n_each * cost
@@ -114,6 +115,7 @@ def choose(
                 best_of_family, n_worse = trial, 0
             elif not trial.resembles(best_of_family):
                 n_worse += 1
+            tried.append(trial)
             if best is None or trial.beats(best):
                 best = trial
             if progress.end_trial(best.settings):
@@ -121,6 +123,21 @@ def choose(
             if n_worse == _PATIENCE:
                 break
     assert best is not None
+    rival = best.rival(tried)
+    if rival is not None:
+        # Undecided: the simpler of the two may only have won by the margin.
+        for part, held_out in folds[len(best.scores) :]:
+            costs = [
+                run_cost(one.settings.network, part.rows.n_samples, one.settings.solver)
+                for one in (best, rival)
+            ]
+            affordable -= sum(n * cost for n, cost in zip((best.n_each, rival.n_each), costs))
+            if affordable < 0:
+                break
+            for one in (best, rival):
+                one.run(part, held_out, one.n_each, n_networks, n_jobs)
+        if rival.beats(best):
+            best = rival
     return best.choice(problem)
 
 
@@ -142,7 +159,7 @@ def held_out_noise(
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter)
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
-    for part, held_out in folds:
+    for part, held_out in folds[: n_first_folds(n_distinct)]:
         trial.run(part, held_out, min(n_networks, 2), lambda *_: n_networks, n_jobs)
         if sum(one.n_equivalent for one in trial.scores) >= _ENOUGH_HELD_OUT:
             break
@@ -233,6 +250,21 @@ class _Trial(NamedTuple):
         margin = _MARGIN_OVER_LINEAR if beyond_linear else _MARGIN
         margin /= np.sqrt(sum(one.n_equivalent for one in self.scores[:n_folds]))
         return bool(self._score(n_folds) < other._score(n_folds) - margin)
+
+    @property
+    def n_each(self) -> int:
+        """Networks that were trained in each fold."""
+        return len(self.n_steps) // len(self.scores)
+
+    def rival(self, tried: Sequence[_Trial]) -> _Trial | None:
+        """The best of those with a better score, if there are any, on as many folds."""
+        n_folds = len(self.scores)
+        better = [
+            one
+            for one in tried
+            if len(one.scores) == n_folds and one._score(n_folds) < self._score(n_folds)
+        ]
+        return min(better, key=lambda one: one._score(n_folds), default=None)
 
     def resembles(self, other: _Trial) -> bool:
         """Whether there is no difference worth the name, as between two constants."""

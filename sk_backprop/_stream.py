@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from sk_backprop._blocks import Batch
 from sk_backprop._dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._evidence import cholesky
 from sk_backprop._network import Array, Network, Parameters, beyond_range_is_inf
-from sk_backprop._objective import Batch, Objective
+from sk_backprop._objective import Objective
 from sk_backprop._posterior import (
     Posterior,
     Uncertain,

@@ -37,8 +37,9 @@ The rooms, and what each may import::
     _rows        an order of rows, equal ones merged, and ranks of columns, by their values
     _solvers/    one algorithm per file, and the object that watches a run
     _training    one run: raw arrays in, fitted weights, scales and posterior out
-    _progress    what a fit tells while it goes on: lines on the screen
-    _callbacks   the same for scikit-learn's callbacks, as a tree of tasks
+    _events      what a fit tells while it goes on, and who listens
+    _progress    an observer that prints lines on the screen
+    _callbacks   an observer that tells scikit-learn's callbacks, as a tree of tasks
     _threads     one BLAS thread where the matrices are small
     _ensemble    several networks from different initial weights
     _cost        operations of a run, and how many a fit may take
@@ -66,9 +67,9 @@ objective over row blocks -> a solver moves the parameter vector -> the posterio
 read off -> scales are folded back -> fitted attributes, set all at once. The numerics
 see arrays and do not import scikit-learn.
 
-What is carried from room to room, but for `SolverResult`, does not change: plain records are
-named tuples, others frozen dataclasses. (One of these costs the import .4 ms even without == and
-repr, which none but `Network` needs; a named tuple .1.)
+What is carried from room to room does not change: plain records are named tuples, others frozen
+dataclasses. (One of these costs the import .4 ms even without == and repr, which none but
+`Network` needs; a named tuple .1.)
 """
 
 from typing import TYPE_CHECKING

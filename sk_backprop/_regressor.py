@@ -6,19 +6,29 @@ The work is done in the other rooms.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
+from sk_backprop._callbacks import CallbackSupport, all_or_nothing, callback_observers
+from sk_backprop._events import Events
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor, shallow_copy
-from sk_backprop._progress import Progress
-from sk_backprop._report import NOTHING_KEPT, REPEATED_ROWS, attributes_of, complaints, store
+from sk_backprop._progress import printers
+from sk_backprop._report import (
+    NOTHING_KEPT,
+    REPEATED_ROWS,
+    Attributes,
+    attributes_if_ended,
+    attributes_of,
+    complaints,
+    store,
+)
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._start import out_activation, plan_and_starts, stream_states
-from sk_backprop._training import Data, Problem, Weights, prepare
+from sk_backprop._training import Data, Problem, Start, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
     check_parameters,
@@ -538,24 +548,27 @@ class BackpropRegressor(CallbackSupport, Predictor):
         checked, data = self._check(X, y, sample_weight, reset=not fitted)
         plan, starts = plan_and_starts(self, data, None, None, continued=fitted, streaming=True)
         rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
-        seen = starts[0].scales if starts else None
+        seen = starts[0].weights.scales if starts and starts[0].weights else None
         problem = prepare(plan.settings, data, None, seen, streaming=True)
         streams = stream_states(self, plan, problem, SeenRows.of(*data), fitted=fitted)
         curve = self.loss_curve_ if fitted else []
-        progress = Progress(int(self.verbose), len(curve))
-        trained = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
-        settings, problem, networks = trained
-        if networks[0].result.status == "interrupted":
+        weights = [start.weights for start in starts or [Start()] * len(streams)]
+        starts = [Start(*one) for one in zip(weights, streams, strict=True)]
+        events = Events(*printers(self.verbose, len(curve)))
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        if trained.interrupted:
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
         state = streams[0]
         warned = state.rows.warned
-        hidden = not warned and any(one.repeats_hide_noise(settings.network) for one in streams)
+        hidden = not warned and any(
+            one.repeats_hide_noise(trained.settings.network) for one in streams
+        )
         rows = state.rows._replace(warned=warned or hidden)
         attributes = attributes_of(checked, data.n_samples, state.n_seen, rows, streaming=True)
-        store(self, attributes(settings, problem, networks, rng), curve)
+        store(self, attributes(trained, rng), curve)
         for message, category in complaints(
-            settings, problem, networks, streaming=True, alpha_given=self.alpha != "auto"
+            trained, streaming=True, alpha_given=self.alpha != "auto"
         ):
             warnings.warn(message, category, stacklevel=2)
         if hidden:
@@ -583,17 +596,19 @@ class BackpropRegressor(CallbackSupport, Predictor):
         self,
         plan: Plan,
         problem: Problem,
-        starts: list[Weights] | None,
+        starts: list[Start] | None,
         rng: np.random.RandomState,
         attributes: Attributes,
         rows: tuple[Any, Any, Any],
     ) -> list[tuple[str, type[Warning]]]:
         """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
-        progress = progress_of(self, rows, attributes, rng, plan)
-        settings, problem, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
-        progress.end(settings, problem, networks)
-        if len(networks) < len(starts or ()):  # interrupted
+        if_ended = partial(attributes_if_ended, attributes, rng)
+        callbacks = callback_observers(self, rows, if_ended, plan.most_tasks)
+        events = Events(*printers(self.verbose), *callbacks)
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        events.end_fit(trained)
+        if len(trained.networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]
-        store(self, attributes(settings, problem, networks, rng))
+        store(self, attributes(trained, rng))
         given = self.alpha != "auto"
-        return list(complaints(settings, problem, networks, streaming=False, alpha_given=given))
+        return list(complaints(trained, streaming=False, alpha_given=given))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -19,7 +20,9 @@ from sk_backprop._scaling import CentredSparse
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._solvers._result import SolverResult
 from sk_backprop._threads import one_blas_thread
-from sk_backprop._training import Problem, Settings, Trained, groups_of
+from sk_backprop._training import Problem, Settings, Trained, TrainingResult, groups_of
+
+Attributes = Callable[[TrainingResult, np.random.RandomState], dict[str, Any]]
 
 _ADVICE = {
     "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
@@ -65,9 +68,7 @@ _FEW_ROWS = 3.0
 
 
 def fitted_attributes(
-    settings: Settings,
-    problem: Problem,
-    networks: Sequence[Trained],
+    trained: TrainingResult,
     rng: np.random.RandomState,
     *,
     columns: dict[str, Any],
@@ -86,6 +87,7 @@ def fitted_attributes(
     rows : SeenRows, those of this call and, in a stream, of the calls before
     streaming : bool, whether `problem` is one batch of a stream
     """
+    settings, problem, networks, _ = trained
     first, scales = networks[0].result, problem.scales
     coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
     scores, best = first.validation_scores, first.best_iter
@@ -142,7 +144,7 @@ def fitted_attributes(
 
 def attributes_of(
     checked: Any, n_samples: int, n_seen: int, rows: SeenRows, *, streaming: bool = False
-) -> Callable[..., dict[str, Any]]:
+) -> Attributes:
     """`fitted_attributes` of a call, but for what it has trained.
 
     checked : estimator that holds what is known of the columns
@@ -157,6 +159,13 @@ def attributes_of(
         rows=rows,
         streaming=streaming,
     )
+
+
+def attributes_if_ended(
+    attributes: Attributes, rng: np.random.RandomState, trained: TrainingResult
+) -> dict[str, Any]:
+    """What `attributes` gives; `rng` stays as it is."""
+    return attributes(trained, copy.deepcopy(rng))
 
 
 def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = None) -> None:
@@ -257,15 +266,14 @@ def _evidence_attributes(
 
 
 def complaints(
-    settings: Settings,
-    problem: Problem,
-    networks: Sequence[Trained],
-    *,
-    streaming: bool,
-    alpha_given: bool,
+    trained: TrainingResult, *, streaming: bool, alpha_given: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Messages of warnings, each kind at most once for all networks."""
+    settings, problem, networks, interrupted = trained
     statuses = [one.result.status for one in networks]
+    if interrupted and "interrupted" not in statuses:
+        whole = "network is" if len(networks) == 1 else "networks are"
+        yield f"Training interrupted; {len(networks)} whole {whole} kept.", UserWarning
     for number, one in enumerate(networks):
         status = one.result.status
         if status not in statuses[:number] and not (streaming and status == "max_iter"):

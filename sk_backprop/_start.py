@@ -9,7 +9,7 @@ from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._stream import Earlier, Move, StreamState
-from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
+from sk_backprop._training import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._validation import (
     check_initial_weights,
     check_one_network,
@@ -31,8 +31,8 @@ def plan_and_starts(
     *,
     continued: bool,
     streaming: bool = False,
-) -> tuple[Plan, list[Weights] | None]:
-    """What to train, and the weights to start from, if there are any.
+) -> tuple[Plan, list[Start] | None]:
+    """What to train, and where each network starts, unless from weights to be drawn.
 
     continued : whether to go on from the last fit, where no initial weights are given
     streaming : whether the data are one batch of a stream
@@ -47,11 +47,11 @@ def plan_and_starts(
         )
         check_one_network(n_networks)
         hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
-        starts = [Weights(*init)]
+        starts = [Start(Weights(*init))]
     elif continued:
         last = FittedFunction.of(estimator)
         hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
-        starts = last.starts(estimator.weight_precision_)
+        starts = [Start(one) for one in last.starts(estimator.weight_precision_)]
         n_networks = n_networks or len(starts)
     network = Network(
         (n_features, *(hidden or ()), n_outputs),

@@ -14,7 +14,7 @@ from sk_backprop._fitted import FittedFunction, merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
-from sk_backprop._training import Settings
+from sk_backprop._training import Settings, TrainingRun
 
 
 def regressor(**params):
@@ -272,7 +272,7 @@ def test_initial_weights_are_of_one_network(friedman):
 
 def interrupt_run(monkeypatch, number):
     """Let the run of the given number be met by Ctrl-C in its fourth step."""
-    real_train, real_losses = _ensemble.train, Objective.losses
+    real_train, real_losses = TrainingRun.train, Objective.losses
     runs, calls = [], []
 
     def train(*args, **kwargs):
@@ -286,7 +286,7 @@ def interrupt_run(monkeypatch, number):
                 raise KeyboardInterrupt
         return real_losses(self, params)
 
-    monkeypatch.setattr(_ensemble, "train", train)
+    monkeypatch.setattr(TrainingRun, "train", train)
     monkeypatch.setattr(Objective, "losses", losses)
     return runs
 

@@ -48,7 +48,8 @@ The rooms, and what each may import::
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
     _consistency whether the fitted state fits together
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
-    _report      what is told of a fit: fitted attributes and warnings
+    _state       what a fit leaves, typed, and how an estimator holds it as plain data
+    _report      what is read off from trained networks: the fitted state and warnings
     _columns     kinds of columns, and which of them are numbers
     _validation  what may be passed, and the errors for the rest
     _sparse      sparse tables whose index arrays contradict their shape
@@ -64,8 +65,8 @@ The rooms, and what each may import::
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
 objective over row blocks -> a solver moves the parameter vector -> the posterior is
-read off -> scales are folded back -> fitted attributes, set all at once. The numerics
-see arrays and do not import scikit-learn.
+read off -> scales are folded back -> a fitted state -> attributes, set all at once. The
+numerics see arrays and do not import scikit-learn.
 
 What is carried from room to room does not change: plain records are named tuples, others frozen
 dataclasses. (One of these costs the import .4 ms even without == and repr, which none but

@@ -143,7 +143,7 @@ class SGD:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._velocity[...] = state["velocity"]
-        self._bounded = state.get("bounded", self._bounded)  # not in models of before
+        self._bounded = state["bounded"]
         if self._schedule != "constant" and state["initial_rate"] == self._initial_rate:
             self._rate = state["rate"]
 
@@ -213,7 +213,7 @@ class Adam:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
-        self._rectified = state.get("rectified", False)  # not in models of before
+        self._rectified = state["rectified"]
 
     def forget(self) -> None:
         self._moments[...] = 0

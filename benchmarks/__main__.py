@@ -22,17 +22,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 import benchmarks
-from benchmarks import (
-    BenchmarkError,
-    accuracy,
-    agreement,
-    compare,
-    problems,
-    scaling,
-    speed,
-    table,
-    units,
-)
+from benchmarks import accuracy, agreement, compare, problems, scaling, speed, table, units
 from benchmarks.timing import environment, slowed
 
 COMMANDS = (accuracy, units, agreement, speed, scaling, compare)
@@ -98,9 +88,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         if args.plot and find_spec("matplotlib") is None:
-            raise BenchmarkError("--plot needs matplotlib, which is not installed")
+            raise benchmarks.BenchmarkError("--plot needs matplotlib, which is not installed")
         if args.resume and (args.from_csv or args.out == os.devnull):
-            raise BenchmarkError("--resume needs the file to go on with, as --out")
+            raise benchmarks.BenchmarkError("--resume needs the file to go on with, as --out")
         with warnings.catch_warnings(), threadpool_limits(1):
             # Ctrl-C ends the command also where a fit takes it to mean "keep the weights reached".
             warnings.filterwarnings("error", "Training interrupted", UserWarning)
@@ -108,14 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\n{args.command.summarize(rows)}")
         if args.plot:
             args.command.draw(rows).savefig(args.plot, dpi=200)
-    except (BenchmarkError, OSError) as error:
+    except (benchmarks.BenchmarkError, OSError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    except UserWarning as warning:
-        if not str(warning).startswith("Training interrupted"):
+    except (KeyboardInterrupt, UserWarning) as stop:
+        if isinstance(stop, UserWarning) and not str(stop).startswith("Training interrupted"):
             raise
         print("Interrupted.", file=sys.stderr)
         return 130

@@ -315,14 +315,14 @@ def draw(rows: Sequence[Row]) -> Any:
                     y = line - 0.5 + k / (len(with_std) + 1)
                     _point(panels[2], y, *value, STYLES[name])
 
-    ours = {**STYLES["ours"], **MARKER, "label": "BackpropRegressor (coverage)"}
-    band_of_ours = drawing.patch(drawing.LIGHT, "BackpropRegressor \u00b1 2 standard errors")
-    handles = [band_of_ours, drawing.line(**ours)]
-    for name in measured:
-        handles.append(drawing.line(**STYLES[name] | MARKER | {"ls": "-", "label": LABELS[name]}))
-    drawing.legend(figure, "lower left", handles, ncols=2, title="measured")
-    if handles := [drawing.line(**STYLES[name], **MARKER, label=name) for name in methods]:
-        drawing.legend(figure, "lower right", handles, ncols=3, title="published")
+    entries = [
+        {"color": drawing.LIGHT, "label": "BackpropRegressor \u00b1 2 standard errors"},
+        STYLES["ours"] | MARKER | {"label": "BackpropRegressor (coverage)"},
+        *(STYLES[name] | MARKER | {"ls": "-", "label": LABELS[name]} for name in measured),
+    ]
+    drawing.legend(figure, "lower left", entries, ncols=2, title="measured")
+    if entries := [STYLES[name] | MARKER | {"label": name} for name in methods]:
+        drawing.legend(figure, "lower right", entries, ncols=3, title="published")
     return figure
 
 

@@ -26,10 +26,10 @@ from sk_backprop import BackpropRegressor
 # {name of --settings: parameters}
 SETTINGS: dict[str, dict[str, Any]] = {
     "defaults": {},
-    "lm": {"solver": "lm", "hidden_layer_sizes": (20,), "alpha": 1.0, "n_networks": 1},
-    "lbfgs": {"solver": "lbfgs", "hidden_layer_sizes": (20,), "alpha": 1.0},
-    "adam": {"solver": "adam", "hidden_layer_sizes": (20,), "alpha": 1.0},
-    "sgd": {"solver": "sgd", "hidden_layer_sizes": (20,), "alpha": 1.0},
+    **{
+        solver: {"solver": solver, "hidden_layer_sizes": (20,), "alpha": 1.0, "n_networks": 1}
+        for solver in ("lm", "lbfgs", "adam", "sgd")
+    },
 }
 
 

@@ -16,22 +16,17 @@ def figure(width: float, height: float) -> Any:
     return Figure((width, height), layout="constrained")
 
 
-def patch(color: str, label: str) -> Any:
-    """A coloured rectangle for a legend."""
+def legend(figure: Any, place: str, entries: list[dict[str, Any]], **options: Any) -> None:
+    """Outside the panels, at a `place` such as 'lower center'.
+
+    entries : the styles of lines and markers, or the colours alone of rectangles
+    """
+    from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    return Patch(color=color, label=label)
-
-
-def line(**style: Any) -> Any:
-    """A line or a marker for a legend."""
-    from matplotlib.lines import Line2D
-
-    return Line2D([], [], **style)
-
-
-def legend(figure: Any, place: str, handles: list[Any], **options: Any) -> None:
-    """Outside the panels, at a `place` such as 'lower center'."""
+    handles = [
+        Patch(**e) if e.keys() == {"color", "label"} else Line2D([], [], **e) for e in entries
+    ]
     options |= {"fontsize": 9, "title_fontsize": 9, "alignment": "left", "frameon": False}
     figure.legend(handles=handles, loc=f"outside {place}", **options)
 

@@ -36,26 +36,22 @@ N_ROWS, N_COLUMNS, N_HIDDEN = 10_000, 20, 20  # where they do not vary
 ROWS = (1_000, 10_000, 100_000, 1_000_000)
 N_QUICK = 2  # values of each with --quick
 
-# {series: (what varies, its values, the kind of X, what it is)}
+# {series: (what varies, its values, the kind of X, the label of its panel)}
+_LABEL = f"rows (of {N_COLUMNS} columns, {N_HIDDEN} units)"
 SERIES = {
-    "rows": ("n_samples", ROWS, "dense", f"rows of {N_COLUMNS} columns, ({N_HIDDEN},)"),
-    "rows, mapped": (
-        "n_samples",
-        ROWS,
-        "mapped",
-        f"rows of {N_COLUMNS} columns in a memory-mapped file, ({N_HIDDEN},)",
-    ),
+    "rows": ("n_samples", ROWS, "dense", _LABEL),
+    "rows, mapped": ("n_samples", ROWS, "mapped", _LABEL),
     "columns": (
         "n_features",
         (10, 100, 1_000, 10_000),
         "sparse",
-        f"columns of sparse X, {DENSITY:.0%} dense, {N_ROWS:,} rows, ({N_HIDDEN},)",
+        f"columns (sparse, {DENSITY:.0%}; {N_ROWS:,} rows)",
     ),
     "hidden": (
         "n_hidden",
         (10, 30, 100, 300, 1_000),
         "dense",
-        f"hidden units, {N_ROWS:,} x {N_COLUMNS}",
+        f"hidden units ({N_ROWS:,} x {N_COLUMNS})",
     ),
 }
 
@@ -161,11 +157,8 @@ def fit_once(kind: str, solver: str, n_samples: int, n_features: int, n_hidden: 
     limits = {"max_iter": ITERATIONS[solver], "tol": 0.0, "n_iter_no_change": np.inf}
     model = BackpropRegressor((n_hidden,), solver=solver, alpha=1.0, random_state=0, **limits)
     seconds = []
-    with (
-        warnings.catch_warnings(),
-        threadpool_limits(1),
-        tempfile.TemporaryDirectory() as folder,
-    ):
+    limited = threadpool_limits(1)
+    with warnings.catch_warnings(), limited, tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore", ConvergenceWarning)  # after a few iterations
         # What is loaded at the first fit, and the buffers of BLAS at the first large product.
         small = np.random.default_rng(0).normal(size=(1000, 20))
@@ -248,7 +241,8 @@ def summarize(rows: Sequence[Row]) -> str:
     for series in dict.fromkeys(row.series for row in rows):
         here = [row for row in rows if row.series == series]
         values = sorted({row.x for row in here})
-        lines += [SERIES[series][3], _line("", [f"{value:,}" for value in values], "p")]
+        mapped = " in a memory-mapped file" if series == "rows, mapped" else ""
+        lines += [SERIES[series][3] + mapped, _line("", [f"{value:,}" for value in values], "p")]
         for solver in dict.fromkeys(row.solver for row in here):
             found = {row.x: row for row in here if row.solver == solver}
             cells = [_cell(found[value]) if value in found else "" for value in values]
@@ -266,12 +260,6 @@ def _cell(row: Row) -> str:
     return f"{row.seconds:.3g} s {row.peak_mb:6.0f} MB" if row.seconds > 0 else "failed"
 
 
-# {label of a column of panels: series drawn in it}
-PANELS = {
-    f"rows (of {N_COLUMNS} columns, {N_HIDDEN} units)": ("rows", "rows, mapped"),
-    f"columns (sparse, {DENSITY:.0%}; {N_ROWS:,} rows)": ("columns",),
-    f"hidden units ({N_ROWS:,} x {N_COLUMNS})": ("hidden",),
-}
 MAPPED: dict[str, Any] = {"ls": "--", "mfc": "white"}
 _LEAST_MB = 0.1  # less is lost in the noise of pages
 
@@ -286,17 +274,17 @@ def draw(rows: Sequence[Row]) -> Any:
     }
     figure = drawing.figure(9, 5.6)
     panels = figure.subplots(2, 3, sharex="col", sharey="row")
-    for column, (label, drawn) in zip(panels.T, PANELS.items(), strict=True):
-        for series in drawn:
-            for solver, style in styles.items():
-                here = [row for row in rows if (row.series, row.solver) == (series, solver)]
-                if not here:
-                    continue
+    columns = dict(zip(dict.fromkeys(label for *_, label in SERIES.values()), panels.T))
+    for series, (*_, label) in SERIES.items():
+        column = columns[label]
+        column[1].set_xlabel(label, fontsize=9)
+        for solver, style in styles.items():
+            here = [row for row in rows if (row.series, row.solver) == (series, solver)]
+            if here:
                 here.sort(key=lambda row: row.x)
                 look, x = style | (MAPPED if series == "rows, mapped" else {}), [r.x for r in here]
                 column[0].plot(x, [row.seconds for row in here], **look)
                 column[1].plot(x, [max(row.peak_mb, _LEAST_MB) for row in here], **look)
-        column[1].set_xlabel(label, fontsize=9)
     for axes in panels.flat:
         axes.set(xscale="log", yscale="log")
         axes.grid(color=drawing.LIGHT, lw=0.6)
@@ -310,11 +298,11 @@ def draw(rows: Sequence[Row]) -> Any:
             points = np.concatenate([line.get_xydata() for line in lines])
             x, (middle, typical) = np.unique(points[:, 0]), np.exp(np.log(points).mean(axis=0))
             seconds.plot(x, typical * x / middle, color=drawing.GREY, ls=":")
-    handles = [drawing.line(**style, label=solver) for solver, style in styles.items()]
-    grey: dict[str, Any] = {"color": drawing.GREY}
-    handles.append(drawing.line(**grey, marker="o", ms=4.5, **MAPPED, label="X in a mapped file"))
-    handles.append(drawing.line(**grey, ls=":", label="in proportion; 200 MB"))
-    drawing.legend(figure, "lower center", handles, ncols=6)
+    grey = {"color": drawing.GREY}
+    entries = [style | {"label": solver} for solver, style in styles.items()]
+    entries.append(grey | MAPPED | {"marker": "o", "ms": 4.5, "label": "X in a mapped file"})
+    entries.append(grey | {"ls": ":", "label": "in proportion; 200 MB"})
+    drawing.legend(figure, "lower center", entries, ncols=6)
     return figure
 
 

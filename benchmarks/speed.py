@@ -490,7 +490,7 @@ def draw(rows: Sequence[Row]) -> Any:
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
     meanings = {AT_BAR: "at the bar or past it", MISSED: "below the bar", REFERENCE: "no bar"}
-    handles = [drawing.patch(color, label) for color, label in meanings.items()]
-    handles.append(drawing.line(ls="", marker="|", color=BLACK, ms=9, mew=2, label="the bar"))
-    drawing.legend(figure, "lower center", handles, ncols=4)
+    entries: list[Any] = [{"color": color, "label": label} for color, label in meanings.items()]
+    entries += [{"ls": "", "marker": "|", "color": BLACK, "ms": 9, "mew": 2, "label": "the bar"}]
+    drawing.legend(figure, "lower center", entries, ncols=4)
     return figure

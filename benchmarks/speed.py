@@ -1,7 +1,4 @@
-"""Time beside peers that do the same work, against bars: the ratio of medians.
-
-A bar is the least ratio, the peer's time over ours, that is asked for.
-"""
+"""Time beside peers that do the same work: the ratio of medians."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -70,8 +67,8 @@ PACKAGES = {"torch": "torch", "torch_fused": "torch", "jax": "jax"}
 class Row:
     """Ours and a peer.
 
-    `ratio` is the peer's median over ours: higher is better. Without `bar` (NaN) the row is
-    for reference. `threads` are those of BLAS, for both. `note` tells what was done,
+    `ratio` is the peer's median over ours: higher is better. `bar` was once a least ratio, and
+    stays empty now (NaN). `threads` are those of BLAS, for both. `note` tells what was done,
     `versions` who did it.
     """
 
@@ -93,15 +90,11 @@ class Row:
         return self.row.split()[0]
 
     @property
-    def which(self) -> str:
-        """What tells it from others of its name, beside peer and precision."""
-        threads = f"{self.threads} threads" if self.threads > 1 else ""
-        return self.row.partition(" ")[2] or threads
-
-    @property
-    def missed(self) -> bool:
-        """Whether there is a bar, and the ratio is not at or past it."""
-        return not math.isnan(self.bar) and not self.ratio >= self.bar
+    def label(self) -> str:
+        """The peer, and what tells this row from others of its name."""
+        threads = f"{self.threads} threads" if self.threads > 1 else self.dtype
+        of_uci = self.row.partition(" ")[2] or ("median" if self.row == "uci" else threads)
+        return f"{PEERS[self.peer]}, {of_uci}"
 
 
 # Laps of ours and of the peer, and what is to be told of them.
@@ -117,26 +110,24 @@ class Race(NamedTuple):
     row: str
     peer: str
     dtype: str
-    bar: float
     prepare: Callable[[], Pair]
     threads: int = 1
 
 
 # --- what is run ---
 
-# {name: (n_samples, n_features), the rest of the work, bars for MLPRegressor and PyTorch, plain
-# and fused}. Epochs for a lap of some 0.1 to 2 s.
-WORKS: dict[str, tuple[tuple[int, int], dict[str, Any], tuple[float, float, float]]] = {
-    "100": ((20_000, 10), {"hidden": (100,), "batch_size": 200, "n_epochs": 20}, (4, 3, 2)),
-    "50": ((20_000, 10), {"hidden": (50,), "batch_size": 32, "n_epochs": 10}, (5, 3, 2)),
-    "wide": ((20_000, 50), {"hidden": (256, 256), "batch_size": 256, "n_epochs": 5}, (2, 1.3, 1.3)),
-    "small": ((500, 8), {"hidden": (50,), "batch_size": 32, "n_epochs": 200}, (5.5, 3, 2)),
+# {name: (n_samples, n_features), and the rest of the work}; epochs for a lap of 0.1 to 2 s
+WORKS: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
+    "100": ((20_000, 10), {"hidden": (100,), "batch_size": 200, "n_epochs": 20}),
+    "50": ((20_000, 10), {"hidden": (50,), "batch_size": 32, "n_epochs": 10}),
+    "wide": ((20_000, 50), {"hidden": (256, 256), "batch_size": 256, "n_epochs": 5}),
+    "small": ((500, 8), {"hidden": (50,), "batch_size": 32, "n_epochs": 200}),
 }
 _ALL_ITERATIONS: dict[str, Any] = {"tol": 0.0, "n_iter_no_change": np.inf}
 
 
 def _mini_batches(solver: str, name: str, dtype: str, peer: str) -> Pair:
-    shape, rest, _bars = WORKS[name]
+    shape, rest = WORKS[name]
     work = Work(*surface(*shape, dtype), solver=solver, **rest)
     n_steps = work.n_epochs * -(-shape[0] // work.batch_size)
     ours, theirs = (stopwatch(MINI_BATCH[who](work)) for who in ("ours", peer))
@@ -299,37 +290,32 @@ def same_error(repeats: int, data: str | None, name: str) -> Pair:
 # --- all of them ---
 
 UCI = ("yacht", "bostonHousing", "energy", "concrete", "wine-quality-red", "kin8nm")
-UCI_BAR = 5.0  # of the median over the sets
 
 
 def races(repeats: int, data: str | None) -> Iterator[Race]:
     """In the order of the table."""
-    double, single, none = "float64", "float32", math.nan
+    double, single = "float64", "float32"
     for solver in ("adam", "sgd"):
-        for name, (_shape, _rest, (mlp, plain, fused)) in WORKS.items():
-            entries = [("mlp", double, mlp)]
-            if name == "small":
-                entries += [("mlp", single, mlp)]
+        for name in WORKS:
+            entries = [("mlp", double)] + ([("mlp", single)] if name == "small" else [])
             if solver == "adam":
-                entries += [("torch", single, plain), ("torch_fused", single, fused)]
-                entries += [("jax", single, none)] if name == "50" else []
-            for peer, dtype, bar in entries:
+                entries += [("torch", single), ("torch_fused", single)]
+                entries += [("jax", single)] if name == "50" else []
+            for peer, dtype in entries:
                 prepare = partial(_mini_batches, solver, name, dtype, peer)
-                yield Race(f"{solver}-{name}", peer, dtype, bar, prepare)
+                yield Race(f"{solver}-{name}", peer, dtype, prepare)
     for threads in (1, 2):
-        yield Race("lbfgs-50000", "mlp", double, 6.0, _lbfgs, threads)
-    yield Race("lbfgs-2000", "mlp", double, 4.0, partial(same_loss, repeats))
-    # No more than 1.6 times the time of the product alone.
-    yield Race("lm-step", "dgemm", double, 1 / 1.6, _lm_step)
+        yield Race("lbfgs-50000", "mlp", double, _lbfgs, threads)
+    yield Race("lbfgs-2000", "mlp", double, partial(same_loss, repeats))
+    yield Race("lm-step", "dgemm", double, _lm_step)
     for name in UCI:
-        prepare = partial(same_error, repeats, data, name)
-        yield Race(f"uci {name}", "mlp_scaled", double, none, prepare)
+        yield Race(f"uci {name}", "mlp_scaled", double, partial(same_error, repeats, data, name))
     for threads in (1, 2):
-        yield Race("predict-million", "mlp", double, 3.0, partial(_predict, 1_000_000, 1), threads)
-    yield Race("predict-one", "mlp", double, 1.2, partial(_predict, 1, 500))
+        yield Race("predict-million", "mlp", double, partial(_predict, 1_000_000, 1), threads)
+    yield Race("predict-one", "mlp", double, partial(_predict, 1, 500))
     for solver in ("adam", "lbfgs"):
-        yield Race(f"overhead-{solver}", "mlp", double, 1.0, partial(_overhead, solver))
-    yield Race("grid-search", "mlp", double, 3.0, _grid_search)
+        yield Race(f"overhead-{solver}", "mlp", double, partial(_overhead, solver))
+    yield Race("grid-search", "mlp", double, _grid_search)
 
 
 def obstacle(race: Race, data: str | None) -> str:
@@ -358,17 +344,19 @@ def measure(race: Race, repeats: int) -> Row:
     if package := PACKAGES.get(race.peer):
         versions.append(f"{package} {version(package)}")
     mine, other = (float(seconds) for seconds in np.median(laps, axis=0))
-    told = {"threads": race.threads, "note": note, "versions": "; ".join(versions)}
-    return Row(*race[:3], mine, other, other / mine, race.bar, repeats, **told)
+    told = repeats, race.threads, note, "; ".join(versions)
+    return Row(*race[:3], mine, other, other / mine, math.nan, *told)
 
 
 def over_the_sets(rows: Sequence[Row]) -> list[Row]:
-    """The row that the bar of the UCI sets is for: the median of their ratios."""
+    """The median of the ratios of the UCI sets, as a row."""
     if not (sets := [row for row in rows if row.row.startswith("uci ")]):
         return []
     ratio, note = float(np.median([row.ratio for row in sets])), f"median over {len(sets)} sets"
-    given = {"repeats": sets[-1].repeats, "note": note, "versions": sets[-1].versions}
-    return [Row("uci", sets[-1].peer, sets[-1].dtype, ratio=ratio, bar=UCI_BAR, **given)]
+    none = math.nan
+    return [
+        replace(sets[-1], row="uci", ours_median_s=none, peer_median_s=none, ratio=ratio, note=note)
+    ]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -401,13 +389,6 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
 
 # --- the table and the picture ---
 
-LEGEND = """\
-Ratio: the peer's median time over ours, higher is better; "<" marks a bar that is missed.
-Rows without a bar are for reference.
-
-"""
-_LINE = "  {:<16} {:<20} {:<8} {:>11} {:>11} {:>8} {:>6} {}"
-
 
 def in_order(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """{name: its rows}, in the order of `ABOUT`; of the UCI sets the median is last.
@@ -421,17 +402,14 @@ def in_order(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def summarize(rows: Sequence[Row]) -> str:
     """A line for each peer."""
-    lines = [_LINE.format("", "peer", "", "ours", "peer", "ratio", "bar", "")]
+    lines = ["Ratio: the peer's median time over ours, higher is better.", ""]
+    lines.append(f"{'':<42} {'ours':>11} {'peer':>11} {'ratio':>8}")
     for name, found in in_order(rows).items():
         lines.append(f"{name}: {ABOUT[name]}")
         for row in found:
-            cells = [row.which, PEERS[row.peer], row.dtype]
-            cells += [_seconds(row.ours_median_s), _seconds(row.peer_median_s)]
-            cells += [f"{row.ratio:.2f}", f"{row.bar:.4g}".replace("nan", "")]
-            lines.append(_LINE.format(*cells, "<" if row.missed else ""))
-    barred = [row for found in in_order(rows).values() for row in found if row.bar > 0]
-    lines += ["", f"{sum(row.missed for row in barred)} of {len(barred)} bars missed"]
-    return LEGEND + "\n".join(line.rstrip() for line in lines)
+            ours, peer = _seconds(row.ours_median_s), _seconds(row.peer_median_s)
+            lines.append(f"  {row.label:<40} {ours:>11} {peer:>11} {row.ratio:>8.2f}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _seconds(value: float) -> str:
@@ -440,28 +418,17 @@ def _seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
 
 
-BLACK, AT_BAR, MISSED = drawing.COLORS[:3]
-REFERENCE = "#AAAAAA"
-
-
-def color(row: Row) -> str:
-    """Whether it is at its bar, below it, or has none."""
-    if math.isnan(row.bar):
-        return REFERENCE
-    return MISSED if row.missed else AT_BAR
-
-
 def draw(rows: Sequence[Row]) -> Any:
-    """A bar for each row and peer, from 1 to the ratio, with a mark where it is to end."""
+    """A bar for each row and peer, from 1 to the ratio."""
     groups = in_order([row for row in rows if row.ratio > 0])
     if not groups:
         raise BenchmarkError("--plot draws ratios, and there are none")
     n_lines = sum(len(found) + 1 for found in groups.values())
     figure = drawing.figure(9, 1.5 + 0.2 * n_lines)
     axes = figure.subplots()
-    # A log axis on which all ratios and bars, and the numbers beside them, have room.
-    drawn = [value for found in groups.values() for row in found for value in (row.ratio, row.bar)]
-    low, high = np.nanmin([0.5, *drawn]) / 1.2, np.nanmax([2.0, *drawn]) * 1.5
+    # A log axis on which all ratios, and the numbers beside them, have room.
+    ratios = [row.ratio for found in groups.values() for row in found]
+    low, high = min(0.5, *ratios) / 1.2, max(2.0, *ratios) * 1.5
     axes.set(xscale="log", xlim=(low, high), ylim=(n_lines - 0.4, -0.6))
     white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
     heading: dict[str, Any] = {"fontsize": 8.5, "va": "center", "weight": "bold", "bbox": white}
@@ -471,26 +438,22 @@ def draw(rows: Sequence[Row]) -> Any:
         axes.text(0.0, line, f" {ABOUT[name]}", **heading, transform=axes.get_yaxis_transform())
         for row in found:
             line += 1
-            which = row.which or ("median" if row.row == "uci" else row.dtype)
-            labels[line] = f"{PEERS[row.peer]}, {which}"
-            axes.barh(line, row.ratio - 1, left=1, height=0.72, color=color(row), zorder=2)
-            axes.plot([row.bar] * 2, [line - 0.46, line + 0.46], color=BLACK, lw=2, zorder=3)
-            end = np.nanmax([row.ratio, 1.0, row.bar])  # beyond both the bar's end and the mark
+            labels[line] = row.label
+            slower = row.ratio < 1
+            axes.barh(
+                line, row.ratio - 1, left=1, height=0.72, color=drawing.COLORS[1 + slower], zorder=2
+            )
             place: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
-            text = f"{row.ratio:.3g}"
+            text, end = f"{row.ratio:.3g}", max(row.ratio, 1.0)
             axes.annotate(text, (end, line), va="center_baseline", fontsize=8, **place)
         line += 1
     axes.set_yticks(list(labels), list(labels.values()))
     ticks = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
     drawing.number_ticks(axes, tuple(tick for tick in ticks if low <= tick <= high))
     axes.set_xlabel("times as fast as the peer (ratio of medians, log scale)")
-    axes.axvline(1.0, color=BLACK, lw=0.9, zorder=1)
+    axes.axvline(1.0, color="black", lw=0.9, zorder=1)
     axes.grid(axis="x", color=drawing.LIGHT, lw=0.6, zorder=0)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    meanings = {AT_BAR: "at the bar or past it", MISSED: "below the bar", REFERENCE: "no bar"}
-    entries: list[Any] = [{"color": color, "label": label} for color, label in meanings.items()]
-    entries += [{"ls": "", "marker": "|", "color": BLACK, "ms": 9, "mew": 2, "label": "the bar"}]
-    drawing.legend(figure, "lower center", entries, ncols=4)
     return figure

@@ -25,7 +25,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks import drawing, problems, published
+from benchmarks import BenchmarkError, drawing, problems, published
 from benchmarks.problems import Array, Problem
 from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
@@ -286,7 +286,7 @@ def draw(rows: Sequence[Row]) -> Any:
     rows = [row for row in rows if not math.isnan(row.rmse)]
     names = list(dict.fromkeys(row.problem for row in rows if row.competitor == "ours"))
     if not names:
-        raise problems.BenchmarkError("--plot draws results in relation to ours: there are none")
+        raise BenchmarkError("--plot draws results in relation to ours: there are none")
     rows = [row for row in rows if row.problem in names]
     present = {row.competitor for row in rows}
     measured = [name for name in LABELS if name in present and name != "ours"]

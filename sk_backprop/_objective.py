@@ -203,11 +203,9 @@ class Objective:
         shared = self.n_samples * self.network.n_params >= _LEAST_SHARED
         if block_rows is None:
             dense = isinstance(self._X, np.ndarray)
-            block_rows = rows_per_block(
-                self.network, self.dtype, dense=dense, shared_by_threads=shared
-            )
-        rows = Batch(self._X, self._y, self._w)
-        return RowBlocks(rows, power_of_two(block_rows), shared=shared)
+            fits = rows_per_block(self.network, self.dtype, dense=dense, shared_by_threads=shared)
+            block_rows = power_of_two(int(1.4 * fits))  # the nearest by the ratio
+        return RowBlocks(Batch(self._X, self._y, self._w), block_rows, shared=shared)
 
     def _make_gradients(self) -> Sums[_GradientSum]:
         network, dtype = self.network, self.dtype
@@ -365,7 +363,7 @@ class _Equations:
         network, n_outputs = objective.network, objective.n_outputs
         shared = objective.n_samples * network.n_params**2 >= _LEAST_SHARED_EQUATIONS
         everything = objective.rows(slice(None))
-        self._blocks = RowBlocks(everything, power_of_two(equation_rows), shared=shared)
+        self._blocks = RowBlocks(everything, equation_rows, shared=shared)
         self.sums: Sums[NormalEquations] = Sums(
             lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
         )

@@ -52,7 +52,7 @@ _COLD, _WARM = 2, 10
 _LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
 
 # What the other solvers take for 'auto' where nothing is tried: one layer, and the penalty
-# that served best over 20 data sets (benchmarks/defaults.csv).
+# that served best over 20 data sets.
 _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 
 # Penalties tried for lbfgs in turn: noisy tables want the strong ones, and noiseless

@@ -63,7 +63,7 @@ def _train_one(
     observers: Sequence[RunObserver],
 ) -> tuple[Trained, bool]:
     """The best of the runs of one network, and whether the last of them was interrupted."""
-    threads = pays_threads(settings.network, problem.rows.n_samples, settings.solver)
+    threads = pays_threads(settings.network, settings.solver)
     trained: list[Trained] = []
     for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
         run = TrainingRun(settings, problem, start, n_plain_steps)

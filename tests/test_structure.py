@@ -31,8 +31,8 @@ ALLOWED = {
     "_solvers": {"_blocks", "_evidence", "_network", "_objective", "_solvers"},
     "_consistency": set(),
     "_posterior": {"_consistency", "_dispersion", "_evidence", "_network", "_objective"},
-    "_scaling": {"_likelihood", "_network"},
-    "_rows": {"_network", "_scaling"},
+    "_scaling": {"_blocks", "_likelihood", "_network"},
+    "_rows": {"_blocks", "_network", "_scaling"},
     "_seen_rows": {"_network", "_rows"},
     "_stream": {
         *("_blocks", "_dispersion", "_evidence", "_network", "_objective", "_posterior"),

@@ -1,9 +1,7 @@
 """The fitted function: weights and scales of one or several averaged networks.
 
-K networks of one shape, averaged before the output function, are one network: their
-first layers stand side by side, the following ones on the diagonal of a larger matrix,
-and the output weights one above the other, divided by K. `coefs_` and `intercepts_` are
-that network's, and single networks are parts of them.
+`coefs_` and `intercepts_` are those of the one network that is their average
+(`_averaging`), and single networks are parts of them.
 """
 
 from __future__ import annotations
@@ -15,8 +13,8 @@ from operator import ge, gt
 from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 
+from sk_backprop._averaging import separated
 from sk_backprop._consistency import (
     READING_ERRORS,
     check_average,
@@ -31,6 +29,7 @@ from sk_backprop._network import (
     ACTIVATIONS,
     Array,
     Network,
+    NetworkWeights,
     Parameters,
     Workspaces,
     beyond_range_is_inf,
@@ -45,54 +44,6 @@ from sk_backprop._posterior import Posterior, mean_variance
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
-
-NetworkWeights = tuple[list[Array], list[Array]]
-
-
-def merged(networks: Sequence[NetworkWeights]) -> NetworkWeights:
-    """Coefs and intercepts of the one network that is the average of several."""
-    if len(networks) == 1:
-        return networks[0]
-    coefs: list[Array] = []
-    intercepts: list[Array] = []
-    for Ws in zip(*(network[0] for network in networks)):
-        if len(coefs) == len(networks[0][0]) - 1:
-            average = np.concatenate if coefs else np.add.reduce
-            coefs.append(average(Ws) / len(networks))
-        else:
-            coefs.append(block_diag(*Ws) if coefs else np.concatenate(Ws, axis=1))
-    for bs in zip(*(network[1] for network in networks)):
-        last = len(intercepts) == len(coefs) - 1
-        intercepts.append(np.mean(bs, axis=0) if last else np.concatenate(bs))
-    return coefs, intercepts
-
-
-def separated(
-    network: Network,
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    output_intercepts: Sequence[Array],
-) -> list[NetworkWeights]:
-    """The inverse of `merged`: the networks of the shape of `network` in the average.
-
-    output_intercepts : the last biases of each network, of which `intercepts` has the mean
-    """
-    n_networks, hidden = len(output_intercepts), network.layer_sizes[1:-1]
-    if n_networks == 1:
-        return [(list(coefs), list(intercepts))]
-    networks = []
-    for k, output_intercept in enumerate(output_intercepts):
-        rows: Any = slice(None)
-        one: NetworkWeights = ([], [])
-        for size, W, b in zip(hidden, coefs, intercepts):
-            columns = slice(k * size, (k + 1) * size)
-            one[0].append(W[rows, columns])
-            one[1].append(b[columns])
-            rows = columns
-        one[0].append(coefs[-1][rows] * (n_networks if hidden else 1))
-        one[1].append(output_intercept)
-        networks.append(one)
-    return networks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,7 +171,7 @@ class FittedFunction:
 
     def networks(self) -> list[NetworkWeights]:
         """Weights and biases of each network."""
-        return separated(self.network, self.coefs, self.intercepts, self.output_intercepts)
+        return separated(self.coefs, self.intercepts, self.output_intercepts)
 
     def starts(self, weight_precision: dict[str, Array] | None) -> list[Weights]:
         """What a warm start of each network goes on from.

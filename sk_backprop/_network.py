@@ -38,6 +38,9 @@ Array = NDArray[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Coefs and intercepts, one of each for every layer.
+NetworkWeights = tuple[list[Array], list[Array]]
+
 # Bytes of activations per row block: a block and its deltas stay in a core's
 # second-level cache.
 _BLOCK_BYTES = 2**18

@@ -10,9 +10,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
+from sk_backprop._averaging import merged
 from sk_backprop._consistency import all_finite
 from sk_backprop._dispersion import density_share
-from sk_backprop._fitted import merged
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
 from sk_backprop._posterior import mean_variance
 from sk_backprop._scaling import CentredSparse

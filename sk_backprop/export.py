@@ -11,8 +11,8 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._fitted import FittedFunction, NetworkWeights
-from sk_backprop._network import Array
+from sk_backprop._fitted import FittedFunction
+from sk_backprop._network import Array, NetworkWeights
 from sk_backprop._operands import default_name, is_reserved, operand
 from sk_backprop._regressor import BackpropRegressor
 

@@ -22,6 +22,7 @@ ALLOWED = {
     "_network": set(),
     "_dispersion": {"_network"},
     "_objective": {"_dispersion", "_network", "_threads"},
+    "_averaging": {"_network"},
     "_scaling": {"_network"},
     "_evidence": {"_network", "_objective"},
     "_consistency": set(),
@@ -60,6 +61,7 @@ ALLOWED = {
         *("_training", "_trials"),
     },
     "_fitted": {
+        "_averaging",
         "_consistency",
         "_evidence",
         "_network",
@@ -69,7 +71,7 @@ ALLOWED = {
         "_training",
     },
     "_report": {
-        *("_consistency", "_dispersion", "_fitted", "_network", "_posterior", "_scaling"),
+        *("_averaging", "_consistency", "_dispersion", "_network", "_posterior", "_scaling"),
         *("_seen_rows", "_solvers", "_threads", "_training"),
     },
     "_columns": set(),
@@ -91,7 +93,7 @@ ALLOWED = {
         "_training",
         "_validation",
     },
-    "_display": {"_display", "_sparse"},
+    "_display": {"_averaging", "_display", "_sparse"},
     "_operands": set(),
     "export": {"_fitted", "_network", "_operands", "_regressor"},
     "textbook": {"_network", "_objective", "_validation"},

@@ -41,7 +41,7 @@ from sk_backprop._network import (
     with_tanh,
 )
 from sk_backprop._posterior import Posterior, mean_variance
-from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._scaling import Scales, as_units, divide_columns, raw_weights
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
 
@@ -137,6 +137,10 @@ class FittedFunction:
         state = self.state["scales"]
         n_features, n_outputs = self.network.layer_sizes[:1], self.network.layer_sizes[-1:]
         try:
+            x_max, n_rows = self.scaler.max_abs_, self.scaler.n_samples_seen_
+            check_float("scaler_.max_abs_", x_max, n_features)
+            if not np.array_equal(self.scaler.scale_, as_units(x_max)):
+                raise inconsistent("scaler_.scale_ is not that of scaler_.max_abs_")
             for name, shape in (
                 *(("x_mean", n_features), ("x_var", n_features)),
                 *(("y_mean", n_outputs), ("y_var", n_outputs), ("y_unit", n_outputs)),
@@ -149,7 +153,7 @@ class FittedFunction:
                     check_range(f"the scale {name}", np.ravel(state[name]), gt, "> 0")
         except READING_ERRORS as error:
             raise inconsistent(error) from error
-        return Scales.from_state(self.scaler, self.network.output_activation, state)
+        return Scales.from_state(x_max, n_rows, self.network.output_activation, state)
 
     @cached_property
     def posteriors(self) -> list[Posterior]:
@@ -342,7 +346,7 @@ class FittedFunction:
         return raw_weights(
             self.coefs,
             self.intercepts,
-            scales.scaler.scale_,
+            scales.x_unit,
             scales.y_location,
             scales.y_scale,
             scales.out_activation,

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import MaxAbsScaler
 
 from sk_backprop._averaging import merged
 from sk_backprop._consistency import all_finite
 from sk_backprop._dispersion import density_share
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
 from sk_backprop._posterior import mean_variance
-from sk_backprop._scaling import CentredSparse
+from sk_backprop._scaling import CentredSparse, Scales
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._solvers._result import SolverResult
 from sk_backprop._threads import one_blas_thread
@@ -91,13 +92,11 @@ def fitted_attributes(
     scores, best = first.validation_scores, first.best_iter
     optimizers = [one.result.optimizer_state for one in networks]
     t = n_seen + n_samples * first.n_iter
-    if "feature_names_in_" in columns:
-        scales.scaler.feature_names_in_ = columns["feature_names_in_"]
     return {
         **columns,
         "coefs_": coefs,
         "intercepts_": intercepts,
-        "scaler_": scales.scaler,
+        "scaler_": _scaler(scales, columns),
         "y_location_": scales.y_location,
         "y_scale_": scales.y_scale,
         "hidden_layer_sizes_": settings.network.layer_sizes[1:-1],
@@ -138,6 +137,15 @@ def fitted_attributes(
             and not any(one.posterior.fault() for one in networks),
         },
     }
+
+
+def _scaler(scales: Scales, columns: dict[str, Any]) -> MaxAbsScaler:
+    """As `MaxAbsScaler.fit`, which would leave columns below 10 eps unscaled (`as_units`)."""
+    scaler = MaxAbsScaler()
+    scaler.max_abs_, scaler.scale_ = scales.x_max, scales.x_unit
+    scaler.n_samples_seen_ = scales.n_rows
+    vars(scaler).update(columns)
+    return scaler
 
 
 def attributes_of(

@@ -29,7 +29,7 @@ from sk_backprop._network import (
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, residuals_suffice
 from sk_backprop._rows import canonical_rows, column_ranks, row_groups
-from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
+from sk_backprop._scaling import Scales, as_units, carry_over, divide_columns, largest_values
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
 from sk_backprop._stream import PassErrors, StreamState, of_stream
@@ -182,10 +182,10 @@ def prepare(
     streaming : bool, whether `data` are a batch of a stream
     """
     dtype = data.X.dtype
-    scaler, order, y, w = None, None, data.y, data.sample_weight
+    x_max, order, y, w = None, None, data.y, data.sample_weight
     if settings.solver in ("lbfgs", "lm"):
-        scaler = fit_max_abs(data.X)
-        order, w = _canonical(data, scaler.scale_)
+        x_max = largest_values(data.X)
+        order, w = _canonical(data, as_units(x_max))
         y = y[order]
     scales = Scales.fit(
         data.X,
@@ -193,7 +193,7 @@ def prepare(
         w,
         precondition=settings.precondition,
         out_activation=settings.network.output_activation,
-        scaler=scaler,
+        x_max=x_max,
         seen=seen,
         order=order,
     )
@@ -455,7 +455,7 @@ _COUNTED_ROWS = 200_000
 
 def groups_of_rows(data: Data) -> Array:
     """Number of the distinct row that each row equals, in an order by values; (n_samples,)."""
-    return row_groups(data.X, fit_max_abs(data.X).scale_, _scaled_target(data))
+    return row_groups(data.X, as_units(largest_values(data.X)), _scaled_target(data))
 
 
 def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
@@ -464,8 +464,7 @@ def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
 
 
 def _scaled_target(data: Data) -> Array:
-    y_scale = np.abs(data.y).max(axis=0)
-    return np.asarray(divide_columns(data.y, np.where(y_scale > 0, y_scale, 1.0)))
+    return np.asarray(divide_columns(data.y, as_units(np.abs(data.y).max(axis=0))))
 
 
 def _random_start(

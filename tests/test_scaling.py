@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import MaxAbsScaler
+from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._network import Network, evaluate, lecun_bound
@@ -19,7 +20,7 @@ from sk_backprop._scaling import (
     Scales,
     carry_over,
     divide_columns,
-    fit_max_abs,
+    largest_values,
 )
 
 
@@ -271,7 +272,7 @@ def test_input_has_the_precision_asked_for_and_is_computed_in_the_higher_one(giv
     rng = np.random.RandomState(0)
     X = (1e4 + rng.randn(500, 3)).astype(given)
     scales = Scales.fit(X, rng.randn(500, 1), None, precondition=True, out_activation="identity")
-    expected = (X.astype(float) / scales.scaler.scale_ - scales.x.mean) / scales.x.spread
+    expected = (X.astype(float) / scales.x_unit - scales.x.mean) / scales.x.spread
     for asked in (np.float32, np.float64):
         found = scales.input(kind(X), asked)
         dense = found[:, :-1] if isinstance(found, np.ndarray) else found.toarray()
@@ -288,8 +289,8 @@ def test_input_and_moments_of_rows_that_are_named_are_those_of_a_copy_of_them(ki
     X, y, order, w = rng.randn(50, 3), rng.randn(30, 1), rng.permutation(50)[:30], rng.rand(30)
     options = {"precondition": True, "out_activation": "identity"}
     copied, named = kind(X[order]), kind(X)
-    expected = Scales.fit(copied, y, w, **options, scaler=fit_max_abs(X))
-    found = Scales.fit(named, y, w, **options, scaler=fit_max_abs(X), order=order)
+    expected = Scales.fit(copied, y, w, **options, x_max=largest_values(X))
+    found = Scales.fit(named, y, w, **options, x_max=largest_values(X), order=order)
     np.testing.assert_array_equal(found.x.mean, expected.x.mean)
     np.testing.assert_array_equal(found.x.var, expected.x.var)
     dense = [
@@ -345,16 +346,29 @@ def test_integer_weights_are_as_repeated_rows(diabetes, solver, precondition, lo
 # --- the pieces ---
 
 
-def test_scaler_is_a_max_abs_scaler_that_leaves_no_feature_unscaled():
+@pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sp.csr_array, sp.csr_matrix])
+def test_scaler_is_a_max_abs_scaler_that_leaves_no_feature_unscaled(kind):
     X = np.array([[1e-30, 2.0, 0.0], [-3e-30, 1.0, 0.0]])
-    scaler = fit_max_abs(X)
+    model = small(solver="adam").partial_fit(kind(X), [0.0, 1.0])
+    scaler = model.scaler_
     assert type(scaler) is MaxAbsScaler
     np.testing.assert_array_equal(scaler.scale_, [3e-30, 2, 1])
     np.testing.assert_array_equal(scaler.transform(X), X / [3e-30, 2, 1])
-    grown = fit_max_abs(np.array([[1.0, 1.0, 4.0]]), scaler)
+    grown = model.partial_fit(kind(np.array([[1.0, 1.0, 4.0]])), [0.5]).scaler_
     np.testing.assert_array_equal(grown.scale_, [1, 2, 4])
     np.testing.assert_array_equal(scaler.scale_, [3e-30, 2, 1])
     assert grown.n_samples_seen_ == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", [np.asarray, np.asfortranarray, sp.csr_array])
+def test_fitted_scaler_has_what_scikit_learn_gives_it(kind, dtype):
+    X = kind(np.random.RandomState(0).randn(20, 3).astype(dtype) * np.array([1, 0, 5], dtype))
+    found = vars(small().fit(X, np.arange(20.0)).scaler_)
+    expected = vars(MaxAbsScaler().fit(X))
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, strict=True)
 
 
 def test_fitted_scaler_gives_the_features_that_coefs_belong_to(diabetes):
@@ -417,6 +431,19 @@ def test_moments_of_batches_merge_to_those_of_all(weighted, sparse):
     np.testing.assert_allclose(doubled.var, 4 * merged.var)
 
 
+@pytest.mark.parametrize("density", [0.0, 0.2, 1.0])
+@pytest.mark.parametrize("kind", [sp.csr_array, sp.csr_matrix])
+def test_sparse_moments_are_those_of_scikit_learn(kind, density):
+    rng = np.random.RandomState(0)
+    X = kind(sp.random(200, 5, density=density, format="csr", random_state=rng))
+    X.data += 100.0
+    w = rng.uniform(0.1, 5, 200)
+    found = Moments.of(X, np.ones(5), w)
+    mean, var = mean_variance_axis(X, axis=0, weights=w)
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(found.var, var, rtol=1e-12)
+
+
 def test_moments_do_not_depend_on_block_size(monkeypatch):
     X = np.random.RandomState(0).randn(50, 3).astype(np.float32)
     whole = Moments.of(X, np.full(X.shape[1], 3.0))
@@ -424,7 +451,7 @@ def test_moments_do_not_depend_on_block_size(monkeypatch):
     blocked = Moments.of(X, np.full(X.shape[1], 3.0))
     np.testing.assert_allclose(blocked.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(blocked.var, whole.var, rtol=1e-12)
-    np.testing.assert_array_equal(fit_max_abs(X).max_abs_, np.abs(X).max(axis=0))
+    np.testing.assert_array_equal(largest_values(X), np.abs(X).max(axis=0))
 
 
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
@@ -437,7 +464,7 @@ def test_fold_gives_the_same_function_and_unfold_inverts_it(hidden, activation):
     solver_network = scales.solver_network(network)
     params = solver_network.initial_parameters(rng, float, lecun_bound)
     coefs, intercepts = scales.fold(network, params, float)
-    Z = divide_columns(X, scales.scaler.scale_)
+    Z = divide_columns(X, scales.x_unit)
     np.testing.assert_allclose(
         evaluate(network, coefs, intercepts, Z),
         evaluate(solver_network, params.coefs, params.intercepts, scales.input(X, float)),
@@ -459,7 +486,7 @@ def test_carry_over_keeps_the_function(out_activation, precondition):
     params = network.initial_parameters(rng, float, lecun_bound)
 
     def function(scales, coefs, intercepts):
-        Z = divide_columns(X, scales.scaler.scale_)
+        Z = divide_columns(X, scales.x_unit)
         return scales.y_location + scales.y_scale * evaluate(network, coefs, intercepts, Z)
 
     carried = carry_over(params.coefs, params.intercepts, old, new)
@@ -493,7 +520,7 @@ def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
     network = Network((3, 4, 2), "logistic", "identity")
     params = network.initial_parameters(rng, float, lecun_bound)
     coefs, _ = carry_over(params.coefs, params.intercepts, old, new)
-    growth = new.scaler.scale_[[0, 2]] / old.scaler.scale_[[0, 2]]
+    growth = new.x_unit[[0, 2]] / old.x_unit[[0, 2]]
     np.testing.assert_allclose(coefs[0][[0, 2]], params.coefs[0][[0, 2]] * growth[:, None])
     np.testing.assert_array_equal(coefs[0][1], params.coefs[0][1])
     ratio = old.y_scale[0] / new.y_scale[0]
@@ -504,7 +531,7 @@ def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
 def test_state_of_scales_is_all_there_is(diabetes):
     X, y = diabetes
     scales = Scales.fit(X, y[:, None], None, precondition=True, out_activation="identity")
-    again = Scales.from_state(scales.scaler, "identity", scales.state())
+    again = Scales.from_state(scales.x_max, scales.n_rows, "identity", scales.state())
     np.testing.assert_array_equal(again.input(X, float), scales.input(X, float))
     np.testing.assert_array_equal(again.target(y[:, None], float), scales.target(y[:, None], float))
     inputs = scales.input(X, float)[:, :-1]

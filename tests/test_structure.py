@@ -107,7 +107,6 @@ OTHERS = {
 }
 SCIKIT_LEARN = {
     "_callbacks",
-    "_scaling",
     "_ensemble",
     "_validation",
     "_report",

@@ -9,9 +9,10 @@ The rooms, and what each may import::
 
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _objective
-    _network   <- _scaling <- _rows <- _training
+    _network   <- _affine <- _scaling <- _rows <- _training
+    _affine <- _stream, _training, _fitted, _start, export
     _network   <- _averaging <- _fitted, _report, _display
-    _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
+    _rows <- _seen_rows;  _posterior, _affine, _seen_rows <- _stream <- _training
     _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan, _report
     _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
@@ -31,9 +32,9 @@ The rooms, and what each may import::
     _dispersion  what residuals say of the noise: Pearson's statistic
     _evidence    precisions of weights and noise, and the log evidence
     _posterior   Laplace's approximation: the variance of a prediction
+    _affine      one function in other coordinates: its weights, and their precision
     _averaging   several networks as the one that is their average, and back
-    _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
-                 and folding all of it back into the weights
+    _scaling     MaxAbs for X, location and scale for y, and coordinates that train well
     _stream      what the batches before have told, in the scales of the next
     _seen_rows   which rows a stream has seen: a sketch of fixed size
     _rows        an order of rows, equal ones merged, and ranks of columns, by their values
@@ -65,7 +66,7 @@ The rooms, and what each may import::
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
 objective over row blocks -> a solver moves the parameter vector -> the posterior is
-read off -> scales are folded back -> fitted attributes, set all at once. The numerics
+read off -> weights are brought back -> fitted attributes, set all at once. The numerics
 see arrays and do not import scikit-learn.
 
 What is carried from room to room, but for `SolverResult`, does not change: plain records are

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from sk_backprop._affine import TANH_FOR_SIGMOID, AffineMap, with_hidden_units
 from sk_backprop._averaging import separated
 from sk_backprop._consistency import (
     READING_ERRORS,
@@ -38,10 +39,9 @@ from sk_backprop._network import (
     input_gradient,
     row_blocks,
     rows_per_block,
-    with_tanh,
 )
 from sk_backprop._posterior import Posterior, mean_variance
-from sk_backprop._scaling import Scales, as_units, divide_columns, raw_weights
+from sk_backprop._scaling import Scales, as_units, divide_columns
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread
 from sk_backprop._training import Weights
 
@@ -177,6 +177,13 @@ class FittedFunction:
         """Weights and biases of each network."""
         return separated(self.coefs, self.intercepts, self.output_intercepts)
 
+    def _solver_networks(self) -> tuple[Network, list[Parameters]]:
+        """Shape and weights of each network in the solver's coordinates, which posteriors have."""
+        network, scales = self.network, self.scales
+        to_solver = AffineMap(scales.max_abs_coordinates, scales.solver_coordinates(network))
+        networks = [network.pack(*to_solver.weights(*one), float) for one in self.networks()]
+        return scales.solver_network(network), networks
+
     def starts(self, weight_precision: dict[str, Array] | None) -> list[Weights]:
         """What a warm start of each network goes on from.
 
@@ -203,7 +210,8 @@ class FittedFunction:
         sizes = (self.network.layer_sizes[0], *(W.shape[1] for W in networks[0][0]))
         if activation == "logistic":
             # Two passes over the hidden units less; a quarter of the time of many rows.
-            activation, networks = "tanh", [with_tanh(*one) for one in networks]
+            activation = "tanh"
+            networks = [with_hidden_units(*one, TANH_FOR_SIGMOID) for one in networks]
         network = Network(sizes, activation, "identity")
         dtype = np.result_type(X.dtype, self.coefs[0].dtype)
         return network, [network.pack(*one, dtype) for one in networks]
@@ -296,14 +304,13 @@ class FittedFunction:
         Of the mixture of the networks: the mean of their variances, for weights and
         noise, and the variance of their means.
         """
-        scales, network = self.scales, self.scales.solver_network(self.network)
+        scales, (network, networks) = self.scales, self._solver_networks()
         out_activation = network.output_activation
         std = np.empty(
             (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, self.coefs[0].dtype)
         )
         if self._was_sound:
             check_average("intercepts_[-1]", self.intercepts[-1], self.output_intercepts)
-        networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)
             means = np.array([evaluate(network, p.coefs, p.intercepts, inputs) for p in networks])
@@ -327,8 +334,7 @@ class FittedFunction:
         -------
         leverage : (n_samples, n_outputs), 0 for an output whose target did not vary
         """
-        scales, network = self.scales, self.scales.solver_network(self.network)
-        networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
+        scales, (network, networks) = self.scales, self._solver_networks()
         fitted = list(zip(networks, self.posteriors, strict=True))
         leverage = np.empty((X.shape[0], network.layer_sizes[-1]))
         for rows in row_blocks(X.shape[0], _STD_ROWS):
@@ -342,15 +348,8 @@ class FittedFunction:
     @beyond_range_is_inf
     def raw_weights(self) -> NetworkWeights:
         """Weights that act on raw X and, but for a logistic output, give raw y."""
-        scales = self.scales
-        return raw_weights(
-            self.coefs,
-            self.intercepts,
-            scales.x_unit,
-            scales.y_location,
-            scales.y_scale,
-            scales.out_activation,
-        )
+        to_raw = AffineMap.to_raw(self.scales.max_abs_coordinates)
+        return to_raw.weights(self.coefs, self.intercepts)
 
 
 # n_samples * n_params from which on threads share the rows of `predict`, some ms, and from

@@ -5,20 +5,11 @@ textbook does (``precondition=False``), and X divided so is what the fitted
 weights `coefs_`, `intercepts_` belong to.
 
 With ``precondition=True`` the solvers work in other coordinates of the same
-function, and the result is folded back:
+function, and the result is brought back (`_affine`):
 
-- inputs centred and of unit spread, u = (x - center) / spread. Of a first layer
-  u V + c in these coordinates the MaxAbs-scaled input x sees
+- inputs centred and of unit spread, u = (x - center) / spread;
 
-      W = V / spread[:, None],    b = c - (center / spread) V
-
-- sigmoid hidden units as tanh units, t = 2 sigma(2a) - 1, whose mean is 0 and not
-  1/2. Of a layer with incoming weights V and biases c,
-
-      W = out * in * V,    b = out * (c - shift * 1^T V)
-
-  where out = 2 if the layer is hidden, and in = 2, shift = 1 if its input is;
-  otherwise 1, and 1, 0.
+- sigmoid hidden units as tanh units, whose mean is 0 and not 1/2;
 
 - the target centred and of unit spread; this one is left visible as the fitted
   location and scale of y.
@@ -31,7 +22,6 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -39,6 +29,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from sk_backprop._affine import SAME_UNITS, TANH_FOR_SIGMOID, Coordinates
 from sk_backprop._network import Array, Network, Parameters, row_blocks
 
 # Values of X that the statistics hold in float64 at a time.
@@ -243,7 +234,7 @@ class _CentredSparseTransposed:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scales:
-    """What is known of the columns of X and y, and the maps that follow from it.
+    """What is known of the columns of X and y, and the coordinates that follow from it.
 
     Attributes
     ----------
@@ -429,56 +420,29 @@ class Scales:
             return Network(network.layer_sizes, "tanh", network.output_activation)
         return network
 
-    def _unit_factors(self, network: Network, layer: int) -> tuple[float, float, float]:
-        """out, in, shift of the module's docstring."""
-        if network.activation != "logistic":
-            return 1.0, 1.0, 0.0
-        last = layer == len(network.layer_sizes) - 2
-        return (1.0 if last else 2.0), (2.0 if layer else 1.0), (1.0 if layer else 0.0)
+    @cached_property
+    def max_abs_coordinates(self) -> Coordinates:
+        """Those of the fitted weights."""
+        return Coordinates(
+            x_unit=self.x_unit.astype(float),
+            x_known=self.x_max > 0,
+            y_location=self.y_location,
+            y_scale=self.y_scale,
+            y_known=self._largest_y() > 0,
+            output_activation=self.out_activation,
+        )
 
-    def fold(
-        self, network: Network, params: Parameters, dtype: Any
-    ) -> tuple[list[Array], list[Array]]:
-        """Weights for MaxAbs-scaled inputs, of `network`, from the solver's.
-
-        Views of one new flat vector of the given precision.
-        """
+    def solver_coordinates(self, network: Network) -> Coordinates:
+        """Those of the weights of `solver_network`."""
+        coordinates = self.max_abs_coordinates
         if not self.precondition:
-            folded = network.pack(params.coefs, params.intercepts, dtype)
-            return folded.coefs, folded.intercepts
-        coefs, intercepts = [], []
-        for layer, (V, c) in enumerate(zip(params.coefs, params.intercepts)):
-            V, c = V.astype(float), c.astype(float)
-            if layer == 0:
-                c -= (self.x.mean / self.x.spread) @ V
-                V /= self.x.spread[:, None]
-            out, into, shift = self._unit_factors(network, layer)
-            coefs.append(out * into * V)
-            intercepts.append(out * (c - shift * V.sum(axis=0)))
-        folded = network.pack(coefs, intercepts, dtype)
-        return folded.coefs, folded.intercepts
-
-    def unfold(
-        self,
-        network: Network,
-        coefs: Sequence[Array],
-        intercepts: Sequence[Array],
-        dtype: Any,
-    ) -> Parameters:
-        """The inverse of `fold`."""
-        if not self.precondition:
-            return network.pack(coefs, intercepts, dtype)
-        solver_coefs, solver_intercepts = [], []
-        for layer, (W, b) in enumerate(zip(coefs, intercepts)):
-            out, into, shift = self._unit_factors(network, layer)
-            V = W.astype(float) / (out * into)
-            c = b.astype(float) / out + shift * V.sum(axis=0)
-            if layer == 0:
-                V *= self.x.spread[:, None]
-                c += (self.x.mean / self.x.spread) @ V
-            solver_coefs.append(V)
-            solver_intercepts.append(c)
-        return network.pack(solver_coefs, solver_intercepts, dtype)
+            return coordinates
+        same, spread = self.solver_network(network) is network, self.x.spread
+        return coordinates._replace(
+            x_offset=self.x.mean / spread,
+            x_spread=spread,
+            hidden=SAME_UNITS if same else TANH_FOR_SIGMOID,
+        )
 
     def settle(self, params: Parameters) -> None:
         """Zero the initial weights of the output layer, in place, if preconditioned.
@@ -491,58 +455,3 @@ class Scales:
         if self.precondition:
             params.coefs[-1][...] = 0
             params.intercepts[-1][...] = 0
-
-
-def carry_over(
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    old: Scales,
-    new: Scales,
-) -> tuple[list[Array], list[Array]]:
-    """Weights that with scales `new` give the function that they gave with `old`.
-
-    The weights of a feature, or to an output, that was zero in all of `old` stay as they
-    are: what it does, and its unit, are not known yet. Float64.
-    """
-    coefs = [np.array(W, dtype=float) for W in coefs]
-    intercepts = [np.array(b, dtype=float) for b in intercepts]
-    coefs[0] *= input_growth(old, new)[:, None]
-    ratio = output_growth(old, new)
-    if new.out_activation == "identity":
-        coefs[-1] *= ratio
-        shift = (old.y_location - new.y_location) / new.y_scale
-        intercepts[-1][...] = ratio * intercepts[-1] + shift
-    elif new.out_activation == "exp":
-        intercepts[-1] += np.log(ratio)
-    return coefs, intercepts
-
-
-def input_growth(old: Scales, new: Scales) -> Array:
-    """New units of X by the old: (n_features,)."""
-    return np.where(old.x_max > 0, new.x_unit / old.x_unit.astype(float), 1.0)
-
-
-def output_growth(old: Scales, new: Scales) -> Array:
-    """Old `y_scale` by the new: (n_outputs,)."""
-    known = old._largest_y() > 0
-    return np.asarray(np.where(known, old.y_scale, new.y_scale) / new.y_scale)
-
-
-def raw_weights(
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    x_scale: Array,
-    y_location: Array,
-    y_scale: Array,
-    out_activation: str,
-) -> tuple[list[Array], list[Array]]:
-    """Weights that act on raw X and, but for a logistic output, give raw y. Float64."""
-    coefs = [np.array(W, dtype=float) for W in coefs]
-    intercepts = [np.array(b, dtype=float) for b in intercepts]
-    coefs[0] /= x_scale[:, None]
-    if out_activation == "identity":
-        coefs[-1] *= y_scale
-        intercepts[-1] = y_location + y_scale * intercepts[-1]
-    elif out_activation == "exp":
-        intercepts[-1] += np.log(y_scale)
-    return coefs, intercepts

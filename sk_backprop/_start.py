@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from sk_backprop._affine import AffineMap
 from sk_backprop._fitted import FittedFunction
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
-from sk_backprop._stream import Earlier, Move, StreamState
+from sk_backprop._stream import Earlier, StreamState
 from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
 from sk_backprop._validation import (
     check_initial_weights,
@@ -89,7 +90,10 @@ def stream_states(
     kept = estimator._fit_state.get("rows")  # not in models of before
     seen = SeenRows.unknown(n_seen) if kept is None else SeenRows(**kept)
     rows = seen.with_batch(rows)
-    move = Move.between(last.scales, problem.scales)
+    move = AffineMap(
+        last.scales.solver_coordinates(last.network),
+        problem.scales.solver_coordinates(last.network),
+    )
     from_optimum = estimator.solver_ in ("lm", "lbfgs")
     seen_weight, weight = seen.weight, rows.weight
     return [

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sk_backprop._affine import AffineMap
 from sk_backprop._dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
 from sk_backprop._network import (
@@ -29,7 +30,7 @@ from sk_backprop._network import (
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, residuals_suffice
 from sk_backprop._rows import canonical_rows, column_ranks, row_groups
-from sk_backprop._scaling import Scales, as_units, carry_over, divide_columns, largest_values
+from sk_backprop._scaling import Scales, as_units, divide_columns, largest_values
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import Monitor, Run, SolverResult
 from sk_backprop._stream import PassErrors, StreamState, of_stream
@@ -328,7 +329,9 @@ def _finished(
     at = objective.parameters(result.theta)
     if result.best_iter == 0:  # ended before any iteration had told the loss
         result.loss = objective.loss_gradient(at, objective.parameters(result.theta))
-    coefs, intercepts = problem.scales.fold(settings.network, kept, problem.dtype)
+    network, scales = settings.network, problem.scales
+    to_fitted = AffineMap(scales.solver_coordinates(network), scales.max_abs_coordinates)
+    fitted = network.pack(*to_fitted.weights(kept.coefs, kept.intercepts), problem.dtype)
     log_evidence = None
     if settings.alpha is None and result.precisions is not None:
         groups = groups_of(settings, objective.network)
@@ -337,14 +340,14 @@ def _finished(
         if errors is not None and result.status in ("diverged", "interrupted"):
             errors.left_out(at)
         posterior = _laplace(settings, problem, objective, at, stream, errors)
-    constant = problem.scales.y.constant
+    constant = scales.y.constant
     if stream is None and constant.any():
         sums = objective.pearson(at)
         posterior = posterior.of_constants(constant, sums.value / sums.weight)
     return Trained(
         kept,
-        coefs,
-        intercepts,
+        fitted.coefs,
+        fitted.intercepts,
         result,
         posterior,
         None if log_evidence is None else result.precisions,
@@ -497,10 +500,9 @@ def _random_start(
 
 
 def _continued_start(network: Network, scales: Scales, start: Weights, dtype: Any) -> Parameters:
-    coefs, intercepts = start.coefs, start.intercepts
-    if start.scales is not None:
-        coefs, intercepts = carry_over(coefs, intercepts, start.scales, scales)
-    return scales.unfold(network, coefs, intercepts, dtype)
+    before = scales if start.scales is None else start.scales
+    to_solver = AffineMap(before.max_abs_coordinates, scales.solver_coordinates(network))
+    return network.pack(*to_solver.weights(start.coefs, start.intercepts), dtype)
 
 
 def _prior(

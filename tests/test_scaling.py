@@ -1,4 +1,4 @@
-"""Scales: units never matter, nothing overflows, sparse stays sparse, folding is exact."""
+"""Scales: units never matter, nothing overflows, sparse stays sparse, the function stays."""
 
 import tracemalloc
 
@@ -13,12 +13,12 @@ from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._affine import AffineMap
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._scaling import (
     CentredSparse,
     Moments,
     Scales,
-    carry_over,
     divide_columns,
     largest_values,
 )
@@ -456,27 +456,28 @@ def test_moments_do_not_depend_on_block_size(monkeypatch):
 
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
 @pytest.mark.parametrize("hidden", [(), (3,), (3, 2), (4, 3, 2)], ids=str)
-def test_fold_gives_the_same_function_and_unfold_inverts_it(hidden, activation):
+def test_solver_coordinates_give_the_same_function(hidden, activation):
     rng = np.random.RandomState(0)
     X, y = rng.randn(30, 3) * [1, 100, 1e-3] + [5, 0, 1], rng.randn(30, 2)
     scales = Scales.fit(X, y, None, precondition=True, out_activation="identity")
     network = Network((3, *hidden, 2), activation, "identity")
     solver_network = scales.solver_network(network)
     params = solver_network.initial_parameters(rng, float, lecun_bound)
-    coefs, intercepts = scales.fold(network, params, float)
+    ends = scales.solver_coordinates(network), scales.max_abs_coordinates
+    coefs, intercepts = AffineMap(*ends).weights(params.coefs, params.intercepts)
     Z = divide_columns(X, scales.x_unit)
     np.testing.assert_allclose(
         evaluate(network, coefs, intercepts, Z),
         evaluate(solver_network, params.coefs, params.intercepts, scales.input(X, float)),
         rtol=1e-10,
     )
-    back = scales.unfold(network, coefs, intercepts, float)
-    np.testing.assert_allclose(back.flat, params.flat, rtol=1e-9, atol=1e-12)
+    back = AffineMap(*reversed(ends)).weights(coefs, intercepts)
+    np.testing.assert_allclose(network.pack(*back, float).flat, params.flat, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("out_activation", ["identity", "exp"])
-def test_carry_over_keeps_the_function(out_activation, precondition):
+def test_the_function_stays_where_scales_grow(out_activation, precondition):
     rng = np.random.RandomState(0)
     X, y = rng.uniform(1, 2, (20, 3)), rng.uniform(1, 2, (20, 2))
     options = {"precondition": precondition, "out_activation": out_activation}
@@ -489,7 +490,8 @@ def test_carry_over_keeps_the_function(out_activation, precondition):
         Z = divide_columns(X, scales.x_unit)
         return scales.y_location + scales.y_scale * evaluate(network, coefs, intercepts, Z)
 
-    carried = carry_over(params.coefs, params.intercepts, old, new)
+    to_new = AffineMap(old.max_abs_coordinates, new.max_abs_coordinates)
+    carried = to_new.weights(params.coefs, params.intercepts)
     np.testing.assert_allclose(
         function(new, *carried), function(old, params.coefs, params.intercepts), rtol=1e-12
     )
@@ -519,7 +521,8 @@ def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
     new = Scales.fit(X * 7, y * 30, None, **options, seen=old)
     network = Network((3, 4, 2), "logistic", "identity")
     params = network.initial_parameters(rng, float, lecun_bound)
-    coefs, _ = carry_over(params.coefs, params.intercepts, old, new)
+    to_new = AffineMap(old.max_abs_coordinates, new.max_abs_coordinates)
+    coefs, _ = to_new.weights(params.coefs, params.intercepts)
     growth = new.x_unit[[0, 2]] / old.x_unit[[0, 2]]
     np.testing.assert_allclose(coefs[0][[0, 2]], params.coefs[0][[0, 2]] * growth[:, None])
     np.testing.assert_array_equal(coefs[0][1], params.coefs[0][1])

@@ -13,16 +13,21 @@ The rooms, and what each may import::
     _likelihood <- _training, _trials, _plan, _fitted, _state, _start, _regressor, textbook
     _network   <- _scaling <- _rows <- _training
     _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
+    _network   <- _dispersion <- _objective
+    _network   <- _affine <- _scaling <- _rows <- _training
+    _affine <- _stream, _training, _fitted, _start, export
+    _network   <- _averaging <- _fitted, _report, _display
+    _rows <- _seen_rows;  _posterior, _affine, _seen_rows <- _stream <- _training
     _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
     _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan
     _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
     _consistency <- _posterior, _fitted, _report
-    _training  <- _fitted <- _report, and <- _validation
+    _training  <- _fitted, _report, _validation
     _plan      <- _callbacks
     _plan, _fitted, _validation <- _start
     _fitted, _validation, _notebook <- _predictor
     _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
-    _fitted, _operands, _regressor <- export;  _display imports none of them but _sparse
+    _fitted, _operands, _regressor <- export;  _display imports none but _averaging, _sparse
     _network, _objective, _validation <- textbook
 
     _network     layers of units over one flat vector: layout, initial weights,
@@ -34,8 +39,9 @@ The rooms, and what each may import::
     _blocks      sums over blocks of rows, by one tree, whoever computes which
     _evidence    precisions of weights and noise, and the log evidence
     _posterior   Laplace's approximation: the variance of a prediction
-    _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
-                 and folding all of it back into the weights
+    _affine      one function in other coordinates: its weights, and their precision
+    _averaging   several networks as the one that is their average, and back
+    _scaling     MaxAbs for X, location and scale for y, and coordinates that train well
     _stream      what the batches before have told, in the scales of the next
     _seen_rows   which rows a stream has seen: a sketch of fixed size
     _rows        an order of rows, equal ones merged, and ranks of columns, by their values

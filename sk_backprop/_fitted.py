@@ -1,9 +1,7 @@
 """The fitted function: weights and scales of one or several averaged networks.
 
-K networks of one shape, averaged before the output function, are one network: their
-first layers stand side by side, the following ones on the diagonal of a larger matrix,
-and the output weights one above the other, divided by K. `coefs_` and `intercepts_` are
-that network's, and single networks are parts of them.
+`coefs_` and `intercepts_` are those of the one network that is their average
+(`_averaging`), and single networks are parts of them.
 """
 
 from __future__ import annotations
@@ -14,8 +12,9 @@ from operator import gt
 from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 
+from sk_backprop._affine import TANH_FOR_SIGMOID, AffineMap, Coordinates, with_hidden_units
+from sk_backprop._averaging import separated
 from sk_backprop._consistency import (
     check_average,
     check_finite,
@@ -29,6 +28,7 @@ from sk_backprop._network import (
     ACTIVATIONS,
     Array,
     Network,
+    NetworkWeights,
     Parameters,
     Workspaces,
     beyond_range_is_inf,
@@ -37,59 +37,10 @@ from sk_backprop._network import (
     input_gradient,
     row_blocks,
     rows_per_block,
-    with_tanh,
 )
 from sk_backprop._posterior import Posterior, mean_variance
-from sk_backprop._scaling import Scales, divide_columns, raw_weights
+from sk_backprop._scaling import Scales, divide_columns
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread
-
-NetworkWeights = tuple[list[Array], list[Array]]
-
-
-def merged(networks: Sequence[NetworkWeights]) -> NetworkWeights:
-    """Coefs and intercepts of the one network that is the average of several."""
-    if len(networks) == 1:
-        return networks[0]
-    coefs: list[Array] = []
-    intercepts: list[Array] = []
-    for Ws in zip(*(network[0] for network in networks)):
-        if len(coefs) == len(networks[0][0]) - 1:
-            average = np.concatenate if coefs else np.add.reduce
-            coefs.append(average(Ws) / len(networks))
-        else:
-            coefs.append(block_diag(*Ws) if coefs else np.concatenate(Ws, axis=1))
-    for bs in zip(*(network[1] for network in networks)):
-        last = len(intercepts) == len(coefs) - 1
-        intercepts.append(np.mean(bs, axis=0) if last else np.concatenate(bs))
-    return coefs, intercepts
-
-
-def separated(
-    network: Network,
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    output_intercepts: Sequence[Array],
-) -> list[NetworkWeights]:
-    """The inverse of `merged`: the networks of the shape of `network` in the average.
-
-    output_intercepts : the last biases of each network, of which `intercepts` has the mean
-    """
-    n_networks, hidden = len(output_intercepts), network.layer_sizes[1:-1]
-    if n_networks == 1:
-        return [(list(coefs), list(intercepts))]
-    networks = []
-    for k, output_intercept in enumerate(output_intercepts):
-        rows: Any = slice(None)
-        one: NetworkWeights = ([], [])
-        for size, W, b in zip(hidden, coefs, intercepts):
-            columns = slice(k * size, (k + 1) * size)
-            one[0].append(W[rows, columns])
-            one[1].append(b[columns])
-            rows = columns
-        one[0].append(coefs[-1][rows] * (n_networks if hidden else 1))
-        one[1].append(output_intercept)
-        networks.append(one)
-    return networks
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -154,7 +105,7 @@ class FittedFunction:
 
     def networks(self) -> list[NetworkWeights]:
         """Weights and biases of each network."""
-        return separated(self.network, self.coefs, self.intercepts, self.output_intercepts)
+        return separated(self.coefs, self.intercepts, self.output_intercepts)
 
     @beyond_range_is_inf
     def _summands(self, X: Any) -> tuple[Network, list[Parameters]]:
@@ -168,7 +119,8 @@ class FittedFunction:
         sizes = (self.network.layer_sizes[0], *(W.shape[1] for W in networks[0][0]))
         if activation == "logistic":
             # Two passes over the hidden units less; a quarter of the time of many rows.
-            activation, networks = "tanh", [with_tanh(*one) for one in networks]
+            activation = "tanh"
+            networks = [with_hidden_units(*one, TANH_FOR_SIGMOID) for one in networks]
         network = Network(sizes, activation, "identity")
         dtype = np.result_type(X.dtype, self.coefs[0].dtype)
         return network, [network.pack(*one, dtype) for one in networks]
@@ -256,14 +208,15 @@ class FittedFunction:
     @beyond_range_is_inf
     def raw_weights(self) -> NetworkWeights:
         """Weights that act on raw X and, but for a logistic output, give raw y."""
-        return raw_weights(
-            self.coefs,
-            self.intercepts,
-            self.scaler.scale_,
-            self.y_location,
-            self.y_scale,
-            self.network.output_activation,
+        fitted = Coordinates(
+            x_unit=self.scaler.scale_,
+            x_known=np.ones(self.network.layer_sizes[0], bool),
+            y_location=self.y_location,
+            y_scale=self.y_scale,
+            y_known=np.ones(self.network.layer_sizes[-1], bool),
+            likelihood=self.likelihood,
         )
+        return AffineMap.to_raw(fitted).weights(self.coefs, self.intercepts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -304,9 +257,11 @@ class Predictive:
             check_finite((f"the scale {name}", one) for name, one in self.scales.state().items())
 
     def _solver_networks(self) -> list[Parameters]:
-        """The weights of each network in the solver's coordinates."""
+        """The weights of each network in the solver's coordinates, which the posteriors have."""
         network, scales = self.function.network, self.scales
-        return [scales.unfold(network, *one, float) for one in self.function.networks()]
+        to_solver = AffineMap(scales.max_abs_coordinates, scales.solver_coordinates(network))
+        weights = [to_solver.weights(*one) for one in self.function.networks()]
+        return [network.pack(*one, float) for one in weights]
 
     @one_blas_thread()
     @beyond_range_is_inf

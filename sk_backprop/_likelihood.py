@@ -147,6 +147,13 @@ class Likelihood:
         """How y, of given mean and spread, is shifted and scaled for a solver."""
         return mean, spread
 
+    def rescaled_output(self, factor: Array, shift: Array) -> tuple[Array, Array]:
+        """What z is multiplied by, and what is added to it, where y becomes factor * y + shift.
+
+        factor, shift : (n_outputs,)
+        """
+        return factor, shift
+
     def constant_dispersion(
         self, mean: Array, variance: Array, varies: Array, unit: Array
     ) -> Array:
@@ -268,6 +275,10 @@ class LogisticSquaredError(SquaredError):
         """As `Likelihood.location_scale`: y stays as it is, in [0, 1]."""
         return 0.0, 1.0
 
+    def rescaled_output(self, factor: Array, shift: Array) -> tuple[Array, Array]:
+        """As `Likelihood.rescaled_output`: no weights change the range of the output."""
+        return np.ones_like(factor), np.zeros_like(factor)
+
 
 class Poisson(Likelihood):
     """Counts, of variance phi f around an exponential output.
@@ -328,6 +339,10 @@ class Poisson(Likelihood):
     def location_scale(self, mean: Array, spread: Array) -> tuple[Array | float, Array | float]:
         """As `Likelihood.location_scale`: counts are divided by their mean, and never shifted."""
         return 0.0, np.where(mean > 0, mean, 1.0)
+
+    def rescaled_output(self, factor: Array, shift: Array) -> tuple[Array, Array]:
+        """As `Likelihood.rescaled_output`: the factor is another bias of ln(f)."""
+        return np.ones_like(factor), np.log(factor)
 
     def constant_dispersion(
         self, mean: Array, variance: Array, varies: Array, unit: Array

@@ -38,6 +38,9 @@ Array = NDArray[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Coefs and intercepts, one of each for every layer.
+NetworkWeights = tuple[list[Array], list[Array]]
+
 # Bytes of activations per row block: a block and its deltas stay in a core's
 # second-level cache.
 _BLOCK_BYTES = 2**18
@@ -432,26 +435,6 @@ def input_gradient(network: Network, params: Parameters, work: Workspace) -> Arr
             delta = np.dot(params.coefs[layer], delta)
         gradient[:, k] = delta.T
     return gradient
-
-
-def with_tanh(
-    coefs: Sequence[Array], intercepts: Sequence[Array]
-) -> tuple[list[Array], list[Array]]:
-    """The weights of the same function with tanh units in place of sigmoid ones.
-
-    sigma(z) = (tanh(z/2) + 1) / 2: what comes into a hidden unit is halved, and what
-    leaves it is halved and shifted.
-    """
-    new_coefs, new_intercepts = [], []
-    for layer, (W, b) in enumerate(zip(coefs, intercepts)):
-        out = 1.0 if layer == len(coefs) - 1 else 0.5
-        if layer == 0:
-            new_coefs.append(out * W)
-            new_intercepts.append(out * b)
-        else:
-            new_coefs.append(0.5 * out * W)
-            new_intercepts.append(out * (b + 0.5 * W.sum(axis=0)))
-    return new_coefs, new_intercepts
 
 
 def last_layer(

@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import MaxAbsScaler
 
+from sk_backprop._averaging import merged
 from sk_backprop._consistency import all_finite
-from sk_backprop._fitted import FittedFunction, Predictive, merged
+from sk_backprop._fitted import FittedFunction, Predictive
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
 from sk_backprop._posterior import mean_variance
 from sk_backprop._scaling import CentredSparse, Scales
@@ -88,10 +90,8 @@ def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState
     """
     settings, problem, networks, _ = trained
     scales = problem.scales
-    if call.columns.names is not None:
-        scales.scaler.feature_names_in_ = call.columns.names
     history = _history(call, settings, networks[0].result)
-    function = _fitted_function(settings, scales, networks)
+    function = _fitted_function(settings, scales, networks, call.columns)
     posteriors = [one.posterior for one in networks]
     optimizers = [one.result.optimizer_state for one in networks]
     goes_on = call.streaming and None not in optimizers
@@ -122,8 +122,18 @@ def attributes_if_ended(
     return fitted_state(call, trained, copy.deepcopy(rng)).attributes()
 
 
+def _scaler(scales: Scales, columns: Columns) -> MaxAbsScaler:
+    """As `MaxAbsScaler.fit`, which would leave columns below 10 eps unscaled (`as_units`)."""
+    scaler = MaxAbsScaler()
+    scaler.max_abs_, scaler.scale_ = scales.x_max, scales.x_unit
+    scaler.n_samples_seen_, scaler.n_features_in_ = scales.n_rows, columns.n_features
+    if columns.names is not None:
+        scaler.feature_names_in_ = columns.names
+    return scaler
+
+
 def _fitted_function(
-    settings: Settings, scales: Scales, networks: Sequence[Trained]
+    settings: Settings, scales: Scales, networks: Sequence[Trained], columns: Columns
 ) -> FittedFunction:
     coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
     y_location, y_scale = scales.y_location, scales.y_scale
@@ -134,7 +144,7 @@ def _fitted_function(
         coefs,
         intercepts,
         [one.intercepts[-1] for one in networks],
-        scales.scaler,
+        _scaler(scales, columns),
         y_location,
         y_scale,
         sound and not any(one.posterior.fault() for one in networks),

@@ -5,20 +5,11 @@ textbook does (``precondition=False``), and X divided so is what the fitted
 weights `coefs_`, `intercepts_` belong to.
 
 With ``precondition=True`` the solvers work in other coordinates of the same
-function, and the result is folded back:
+function, and the result is brought back (`_affine`):
 
-- inputs centred and of unit spread, u = (x - center) / spread. Of a first layer
-  u V + c in these coordinates the MaxAbs-scaled input x sees
+- inputs centred and of unit spread, u = (x - center) / spread;
 
-      W = V / spread[:, None],    b = c - (center / spread) V
-
-- sigmoid hidden units as tanh units, t = 2 sigma(2a) - 1, whose mean is 0 and not
-  1/2. Of a layer with incoming weights V and biases c,
-
-      W = out * in * V,    b = out * (c - shift * 1^T V)
-
-  where out = 2 if the layer is hidden, and in = 2, shift = 1 if its input is;
-  otherwise 1, and 1, 0.
+- sigmoid hidden units as tanh units, whose mean is 0 and not 1/2;
 
 - the target centred and of unit spread; this one is left visible as the fitted
   location and scale of y.
@@ -31,15 +22,14 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import MaxAbsScaler
-from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from sk_backprop._affine import SAME_UNITS, TANH_FOR_SIGMOID, Coordinates
 from sk_backprop._blocks import power_of_two, tree_sum
 from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import Array, Network, Parameters, row_blocks
@@ -57,29 +47,24 @@ def _row_blocks(X: Array) -> list[slice]:
     return row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
 
 
-def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
-    """A MaxAbsScaler fitted to X and to what `seen`, left as it is, was fitted to.
+def largest_values(X: Any) -> Array:
+    """Largest absolute value of each column of dense or sparse X, of its dtype: (n_features,)."""
+    if sp.issparse(X):
+        return np.asarray(abs(X).max(axis=0).toarray().ravel())
+    largest = np.zeros(X.shape[1], X.dtype)
+    for rows in _row_blocks(X):
+        block = X[rows]
+        np.maximum(largest, np.maximum(block.max(axis=0), -block.min(axis=0)), out=largest)
+    return largest
 
-    Its `scale_` is the largest absolute value of every column that has one.
-    scikit-learn leaves columns below 10 eps unscaled (in float32 that is 1.2e-6,
+
+def as_units(largest: Array) -> Array:
+    """The largest absolute values as units, 1 of a column of zeros: (n_columns,).
+
+    scikit-learn's MaxAbsScaler leaves columns below 10 eps unscaled (in float32 that is 1.2e-6,
     a millionth of a unit), and the result would depend on the units.
     """
-    scaler = MaxAbsScaler()
-    if sp.issparse(X):
-        largest = scaler.fit(X).max_abs_
-    else:
-        # As `fit`, which checks X once more: 0.2 ms, a fifth of a fit of 50 rows.
-        largest = np.zeros(X.shape[1], X.dtype)
-        for rows in _row_blocks(X):
-            block = X[rows]
-            np.maximum(largest, np.maximum(block.max(axis=0), -block.min(axis=0)), out=largest)
-        scaler.n_features_in_, scaler.n_samples_seen_ = X.shape[1], X.shape[0]
-    if seen is not None:
-        largest = np.maximum(largest, seen.max_abs_)
-        scaler.n_samples_seen_ += seen.n_samples_seen_
-    scaler.max_abs_ = largest
-    scaler.scale_ = np.where(largest > 0, largest, largest.dtype.type(1))
-    return scaler
+    return np.where(largest > 0, largest, largest.dtype.type(1))
 
 
 def divide_columns(X: Any, scale: Array) -> Any:
@@ -127,9 +112,7 @@ class Moments:
             scaled = divide_columns(X if order is None else X[order], scale).astype(float)
             # Near 1, by a power of two that changes no digit: squares of the weights stay in range.
             near_one = np.ldexp(w, -np.frexp(w.max())[1])
-            mean, var = mean_variance_axis(scaled, axis=0, weights=near_one)
-            var = np.maximum(var, 0.0)  # a constant column may have -1e-45
-            return cls(float(np.sum(w)), mean, var)
+            return cls(float(np.sum(w)), *_sparse_mean_and_variance(scaled, near_one))
 
         def of_block(rows: slice) -> Moments:
             # In C order whatever X has: BLAS would add up otherwise.
@@ -162,15 +145,37 @@ class Moments:
         """Moments of the columns multiplied by `factor`."""
         return Moments(self.weight, self.mean * factor, self.var * factor**2)
 
-    @property
+    @cached_property
     def constant(self) -> Array:
         """Columns that do not vary, or by no more than rounding: (n_columns,) bool."""
         return np.sqrt(self.var) <= 10 * np.finfo(float).eps * np.abs(self.mean)
 
-    @property
+    @cached_property
     def spread(self) -> Array:
         """Standard deviation, 1 where the column is constant."""
         return np.where(self.constant, 1.0, np.sqrt(self.var))
+
+
+def _sparse_mean_and_variance(X: Any, w: Array) -> tuple[Array, Array]:
+    """Mean and variance of the columns of CSR X, (n_features,) each, by the rows' weights.
+
+    In two passes, the second corrected for the rounding of the mean (Chan, Golub & LeVeque 1983,
+    eq. 1.7), of the values that are stored; the others are zeros.
+    """
+
+    def weighted_sum(stored: Array) -> Array:
+        return np.asarray(type(X)((stored, X.indices, X.indptr), shape=X.shape).T @ w)
+
+    n_rows, n_columns = X.shape
+    total = np.sum(w)
+    full = np.bincount(X.indices, minlength=n_columns) == n_rows
+    of_zeros = np.where(full, 0.0, total - weighted_sum(np.ones_like(X.data)))
+    mean = weighted_sum(X.data) / total
+    deviation = X.data - mean[X.indices]
+    correction = weighted_sum(deviation) - of_zeros * mean
+    squares = weighted_sum(np.square(deviation)) + of_zeros * np.square(mean)
+    var = (squares - np.square(correction) / total) / total
+    return mean, np.maximum(var, 0.0)  # a constant column may have -1e-45
 
 
 def _shrinking(old: Array, new: Array) -> Array:
@@ -230,19 +235,21 @@ class _CentredSparseTransposed:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scales:
-    """What is known of the columns of X and y, and the maps that follow from it.
+    """What is known of the columns of X and y, and the coordinates that follow from it.
 
     Attributes
     ----------
-    scaler : fitted MaxAbsScaler of X
-    x : Moments of X / scaler.scale_
+    x_max : (n_features,), largest |x|, of the dtype of X
+    n_rows : int, rows of X that it was taken from
+    x : Moments of X / x_unit
     y_unit : (n_outputs,), largest |y|, 1 where all are zero
     y : Moments of y / y_unit
     precondition : bool
     likelihood : Likelihood, which decides how the target may be shifted and scaled
     """
 
-    scaler: MaxAbsScaler
+    x_max: Array
+    n_rows: int
     x: Moments
     y_unit: Array
     y: Moments
@@ -258,35 +265,38 @@ class Scales:
         *,
         precondition: bool,
         likelihood: Likelihood,
-        scaler: MaxAbsScaler | None = None,
+        x_max: Array | None = None,
         seen: Scales | None = None,
         order: Array | None = None,
     ) -> Scales:
         """Scales of rows X, y, and of those that `seen` was made from.
 
-        `scaler` is a MaxAbsScaler already fitted to all of them, if there is one. `order`
-        are the rows of X that belong to y and the weights, None for all as they are.
+        `x_max` are the largest absolute values of X, if they are known. `order` are the
+        rows of X that belong to y and the weights, None for all as they are.
         With a logistic output, y_unit stays that of `seen`: the range of a
         sigmoid cannot grow without changing the function that it has learned.
         """
-        if scaler is None:
-            scaler = fit_max_abs(X, None if seen is None else seen.scaler)
-        x = Moments.of(X, scaler.scale_, sample_weight, order)
+        n_rows = X.shape[0]
+        x_max = largest_values(X) if x_max is None else x_max
+        if seen is not None:
+            n_rows, x_max = n_rows + seen.n_rows, np.maximum(x_max, seen.x_max)
+        x_unit = as_units(x_max)
+        x = Moments.of(X, x_unit, sample_weight, order)
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
-            x = seen.x.rescaled(_shrinking(seen.scaler.scale_, scaler.scale_)).merged(x)
+            x = seen.x.rescaled(_shrinking(seen.x_unit, x_unit)).merged(x)
             fixed = likelihood.max_target_is_unit
             y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
-        y_unit = np.where(y_unit > 0, y_unit, 1.0)
+        y_unit = as_units(y_unit)
         # Nothing is above the unit but in a stream with a logistic output, which has no use
         # for these moments.
         moments = Moments.of(np.minimum(y, y_unit), y_unit, sample_weight)
         if seen is not None:
             moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
-        return cls(scaler, x, y_unit, moments, precondition, likelihood)
+        return cls(x_max, n_rows, x, y_unit, moments, precondition, likelihood)
 
     def state(self) -> dict[str, Any]:
-        """Plain arrays and numbers; with `scaler` and `likelihood` they are all."""
+        """Plain arrays and numbers; with the arguments of `from_state` they are all."""
         return {
             "weight": self.x.weight,
             "x_mean": self.x.mean,
@@ -299,12 +309,12 @@ class Scales:
 
     @classmethod
     def from_state(
-        cls, scaler: MaxAbsScaler, likelihood: Likelihood, state: dict[str, Any]
+        cls, x_max: Array, n_rows: int, likelihood: Likelihood, state: dict[str, Any]
     ) -> Scales:
         """The inverse of `state`."""
         x = Moments(state["weight"], state["x_mean"], state["x_var"])
         y = Moments(state["weight"], state["y_mean"], state["y_var"])
-        return cls(scaler, x, state["y_unit"], y, state["precondition"], likelihood)
+        return cls(x_max, n_rows, x, state["y_unit"], y, state["precondition"], likelihood)
 
     @property
     def far_from_zero(self) -> bool:
@@ -353,6 +363,11 @@ class Scales:
 
     # --- the input ---
 
+    @cached_property
+    def x_unit(self) -> Array:
+        """(n_features,), in units of X; never zero."""
+        return as_units(self.x_max)
+
     def input(self, X: Any, dtype: Any, order: Array | None = None) -> Any:
         """Raw X in the solver's coordinates, all rows or those that `order` names.
 
@@ -371,7 +386,7 @@ class Scales:
 
     def _sparse_input(self, X: Any, dtype: Any) -> Any:
         within = self._computed_in(X.dtype, dtype)
-        X = divide_columns(X.astype(within, copy=False), self.scaler.scale_)
+        X = divide_columns(X.astype(within, copy=False), self.x_unit)
         if self.precondition:
             return CentredSparse.of(X, self.x.mean, self.x.spread).astype(dtype)
         return X.astype(dtype, copy=False)
@@ -379,10 +394,10 @@ class Scales:
     def _dense_input(self, X: Array, dtype: Any, order: Array | None) -> Array:
         within = self._computed_in(X.dtype, dtype)
         n_rows = X.shape[0] if order is None else len(order)
-        scaled = np.ones((n_rows, X.shape[1] + 1), dtype)
+        unit, scaled = self.x_unit, np.ones((n_rows, X.shape[1] + 1), dtype)
         for rows in _row_blocks(X[:n_rows]):
             block = X[rows if order is None else order[rows]].astype(within, copy=False)
-            block = block / self.scaler.scale_
+            block = block / unit
             if self.precondition:
                 block -= self.x.mean
                 block /= self.x.spread
@@ -397,56 +412,29 @@ class Scales:
             return Network(network.layer_sizes, "tanh", network.output_activation)
         return network
 
-    def _unit_factors(self, network: Network, layer: int) -> tuple[float, float, float]:
-        """out, in, shift of the module's docstring."""
-        if network.activation != "logistic":
-            return 1.0, 1.0, 0.0
-        last = layer == len(network.layer_sizes) - 2
-        return (1.0 if last else 2.0), (2.0 if layer else 1.0), (1.0 if layer else 0.0)
+    @cached_property
+    def max_abs_coordinates(self) -> Coordinates:
+        """Those of the fitted weights."""
+        return Coordinates(
+            x_unit=self.x_unit.astype(float),
+            x_known=self.x_max > 0,
+            y_location=self.y_location,
+            y_scale=self.y_scale,
+            y_known=self._largest_y() > 0,
+            likelihood=self.likelihood,
+        )
 
-    def fold(
-        self, network: Network, params: Parameters, dtype: Any
-    ) -> tuple[list[Array], list[Array]]:
-        """Weights for MaxAbs-scaled inputs, of `network`, from the solver's.
-
-        Views of one new flat vector of the given precision.
-        """
+    def solver_coordinates(self, network: Network) -> Coordinates:
+        """Those of the weights of `solver_network`."""
+        coordinates = self.max_abs_coordinates
         if not self.precondition:
-            folded = network.pack(params.coefs, params.intercepts, dtype)
-            return folded.coefs, folded.intercepts
-        coefs, intercepts = [], []
-        for layer, (V, c) in enumerate(zip(params.coefs, params.intercepts)):
-            V, c = V.astype(float), c.astype(float)
-            if layer == 0:
-                c -= (self.x.mean / self.x.spread) @ V
-                V /= self.x.spread[:, None]
-            out, into, shift = self._unit_factors(network, layer)
-            coefs.append(out * into * V)
-            intercepts.append(out * (c - shift * V.sum(axis=0)))
-        folded = network.pack(coefs, intercepts, dtype)
-        return folded.coefs, folded.intercepts
-
-    def unfold(
-        self,
-        network: Network,
-        coefs: Sequence[Array],
-        intercepts: Sequence[Array],
-        dtype: Any,
-    ) -> Parameters:
-        """The inverse of `fold`."""
-        if not self.precondition:
-            return network.pack(coefs, intercepts, dtype)
-        solver_coefs, solver_intercepts = [], []
-        for layer, (W, b) in enumerate(zip(coefs, intercepts)):
-            out, into, shift = self._unit_factors(network, layer)
-            V = W.astype(float) / (out * into)
-            c = b.astype(float) / out + shift * V.sum(axis=0)
-            if layer == 0:
-                V *= self.x.spread[:, None]
-                c += (self.x.mean / self.x.spread) @ V
-            solver_coefs.append(V)
-            solver_intercepts.append(c)
-        return network.pack(solver_coefs, solver_intercepts, dtype)
+            return coordinates
+        same, spread = self.solver_network(network) is network, self.x.spread
+        return coordinates._replace(
+            x_offset=self.x.mean / spread,
+            x_spread=spread,
+            hidden=SAME_UNITS if same else TANH_FOR_SIGMOID,
+        )
 
     def settle(self, params: Parameters) -> None:
         """Zero the initial weights of the output layer, in place, if preconditioned.
@@ -459,59 +447,3 @@ class Scales:
         if self.precondition:
             params.coefs[-1][...] = 0
             params.intercepts[-1][...] = 0
-
-
-def carry_over(
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    old: Scales,
-    new: Scales,
-) -> tuple[list[Array], list[Array]]:
-    """Weights that with scales `new` give the function that they gave with `old`.
-
-    The weights of a feature, or to an output, that was zero in all of `old` stay as they
-    are: what it does, and its unit, are not known yet. Float64.
-    """
-    coefs = [np.array(W, dtype=float) for W in coefs]
-    intercepts = [np.array(b, dtype=float) for b in intercepts]
-    coefs[0] *= input_growth(old, new)[:, None]
-    ratio = output_growth(old, new)
-    if new.likelihood.output_activation == "identity":
-        coefs[-1] *= ratio
-        shift = (old.y_location - new.y_location) / new.y_scale
-        intercepts[-1][...] = ratio * intercepts[-1] + shift
-    elif new.likelihood.output_activation == "exp":
-        intercepts[-1] += np.log(ratio)
-    return coefs, intercepts
-
-
-def input_growth(old: Scales, new: Scales) -> Array:
-    """New units of X by the old: (n_features,)."""
-    known = old.scaler.max_abs_ > 0
-    return np.where(known, new.scaler.scale_ / old.scaler.scale_.astype(float), 1.0)
-
-
-def output_growth(old: Scales, new: Scales) -> Array:
-    """Old `y_scale` by the new: (n_outputs,)."""
-    known = old._largest_y() > 0
-    return np.asarray(np.where(known, old.y_scale, new.y_scale) / new.y_scale)
-
-
-def raw_weights(
-    coefs: Sequence[Array],
-    intercepts: Sequence[Array],
-    x_scale: Array,
-    y_location: Array,
-    y_scale: Array,
-    out_activation: str,
-) -> tuple[list[Array], list[Array]]:
-    """Weights that act on raw X and, but for a logistic output, give raw y. Float64."""
-    coefs = [np.array(W, dtype=float) for W in coefs]
-    intercepts = [np.array(b, dtype=float) for b in intercepts]
-    coefs[0] /= x_scale[:, None]
-    if out_activation == "identity":
-        coefs[-1] *= y_scale
-        intercepts[-1] = y_location + y_scale * intercepts[-1]
-    elif out_activation == "exp":
-        intercepts[-1] += np.log(y_scale)
-    return coefs, intercepts

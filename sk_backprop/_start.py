@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sk_backprop._affine import AffineMap
 from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._state import FittedState
-from sk_backprop._stream import Earlier, Move, StreamState
+from sk_backprop._stream import Earlier, StreamState
 from sk_backprop._training import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._validation import (
     check_initial_weights,
@@ -99,7 +100,11 @@ def in_stream(
     states = len(starts) * [None] if optimizers is None else optimizers
     n_seen = problem.scales.x.weight - problem.rows.total_weight
     rows = seen.with_batch(rows)
-    move = Move.between(last.predictive.scales, problem.scales)
+    network = last.function.network
+    move = AffineMap(
+        last.predictive.scales.solver_coordinates(network),
+        problem.scales.solver_coordinates(network),
+    )
     from_optimum = last.history.solver in ("lm", "lbfgs")
     seen_weight, weight = seen.weight, rows.weight
     return [

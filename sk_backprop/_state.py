@@ -24,7 +24,7 @@ from sk_backprop._fitted import FittedFunction, Predictive
 from sk_backprop._likelihood import LIKELIHOODS
 from sk_backprop._network import Array, Network
 from sk_backprop._posterior import Posterior
-from sk_backprop._scaling import Scales
+from sk_backprop._scaling import Scales, as_units
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._training import Weights
 
@@ -262,6 +262,10 @@ def predictive_of(estimator: Any, function: FittedFunction) -> Predictive:
 
 def _scales_of(function: FittedFunction, state: dict[str, Any]) -> Scales:
     n_features, n_outputs = function.network.layer_sizes[:1], function.network.layer_sizes[-1:]
+    x_max = function.scaler.max_abs_
+    check_float("scaler_.max_abs_", x_max, n_features)
+    if not np.array_equal(function.scaler.scale_, as_units(x_max)):
+        raise inconsistent("scaler_.scale_ is not that of scaler_.max_abs_")
     for name, shape in (
         *(("x_mean", n_features), ("x_var", n_features)),
         *(("y_mean", n_outputs), ("y_var", n_outputs), ("y_unit", n_outputs)),
@@ -272,7 +276,8 @@ def _scales_of(function: FittedFunction, state: dict[str, Any]) -> Scales:
             check_range(f"the scale {name}", state[name], ge, ">= 0")
         for name in ("y_unit", "weight"):
             check_range(f"the scale {name}", np.ravel(state[name]), gt, "> 0")
-    return Scales.from_state(function.scaler, function.likelihood, state)
+    n_rows = function.scaler.n_samples_seen_
+    return Scales.from_state(x_max, n_rows, function.likelihood, state)
 
 
 def store(estimator: Any, state: FittedState, earlier: list[float] | None = None) -> None:

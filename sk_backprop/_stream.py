@@ -1,12 +1,7 @@
 """Streams: what the rows before have told, as the scales of the next batch have it.
 
-Scales grow with every batch, and the weights move with them so that the function stays
-(`carry_over`). So does what is known of the noise and of the weights' uncertainty: of a first
-layer u V + c and a last one h W + b in the solver's coordinates
-
-    V -> diag(inputs) V,    c -> c + shift^T V,    W -> W diag(outputs)
-
-is linear, theta -> M theta + const, and a precision A of theta becomes M^-T A M^-1.
+Scales grow with every batch, and the weights move with them so that the function stays. So does
+what is known of the noise and of the weights' uncertainty (`AffineMap`).
 """
 
 from __future__ import annotations
@@ -19,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from sk_backprop._affine import AffineMap
 from sk_backprop._blocks import Batch
 from sk_backprop._dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._evidence import cholesky
-from sk_backprop._network import Array, Network, Parameters, beyond_range_is_inf
+from sk_backprop._network import Array, Network, Parameters
 from sk_backprop._objective import Objective
 from sk_backprop._posterior import (
     Posterior,
@@ -32,7 +28,6 @@ from sk_backprop._posterior import (
     uncertain_objectives,
     unpack_factor,
 )
-from sk_backprop._scaling import Scales, input_growth, output_growth
 from sk_backprop._seen_rows import SeenRows
 
 # Part of all rows that the running mean of the noise is over, within `Likelihood.noise_rows`.
@@ -55,76 +50,31 @@ LEAST_FREE = 0.1
 LEAST_NOISE_PART = 0.5
 
 
-class Move(NamedTuple):
-    """How the solver's weights and the noise change where the scales do and the function not.
-
-    inputs, shift : (n_features,); outputs : (n_outputs,), as above
-    noise : (n_outputs,), factor of the noise
-    """
-
-    inputs: Array
-    shift: Array
-    outputs: Array
-    noise: Array
-
-    @classmethod
-    @beyond_range_is_inf
-    def between(cls, old: Scales, new: Scales) -> Move:
-        """From the coordinates of the old scales to those of the new."""
-        inputs = input_growth(old, new)
-        shift = np.zeros_like(inputs)
-        if new.precondition:
-            inputs = inputs * (new.x.spread / old.x.spread)
-            shift = inputs * (new.x.mean / new.x.spread) - old.x.mean / old.x.spread
-        growth = output_growth(old, new)
-        outputs = growth if new.likelihood.output_activation == "identity" else np.ones_like(growth)
-        return cls(inputs, shift, outputs, growth**new.likelihood.noise_power)
-
-    @beyond_range_is_inf
-    def precision(self, A: Array, network: Network, outputs: slice, *, at_inputs: bool) -> Array:
-        """M^-T A M^-1 of a symmetric A, (n_params, n_params), of weights of `network`.
-
-        outputs : those of all that `network` has
-        at_inputs : bool, whether its inputs are the columns of X, or hidden units
-        """
-        for _ in range(2):  # M^-T A, and as much from the other side
-            A = np.array(A.T, order="C")
-            if at_inputs:
-                layer = A[slice(*network.layer_slice(0))]
-                layer = layer.reshape(network.layer_sizes[0] + 1, network.layer_sizes[1], -1)
-                layer[:-1] -= self.shift[:, None, None] * layer[-1]
-                layer[:-1] /= self.inputs[:, None, None]
-            layer = A[slice(*network.layer_slice(len(network.layer_sizes) - 2))]
-            layer = layer.reshape(-1, network.layer_sizes[-1], A.shape[1])
-            layer /= self.outputs[outputs, None]
-        return A
-
-
 class Earlier(NamedTuple):
     """What the rows before have told.
 
     posterior : Posterior, in the coordinates of their own scales
     weight : float, of the distinct rows
     n_seen : float, total weight of all rows, each as often as it was seen
-    move : Move, to the scales of the next batch
+    move : AffineMap, to the solver's coordinates of the next batch
     """
 
     posterior: Posterior
     weight: float
     n_seen: float
-    move: Move
+    move: AffineMap
 
     @property
     def noise(self) -> Array:
         """(n_outputs,)."""
-        return np.asarray(np.maximum(self.posterior.noise * self.move.noise, LEAST_VARIANCE))
+        return np.asarray(np.maximum(self.posterior.noise * self.move.noise_factor, LEAST_VARIANCE))
 
     def _sums(self, variance: Array | None, otherwise: Array) -> PearsonSums:
         """The means over rows that a variance, in the scales of before, is made of.
 
         otherwise : (n_outputs,), in the scales of the next, where there is none
         """
-        value = otherwise if variance is None else variance * self.move.noise
+        value = otherwise if variance is None else variance * self.move.noise_factor
         ratio = self.posterior.ratio
         ratio = np.zeros_like(value) if ratio is None else ratio
         one = PearsonSums(np.ones_like(ratio), ratio, 1.0)
@@ -162,7 +112,7 @@ class Earlier(NamedTuple):
         variance = self.posterior.variance_of_new
         if variance is None:
             return np.asarray(self.noise / self.noise_part(self.weight))
-        return np.asarray(variance * self.move.noise)
+        return np.asarray(variance * self.move.noise_factor)
 
     @property
     def usual(self) -> PearsonSums:
@@ -175,7 +125,7 @@ class Earlier(NamedTuple):
         least = self.posterior.least_noise
         if least is None:
             return self.usual.value
-        return np.asarray(np.maximum(least * self.move.noise, LEAST_VARIANCE))
+        return np.asarray(np.maximum(least * self.move.noise_factor, LEAST_VARIANCE))
 
     def knows_curvature_of(self, weights: Uncertain) -> bool:
         """Whether there is a precision of these weights, of rows that still count."""
@@ -187,7 +137,7 @@ class Earlier(NamedTuple):
         """The part of the precision that rows have told: its lower triangle.
 
         number : int, of the factor
-        network, outputs, at_inputs : as of `Move.precision`
+        network, outputs, at_inputs : as of `AffineMap.precision`
         """
         L = np.tril(unpack_factor(self.posterior.factors[number]))
         A = np.asarray(np.tril(blas.dtrmm(1.0, L, L.T, lower=1)))

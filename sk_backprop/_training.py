@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sk_backprop._affine import AffineMap
 from sk_backprop._dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
 from sk_backprop._likelihood import Likelihood
@@ -30,7 +31,7 @@ from sk_backprop._network import (
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, residuals_suffice
 from sk_backprop._rows import canonical_rows, column_ranks, row_groups
-from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
+from sk_backprop._scaling import Scales, as_units, divide_columns, largest_values
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
 from sk_backprop._solvers._result import IterationObserver, Monitor, SolverResult
 from sk_backprop._stream import PassErrors, StreamState, of_stream
@@ -207,10 +208,10 @@ def prepare(
     streaming : bool, whether `data` are a batch of a stream
     """
     dtype = data.X.dtype
-    scaler, order, y, w = None, None, data.y, data.sample_weight
+    x_max, order, y, w = None, None, data.y, data.sample_weight
     if settings.solver in ("lbfgs", "lm"):
-        scaler = fit_max_abs(data.X)
-        order, w = _canonical(data, scaler.scale_)
+        x_max = largest_values(data.X)
+        order, w = _canonical(data, as_units(x_max))
         y = y[order]
     scales = Scales.fit(
         data.X,
@@ -218,7 +219,7 @@ def prepare(
         w,
         precondition=settings.precondition,
         likelihood=settings.likelihood,
-        scaler=scaler,
+        x_max=x_max,
         seen=seen,
         order=order,
     )
@@ -330,10 +331,9 @@ class TrainingRun:
         dtype = np.result_type(self.problem.rows.y.dtype, self.problem.dtype)
         weights, stream = self.start
         if weights is not None:
-            coefs, intercepts = weights.coefs, weights.intercepts
-            if weights.scales is not None:
-                coefs, intercepts = carry_over(coefs, intercepts, weights.scales, scales)
-            return scales.unfold(network, coefs, intercepts, dtype)
+            before = scales if weights.scales is None else weights.scales
+            to_solver = AffineMap(before.max_abs_coordinates, scales.solver_coordinates(network))
+            return network.pack(*to_solver.weights(weights.coefs, weights.intercepts), dtype)
         known = scales.x.constant if stream is None and scales.precondition else None
         params = _random_start(scales.solver_network(network), self.problem, rng, dtype, known)
         scales.settle(params)
@@ -398,7 +398,9 @@ class TrainingRun:
         if result.best_iter == 0:  # ended before any iteration had told the loss
             start_loss = objective.loss_gradient(at, objective.parameters(result.theta))
             result = replace(result, loss=start_loss)
-        coefs, intercepts = scales.fold(settings.network, kept, self.problem.dtype)
+        network = settings.network
+        to_fitted = AffineMap(scales.solver_coordinates(network), scales.max_abs_coordinates)
+        fitted = network.pack(*to_fitted.weights(kept.coefs, kept.intercepts), self.problem.dtype)
         log_evidence = None
         if settings.alpha is None and result.precisions is not None:
             groups = groups_of(settings, objective.network)
@@ -413,8 +415,8 @@ class TrainingRun:
             posterior = posterior.of_constants(constant, sums.value / sums.weight)
         return Trained(
             kept,
-            coefs,
-            intercepts,
+            fitted.coefs,
+            fitted.intercepts,
             result,
             posterior,
             None if log_evidence is None else result.precisions,
@@ -515,7 +517,7 @@ _COUNTED_ROWS = 200_000
 
 def groups_of_rows(data: Data) -> Array:
     """Number of the distinct row that each row equals, in an order by values; (n_samples,)."""
-    return row_groups(data.X, fit_max_abs(data.X).scale_, _scaled_target(data))
+    return row_groups(data.X, as_units(largest_values(data.X)), _scaled_target(data))
 
 
 def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
@@ -524,8 +526,7 @@ def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
 
 
 def _scaled_target(data: Data) -> Array:
-    y_scale = np.abs(data.y).max(axis=0)
-    return np.asarray(divide_columns(data.y, np.where(y_scale > 0, y_scale, 1.0)))
+    return np.asarray(divide_columns(data.y, as_units(np.abs(data.y).max(axis=0))))
 
 
 def _random_start(

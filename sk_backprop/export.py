@@ -11,8 +11,9 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._fitted import FittedFunction, NetworkWeights
-from sk_backprop._network import Array
+from sk_backprop._affine import TANH_FOR_SIGMOID, with_hidden_units
+from sk_backprop._fitted import FittedFunction
+from sk_backprop._network import Array, NetworkWeights
 from sk_backprop._operands import default_name, is_reserved, operand
 from sk_backprop._regressor import BackpropRegressor
 from sk_backprop._state import fitted_function
@@ -228,7 +229,7 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
     activation, out_activation = fitted.network.activation, fitted.network.output_activation
     hidden = {"identity": "({})", "relu": language.relu}.get(activation, language.tanh)
     if activation == "logistic":
-        coefs, intercepts = _as_tanh(coefs, intercepts)
+        coefs, intercepts = with_hidden_units(coefs, intercepts, TANH_FOR_SIGMOID)
     units = names
     for W, b in zip(coefs[:-1], intercepts[:-1]):
         units = [hidden.format(_sum(c, w, units, language)) for c, w in zip(b, W.T)]
@@ -290,18 +291,6 @@ def _column(j: int) -> str:
         j, digit = divmod(j - 1, 26)
         letters = chr(ord("A") + digit) + letters
     return letters
-
-
-def _as_tanh(
-    coefs: Sequence[Array], intercepts: Sequence[Array]
-) -> tuple[list[Array], list[Array]]:
-    """Weights of the same function with tanh hidden units in place of logistic ones."""
-    coefs, intercepts = list(coefs), list(intercepts)
-    for layer in range(len(coefs) - 1):
-        coefs[layer], intercepts[layer] = coefs[layer] / 2, intercepts[layer] / 2
-        intercepts[layer + 1] = intercepts[layer + 1] + coefs[layer + 1].sum(axis=0) / 2
-        coefs[layer + 1] = coefs[layer + 1] / 2
-    return coefs, intercepts
 
 
 def _number(value: float) -> str:

@@ -10,7 +10,8 @@ from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor, _ensemble
-from sk_backprop._fitted import merged, separated
+from sk_backprop._averaging import merged, separated
+from sk_backprop._likelihood import SquaredError
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
@@ -70,9 +71,9 @@ def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 @pytest.mark.parametrize("hidden", [(4,), (4, 3), (3, 4, 2)], ids=str)
 def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype):
-    network, networks = random_networks(hidden, dtype, n_networks)
+    _, networks = random_networks(hidden, dtype, n_networks)
     output_intercepts = [intercepts[-1] for _, intercepts in networks]
-    found = separated(network, *merged(networks), output_intercepts)
+    found = separated(*merged(networks), output_intercepts)
     for ours, theirs in zip(found, networks, strict=True):
         for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
             assert a.dtype == dtype
@@ -82,9 +83,9 @@ def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 def test_linear_models_once_merged_are_all_their_mean(n_networks):
     # Which was which is lost; they all have the same optimum.
-    network, networks = random_networks((), n_networks=n_networks)
+    _, networks = random_networks((), n_networks=n_networks)
     coefs, intercepts = merged(networks)
-    for W, _ in separated(network, coefs, intercepts, [b[-1] for _, b in networks]):
+    for W, _ in separated(coefs, intercepts, [b[-1] for _, b in networks]):
         np.testing.assert_allclose(W[0], coefs[0], rtol=1e-12)
 
 
@@ -350,6 +351,7 @@ def plan_of(
     """The plan for settings that leave everything open but what is given."""
     taken = dict.fromkeys(Settings._fields)
     taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
+    taken["likelihood"] = SquaredError()
     taken |= {"weight_unit": 1.0, "tol": 1e-3}
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
     wanted = Settings(**{**taken, "network": network, **settings})

@@ -20,7 +20,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ALLOWED = {
     "_sparse": set(),
-    "_display": {"_display", "_sparse"},
+    "_display": {"_averaging", "_display", "_sparse"},
     "_network": set(),
     "_threads": {"_network"},
     "_blocks": {"_network", "_threads"},
@@ -29,18 +29,19 @@ ALLOWED = {
     "_objective": {"_blocks", "_dispersion", "_likelihood", "_network"},
     "_evidence": {"_network", "_objective"},
     "_solvers": {"_blocks", "_evidence", "_network", "_objective", "_solvers"},
+    "_affine": {"_likelihood", "_network"},
     "_consistency": set(),
     "_posterior": {"_consistency", "_dispersion", "_evidence", "_network", "_objective"},
-    "_scaling": {"_blocks", "_likelihood", "_network"},
+    "_scaling": {"_affine", "_blocks", "_likelihood", "_network"},
     "_rows": {"_blocks", "_network", "_scaling"},
     "_seen_rows": {"_network", "_rows"},
     "_stream": {
-        *("_blocks", "_dispersion", "_evidence", "_network", "_objective", "_posterior"),
-        *("_scaling", "_seen_rows"),
+        *("_affine", "_blocks", "_dispersion", "_evidence", "_network", "_objective"),
+        *("_posterior", "_seen_rows"),
     },
     "_training": {
-        *("_dispersion", "_evidence", "_likelihood", "_network", "_objective", "_posterior"),
-        *("_rows", "_scaling", "_solvers", "_stream", "_threads"),
+        *("_affine", "_dispersion", "_evidence", "_likelihood", "_network", "_objective"),
+        *("_posterior", "_rows", "_scaling", "_solvers", "_stream", "_threads"),
     },
     "_events": {"_network", "_solvers", "_training"},
     "_callbacks": {"_events", "_network", "_solvers", "_training"},
@@ -55,7 +56,11 @@ ALLOWED = {
         *("_cost", "_dispersion", "_ensemble", "_events", "_likelihood", "_network"),
         *("_threads", "_training", "_trials"),
     },
-    "_fitted": {"_consistency", "_likelihood", "_network", "_posterior", "_scaling", "_threads"},
+    "_averaging": {"_network"},
+    "_fitted": {
+        *("_affine", "_averaging", "_consistency", "_likelihood", "_network", "_posterior"),
+        *("_scaling", "_threads"),
+    },
     "_notebook": set(),
     "_state": {
         *("_consistency", "_evidence", "_fitted", "_likelihood", "_network", "_posterior"),
@@ -66,12 +71,12 @@ ALLOWED = {
     "_predictor": {"_fitted", "_network", "_notebook", "_state", "_validation"},
     "_progress": {"_events", "_network", "_solvers", "_training"},
     "_report": {
-        *("_consistency", "_fitted", "_network", "_posterior", "_scaling", "_seen_rows"),
-        *("_solvers", "_state", "_threads", "_training"),
+        *("_averaging", "_consistency", "_fitted", "_network", "_posterior", "_scaling"),
+        *("_seen_rows", "_solvers", "_state", "_threads", "_training"),
     },
     "_start": {
-        *("_likelihood", "_network", "_plan", "_seen_rows", "_state", "_stream", "_training"),
-        "_validation",
+        *("_affine", "_likelihood", "_network", "_plan", "_seen_rows", "_state", "_stream"),
+        *("_training", "_validation"),
     },
     "_regressor": {
         *("_callbacks", "_events", "_likelihood", "_plan", "_predictor", "_progress"),
@@ -80,7 +85,7 @@ ALLOWED = {
     "__init__": {"_display", "_regressor"},
     "__main__": {"__init__"},
     "_operands": set(),
-    "export": {"_fitted", "_network", "_operands", "_regressor", "_state"},
+    "export": {"_affine", "_fitted", "_network", "_operands", "_regressor", "_state"},
     "textbook": {"_likelihood", "_network", "_objective", "_validation"},
 }
 OTHERS = {
@@ -90,7 +95,6 @@ OTHERS = {
 }
 SCIKIT_LEARN = {
     "_callbacks",
-    "_scaling",
     "_ensemble",
     "_validation",
     "_report",

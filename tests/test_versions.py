@@ -109,7 +109,6 @@ TAKEN = {
     "sklearn.preprocessing": {"MaxAbsScaler"},
     "sklearn.utils": {"check_array", "check_random_state", "column_or_1d"},
     "sklearn.utils.parallel": {"Parallel", "delayed"},
-    "sklearn.utils.sparsefuncs": {"mean_variance_axis"},
     "sklearn.utils.validation": {"check_is_fitted", "validate_data"},
 }
 SINCE = {"sklearn.callback": (1, 9)}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sk_backprop._averaging import separated
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
@@ -220,17 +221,8 @@ def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array]]:
     n_networks = getattr(regressor, "n_networks_", 1)
     if not 0 <= network < n_networks:
         raise ValueError(f"network must be from 0 to {n_networks - 1}, got {network}.")
-    coefs, intercepts = list(regressor.coefs_), list(regressor.intercepts_)
-    rows = slice(None)
-    for layer in range(len(coefs) - 1):
-        size = coefs[layer].shape[1] // n_networks
-        columns = slice(network * size, (network + 1) * size)
-        coefs[layer] = coefs[layer][rows, columns]
-        intercepts[layer] = intercepts[layer][columns]
-        rows = columns
-    if len(coefs) > 1:
-        coefs[-1] = n_networks * coefs[-1][rows]
-    return coefs, intercepts
+    coefs, intercepts = regressor.coefs_, regressor.intercepts_
+    return separated(coefs, intercepts, [intercepts[-1]] * n_networks)[network]
 
 
 def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> list[_Layer]:

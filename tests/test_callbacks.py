@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from covering import every_pair
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
@@ -491,14 +492,14 @@ MOMENTS = {
 
 
 @needs_callbacks
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("fitted", [False, True], ids=["new", "fitted"])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    ("moment", "solver", "earlier"), every_pair(MOMENTS, SOLVERS, ["new", "fitted"])
+)
 def test_what_a_callback_raises_reaches_the_user_and_the_fit_stays(
-    friedman, solver, fitted, moment
+    friedman, solver, earlier, moment
 ):
     model = regressor(solver=solver, alpha=1.0)
-    if fitted:
+    if earlier == "fitted":
         model.fit(friedman[0][:, :3], friedman[1])
     assert_stays_when_raising(model, MOMENTS[moment], *friedman)
     # And nothing is in the way of another fit.

@@ -211,11 +211,11 @@ def meet(case, number, error):
     return wrong
 
 
-def harm(case, error):
-    """{what is wrong: places at which the error led to it}."""
+def harm(case, error, numbers):
+    """{what is wrong: places of these numbers at which the error led to it}."""
     found = {}
     seen = complete(case)[1]
-    for number in numbers_of_places(case):
+    for number in numbers:
         with threadpool_limits(2, user_api="blas"):  # with one there would be nothing to leave
             met = meet(case, number, error)
         for wrong in met:
@@ -225,13 +225,22 @@ def harm(case, error):
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_ctrl_c_or_no_memory_at_one_place_in_sixteen(case):
+    numbers = numbers_of_places(case)
+    assert harm(case, KeyboardInterrupt, numbers[::16]) == {}
+    assert harm(case, MemoryError, numbers[8::16]) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
 def test_ctrl_c_anywhere(case):
-    assert harm(case, KeyboardInterrupt) == {}
+    assert harm(case, KeyboardInterrupt, numbers_of_places(case)) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_no_memory_anywhere(case):
-    assert harm(case, MemoryError) == {}
+    assert harm(case, MemoryError, numbers_of_places(case)) == {}
 
 
 # --- Ctrl-C as it comes, from another thread, in the middle of a long run ---

@@ -12,7 +12,7 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 # Read by matplotlib: pictures without windows.
 os.environ.setdefault("MPLBACKEND", "agg")
 # Read by numpy's BLAS at its import, and by OpenMP: where the suite runs in several processes, each
-# takes one thread, unless something else is asked for. Tests of threads set their number themselves.
+# takes one thread, unless something else is asked for. Tests of threads set the number they need.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from covering import by_turns, every_pair
+from cases import by_turns, every_pair
 from sklearn import config_context, get_config
 from sklearn.exceptions import NotFittedError
 

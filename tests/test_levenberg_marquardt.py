@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse as sp
-from covering import every_pair
+from cases import every_pair
 from scipy.optimize import least_squares
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
@@ -452,9 +452,9 @@ AWKWARD = [
 
 @pytest.mark.filterwarnings("ignore:The networks use:UserWarning")
 @pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
-@pytest.mark.parametrize("alpha", [0, "auto"])
-@pytest.mark.parametrize("hidden", [(), (6,), (4, 4)], ids=str)
-@pytest.mark.parametrize("case", AWKWARD)
+@pytest.mark.parametrize(
+    ("case", "hidden", "alpha"), every_pair(AWKWARD, [(), (6,), (4, 4)], [0, "auto"])
+)
 def test_what_is_nearly_singular_still_gives_a_finite_fit(case, hidden, alpha):
     X, y = awkward(case)
     model = BackpropRegressor(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse as sp
-from covering import every_pair
+from cases import every_pair
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from sk_backprop import _network, _objective

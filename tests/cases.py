@@ -1,6 +1,8 @@
-"""Fewer cases than all combinations: every two values of different parameters meet in one."""
+"""Parameters of tests: fewer cases than all combinations, and those that are slow."""
 
 from itertools import combinations, cycle, product
+
+import pytest
 
 
 def every_pair(*choices):
@@ -31,3 +33,19 @@ def every_pair(*choices):
 def by_turns(many, few):
     """A case for each of the first, with the second's values in turn."""
     return list(zip(many, cycle(few)))
+
+
+def slow(cases):
+    """The same cases, marked as slow: tuples of the values, or values of one parameter."""
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow)
+        for case in cases
+    ]
+
+
+def slow_but(names, cases):
+    """The values of a dict with their names as ids, slow but for those that are named."""
+    return [
+        pytest.param(value, id=name, marks=() if name in names else pytest.mark.slow)
+        for name, value in cases.items()
+    ]

@@ -597,17 +597,6 @@ def test_a_batch_of_zero_weights_is_no_trouble(friedman):
     assert np.isfinite(model.fit(X, y, w).predict(X)).all()
 
 
-@pytest.mark.parametrize("params", [{"solver": "adam"}, {}, {"early_stopping": True}], ids=str)
-def test_a_pickle_holds_little_but_the_weights_and_their_uncertainty(params):
-    X, y = make_friedman1(200, n_features=50, random_state=0)
-    model = small(hidden_layer_sizes=(300, 100), max_iter=2, **params)
-    with pytest.warns(ConvergenceWarning):
-        model.fit(X, y)
-    kept = model.coefs_ + model.intercepts_
-    kept += [A for posterior in model._fit_state["posteriors"] for A in posterior["factors"]]
-    assert len(pickle.dumps(model)) < 1.1 * sum(a.nbytes for a in kept)
-
-
 def test_raw_weights_of_an_unfitted_estimator():
     with pytest.raises(NotFittedError):
         len(BackpropRegressor().raw_coefs_)

@@ -346,6 +346,7 @@ def test_the_defaults_do_not_depend_on_the_threads(monkeypatch):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_large_steps_of_lm_that_blas_shares_among_threads_differ_by_rounding():
     X, y = surface(4000)
     assert pays_threads(Network((6, 150, 1), "tanh", "identity"), 4000, "lm")

@@ -8,11 +8,12 @@ shows one pass of backpropagation with all its numbers.
 The rooms, and what each may import::
 
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
-    _network   <- _dispersion <- _objective
+    _network   <- _dispersion <- _likelihood <- _objective, _scaling, _validation
+    _likelihood <- _training, _trials, _plan, _fitted, _start, _regressor, textbook
     _network   <- _scaling <- _rows <- _training
     _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
     _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
-    _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan, _report
+    _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan
     _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
     _consistency <- _posterior, _fitted, _report
     _training  <- _fitted <- _report, and <- _validation
@@ -28,6 +29,7 @@ The rooms, and what each may import::
     _objective   the weighted, penalised loss as a sum over row blocks; mini-batches;
                  normal equations
     _dispersion  what residuals say of the noise: Pearson's statistic
+    _likelihood  the distribution of y given the outputs: all in which losses differ
     _evidence    precisions of weights and noise, and the log evidence
     _posterior   Laplace's approximation: the variance of a prediction
     _scaling     MaxAbs for X, location and scale for y, coordinates that train well,

@@ -13,7 +13,6 @@ counts are rare: it is 0.3 a row for a mean of 0.05 and phi = 1.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,28 +20,11 @@ import numpy as np
 
 from sk_backprop._network import Array
 
-# Least f of a count, and least mean of y / f: a row of y = 1 whose rate has underflown tells
-# phi = y, and rows of y = 0 alone no more than twice their rates.
-_LEAST_RATE, _LEAST_RATIO = 1e-150, 0.5
+# Least mean of y / f of counts: rows of y = 0 alone give no more than twice their rates.
+_LEAST_RATIO = 0.5
 
-
-# Each takes (f, y), both (n_outputs, n_rows), and returns the terms (y - f)^2 / V and
-# V' (y - f) / V of that shape.
-
-
-def _squared_error_terms(f: Array, y: Array) -> tuple[Array, Array]:
-    return np.square(f - y), np.zeros(f.shape)
-
-
-def _poisson_terms(f: Array, y: Array) -> tuple[Array, Array]:
-    f = np.maximum(f.astype(float, copy=False), _LEAST_RATE)
-    return np.square(f - y) / f, y / f - 1
-
-
-_TERMS: dict[str, Callable[[Array, Array], tuple[Array, Array]]] = {
-    "squared_error": _squared_error_terms,
-    "poisson": _poisson_terms,
-}
+# Least noise of a perfect fit: 1 / noise stays within the range of float64.
+LEAST_VARIANCE = 1e-20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,18 +41,21 @@ class PearsonSums:
 
     @classmethod
     def of(
-        cls, loss: str, f: Array, y: Array, w: Array | None, inflation: Array | float = 0.0
+        cls, squares: Array, ratio: Array, w: Array | None, inflation: Array | float = 0.0
     ) -> PearsonSums:
-        """Of rows f and y, (n_outputs, n_rows), with weights (1, n_rows) or None for ones.
+        """Sums over rows.
 
+        Parameters
+        ----------
+        squares, ratio : (n_outputs, n_rows), the terms of `Likelihood.pearson_terms`
+        w : (1, n_rows), weights, or None for ones
         inflation : (n_outputs, n_rows), variance of f relative to that of the noise, where the
-            rows were not trained on: their squared errors are larger by this.
+            rows were not trained on: their squared errors are larger by this
         """
-        squares, ratio = _TERMS[loss](f, y)
         squares = squares / (1 + inflation)
         if w is not None:
             squares, ratio = squares * w, ratio * w
-        weight = float(f.shape[1] if w is None else w.sum())
+        weight = float(squares.shape[1] if w is None else w.sum())
         return cls(squares.sum(axis=1), ratio.sum(axis=1), weight)
 
     def __add__(self, other: PearsonSums) -> PearsonSums:
@@ -105,14 +90,3 @@ class HeldOutNoise(NamedTuple):
 
     variance: Array
     weight: float
-
-
-def density_share(loss: str, y: Array, sample_weight: Array | None) -> Array:
-    """Part of the rows' weight whose y has a density, of each output: (n_outputs,).
-
-    A count of 0 has a probability, exp(-f / phi), which no small phi makes any larger.
-    """
-    if loss != "poisson":
-        return np.ones(y.shape[1])
-    w = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
-    return np.asarray(w @ (y > 0) / w.sum(), dtype=float)

@@ -27,6 +27,7 @@ from sk_backprop._consistency import (
     inconsistent,
 )
 from sk_backprop._evidence import Precisions
+from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import (
     ACTIVATIONS,
     Array,
@@ -102,6 +103,7 @@ class FittedFunction:
     Attributes
     ----------
     network : Network, the shape of one of the networks
+    likelihood : Likelihood
     coefs, intercepts : of their average, for MaxAbs-scaled inputs
     scaler : MaxAbsScaler
     y_location, y_scale : (n_outputs,), in units of y
@@ -109,6 +111,7 @@ class FittedFunction:
     """
 
     network: Network
+    likelihood: Likelihood
     coefs: list[Array]
     intercepts: list[Array]
     scaler: Any
@@ -128,6 +131,7 @@ class FittedFunction:
             )
             function = cls(
                 Network(sizes, state["activation"], estimator.out_activation_),
+                LIKELIHOODS[state["likelihood"]],
                 estimator.coefs_,
                 estimator.intercepts_,
                 estimator.scaler_,
@@ -146,6 +150,11 @@ class FittedFunction:
         for activation in (network.activation, network.output_activation):
             if activation not in ACTIVATIONS:
                 raise inconsistent(f"there is no activation {activation!r}")
+        if network.output_activation != self.likelihood.output_activation:
+            raise inconsistent(
+                f"out_activation_ is {network.output_activation!r}, and that of the loss is "
+                f"{self.likelihood.output_activation!r}"
+            )
         sizes, scale = network.layer_sizes, self.scaler.scale_
         check_weights(sizes, n_networks, self.coefs, self.intercepts, state["output_intercepts"])
         check_float("scaler_.scale_", scale, sizes[:1])
@@ -198,7 +207,7 @@ class FittedFunction:
                     check_range(f"the scale {name}", np.ravel(state[name]), gt, "> 0")
         except READING_ERRORS as error:
             raise inconsistent(error) from error
-        return Scales.from_state(self.scaler, self.network.output_activation, state)
+        return Scales.from_state(self.scaler, self.likelihood, state)
 
     @cached_property
     def posteriors(self) -> list[Posterior]:
@@ -342,7 +351,6 @@ class FittedFunction:
         noise, and the variance of their means.
         """
         scales, network = self.scales, self.scales.solver_network(self.network)
-        out_activation = network.output_activation
         std = np.empty(
             (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, self.coefs[0].dtype)
         )
@@ -357,7 +365,7 @@ class FittedFunction:
                 of_weights = posterior.variance(network, params, inputs)
                 of_weights[:, scales.y.constant] = 0
                 variance += of_weights / len(networks)
-                variance += posterior.noise_variance(mean, out_activation) / len(networks)
+                variance += self.likelihood.noise_variance(posterior.noise, mean) / len(networks)
             std[rows] = scales.y_scale * np.sqrt(variance)
         # Around a constant of 1e-320 it would underflow to zero.
         np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
@@ -394,7 +402,7 @@ class FittedFunction:
             scales.scaler.scale_,
             scales.y_location,
             scales.y_scale,
-            scales.out_activation,
+            self.network.output_activation,
         )
 
 

@@ -4,10 +4,8 @@
 
     E(theta) = 1/(sum_i w_i) [ sum_i w_i loss(y_i, f(x_i))  +  alpha/2 sum_l ||W_l||^2 ]
 
-    squared error   loss = 1/2 ||f(x_i) - y_i||^2           (summed over the outputs)
-    Poisson         loss = y log(y / f) - y + f             (half the deviance)
-
-as in scikit-learn's MLP, so that `alpha` means the same; biases carry no penalty.
+with the losses of `_likelihood`, summed over the outputs, as in scikit-learn's MLP, so that
+`alpha` means the same; biases carry no penalty.
 A mini-batch B gives the unbiased estimate of the same E: mean weight one,
 
     1/|B| sum_{i in B} (w_i / mean w) loss_i  +  the penalty of E, unchanged
@@ -15,13 +13,9 @@ A mini-batch B gives the unbiased estimate of the same E: mean weight one,
 so `alpha` means the same for every solver and batch size.
 
 Gauss-Newton splits the derivatives of each row's loss by z, the input of its output
-unit, into a residual rho and a root s with
+unit, into a residual rho and a root s (`Likelihood.residual_root`) with
 
     dloss/dz = s rho        d2loss/dz2 ~ s^2
-
-    squared error, identity   rho = f - y              s = 1
-    squared error, logistic   rho = f - y              s = f (1 - f)
-    Poisson                   rho = (f - y) / sqrt(f)  s = sqrt(f)     (Fisher's)
 
 so that J = s dz/dtheta gives the gradient J^T rho and the curvature J^T J.
 
@@ -31,17 +25,16 @@ solver sees parameter vectors, never X.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.blas import dsyrk
-from scipy.special import xlogy
 
-from sk_backprop._dispersion import PearsonSums, density_share
+from sk_backprop._dispersion import PearsonSums
+from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import (
-    ACTIVATIONS,
     Array,
     Network,
     Parameters,
@@ -74,86 +67,6 @@ _LAST_LAYER_ROWS = 2**12
 # Bytes of the rows that are brought into a new order at a time: one call for several
 # mini-batches, which are still in the second-level cache when they are used.
 _CHUNK_BYTES = 2**19
-
-# --- losses: fill delta = dLoss/dz of the output layer, return the loss ---
-#
-# Each takes (f, y, w, delta, scratch): outputs, targets, both (n_outputs, n_rows),
-# weights (1, n_rows) or None. Sums, not means.
-
-
-def _squared_error(f: Array, y: Array, w: Array | None, delta: Array, scratch: Array) -> float:
-    residual = np.subtract(f, y, out=delta if w is None else scratch)
-    if w is not None:
-        np.multiply(residual, w, out=delta)
-    return 0.5 * float(np.vdot(residual, delta))
-
-
-def _squared_error_logistic(
-    f: Array, y: Array, w: Array | None, delta: Array, scratch: Array
-) -> float:
-    loss = _squared_error(f, y, w, delta, scratch)
-    ACTIVATIONS["logistic"].times_slope(delta, f, scratch)
-    return loss
-
-
-def _poisson(f: Array, y: Array, w: Array | None, delta: Array, scratch: Array) -> float:
-    # With f = exp(z), dLoss/dz = f - y: no division, whatever f is.
-    # Where f has underflown to 0, y / f is 0 / 0 or infinite: the smallest f instead.
-    np.maximum(f, np.finfo(f.dtype).tiny, out=scratch)
-    np.divide(y, scratch, out=scratch)
-    xlogy(y, scratch, out=scratch)
-    np.subtract(f, y, out=delta)
-    scratch += delta
-    if w is None:
-        return float(scratch.sum())
-    delta *= w
-    scratch *= w
-    return float(scratch.sum())
-
-
-_Loss = Callable[[Array, Array, Any, Array, Array], float]
-_LOSSES: dict[tuple[str, str], _Loss] = {
-    ("squared_error", "identity"): _squared_error,
-    ("squared_error", "logistic"): _squared_error_logistic,
-    ("poisson", "exp"): _poisson,
-}
-
-
-# --- the same losses for Gauss-Newton: residual rho and root s, and the loss by output ---
-#
-# Each takes (f, y), both (n_outputs, n_rows), and returns (loss, rho, s) of that shape.
-
-
-def _squared_error_residual(f: Array, y: Array) -> tuple[Array, Array, Array]:
-    rho = f - y
-    return 0.5 * rho * rho, rho, np.ones_like(rho)
-
-
-def _squared_error_logistic_residual(f: Array, y: Array) -> tuple[Array, Array, Array]:
-    rho = f - y
-    return 0.5 * rho * rho, rho, f * (1 - f)
-
-
-def _poisson_residual(f: Array, y: Array) -> tuple[Array, Array, Array]:
-    root = np.sqrt(_positive(f))
-    return 0.5 * poisson_deviance(f, y), (f - y) / root, root
-
-
-def poisson_deviance(f: Array, y: Array) -> Array:
-    """Deviance of each count y from its mean f, arrays of one shape."""
-    return np.asarray(2 * (xlogy(y, y / _positive(f)) - y + f))
-
-
-def _positive(f: Array) -> Array:
-    """f, which may have underflown to 0."""
-    return np.asarray(np.maximum(f, np.finfo(f.dtype).tiny))
-
-
-_RESIDUALS: dict[tuple[str, str], Callable[[Array, Array], tuple[Array, Array, Array]]] = {
-    ("squared_error", "identity"): _squared_error_residual,
-    ("squared_error", "logistic"): _squared_error_logistic_residual,
-    ("poisson", "exp"): _poisson_residual,
-}
 
 
 class Batch(NamedTuple):
@@ -188,7 +101,7 @@ class Objective:
     Parameters
     ----------
     network : Network
-    loss : {'squared_error', 'poisson'}
+    likelihood : Likelihood, whose output activation is that of the network
     X : (n_samples, n_features), dense or `Rows` that stay sparse, as `_network.forward`
         takes them
     y : (n_samples, n_outputs) array of the dtype of X
@@ -202,7 +115,7 @@ class Objective:
     def __init__(
         self,
         network: Network,
-        loss: str,
+        likelihood: Likelihood,
         X: Rows,
         y: Array,
         sample_weight: Array | None = None,
@@ -212,9 +125,7 @@ class Objective:
         self.network = network
         self.n_samples, self.n_outputs = y.shape
         self.dtype = y.dtype
-        self._loss = _LOSSES[loss, network.output_activation]
-        self.loss = loss
-        self._residual = _RESIDUALS[loss, network.output_activation]
+        self.likelihood = likelihood
         self._X, self._y = X, y
         if sample_weight is None:
             total, self._w = float(self.n_samples), None
@@ -225,7 +136,7 @@ class Objective:
             total = largest * float(relative.sum())
             self._w = (relative / relative.mean()).astype(self.dtype)[:, None]
         self.total_weight = total
-        self._density_weight = total * density_share(loss, y, sample_weight)
+        self._density_weight = total * likelihood.density_fraction(y, sample_weight)
         decay = network.parameters(np.zeros(network.n_params, self.dtype))
         for W in decay.coefs:
             W[...] = alpha / (total if penalty_weight is None else penalty_weight)
@@ -267,7 +178,7 @@ class Objective:
         for block in self._blocks:
             work = self._workspaces.of(block.stop - block.start)
             f = forward(self.network, params, self._X[block], work)
-            loss, _, _ = self._residual(f, self._y[block].T)
+            loss, _, _ = self.likelihood.residual_root(f, self._y[block].T)
             total += (loss if self._w is None else loss * self._w[block].T).sum(axis=1)
         return np.asarray(total * (self.total_weight / self.n_samples))
 
@@ -278,7 +189,7 @@ class Objective:
             work = self._workspaces.of(block.stop - block.start)
             f = forward(self.network, params, self._X[block], work)
             w = None if self._w is None else self._w[block].T
-            sums += PearsonSums.of(self.loss, f, self._y[block].T, w)
+            sums += PearsonSums.of(*self.likelihood.pearson_terms(f, self._y[block].T), w)
         whole: PearsonSums = sums * (self.total_weight / self.n_samples)
         return whole
 
@@ -286,7 +197,8 @@ class Objective:
         """What Pearson's statistic of a mini-batch is made of."""
         X, y, w = batch
         f = forward(self.network, params, X, self._workspaces.of(y.shape[0]))
-        sums = PearsonSums.of(self.loss, f, y.T, None if w is None else w.T)
+        terms = self.likelihood.pearson_terms(f, y.T)
+        sums = PearsonSums.of(*terms, None if w is None else w.T)
         whole: PearsonSums = sums * (self.total_weight / self.n_samples)
         return whole
 
@@ -319,8 +231,8 @@ class Objective:
             X, work = self._X[block], self._workspaces.of(n_rows)
             f = forward(self.network, params, X, work)
             y, w = self._y[block].T, None if self._w is None else self._w[block].T
-            sums += PearsonSums.of(self.loss, f, y, w)
-            block_loss, rho, root = self._residual(f, y)
+            sums += PearsonSums.of(*self.likelihood.pearson_terms(f, y), w)
+            block_loss, rho, root = self.likelihood.residual_root(f, y)
             if w is not None:
                 block_loss = block_loss * w
                 rho, root = rho * np.sqrt(w), root * np.sqrt(w)
@@ -350,7 +262,7 @@ class Objective:
         w = np.ones(len(y)) if self._w is None else self._w[rows, 0].astype(float)
         w *= self.total_weight / w.sum()
         return [
-            (Objective(head, self.loss, units, y[:, [k]], w), head_params)
+            (Objective(head, self.likelihood, units, y[:, [k]], w), head_params)
             for k, (head, head_params, units) in enumerate(
                 last_layer(self.network, params, self._X[rows])
             )
@@ -387,7 +299,8 @@ class Objective:
         X, y, w = batch
         delta = work.delta[-1]
         f = forward(self.network, params, X, work)
-        loss = self._loss(f, y.T, None if w is None else w.T, delta, work.scratch[-1])
+        w_t = None if w is None else w.T
+        loss = self.likelihood.loss_gradient(f, y.T, w_t, delta, work.scratch[-1])
         delta /= n_rows
         backward(self.network, params, X, work, grad)
         return loss / n_rows
@@ -471,10 +384,14 @@ class ValidationSet:
     """
 
     def __init__(
-        self, network: Network, loss: str, X: Rows, y: Array, sample_weight: Array | None
+        self,
+        network: Network,
+        likelihood: Likelihood,
+        X: Rows,
+        y: Array,
+        sample_weight: Array | None,
     ) -> None:
-        self._network = network
-        self._loss = _LOSSES[loss, network.output_activation]
+        self._network, self._likelihood = network, likelihood
         self._X, self._y = X, y
         relative = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
         self._w = (relative / relative.sum())[:, None]
@@ -493,7 +410,8 @@ class ValidationSet:
             f = f.astype(np.float64, copy=False).T
             y, w = self._y[block].astype(np.float64, copy=False).T, self._w[block].T
             squares += np.sum(w * (f - y) ** 2, axis=1)
-            loss += self._loss(f, y, w, np.empty_like(f), np.empty_like(f))
+            delta, scratch = np.empty_like(f), np.empty_like(f)
+            loss += self._likelihood.loss_gradient(f, y, w, delta, scratch)
         with np.errstate(invalid="ignore", divide="ignore"):
             score = np.mean(np.where(self._spread > 0, 1 - squares / self._spread, np.nan))
         return loss, float(score)

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, get_type_hints
 import numpy as np
 
 from sk_backprop._cost import LM_STEPS, MINI_BATCHES, budget, run_cost
-from sk_backprop._dispersion import HeldOutNoise, density_share
+from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._ensemble import best, credible, train_networks
+from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import Network
 from sk_backprop._progress import Progress
 from sk_backprop._stream import StreamState
@@ -49,11 +50,12 @@ _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 
 # Penalties tried for lbfgs in turn: noisy tables want the strong ones, and noiseless
 # functions the weak ones.
-_ALPHAS = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+_ALPHAS: tuple[float, ...] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
-# Those before them for counts, whose dispersion, in units of their mean, is 100 for a mean of
-# 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250 rows one was foretold exactly.
-_ALPHAS_OF_COUNTS = (10_000.0, 1000.0)
+# Those before them where a strong penalty is preferred. The dispersion of counts, in units of their
+# mean, is 100 for a mean of 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250
+# rows one was predicted exactly.
+_STRONGEST_ALPHAS = (10_000.0, 1000.0)
 
 # Largest `tol` of a linear model that is chosen by rows held out: of all rows at once, and of
 # mini-batches, whose noise hides smaller gains.
@@ -71,16 +73,22 @@ _TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
 # with batches of 25 .016 and .06 (`test_solvers`). Below 50 rows all at once did as well.
 _BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
 
-# {name: type} of the settings that are parameters as they stand.
+# The settings that are not parameters as they stand; {name: type} of those that are.
+_DERIVED_SETTINGS = frozenset(
+    ("network", "likelihood", "solver", "alpha", "batch_size", "starts", "memory", "weight_unit")
+)
 _PLAIN_SETTINGS = {
-    name: kind
-    for name, kind in get_type_hints(Settings).items()
-    if name not in ("network", "solver", "alpha", "batch_size", "starts", "memory", "weight_unit")
+    name: kind for name, kind in get_type_hints(Settings).items() if name not in _DERIVED_SETTINGS
 }
 
 
 def settings_of(
-    estimator: Any, network: Network, n_samples: int, *, streaming: bool = False
+    estimator: Any,
+    network: Network,
+    likelihood: Likelihood,
+    n_samples: int,
+    *,
+    streaming: bool = False,
 ) -> Settings:
     """The estimator's parameters, of which the solver may still be 'auto'.
 
@@ -92,6 +100,7 @@ def settings_of(
     plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN_SETTINGS.items()}
     return Settings(
         network=network,
+        likelihood=likelihood,
         solver=by_default if estimator.solver == "auto" else str(estimator.solver),
         alpha=None if estimator.alpha == "auto" else float(estimator.alpha),
         batch_size=_batch_size(n_samples, streaming=streaming)
@@ -178,7 +187,7 @@ def make_plan(
         families = _families(settings, hidden, n_samples)
     last = families[-1]
     untried = families[0][0] if families[0][0].alpha is None else last[0]
-    if len({one.alpha for one in last}) > 1 and settings.loss != "poisson":
+    if len({one.alpha for one in last}) > 1 and not settings.likelihood.prefers_strong_penalty:
         # Of counts the strongest penalty stays, as too few of them are above 0.
         untried = last[0]._replace(alpha=_PLAIN_ALPHA)
     if streaming:
@@ -244,10 +253,10 @@ def _linear_penalised(settings: Settings) -> list[Settings]:
     # At the usual tolerance slopes end 2 % from their optimum.
     by_batches = settings.solver in MINI_BATCHES
     linear = linear._replace(tol=min(linear.tol, _LINEAR_TOL[by_batches]))
-    if by_batches and settings.alpha is None and settings.loss != "poisson":
+    if by_batches and settings.alpha is None and not settings.likelihood.prefers_strong_penalty:
         return [linear._replace(alpha=alpha) for alpha in (_ALPHAS[-1], _PLAIN_ALPHA)]
     family = _penalised(linear)
-    return family if settings.loss == "poisson" else family[::-1]
+    return family if settings.likelihood.prefers_strong_penalty else family[::-1]
 
 
 def _penalised(settings: Settings) -> list[Settings]:
@@ -300,7 +309,9 @@ def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
 
 def _penalties(settings: Settings) -> list[Settings]:
     """Networks of one shape under several penalties."""
-    alphas = (*_ALPHAS_OF_COUNTS, *_ALPHAS) if settings.loss == "poisson" else _ALPHAS
+    alphas = _ALPHAS
+    if settings.likelihood.prefers_strong_penalty:
+        alphas = (*_STRONGEST_ALPHAS, *_ALPHAS)
     return [settings._replace(alpha=alpha) for alpha in alphas]
 
 
@@ -367,7 +378,7 @@ def _n_telling(settings: Settings, problem: Problem) -> float:
     """Distinct rows, or counts above 0 among them."""
     rows = problem.rows
     return float(
-        problem.n_distinct * density_share(settings.loss, rows.y, rows.sample_weight).min()
+        problem.n_distinct * settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
     )
 
 

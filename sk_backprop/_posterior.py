@@ -21,7 +21,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from sk_backprop._consistency import all_finite, check_float, inconsistent
-from sk_backprop._dispersion import HeldOutNoise
+from sk_backprop._dispersion import LEAST_VARIANCE, HeldOutNoise
 from sk_backprop._evidence import (
     Precisions,
     WeightGroups,
@@ -51,9 +51,6 @@ _BLOCK_BYTES = 2**22
 # Least part of the rows that counts as free to tell the noise, however many parameters
 # the network uses. Where it is reached the estimate means little.
 _LEAST_FREE = 0.01
-
-# Least noise of a perfect fit: 1 / noise stays within the range of float64.
-LEAST_VARIANCE = 1e-20
 
 # Noise around a target that does not vary: a standard deviation of 1e-8 of its size, which is
 # positive, so that a distribution can be made of it.
@@ -142,10 +139,6 @@ class Posterior:
                 variance[rows, k] = np.einsum("ij,ij->j", whitened, whitened)
         return variance
 
-    def noise_variance(self, f: Array, out_activation: str) -> Array:
-        """Variance of an observation around f, (n_samples, n_outputs)."""
-        return self.noise * (f if out_activation == "exp" else np.ones_like(f))
-
     def of_constants(self, constant: Array, errors: Array) -> Posterior:
         """The same, where the targets of some outputs do not vary.
 
@@ -156,11 +149,6 @@ class Posterior:
         """
         noise = np.where(constant, np.maximum(errors, _NOISE_OF_CONSTANT), self.noise)
         return replace(self, noise=noise)
-
-    def inflation(self, network: Network, params: Parameters, X: Rows, f: Array) -> Array:
-        """Variance that the weights add to f, relative to the noise, (n_samples, n_outputs)."""
-        noise = self.noise_variance(f, network.output_activation)
-        return np.asarray(self.variance(network, params, X) / np.maximum(noise, LEAST_VARIANCE))
 
 
 def mean_variance(

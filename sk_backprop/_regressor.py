@@ -12,12 +12,13 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
+from sk_backprop._likelihood import LIKELIHOODS
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor, shallow_copy
 from sk_backprop._progress import Progress
 from sk_backprop._report import NOTHING_KEPT, REPEATED_ROWS, attributes_of, complaints, store
 from sk_backprop._seen_rows import SeenRows
-from sk_backprop._start import out_activation, plan_and_starts, stream_states
+from sk_backprop._start import likelihood_of, plan_and_starts, stream_states
 from sk_backprop._training import Data, Problem, Weights, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
@@ -368,9 +369,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         tags.target_tags.multi_output = True
-        tags.target_tags.positive_only = (
-            self.loss == "poisson" or self.output_activation == "logistic"
-        )
+        likelihood = LIKELIHOODS.get((self.loss, self.output_activation))
+        tags.target_tags.positive_only = likelihood is not None and likelihood.min_target >= 0
         return tags
 
     def fit(
@@ -448,7 +448,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         checked, data = self._check(X, y, sample_weight, reset=not continued)
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
         if validation is not None:
-            check_target_range(validation.y, out_activation(self), "y_val")
+            check_target_range(validation.y, likelihood_of(self), "y_val")
         plan, starts = plan_and_starts(self, data, coefs_init, intercepts_init, continued=continued)
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
@@ -560,7 +560,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
             warnings.warn(message, category, stacklevel=2)
         if hidden:
             warnings.warn(REPEATED_ROWS, UserWarning, stacklevel=2)
-        if self.out_activation_ == "logistic" and np.any(data.y > self.y_scale_):
+        if settings.likelihood.max_target_is_unit and np.any(data.y > self.y_scale_):
             warnings.warn(
                 f"y has values up to {data.y.max():g}, above the largest of the first batch, "
                 f"{self.y_scale_}, which a logistic output cannot exceed.",
@@ -575,7 +575,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         """Checked data, on a copy that holds n_features_in_ and names."""
         checked = shallow_copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
-        check_target_range(data.y, out_activation(self), "y")
+        check_target_range(data.y, likelihood_of(self), "y")
         return checked, data
 
     @all_or_nothing

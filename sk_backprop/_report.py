@@ -11,7 +11,6 @@ import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop._consistency import all_finite
-from sk_backprop._dispersion import density_share
 from sk_backprop._fitted import merged
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
 from sk_backprop._posterior import mean_variance
@@ -104,7 +103,7 @@ def fitted_attributes(
         "n_networks_": len(networks),
         "n_layers_": len(coefs) + 1,
         "n_outputs_": coefs[-1].shape[1],
-        "out_activation_": scales.out_activation,
+        "out_activation_": settings.likelihood.output_activation,
         "solver_": settings.solver,
         "loss_": first.loss,
         "loss_curve_": first.loss_curve,
@@ -125,6 +124,7 @@ def fitted_attributes(
             # With t_: a stream after a fit is not shuffled as one without.
             "seed": (int(rng.randint(2**31 - 1)) + t) % 2**31,
             "activation": settings.network.activation,
+            "likelihood": settings.likelihood.key,
             "weight_groups": settings.weight_groups,
             "scales": scales.state(),
             "output_intercepts": [one.intercepts[-1] for one in networks],
@@ -220,10 +220,10 @@ def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:
     noise = np.mean([one.posterior.noise for one in networks], axis=0)
     scale = problem.scales.y_scale
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
-        precision = 1 / noise / scale
-        return np.asarray(
-            precision if problem.scales.out_activation == "exp" else precision / scale
-        )
+        precision = 1 / noise
+        for _ in range(problem.scales.likelihood.noise_power):
+            precision = precision / scale
+        return np.asarray(precision)
 
 
 def _residual_dof(networks: Sequence[Trained]) -> Array | None:
@@ -243,7 +243,7 @@ def _evidence_attributes(
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
     # A density in units of y: one factor of the scale for each row and output that has one.
     rows = problem.rows
-    n = rows.total_weight * density_share(settings.loss, rows.y, rows.sample_weight)
+    n = rows.total_weight * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
     unit = float(np.dot(n, np.log(problem.scales.y_scale)))
     with np.errstate(over="ignore"):  # of 1e306 rows, by their weights
         found["log_evidence_"] = np.array([one.log_evidence for one in networks]) - unit
@@ -270,10 +270,11 @@ def complaints(
         status = one.result.status
         if status not in statuses[:number] and not (streaming and status == "max_iter"):
             yield from _end_of_run(settings, one.result, statuses.count(status), len(networks))
-    if streaming and problem.scales.out_activation == "identity":
-        yield from _outliers_of_stream(problem)
-    if not streaming and settings.loss == "squared_error":
+    likelihood = settings.likelihood
+    if likelihood.sensitive_to_outliers and not streaming:
         yield from _outliers(settings, problem, networks)
+    elif likelihood.sensitive_to_outliers and not likelihood.max_target_is_unit:
+        yield from _outliers_of_stream(problem)
     n, n_samples = problem.rows.total_weight, problem.rows.n_samples
     # A penalty that is chosen is a multiple of the mean weight.
     fixed = alpha_given or settings.alpha is None
@@ -293,14 +294,14 @@ def _few_rows_for_noise(
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Too few rows are left to estimate the noise from."""
     exact = np.max([one.posterior.noise for one in networks]) < _EXACT
-    by_evidence, counts = networks[0].precisions is not None, settings.loss == "poisson"
+    by_evidence, counts = networks[0].precisions is not None, settings.likelihood.counts
     if streaming and not by_evidence:
         return
     # The textbook's network may be meant to go through every row.
     if not (settings.precondition or by_evidence or counts or exact):
         return
     # Where counts are rare, those above 0 say what there is; copies of a row say it once.
-    share = density_share(settings.loss, problem.rows.y, problem.rows.sample_weight)
+    share = settings.likelihood.density_fraction(problem.rows.y, problem.rows.sample_weight)
     n_rows = (problem.n_counted if by_evidence else problem.n_distinct) * share
     used = np.median([one.posterior.n_effective for one in networks], axis=0)
     if problem.noise is not None:  # by rows held out

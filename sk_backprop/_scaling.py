@@ -40,6 +40,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import Array, Network, Parameters, row_blocks
 
 # Values of X that the statistics hold in float64 at a time.
@@ -238,8 +239,7 @@ class Scales:
     y_unit : (n_outputs,), largest |y|, 1 where all are zero
     y : Moments of y / y_unit
     precondition : bool
-    out_activation : {'identity', 'logistic', 'exp'}
-        Decides how the target may be moved: freely, not at all, or only scaled.
+    likelihood : Likelihood, which decides how the target may be shifted and scaled
     """
 
     scaler: MaxAbsScaler
@@ -247,7 +247,7 @@ class Scales:
     y_unit: Array
     y: Moments
     precondition: bool
-    out_activation: str
+    likelihood: Likelihood
 
     @classmethod
     def fit(
@@ -257,7 +257,7 @@ class Scales:
         sample_weight: Array | None,
         *,
         precondition: bool,
-        out_activation: str,
+        likelihood: Likelihood,
         scaler: MaxAbsScaler | None = None,
         seen: Scales | None = None,
         order: Array | None = None,
@@ -275,7 +275,7 @@ class Scales:
         y_unit = np.abs(y).max(axis=0)
         if seen is not None:
             x = seen.x.rescaled(_shrinking(seen.scaler.scale_, scaler.scale_)).merged(x)
-            fixed = out_activation == "logistic"
+            fixed = likelihood.max_target_is_unit
             y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
         y_unit = np.where(y_unit > 0, y_unit, 1.0)
         # Nothing is above the unit but in a stream with a logistic output, which has no use
@@ -283,10 +283,10 @@ class Scales:
         moments = Moments.of(np.minimum(y, y_unit), y_unit, sample_weight)
         if seen is not None:
             moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
-        return cls(scaler, x, y_unit, moments, precondition, out_activation)
+        return cls(scaler, x, y_unit, moments, precondition, likelihood)
 
     def state(self) -> dict[str, Any]:
-        """Plain arrays and numbers; with `scaler` and `out_activation` they are all."""
+        """Plain arrays and numbers; with `scaler` and `likelihood` they are all."""
         return {
             "weight": self.x.weight,
             "x_mean": self.x.mean,
@@ -298,11 +298,13 @@ class Scales:
         }
 
     @classmethod
-    def from_state(cls, scaler: MaxAbsScaler, out_activation: str, state: dict[str, Any]) -> Scales:
+    def from_state(
+        cls, scaler: MaxAbsScaler, likelihood: Likelihood, state: dict[str, Any]
+    ) -> Scales:
         """The inverse of `state`."""
         x = Moments(state["weight"], state["x_mean"], state["x_var"])
         y = Moments(state["weight"], state["y_mean"], state["y_var"])
-        return cls(scaler, x, state["y_unit"], y, state["precondition"], out_activation)
+        return cls(scaler, x, state["y_unit"], y, state["precondition"], likelihood)
 
     @property
     def far_from_zero(self) -> bool:
@@ -322,11 +324,9 @@ class Scales:
     @property
     def _y_center_spread(self) -> tuple[Array | float, Array | float]:
         # In units of y_unit, where squares and sums cannot overflow.
-        if not self.precondition or self.out_activation == "logistic":
+        if not self.precondition:
             return 0.0, 1.0
-        if self.out_activation == "exp":
-            return 0.0, np.where(self.y.mean > 0, self.y.mean, 1.0)
-        return self.y.mean, self.y.spread
+        return self.likelihood.location_scale(self.y.mean, self.y.spread)
 
     @property
     def y_location(self) -> Array:
@@ -341,15 +341,9 @@ class Scales:
 
     @property
     def dispersion(self) -> Array:
-        """Of y around a constant, in the solver's coordinates: (n_outputs,).
-
-        Of counts, variance / mean; otherwise 1, which it is if preconditioned.
-        """
-        if self.out_activation != "exp":
-            return np.ones(len(self.y_unit))
-        varies = ~self.y.constant & (self.y.mean > 0)
-        ratio = np.divide(self.y.var, self.y.mean, out=np.ones(len(varies)), where=varies)
-        return np.asarray(np.where(varies, ratio * (self.y_unit / self.y_scale), 1.0))
+        """Of y around a constant, in the solver's coordinates: (n_outputs,)."""
+        unit = self.y_unit / self.y_scale
+        return self.likelihood.constant_dispersion(self.y.mean, self.y.var, ~self.y.constant, unit)
 
     def target(self, y: Array, dtype: Any) -> Array:
         """Raw y, (n_samples, n_outputs), in the solver's coordinates."""
@@ -482,11 +476,11 @@ def carry_over(
     intercepts = [np.array(b, dtype=float) for b in intercepts]
     coefs[0] *= input_growth(old, new)[:, None]
     ratio = output_growth(old, new)
-    if new.out_activation == "identity":
+    if new.likelihood.output_activation == "identity":
         coefs[-1] *= ratio
         shift = (old.y_location - new.y_location) / new.y_scale
         intercepts[-1][...] = ratio * intercepts[-1] + shift
-    elif new.out_activation == "exp":
+    elif new.likelihood.output_activation == "exp":
         intercepts[-1] += np.log(ratio)
     return coefs, intercepts
 

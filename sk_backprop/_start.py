@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sk_backprop._fitted import FittedFunction
+from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
@@ -13,14 +14,15 @@ from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
 from sk_backprop._validation import (
     check_initial_weights,
     check_one_network,
+    check_same_likelihood,
     check_same_network,
     hidden_layers,
 )
 
 
-def out_activation(estimator: Any) -> str:
-    """The function of the output units that the parameters ask for."""
-    return "exp" if estimator.loss == "poisson" else str(estimator.output_activation)
+def likelihood_of(estimator: Any) -> Likelihood:
+    """The likelihood that the parameters ask for."""
+    return LIKELIHOODS[estimator.loss, estimator.output_activation]
 
 
 def plan_and_starts(
@@ -53,14 +55,16 @@ def plan_and_starts(
         hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
         starts = last.starts(estimator.weight_precision_)
         n_networks = n_networks or len(starts)
+    likelihood = likelihood_of(estimator)
     network = Network(
         (n_features, *(hidden or ()), n_outputs),
         str(estimator.activation),
-        out_activation(estimator),
+        likelihood.output_activation,
     )
     if last is not None:
         check_same_network(last.network, network, len(starts or ()), n_networks)
-    settings = settings_of(estimator, network, data.n_samples, streaming=streaming)
+        check_same_likelihood(last.likelihood, likelihood)
+    settings = settings_of(estimator, network, likelihood, data.n_samples, streaming=streaming)
     if last is not None:  # what was chosen before
         alpha = estimator.alpha_ if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups

@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
-from sk_backprop._dispersion import PearsonSums
+from sk_backprop._dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._evidence import cholesky
 from sk_backprop._network import Array, Network, Parameters, beyond_range_is_inf
 from sk_backprop._objective import Batch, Objective
 from sk_backprop._posterior import (
-    LEAST_VARIANCE,
     Posterior,
     Uncertain,
     pack_factor,
@@ -35,19 +34,16 @@ from sk_backprop._posterior import (
 from sk_backprop._scaling import Scales, input_growth, output_growth
 from sk_backprop._seen_rows import SeenRows
 
-# Part of all rows, and least and most rows, that the running mean of the noise is over. Errors
-# fall fast at first; over 300 rows the standard deviation is known to 3 %. Of rare counts a few
-# are above 0. Where the mean falls, as its own running mean shows, it is behind by as much, but
+# Part of all rows that the running mean of the noise is over, within `Likelihood.noise_rows`.
+# Where the mean falls, as its own running mean shows, it is behind by as much, but
 # not by more than half: without this, errors of 'sgd' on a linear function were .8 standard
 # deviations after 20 to 60 batches of one row.
 _NOISE_PART = 0.125
-_NOISE_ROWS = {"squared_error": (50.0, 300.0), "poisson": (300.0, 1000.0)}
 _MOST_BEHIND = 0.5
 
 # Share of the newest rows, beside many before, in the means of the curvature and of the error that
-# tells whether training diverged, and rows that these are over at least.
+# tells whether training diverged, and rows that the first is over at least.
 _NEWEST_SHARE, _CURVATURE_ROWS = 0.1, 1000.0
-_USUAL_ROWS = {"squared_error": 100.0, "poisson": 1000.0}
 
 # Least part of the distinct rows that the parameters leave to show the noise. Below it errors of
 # rows that were trained on before are no measure of it, and the estimate stays as it was.
@@ -80,10 +76,8 @@ class Move(NamedTuple):
             inputs = inputs * (new.x.spread / old.x.spread)
             shift = inputs * (new.x.mean / new.x.spread) - old.x.mean / old.x.spread
         growth = output_growth(old, new)
-        if new.out_activation == "identity":
-            return cls(inputs, shift, growth, growth**2)
-        # Units are another bias of ln(f), and of counts the variance is f times the noise.
-        return cls(inputs, shift, np.ones_like(growth), growth)
+        outputs = growth if new.likelihood.output_activation == "identity" else np.ones_like(growth)
+        return cls(inputs, shift, outputs, growth**new.likelihood.noise_power)
 
     @beyond_range_is_inf
     def precision(self, A: Array, network: Network, outputs: slice, *, at_inputs: bool) -> Array:
@@ -251,7 +245,7 @@ class PassErrors:
     def __init__(self, objective: Objective) -> None:
         self._objective, self._n_rows = objective, 0
         # Those before have next to no share in the running mean.
-        self._first = objective.n_samples - 3 * _NOISE_ROWS[objective.loss][1]
+        self._first = objective.n_samples - 3 * objective.likelihood.noise_rows[1]
         self.sums: list[PearsonSums] = []
 
     def before_step(self, params: Parameters, batch: Batch) -> None:
@@ -291,7 +285,7 @@ def of_stream(
     np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
     noise = np.maximum(mean.value * np.maximum(behind, _MOST_BEHIND), LEAST_VARIANCE)
     usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
-    if earlier is not None and earlier.n_seen >= _USUAL_ROWS[objective.loss]:
+    if earlier is not None and earlier.n_seen >= objective.likelihood.error_rows:
         least_noise = np.minimum(usual, earlier.least_noise)
     n_effective = np.zeros_like(noise)
     means = mean.ratio, mean.value, slow_mean.value
@@ -359,7 +353,7 @@ def _noise_means(
             slow_mean = replace(slow_mean, squares=slow_mean.squares * kept)
             repeated, informative = 0.0, 1 - repeated
         expected = (1 - repeated) / noise_part + repeated * free
-    least, most = _NOISE_ROWS[objective.loss]
+    least, most = objective.likelihood.noise_rows
     so_far += objective.total_weight - sum(sums.weight for sums in errors)
     for sums in errors:
         so_far += sums.weight
@@ -392,7 +386,7 @@ def _usual_error(
     if earlier is None:
         return np.maximum(newest.value, LEAST_VARIANCE)
     weight = objective.total_weight
-    least_share = min(_NEWEST_SHARE, weight / _USUAL_ROWS[objective.loss])
+    least_share = min(_NEWEST_SHARE, weight / objective.likelihood.error_rows)
     share = max(weight / (earlier.n_seen + weight), least_share)
     before = earlier.usual
     squares = before.squares * (1 - share) + newest.squares * share

@@ -17,6 +17,7 @@ import numpy as np
 
 from sk_backprop._dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
+from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import (
     Array,
     Network,
@@ -75,7 +76,7 @@ class Settings(NamedTuple):
     """
 
     network: Network
-    loss: str
+    likelihood: Likelihood
     solver: str
     precondition: bool
     alpha: float | None
@@ -192,7 +193,7 @@ def prepare(
         y,
         w,
         precondition=settings.precondition,
-        out_activation=settings.network.output_activation,
+        likelihood=settings.likelihood,
         scaler=scaler,
         seen=seen,
         order=order,
@@ -280,9 +281,7 @@ def train(
         n_iter_no_change=settings.n_iter_no_change,
         validation=None
         if validation is None
-        else ValidationSet(
-            solver_network, settings.loss, validation.X, validation.y, validation.sample_weight
-        ),
+        else ValidationSet(solver_network, settings.likelihood, *validation),
         early_stopping=settings.early_stopping,
         run=run,
     )
@@ -305,7 +304,7 @@ def _objective(
     rows = problem.rows
     return Objective(
         problem.scales.solver_network(settings.network),
-        settings.loss,
+        settings.likelihood,
         rows.X,
         rows.y,
         rows.sample_weight,
@@ -388,9 +387,10 @@ def _noise_at(
     """Noise by the errors of one network at rows that it was not trained on."""
     X, params = rows.X.astype(float), network.parameters(params.flat.astype(float))
     f = evaluate(network, params.coefs, params.intercepts, X)
-    inflation = posterior.inflation(network, params, X, f)
+    variance, likelihood = posterior.variance(network, params, X), settings.likelihood
+    inflation = likelihood.inflation(variance, posterior.noise, f)
     w = None if rows.sample_weight is None else rows.sample_weight[None]
-    sums = PearsonSums.of(settings.loss, f.T, rows.y.T, w, inflation.T)
+    sums = PearsonSums.of(*likelihood.pearson_terms(f.T, rows.y.T), w, inflation.T)
     return HeldOutNoise(sums.value / sums.weight, sums.weight)
 
 
@@ -594,5 +594,5 @@ def _optimizer(
         momentum=settings.momentum,
         nesterov=settings.nesterovs_momentum,
         # The textbook's steps are those of its rate.
-        bounded=settings.loss == "poisson" or (careful and settings.precondition),
+        bounded=settings.likelihood.needs_bounded_steps or (careful and settings.precondition),
     )

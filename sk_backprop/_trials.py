@@ -17,11 +17,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sk_backprop._cost import MINI_BATCHES, run_cost
-from sk_backprop._dispersion import HeldOutNoise, PearsonSums
+from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._ensemble import credible, train_networks
-from sk_backprop._folds import MOST_HELD_OUT, make_folds
-from sk_backprop._network import Array, evaluate
-from sk_backprop._objective import poisson_deviance
+from sk_backprop._folds import MOST_HELD_OUT, make_folds, n_first_folds
+from sk_backprop._likelihood import HeldOutScore
+from sk_backprop._network import evaluate
 from sk_backprop._progress import Progress
 from sk_backprop._threads import one_blas_thread
 from sk_backprop._training import Data, Problem, Settings, Trained
@@ -48,14 +48,6 @@ _TRIAL_MEMORY = 20
 # tables got the warm start by luck (diabetes: R^2 0.25 instead of 0.35). A network has to
 # be better than a linear model, which is the safer of the two, by all that chance makes.
 _MARGIN, _MARGIN_OVER_LINEAR = 0.5, 1.0
-
-# Most that a row held out may count, as the square of its error in standard deviations: one
-# image of a thousand with ink where there was none in training decided for the linear model
-# on scikit-learn's digits (RMSE 1.8, of the networks 0.8).
-_MOST_Z2 = 36.0
-
-# Largest logarithm of a count foretold, or of its inverse: squares stay within the range.
-_MOST_LOG = 300.0
 
 # Candidates of a family in a row that are no better than those before them, and end it; and
 # the least difference in nats that counts: under several strong penalties every network is the
@@ -101,14 +93,15 @@ def choose(
     alone.
     """
     n_kept = _trial_rows(families, problem.n_distinct, affordable)
-    folds = make_folds(problem, n_kept)
+    folds, n_first = make_folds(problem, n_kept), n_first_folds(problem.n_distinct)
     best: _Trial | None = None
+    tried: list[_Trial] = []
     best_of_family: _Trial | None
     for family in families:
         n_worse, best_of_family = 0, None
         for candidate in family:
             cost = run_cost(candidate.network, folds[0][0].rows.n_samples, candidate.solver)
-            n_folds, n_each = _extent(candidate, len(folds), affordable / cost)
+            n_folds, n_each = _extent(candidate, n_first, affordable / cost)
             if n_each == 0 and best is not None:
                 continue
             affordable -= n_folds * n_each * cost
@@ -122,6 +115,7 @@ def choose(
                 best_of_family, n_worse = trial, 0
             elif not trial.resembles(best_of_family):
                 n_worse += 1
+            tried.append(trial)
             if best is None or trial.beats(best):
                 best = trial
             if progress.end_trial(best.settings):
@@ -129,6 +123,21 @@ def choose(
             if n_worse == _PATIENCE:
                 break
     assert best is not None
+    rival = best.rival(tried)
+    if rival is not None:
+        # Undecided: the simpler of the two may only have won by the margin.
+        for part, held_out in folds[len(best.scores) :]:
+            costs = [
+                run_cost(one.settings.network, part.rows.n_samples, one.settings.solver)
+                for one in (best, rival)
+            ]
+            affordable -= sum(n * cost for n, cost in zip((best.n_each, rival.n_each), costs))
+            if affordable < 0:
+                break
+            for one in (best, rival):
+                one.run(part, held_out, one.n_each, n_networks, n_jobs)
+        if rival.beats(best):
+            best = rival
     return best.choice(problem)
 
 
@@ -150,46 +159,28 @@ def held_out_noise(
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter)
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
-    for part, held_out in folds:
+    for part, held_out in folds[: n_first_folds(n_distinct)]:
         trial.run(part, held_out, min(n_networks, 2), lambda *_: n_networks, n_jobs)
-        if sum(one.n_equivalent for one in trial.judgements) >= _ENOUGH_HELD_OUT:
+        if sum(one.n_equivalent for one in trial.scores) >= _ENOUGH_HELD_OUT:
             break
     return trial.noise
 
 
-# Of many rows, the share that networks are trained on for the errors at the others. A hundred
-# errors show the standard deviation of the noise to 7 %: each further fold costs as much as
+# Of many rows, the share that networks are trained on for the errors at the others. Two hundred
+# errors show the standard deviation of the noise to 5 %: each further fold costs as much as
 # most of the fit.
-_MOST_KEPT, _ENOUGH_HELD_OUT = 0.8, 100
-
-
-class _Judgement(NamedTuple):
-    """Sums over rows held out.
-
-    weight : float, of the rows
-    n_equivalent : float, rows of Gaussian noise, of one weight, whose mean squared error would
-        be as certain
-    surprise : float or None, minus their log likelihood under the networks' own variance
-    errors : (n_outputs,), their squares, or the deviance
-    pearson : PearsonSums, which tell the noise
-    """
-
-    weight: float
-    n_equivalent: float
-    surprise: float | None
-    errors: Array
-    pearson: PearsonSums
+_MOST_KEPT, _ENOUGH_HELD_OUT = 0.8, 200
 
 
 class _Trial(NamedTuple):
-    """A candidate, and how it did on each fold: judgements, and steps of each run.
+    """A candidate, and how it did: the score of each fold, and the steps of each run.
 
     n_kept : int, distinct rows that it was trained on in each fold
     """
 
     settings: Settings
     n_kept: int
-    judgements: list[_Judgement]
+    scores: list[HeldOutScore]
     n_steps: list[int]
 
     def run(
@@ -219,9 +210,8 @@ class _Trial(NamedTuple):
         )
         n_final = n_networks(self.settings, float(np.mean(self.n_steps)))
         kept = credible(fitted, part.rows.total_weight)
-        judge = _judge_counts if self.settings.loss == "poisson" else _judge
         with one_blas_thread():
-            self.judgements.append(judge(self.settings, part, kept, held_out, n_final))
+            self.scores.append(_score(self.settings, part, kept, held_out, n_final))
 
     @property
     def _is_linear(self) -> bool:
@@ -239,36 +229,52 @@ class _Trial(NamedTuple):
         The first rewards error bars, the second the mean: ln RMSE but for constants. Where
         a fixed penalty does not tell the noise, and for counts, the second stands for both.
         """
-        judgements = self.judgements[:n_folds]
+        scores = self.scores[:n_folds]
         weight = self._weight(n_folds)
-        errors = np.sum([one.errors for one in judgements], axis=0) / weight
+        errors = np.sum([one.errors for one in scores], axis=0) / weight
         with np.errstate(divide="ignore"):
             spread = 0.5 * float(np.log(errors).sum())
-        surprises = [one.surprise for one in judgements if one.surprise is not None]
-        if not self._by_evidence or not surprises:
+        terms = [one.neg_log_likelihood for one in scores]
+        likelihoods = [term for term in terms if term is not None]
+        if not self._by_evidence or not likelihoods:
             return 2 * spread + 0.5 * len(errors)
-        return spread + sum(surprises) / weight
+        return spread + sum(likelihoods) / weight
 
     def _weight(self, n_folds: int) -> float:
-        return sum(one.weight for one in self.judgements[:n_folds])
+        return sum(one.weight for one in self.scores[:n_folds])
 
     def beats(self, other: _Trial) -> bool:
         """Whether this is better by more than chance, on the folds that both have seen."""
-        n_folds = min(len(self.judgements), len(other.judgements))
+        n_folds = min(len(self.scores), len(other.scores))
         beyond_linear = other._is_linear and not self._is_linear
         margin = _MARGIN_OVER_LINEAR if beyond_linear else _MARGIN
-        margin /= np.sqrt(sum(one.n_equivalent for one in self.judgements[:n_folds]))
+        margin /= np.sqrt(sum(one.n_equivalent for one in self.scores[:n_folds]))
         return bool(self._score(n_folds) < other._score(n_folds) - margin)
+
+    @property
+    def n_each(self) -> int:
+        """Networks that were trained in each fold."""
+        return len(self.n_steps) // len(self.scores)
+
+    def rival(self, tried: Sequence[_Trial]) -> _Trial | None:
+        """The best of those with a better score, if there are any, on as many folds."""
+        n_folds = len(self.scores)
+        better = [
+            one
+            for one in tried
+            if len(one.scores) == n_folds and one._score(n_folds) < self._score(n_folds)
+        ]
+        return min(better, key=lambda one: one._score(n_folds), default=None)
 
     def resembles(self, other: _Trial) -> bool:
         """Whether there is no difference worth the name, as between two constants."""
-        n_folds = min(len(self.judgements), len(other.judgements))
+        n_folds = min(len(self.scores), len(other.scores))
         return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)
 
     @property
     def noise(self) -> HeldOutNoise:
         """Noise by the errors at the rows that were held out."""
-        pearson = reduce(add, (one.pearson for one in self.judgements))
+        pearson = reduce(add, (one.pearson for one in self.scores))
         return HeldOutNoise(pearson.value / pearson.weight, pearson.weight)
 
     def choice(self, problem: Problem) -> Choice:
@@ -312,85 +318,21 @@ def _trial_rows(families: Sequence[Sequence[Settings]], n_samples: int, affordab
     return n_rows
 
 
-def _judge(
+def _score(
     settings: Settings,
     problem: Problem,
     fitted: Sequence[Trained],
     rows: Data,
     n_networks: int,
-) -> _Judgement:
-    """How well rows that the networks have not seen would be foretold by more of them.
-
-    Of m networks with variance s^2 among their means, the mean has a squared error that
-    is larger by (1/m - 1/K) s^2 than that of K, on average. Shapes are to be compared
-    as averages of K = `n_networks`, which favours larger ones than m = 2 does.
-    """
+) -> HeldOutScore:
+    """How well `n_networks` networks like those that are fitted would predict held-out rows."""
     network = problem.scales.solver_network(settings.network)
-    means, variances, inflation = [], [], []
-    for one in fitted:
-        f = evaluate(network, one.params.coefs, one.params.intercepts, rows.X)
-        means.append(f)
-        inflation.append(one.posterior.inflation(network, one.params, rows.X, f))
-        noise = one.posterior.noise_variance(f, network.output_activation)
-        variances.append(noise * (1 + inflation[-1]))
-    m, share = len(fitted), 1 - 1 / n_networks
-    spread = np.var(means, axis=0, ddof=1) if m > 1 else np.zeros_like(rows.y)
-    variance = np.mean(variances, axis=0) + share * spread
-    squares = (rows.y - np.mean(means, axis=0)) ** 2 - (1 / m - 1 / n_networks) * spread
-    w = np.ones(len(squares)) if rows.sample_weight is None else rows.sample_weight
-    surprise = 0.5 * (np.log(variance) + np.minimum(squares / variance, _MOST_Z2)).sum(axis=1)
-    # The correction may exceed a sum of next to nothing.
-    total, weight = np.maximum(w @ squares, 1e-12 * w.sum()), float(w.sum())
-    # What the networks' uncertainty and their spread do not account for is noise.
-    unexplained = w @ ((squares - share * spread) / (1 + np.mean(inflation, axis=0)))
-    unexplained = np.maximum(unexplained, _LEAST_NOISE * total)
-    pearson = PearsonSums(unexplained, np.zeros_like(total), weight)
-    return _Judgement(weight, _n_equal(w), float(w @ surprise), total, pearson)
-
-
-# Least part of the squared errors at rows held out that is noise.
-_LEAST_NOISE = 0.1
-
-
-def _n_equal(w: Array) -> float:
-    """Rows of one weight whose mean is as certain as with weights w (Kish 1965)."""
-    relative = w / w.max()
-    return float(relative.sum() ** 2 / np.dot(relative, relative))
-
-
-def _judge_counts(
-    settings: Settings,
-    problem: Problem,
-    fitted: Sequence[Trained],
-    rows: Data,
-    n_networks: int,
-) -> _Judgement:
-    """As `_judge`, for the Poisson loss, by the deviance.
-
-    A Gaussian likelihood of variance proportional to the mean f pays without bound for f
-    near 0: with a mean of 0.05 it chose networks that foretold 1e16.
-
-    The output is the exponential of the networks' mean, and of the variance s^2 of their
-    logarithms a deviance is the larger by f s^2, to second order: at most half of it.
-    """
-    network = problem.scales.solver_network(settings.network)
-    log_network = replace(network, output_activation="identity")
-    logs = np.array(
-        [evaluate(log_network, o.params.coefs, o.params.intercepts, rows.X) for o in fitted]
+    before_output = replace(network, output_activation="identity")
+    return settings.likelihood.score_held_out(
+        [evaluate(before_output, o.params.coefs, o.params.intercepts, rows.X) for o in fitted],
+        [one.posterior.variance(network, one.params, rows.X) for one in fitted],
+        [one.posterior.noise for one in fitted],
+        rows.y,
+        rows.sample_weight,
+        n_networks,
     )
-    logs = np.clip(logs, -_MOST_LOG, _MOST_LOG)
-    f, m = np.exp(logs.mean(axis=0)), len(fitted)
-    deviance = poisson_deviance(f, rows.y)
-    if m > 1:
-        gained = (1 / m - 1 / n_networks) * f * np.var(logs, axis=0, ddof=1)
-        deviance -= np.minimum(gained, deviance / 2)
-    w = np.ones(len(f)) if rows.sample_weight is None else rows.sample_weight
-    inflation = [o.posterior.inflation(network, o.params, rows.X, f) for o in fitted]
-    mean_inflation = np.mean(inflation, axis=0).T
-    pearson = PearsonSums.of(settings.loss, f.T, rows.y.T, w[None], mean_inflation)
-    share, weight = w / w.sum(), float(w.sum())
-    mean = np.maximum(share @ deviance, 1e-12)
-    # The squares of Gaussian errors have a mean square of 3; deviances of rare counts more.
-    kurtosis = float((share @ deviance**2 / mean**2).max())
-    n_equivalent = _n_equal(w) * 3 / max(3.0, kurtosis)
-    return _Judgement(weight, n_equivalent, None, weight * mean, pearson)

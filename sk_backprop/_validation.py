@@ -24,13 +24,11 @@ from sklearn.utils import check_array, check_random_state, column_or_1d
 from sklearn.utils.validation import validate_data
 
 from sk_backprop._columns import readable, require_numeric
+from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import Array, Network
 from sk_backprop._rows import row_order
 from sk_backprop._sparse import check_structure
 from sk_backprop._training import Data, groups_of_rows
-
-# The loss that goes with an output unit.
-_LOSS_OF = {"identity": "squared_error", "logistic": "squared_error", "exp": "poisson"}
 
 
 class InvalidParameterError(ValueError, TypeError):
@@ -94,9 +92,7 @@ def _is_seed(value: Any) -> bool:
 _FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "loss": _choice("squared_error", "poisson"),
     "activation": _choice("identity", "logistic", "tanh", "relu"),
-    "output_activation": _choice("identity", "logistic"),
     "solver": _choice("auto", "lm", "lbfgs", "adam", "sgd"),
     "precondition": _FLAG,
     "alpha": _or_auto(_real("[0, inf)")),
@@ -134,9 +130,18 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def _likelihood_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
+    """Rules for the parameters that choose one of the likelihoods that there are."""
+    losses, outputs = zip(*LIKELIHOODS)
+    return {
+        "loss": _choice(*dict.fromkeys(losses)),
+        "output_activation": _choice(*dict.fromkeys(outputs)),
+    }
+
+
 def check_parameters(estimator: Any) -> None:
     """Raise InvalidParameterError unless every constructor parameter is allowed."""
-    for name, (allowed, description) in _RULES.items():
+    for name, (allowed, description) in {**_likelihood_rules(), **_RULES}.items():
         value = getattr(estimator, name)
         if not allowed(value):
             raise InvalidParameterError(
@@ -144,11 +149,12 @@ def check_parameters(estimator: Any) -> None:
                 f"Got {value!r} instead."
             )
     hidden_layers(estimator.hidden_layer_sizes)
-    if estimator.loss == "poisson" and estimator.output_activation != "identity":
+    asked = (estimator.loss, estimator.output_activation)
+    if asked not in LIKELIHOODS:
+        outputs = [output for loss, output in LIKELIHOODS if loss == estimator.loss]
         raise InvalidParameterError(
-            "loss='poisson' has an exponential output of its own and allows only "
-            "output_activation='identity' beside it. "
-            f"Got {estimator.output_activation!r} instead."
+            f"loss={estimator.loss!r} allows only output_activation="
+            f"{' or '.join(map(repr, outputs))}. Got {estimator.output_activation!r} instead."
         )
 
 
@@ -426,12 +432,16 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
     return data.take(np.flatnonzero(~is_set_aside)), data.take(np.flatnonzero(is_set_aside))
 
 
-def check_target_range(y: Array, out_activation: str, name: str) -> None:
-    """Raise ValueError if the output unit cannot reach y, by its sign."""
-    if out_activation == "identity" or y.min() >= 0:
+def check_target_range(y: Array, likelihood: Likelihood, name: str) -> None:
+    """Raise ValueError if y is below what the output units can reach."""
+    if y.min() >= likelihood.min_target:
         return
-    cause = "loss='poisson'" if out_activation == "exp" else "output_activation='logistic'"
-    raise ValueError(f"{cause} requires {name} >= 0; got values down to {y.min():g}.")
+    default = likelihood.output_parameter == "identity"
+    cause = f"loss={likelihood.loss!r}"
+    cause = cause if default else f"output_activation={likelihood.output_parameter!r}"
+    raise ValueError(
+        f"{cause} requires {name} >= {likelihood.min_target:g}; got values down to {y.min():g}."
+    )
 
 
 def check_initial_weights(
@@ -561,12 +571,20 @@ def check_same_network(
         ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
         ("n_networks", n_last, n_networks),
         ("activation", last.activation, network.activation),
-        ("loss", _LOSS_OF[last.output_activation], _LOSS_OF[network.output_activation]),
-        ("output_activation", last.output_activation, network.output_activation),
     ):
-        if has != asked:
-            raise ValueError(
-                f"warm_start=True and partial_fit go on with the network fitted before, in which "
-                f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
-                "clone(estimator)."
-            )
+        _check_same(what, has, asked)
+
+
+def check_same_likelihood(last: Likelihood, likelihood: Likelihood) -> None:
+    """Raise ValueError if a fit cannot go on from one of another likelihood."""
+    _check_same("loss", last.loss, likelihood.loss)
+    _check_same("output_activation", last.output_parameter, likelihood.output_parameter)
+
+
+def _check_same(what: str, has: Any, asked: Any) -> None:
+    if has != asked:
+        raise ValueError(
+            f"warm_start=True and partial_fit go on with the network fitted before, in which "
+            f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
+            "clone(estimator)."
+        )

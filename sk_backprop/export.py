@@ -93,7 +93,7 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
     mlp = MLPRegressor(
         hidden_layer_sizes=tuple(W.shape[1] for W in coefs[:-1]),
         activation=function.network.activation,
-        loss="poisson" if out_activation == "exp" else "squared_error",
+        loss=function.likelihood.loss,
         solver="lbfgs",
     )
     fitted = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from sk_backprop._likelihood import LIKELIHOODS
 from sk_backprop._network import Array, Network, evaluate
 from sk_backprop._objective import Objective
 from sk_backprop._validation import check_pass
@@ -205,9 +206,10 @@ def backprop_pass(
             values.append(evaluate(so_far, coefs[:depth], intercepts[:depth], X))
     params = network.pack(coefs, intercepts, float)
     total, of_row = (network.parameters(np.zeros(network.n_params)) for _ in range(2))
+    likelihood = LIKELIHOODS["squared_error", output_activation]
     error, deltas = 0.0, [np.empty_like(sums) for sums in z]
     for row in range(len(X)):
-        objective = Objective(network, "squared_error", X[[row]], y[[row]])
+        objective = Objective(network, likelihood, X[[row]], y[[row]])
         error += objective.loss_gradient(params, of_row)
         total.flat[...] += of_row.flat
         for delta, by_bias in zip(deltas, of_row.intercepts):

@@ -6,6 +6,7 @@ is compared with.
 
 import numpy as np
 import pytest
+from likelihoods import likelihood
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._evidence import Precisions, WeightGroups, reestimate
@@ -53,7 +54,9 @@ class Case:
             self.y[self.y < 0.5] = 0
         self.w = rng.uniform(0.2, 3, self.n) if rng.rand() < 0.5 else None
         self.alpha = rng.uniform(0, 3)
-        self.objective = Objective(self.network, self.loss, self.X, self.y, self.w, self.alpha)
+        self.objective = Objective(
+            self.network, likelihood(self.loss, self.network), self.X, self.y, self.w, self.alpha
+        )
 
     @property
     def weights(self):

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from cases import slow
+from likelihoods import likelihood
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import mean_poisson_deviance
 
 from sk_backprop import BackpropRegressor, _trials
 from sk_backprop._dispersion import PearsonSums
 from sk_backprop._evidence import Precisions, WeightGroups, reestimate
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._posterior import Posterior
@@ -28,7 +30,14 @@ def problem(n=40, n_outputs=2, loss="poisson"):
     params = network.initial_parameters(rng, float, lecun_bound)
     X, w = rng.randn(n, 3), rng.uniform(0.5, 3, n)
     y = rng.poisson(1.5, (n, n_outputs)).astype(float)
-    return Objective(network, loss, X, y, w), network, params, X, y, w
+    return (
+        Objective(network, likelihood(loss, network), X, y, w),
+        network,
+        params,
+        X,
+        y,
+        w,
+    )
 
 
 def fletchers(f, y, w):
@@ -62,12 +71,13 @@ def test_a_rate_that_has_vanished_tells_the_dispersion_that_its_count_would_have
     # A count y of mean f << y, and rows that say nothing: (y - f)^2 / f over y / f is y.
     for rate in (1e-30, 0.0):
         f, y = np.array([[rate, 1.0, 1.0]], dtype), np.array([[3.0, 1.0, 1.0]], dtype)
-        sums = PearsonSums.of("poisson", f, y, None)
+        sums = PearsonSums.of(*Poisson().pearson_terms(f, y), None)
         np.testing.assert_allclose(sums.value / 3, [3.0], rtol=1e-6)
 
 
 def test_counts_of_zero_alone_tell_no_more_than_twice_their_rates():
-    sums = PearsonSums.of("poisson", np.full((1, 10), 0.2), np.zeros((1, 10)), None)
+    terms = Poisson().pearson_terms(np.full((1, 10), 0.2), np.zeros((1, 10)))
+    sums = PearsonSums.of(*terms, None)
     np.testing.assert_allclose(sums.value / 10, [0.4])
 
 
@@ -139,10 +149,10 @@ def test_log_evidence_of_counts_in_another_unit():
 def test_evidence_starts_with_the_dispersion_around_the_mean(precondition):
     rng = np.random.RandomState(0)
     y = np.column_stack([rng.poisson(0.1, 50), 7 * rng.poisson(3.0, 50), np.zeros(50)])
-    scales = Scales.fit(np.ones((50, 1)), y, None, precondition=precondition, out_activation="exp")
+    scales = Scales.fit(np.ones((50, 1)), y, None, precondition=precondition, likelihood=Poisson())
     ours = scales.target(y, float)[:, :2]
     np.testing.assert_allclose(scales.dispersion, [*(ours.var(axis=0) / ours.mean(axis=0)), 1.0])
-    others = Scales.fit(np.ones((50, 1)), y, None, precondition=True, out_activation="identity")
+    others = Scales.fit(np.ones((50, 1)), y, None, precondition=True, likelihood=SquaredError())
     np.testing.assert_array_equal(others.dispersion, np.ones(3))
 
 
@@ -163,11 +173,11 @@ def of_rates(logs):
 
 def judged(logs, y, n_networks, weights=None):
     network = Network((1, 1), "identity", "exp")
-    settings = SimpleNamespace(loss="poisson", network=network)
+    settings = SimpleNamespace(likelihood=Poisson(), network=network)
     scales = SimpleNamespace(solver_network=lambda network: network)
     rows = Data(np.zeros((len(y), 1)), y[:, None], weights)
     problem = SimpleNamespace(scales=scales)
-    return _trials._judge_counts(settings, problem, of_rates(logs), rows, n_networks)
+    return _trials._score(settings, problem, of_rates(logs), rows, n_networks)
 
 
 def test_two_networks_are_judged_as_the_many_whose_average_will_be_taken():

@@ -19,6 +19,7 @@ from sk_backprop._evidence import (
     reestimate,
     weak_precisions,
 )
+from sk_backprop._likelihood import SquaredError
 from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import NormalEquations, Objective
 
@@ -63,7 +64,7 @@ def small_problem(hidden=(3,), n_outputs=2, n=30):
     rng = np.random.RandomState(0)
     network = Network((3, *hidden, n_outputs), "tanh", "identity")
     params = network.initial_parameters(rng, float, lecun_bound)
-    objective = Objective(network, "squared_error", rng.randn(n, 3), rng.randn(n, n_outputs))
+    objective = Objective(network, SquaredError(), rng.randn(n, 3), rng.randn(n, n_outputs))
     groups = WeightGroups.of(network, per_input=True)
     precisions = Precisions(rng.uniform(0.5, 2, len(groups.names)), rng.uniform(0.5, 2, n_outputs))
     return objective, params, groups, precisions
@@ -134,7 +135,7 @@ def at_minimum(X, y, network, groups, precisions):
         A = beta * design.T @ design + np.diag(precisions.weight)
         solution = np.linalg.solve(A, beta * design.T @ y[:, k])
         params.coefs[0][:, k], params.intercepts[0][k] = solution[:-1], solution[-1]
-    objective = Objective(network, "squared_error", X, y)
+    objective = Objective(network, SquaredError(), X, y)
     return params.flat, objective.normal_equations(params)
 
 
@@ -220,7 +221,7 @@ def test_a_group_without_effect_has_no_effective_parameters():
     X = np.column_stack([rng.randn(20), np.zeros(20)])
     network = Network((2, 1), "identity", "identity")
     groups = WeightGroups.of(network, per_input=True)
-    objective = Objective(network, "squared_error", X, rng.randn(20, 1))
+    objective = Objective(network, SquaredError(), X, rng.randn(20, 1))
     theta = np.array([0.5, 0.0, 0.1])
     normal = objective.normal_equations(network.parameters(theta))
     found = reestimate(theta, normal, groups, weak_precisions(groups, network, 2, np.ones(1)), 20.0)
@@ -232,7 +233,7 @@ def test_noise_without_residuals_is_the_least_of_each_row():
     X, _, network, groups, precisions = linear_problem(1)
     params = network.parameters(np.arange(4.0))
     exact = np.column_stack([X, np.ones(len(X))]) @ np.arange(4.0)[:, None]
-    normal = Objective(network, "squared_error", X, exact).normal_equations(params)
+    normal = Objective(network, SquaredError(), X, exact).normal_equations(params)
     found = reestimate(params.flat, normal, groups, precisions, len(X))
     (free,) = len(X) - found.n_effective
     assert found.next.noise == pytest.approx([free / len(X) / _evidence.LEAST_NOISE**2], rel=1e-6)
@@ -256,7 +257,7 @@ def test_rows_that_count_less_than_the_parameters_do_not_become_all_noise(n_outp
     weights = np.full(len(X), 1.5 / len(X))
     weak = Precisions(np.full(len(groups.names), 1e-9), np.ones(n_outputs))
     params = network.parameters(np.zeros(network.n_params))
-    objective = Objective(network, "squared_error", X, Y, weights)
+    objective = Objective(network, SquaredError(), X, Y, weights)
     normal = objective.normal_equations(params)
     found = reestimate(params.flat, normal, groups, weak, 1.5)
     assert (found.n_effective > 1.5).all()

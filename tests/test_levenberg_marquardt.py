@@ -7,12 +7,14 @@ import pytest
 import reference
 import scipy.sparse as sp
 from cases import every_pair
+from likelihoods import likelihood
 from scipy.optimize import least_squares
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor, _network, _objective
 from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, Workspace, evaluate, forward, jacobian, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._scaling import CentredSparse
@@ -116,7 +118,7 @@ def test_normal_equations_equal_a_loop_over_rows(hidden, activation, losses, n_o
     network, params, X, y, w = problem(
         hidden, activation, loss, output, n_outputs, weighted=weighted
     )
-    normal = Objective(network, loss, X, y, w).normal_equations(params)
+    normal = Objective(network, likelihood(loss, network), X, y, w).normal_equations(params)
     weights = np.ones(len(y)) if w is None else w
     sums, gradient, curvature = reference.normal_equations(
         params.coefs, params.intercepts, activation, output, loss, X, y, weights
@@ -133,7 +135,7 @@ def test_normal_equations_equal_a_loop_over_rows(hidden, activation, losses, n_o
 def test_jt_rho_is_the_gradient_that_the_other_solvers_follow(hidden, activation, losses, weighted):
     loss, output = losses
     network, params, X, y, w = problem(hidden, activation, loss, output, 3, weighted=weighted)
-    objective = Objective(network, loss, X, y, w)
+    objective = Objective(network, likelihood(loss, network), X, y, w)
     grad = objective.parameters(params.flat)
     value = objective.loss_gradient(params, grad)
     normal, total = objective.normal_equations(params), objective.total_weight
@@ -148,7 +150,7 @@ def test_normal_equations_and_losses_are_sums_over_the_weights(unit):
     network, params, X, y, w = problem(
         (4,), "tanh", "squared_error", "identity", 2, weighted=True, n=40
     )
-    one, other = (Objective(network, "squared_error", X, y, k * w) for k in (1.0, unit))
+    one, other = (Objective(network, SquaredError(), X, y, k * w) for k in (1.0, unit))
     np.testing.assert_array_equal(other.losses(params), unit * one.losses(params))
     for scaled, array in zip(other.normal_equations(params), one.normal_equations(params)):
         np.testing.assert_array_equal(scaled, unit * array)
@@ -158,11 +160,11 @@ def test_normal_equations_and_losses_are_sums_over_the_weights(unit):
 @pytest.mark.parametrize(("loss", "output"), LOSSES)
 def test_losses_alone_are_those_of_the_normal_equations(loss, output, weighted, monkeypatch):
     network, params, X, y, w = problem((4,), "tanh", loss, output, 3, weighted=weighted, n=150)
-    objective = Objective(network, loss, X, y, w)
+    objective = Objective(network, likelihood(loss, network), X, y, w)
     expected = objective.normal_equations(params).loss
     np.testing.assert_allclose(objective.losses(params), expected, rtol=1e-13)
     monkeypatch.setattr(_network, "_BLOCK_BYTES", 0)
-    blocked = Objective(network, loss, X, y, w)
+    blocked = Objective(network, likelihood(loss, network), X, y, w)
     np.testing.assert_allclose(blocked.losses(params), expected, rtol=1e-13)
 
 
@@ -172,11 +174,11 @@ def test_row_blocks_add_up_to_the_whole(weighted, sparse, monkeypatch):
     network, params, X, y, w = problem(
         (5,), "tanh", "squared_error", "identity", 2, weighted=weighted, n=300
     )
-    objective = Objective(network, "squared_error", centred_sparse(X) if sparse else X, y, w)
+    objective = Objective(network, SquaredError(), centred_sparse(X) if sparse else X, y, w)
     whole = objective.normal_equations(params)
     monkeypatch.setattr(_objective, "_JACOBIAN_BYTES", 0)
     blocked = Objective(
-        network, "squared_error", centred_sparse(X) if sparse else X, y, w
+        network, SquaredError(), centred_sparse(X) if sparse else X, y, w
     ).normal_equations(params)
     assert not np.array_equal(blocked.curvature, whole.curvature)  # other sums, other rounding
     for ours, theirs in zip(blocked, whole, strict=True):
@@ -187,7 +189,7 @@ def test_normal_equations_into_an_earlier_result_are_the_same_numbers():
     network, params, X, y, w = problem(
         (4,), "tanh", "squared_error", "identity", 2, weighted=True, n=50
     )
-    objective = Objective(network, "squared_error", X, y, w)
+    objective = Objective(network, SquaredError(), X, y, w)
     elsewhere = objective.parameters(params.flat + 1)
     expected = objective.normal_equations(params)
     reused = objective.normal_equations(elsewhere)
@@ -202,7 +204,7 @@ def test_the_whole_jacobian_is_never_held():
     rng = np.random.RandomState(0)
     params = network.initial_parameters(rng, float, lecun_bound)
     objective = Objective(
-        network, "squared_error", rng.randn(n_samples, 10), rng.randn(n_samples, 1)
+        network, SquaredError(), rng.randn(n_samples, 10), rng.randn(n_samples, 1)
     )
     tracemalloc.start()
     objective.normal_equations(params)
@@ -249,7 +251,7 @@ def against_scipy(hidden, n_outputs, seed):
         )
         return found.cost / len(y)
 
-    objective = Objective(network, "squared_error", X, y, alpha=alpha)
+    objective = Objective(network, SquaredError(), X, y, alpha=alpha)
     return objective, start, penalty_of(objective, alpha), theirs
 
 
@@ -282,7 +284,7 @@ def test_all_of_the_normal_equations_are_looked_at():
     network, params, X, y, _ = problem(
         (2,), "tanh", "squared_error", "identity", 2, weighted=False, n=20
     )
-    objective = Objective(network, "squared_error", X, y)
+    objective = Objective(network, SquaredError(), X, y)
     size = levenberg_marquardt._size
     for bad in (np.nan, np.inf, -np.inf):
         for part in ("loss", "pearson", "gradient", "curvature"):
@@ -320,7 +322,7 @@ def test_the_unit_of_all_precisions_does_not_matter():
     network, params, X, y, w = problem(
         (3,), "tanh", "squared_error", "identity", 2, weighted=True, n=40
     )
-    objective = Objective(network, "squared_error", X, y, w)
+    objective = Objective(network, SquaredError(), X, y, w)
     groups = WeightGroups.of(network, per_input=False)
     ends = []
     for unit in (1.0, 4.0, 2.0**-20, 2.0**-60):
@@ -342,7 +344,7 @@ def test_rat42_from_nists_starts_to_nine_digits(b):
     # Their model is one logistic unit without output bias. A precision of 1e12 holds
     # ours at zero; the data determine the others to some 1e2.
     network = Network((1, 1, 1), "logistic", "identity")
-    objective = Objective(network, "squared_error", RAT42_X, RAT42_Y[:, None])
+    objective = Objective(network, SquaredError(), RAT42_X, RAT42_Y[:, None])
     start = network.parameters(np.array([b[2], -b[1], b[0], 0.0]))
     found = lm(objective, start, Precisions(np.array([0, 0, 0, 1e12]), np.ones(1)))
     squares = 2 * objective.losses(objective.parameters(found.theta))[0]
@@ -479,10 +481,10 @@ def test_weights_are_counts_to_the_solver():
         (3,), "tanh", "squared_error", "identity", 2, weighted=False, n=30
     )
     counts = np.arange(30) % 4 + 1
-    weighted = Objective(network, "squared_error", X, y, counts.astype(float), 0.1)
+    weighted = Objective(network, SquaredError(), X, y, counts.astype(float), 0.1)
     repeated = Objective(
         network,
-        "squared_error",
+        SquaredError(),
         np.repeat(X, counts, axis=0),
         np.repeat(y, counts, axis=0),
         None,
@@ -587,7 +589,7 @@ def test_ctrl_c_keeps_the_last_whole_iteration(monkeypatch, n_plain_steps, metho
     network, start, X, y, _ = problem(
         (4,), "tanh", "squared_error", "identity", 1, weighted=False, n=50
     )
-    objective = Objective(network, "squared_error", X, y)
+    objective = Objective(network, SquaredError(), X, y)
     groups = WeightGroups.of(network, per_input=False)
     precisions = weak_precisions(groups, network, 3, np.ones(1))
 
@@ -632,7 +634,7 @@ def test_ctrl_c_before_the_first_step_keeps_the_start(friedman, monkeypatch):
 
 def test_weights_of_no_finite_loss_diverge_and_are_kept():
     network = Network((1, 1), "identity", "exp")
-    objective = Objective(network, "poisson", np.ones((2, 1)), np.ones((2, 1)))
+    objective = Objective(network, Poisson(), np.ones((2, 1)), np.ones((2, 1)))
     start = network.pack([np.array([[1e4]])], [np.zeros(1)], float)
     result = lm(objective, start, penalty_of(objective, 0.0), max_iter=10)
     assert result.status == "diverged"
@@ -641,7 +643,7 @@ def test_weights_of_no_finite_loss_diverge_and_are_kept():
 
 def test_a_curvature_beyond_the_range_ends_a_run_where_it_is():
     network = Network((1, 1), "identity", "identity")
-    objective = Objective(network, "squared_error", np.full((2, 1), 1e200), np.ones((2, 1)))
+    objective = Objective(network, SquaredError(), np.full((2, 1), 1e200), np.ones((2, 1)))
     start = network.parameters(np.zeros(2))
     result = lm(objective, start, penalty_of(objective, 0.0), max_iter=10)
     assert (result.status, result.n_iter, result.loss) == ("converged", 1, 0.5)

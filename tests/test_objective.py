@@ -7,9 +7,11 @@ import pytest
 import reference
 import scipy.sparse as sp
 from cases import every_pair
+from likelihoods import likelihood
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from sk_backprop import _network, _objective
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, lecun_bound, row_blocks, rows_per_block
 from sk_backprop._objective import Objective, ValidationSet
 from sk_backprop._scaling import CentredSparse
@@ -41,7 +43,7 @@ def test_loss_and_gradient_equal_a_loop_over_neurons(
     network, params, X, y, w = problem(
         hidden, activation, loss, output, n_outputs, weighted=weighted
     )
-    objective = Objective(network, loss, X, y, w, alpha=0.7)
+    objective = Objective(network, likelihood(loss, network), X, y, w, alpha=0.7)
     grad = objective.parameters(params.flat)
     value = objective.loss_gradient(params, grad)
     weights = np.ones(len(y)) if w is None else w
@@ -63,7 +65,7 @@ def test_gradient_equals_central_differences_in_random_directions(
     loss, output = losses
     network, params, X, y, w = problem(hidden, activation, loss, output, 2, weighted=weighted)
     rows = CentredSparse.of(sp.csr_array(X), X.mean(axis=0), X.std(axis=0)) if sparse else X
-    objective = Objective(network, loss, rows, y, w, alpha=0.3)
+    objective = Objective(network, likelihood(loss, network), rows, y, w, alpha=0.3)
     grad, scratch = objective.parameters(params.flat), objective.parameters(params.flat)
     objective.loss_gradient(params, grad)
     rng, step = np.random.RandomState(1), 1e-6
@@ -86,11 +88,11 @@ def test_row_blocks_add_up_to_the_whole(weighted, sparse, monkeypatch):
         (5,), "tanh", "squared_error", "identity", 2, weighted=weighted, n=300
     )
     rows = CentredSparse.of(sp.csr_array(X), X.mean(axis=0), X.std(axis=0)) if sparse else X
-    whole = Objective(network, "squared_error", rows, y, w, alpha=1.0)
+    whole = Objective(network, SquaredError(), rows, y, w, alpha=1.0)
     one = whole.parameters(params.flat)
     expected = whole.loss_gradient(params, one)
     monkeypatch.setattr(_network, "_BLOCK_BYTES", 0)
-    blocked = Objective(network, "squared_error", rows, y, w, alpha=1.0)
+    blocked = Objective(network, SquaredError(), rows, y, w, alpha=1.0)
     assert len(blocked._blocks) == 5
     many = blocked.parameters(params.flat)
     assert blocked.loss_gradient(params, many) == pytest.approx(expected, rel=1e-13)
@@ -110,7 +112,7 @@ def test_mini_batches_of_an_epoch_average_to_the_whole():
     network, params, X, y, w = problem(
         (4,), "logistic", "squared_error", "identity", 2, weighted=True, n=60
     )
-    objective = Objective(network, "squared_error", X, y, w, alpha=2.0)
+    objective = Objective(network, SquaredError(), X, y, w, alpha=2.0)
     grad = objective.parameters(params.flat)
     expected = objective.loss_gradient(params, grad)
     order = np.random.RandomState(0).permutation(60)
@@ -131,7 +133,7 @@ def test_batches_are_the_rows_in_order(weighted, chunk_bytes, kind, monkeypatch)
         (4,), "logistic", "squared_error", "identity", 1, weighted=weighted, n=23
     )
     monkeypatch.setattr(_objective, "_CHUNK_BYTES", chunk_bytes)
-    objective = Objective(network, "squared_error", kind(X), y, w, alpha=1.0)
+    objective = Objective(network, SquaredError(), kind(X), y, w, alpha=1.0)
     order = np.random.RandomState(0).permutation(23)
     for given, expected in ((None, np.arange(23)), (order, order)):
         rows = [expected[start : start + 5] for start in range(0, 23, 5)]
@@ -150,8 +152,8 @@ def test_penalty_is_spread_over_the_weight_given():
         (4,), "tanh", "squared_error", "identity", 1, weighted=False, n=20
     )
     grad = network.parameters(np.empty(network.n_params))
-    plain = Objective(network, "squared_error", X, y).loss_gradient(params, grad)
-    spread = Objective(network, "squared_error", X, y, None, 3.0, penalty_weight=50.0)
+    plain = Objective(network, SquaredError(), X, y).loss_gradient(params, grad)
+    spread = Objective(network, SquaredError(), X, y, None, 3.0, penalty_weight=50.0)
     norm = sum(float((W**2).sum()) for W in params.coefs)
     assert spread.loss_gradient(params, grad) == pytest.approx(plain + 3.0 * norm / (2 * 50))
 
@@ -161,8 +163,8 @@ def test_huge_weights_do_not_overflow():
         (4,), "tanh", "squared_error", "identity", 1, weighted=True, n=20
     )
     grad = network.parameters(np.empty(network.n_params))
-    small = Objective(network, "squared_error", X, y, w).loss_gradient(params, grad)
-    huge = Objective(network, "squared_error", X, y, w * 5e307).loss_gradient(params, grad)
+    small = Objective(network, SquaredError(), X, y, w).loss_gradient(params, grad)
+    huge = Objective(network, SquaredError(), X, y, w * 5e307).loss_gradient(params, grad)
     assert huge == pytest.approx(small, rel=1e-12)
 
 
@@ -170,7 +172,7 @@ def test_huge_weights_do_not_overflow():
 def test_no_array_is_allocated_per_mini_batch(loss, output):
     n, batch = 40_000, 20_000
     network, params, X, y, w = problem((5,), "tanh", loss, output, 1, weighted=True, n=n)
-    objective = Objective(network, loss, X, y, w, alpha=1.0)
+    objective = Objective(network, likelihood(loss, network), X, y, w, alpha=1.0)
     grad = objective.parameters(params.flat)
     order = np.random.RandomState(0).permutation(n)
     for rows in objective.batches(batch, order):  # makes the workspace
@@ -189,7 +191,7 @@ def test_validation_set_gives_mean_loss_and_r2(weighted):
     network, params, X, y, w = problem(
         (4,), "tanh", "squared_error", "identity", 3, weighted=weighted, n=50
     )
-    loss, score = ValidationSet(network, "squared_error", X, y, w).evaluate(params)
+    loss, score = ValidationSet(network, SquaredError(), X, y, w).evaluate(params)
     f = np.array(
         [
             reference.forward_row(params.coefs, params.intercepts, "tanh", "identity", x)[1][-1]
@@ -203,7 +205,7 @@ def test_validation_set_gives_mean_loss_and_r2(weighted):
 
 def test_validation_loss_of_poisson_is_half_the_deviance():
     network, params, X, y, w = problem((4,), "tanh", "poisson", "exp", 1, weighted=True, n=50)
-    loss, _ = ValidationSet(network, "poisson", X, y, w).evaluate(params)
+    loss, _ = ValidationSet(network, Poisson(), X, y, w).evaluate(params)
     f = [reference.forward_row(params.coefs, params.intercepts, "tanh", "exp", x)[1][-1] for x in X]
     assert loss == pytest.approx(mean_poisson_deviance(y, f, sample_weight=w) / 2)
 
@@ -212,7 +214,7 @@ def test_validation_score_of_targets_that_do_not_vary_is_nan():
     network, params, X, y, _ = problem(
         (4,), "tanh", "squared_error", "identity", 1, weighted=False, n=1
     )
-    loss, score = ValidationSet(network, "squared_error", X, y, None).evaluate(params)
+    loss, score = ValidationSet(network, SquaredError(), X, y, None).evaluate(params)
     assert np.isfinite(loss)
     assert np.isnan(score)
 
@@ -225,7 +227,7 @@ def test_weights_to_one_output_may_wait_for_the_sums(activation, sparse):
         (5,), activation, "squared_error", "identity", 1, weighted=True, n=300
     )
     rows = CentredSparse.of(sp.csr_array(X), X.mean(axis=0), X.std(axis=0)) if sparse else X
-    whole = Objective(network, "squared_error", rows, y, w)
+    whole = Objective(network, SquaredError(), rows, y, w)
     grad = whole.parameters(params.flat)
     loss = whole.loss_gradient(params, grad)
     losses, grads, few = [], [], whole.parameters(params.flat)

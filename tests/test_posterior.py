@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cases import slow
+from likelihoods import likelihood
 from scipy import stats
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
@@ -14,6 +15,7 @@ from sklearn.linear_model import BayesianRidge
 from sk_backprop import BackpropRegressor, _evidence, _posterior
 from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._evidence import Precisions, WeightGroups, factor
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._posterior import Posterior, laplace, pack_factor, unpack_factor
@@ -121,7 +123,12 @@ def network_problem(hidden, activation, output="identity", n_outputs=2):
     params = network.initial_parameters(rng, float, lecun_bound)
     X, y = rng.randn(60, 3), rng.uniform(0.1, 1, (60, n_outputs))
     loss = "poisson" if output == "exp" else "squared_error"
-    return network, params, Objective(network, loss, X, y), rng.randn(5, 3)
+    return (
+        network,
+        params,
+        Objective(network, likelihood(loss, network), X, y),
+        rng.randn(5, 3),
+    )
 
 
 def gradients(network, params, X, which=slice(None)):
@@ -227,7 +234,7 @@ def test_residual_degrees_of_freedom_are_rows_less_effective_parameters():
 @pytest.mark.parametrize("weights", ["all", "last_layer"])
 def test_copies_of_a_row_do_not_make_the_weights_more_certain(weights):
     network, params, once, Xt = network_problem((4,), "tanh")
-    thrice = Objective(network, "squared_error", once._X, once._y, np.full(60, 3.0))
+    thrice = Objective(network, SquaredError(), once._X, once._y, np.full(60, 3.0))
     one, many = laplace(weights, once, params, 1.0), laplace(weights, thrice, params, 3.0)
     np.testing.assert_allclose(many.noise, one.noise)
     np.testing.assert_allclose(many.dof, 3 * one.dof)
@@ -280,10 +287,10 @@ def test_a_stream_goes_on_from_a_model_of_before(friedman):
 
 
 def test_noise_of_counts_is_proportional_to_their_mean():
-    posterior = Posterior("none", [], np.array([0.5, 2.0]), np.zeros(2))
+    noise = np.array([0.5, 2.0])
     f = np.array([[1.0, 10.0], [3.0, 0.0]])
-    np.testing.assert_array_equal(posterior.noise_variance(f, "exp"), [[0.5, 20], [1.5, 0]])
-    np.testing.assert_array_equal(posterior.noise_variance(f, "identity"), [[0.5, 2], [0.5, 2]])
+    np.testing.assert_array_equal(Poisson().noise_variance(noise, f), [[0.5, 20], [1.5, 0]])
+    np.testing.assert_array_equal(SquaredError().noise_variance(noise, f), [[0.5, 2], [0.5, 2]])
 
 
 def test_variance_does_not_depend_on_the_rows_beside(monkeypatch):

@@ -13,6 +13,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import MaxAbsScaler
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._scaling import (
     CentredSparse,
@@ -279,7 +280,7 @@ def test_sparse_is_never_densified(solver):
 def test_input_has_the_precision_asked_for_and_is_computed_in_the_higher_one(given, kind):
     rng = np.random.RandomState(0)
     X = (1e4 + rng.randn(500, 3)).astype(given)
-    scales = Scales.fit(X, rng.randn(500, 1), None, precondition=True, out_activation="identity")
+    scales = Scales.fit(X, rng.randn(500, 1), None, precondition=True, likelihood=SquaredError())
     expected = (X.astype(float) / scales.scaler.scale_ - scales.x.mean) / scales.x.spread
     for asked in (np.float32, np.float64):
         found = scales.input(kind(X), asked)
@@ -295,7 +296,7 @@ def test_input_has_the_precision_asked_for_and_is_computed_in_the_higher_one(giv
 def test_input_and_moments_of_rows_that_are_named_are_those_of_a_copy_of_them(kind):
     rng = np.random.RandomState(0)
     X, y, order, w = rng.randn(50, 3), rng.randn(30, 1), rng.permutation(50)[:30], rng.rand(30)
-    options = {"precondition": True, "out_activation": "identity"}
+    options = {"precondition": True, "likelihood": SquaredError()}
     copied, named = kind(X[order]), kind(X)
     expected = Scales.fit(copied, y, w, **options, scaler=fit_max_abs(X))
     found = Scales.fit(named, y, w, **options, scaler=fit_max_abs(X), order=order)
@@ -441,7 +442,7 @@ def test_moments_do_not_depend_on_block_size(monkeypatch):
 def test_fold_gives_the_same_function_and_unfold_inverts_it(hidden, activation):
     rng = np.random.RandomState(0)
     X, y = rng.randn(30, 3) * [1, 100, 1e-3] + [5, 0, 1], rng.randn(30, 2)
-    scales = Scales.fit(X, y, None, precondition=True, out_activation="identity")
+    scales = Scales.fit(X, y, None, precondition=True, likelihood=SquaredError())
     network = Network((3, *hidden, 2), activation, "identity")
     solver_network = scales.solver_network(network)
     params = solver_network.initial_parameters(rng, float, lecun_bound)
@@ -457,14 +458,14 @@ def test_fold_gives_the_same_function_and_unfold_inverts_it(hidden, activation):
 
 
 @pytest.mark.parametrize("precondition", [True, False])
-@pytest.mark.parametrize("out_activation", ["identity", "exp"])
-def test_carry_over_keeps_the_function(out_activation, precondition):
+@pytest.mark.parametrize("likelihood", [SquaredError(), Poisson()], ids=lambda one: one.loss)
+def test_carry_over_keeps_the_function(likelihood, precondition):
     rng = np.random.RandomState(0)
     X, y = rng.uniform(1, 2, (20, 3)), rng.uniform(1, 2, (20, 2))
-    options = {"precondition": precondition, "out_activation": out_activation}
+    options = {"precondition": precondition, "likelihood": likelihood}
     old = Scales.fit(X, y, None, **options)
     new = Scales.fit(X * [1, 7, 0.1], y * 30, None, **options, seen=old)
-    network = Network((3, 4, 2), "logistic", out_activation)
+    network = Network((3, 4, 2), "logistic", likelihood.output_activation)
     params = network.initial_parameters(rng, float, lecun_bound)
 
     def function(scales, coefs, intercepts):
@@ -496,7 +497,7 @@ def test_a_warm_start_stretches_a_logistic_output_to_the_new_largest_y():
 def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
     rng = np.random.RandomState(0)
     X, y = rng.uniform(1, 2, (20, 3)), unit * rng.uniform(1, 2, (20, 2))
-    options = {"precondition": precondition, "out_activation": "identity"}
+    options = {"precondition": precondition, "likelihood": SquaredError()}
     old = Scales.fit(X * [1, 0, 1], y * [1, 0], None, **options)
     new = Scales.fit(X * 7, y * 30, None, **options, seen=old)
     network = Network((3, 4, 2), "logistic", "identity")
@@ -512,8 +513,8 @@ def test_weights_of_what_was_zero_so_far_stay(unit, precondition):
 
 def test_state_of_scales_is_all_there_is(diabetes):
     X, y = diabetes
-    scales = Scales.fit(X, y[:, None], None, precondition=True, out_activation="identity")
-    again = Scales.from_state(scales.scaler, "identity", scales.state())
+    scales = Scales.fit(X, y[:, None], None, precondition=True, likelihood=SquaredError())
+    again = Scales.from_state(scales.scaler, scales.likelihood, scales.state())
     np.testing.assert_array_equal(again.input(X, float), scales.input(X, float))
     np.testing.assert_array_equal(again.target(y[:, None], float), scales.target(y[:, None], float))
     inputs = scales.input(X, float)[:, :-1]
@@ -585,7 +586,7 @@ def test_a_stream_takes_to_float64_when_it_is_seen_to_be_far_from_zero():
 @pytest.mark.parametrize(("spreads", "far"), [(99.5, False), (100.5, True)])
 def test_far_from_zero_is_a_hundred_spreads(spreads, far):
     sides = np.resize([-1.0, 1.0], 20)[:, None]  # of mean 0 and spread 1
-    options = {"precondition": True, "out_activation": "identity"}
+    options = {"precondition": True, "likelihood": SquaredError()}
     for X, y in ((spreads + sides, sides), (sides, spreads + sides)):
         assert Scales.fit(X, y, None, **options).far_from_zero == far
 
@@ -594,10 +595,10 @@ def test_float32_stays_where_it_is_enough():
     X, y = far_table(30_000, 0.0)  # 52 standard deviations
     model = BackpropRegressor((3,), solver="lbfgs", alpha=1, random_state=0).fit(X, y)
     assert model.predict(X).dtype == np.float32
-    scales = Scales.fit(X, y[:, None], None, precondition=True, out_activation="identity")
+    scales = Scales.fit(X, y[:, None], None, precondition=True, likelihood=SquaredError())
     assert not scales.far_from_zero
     # The textbook's steps have no centre, and a target that is not moved is not far.
-    for changes in ({"precondition": False}, {"out_activation": "exp"}):
-        options = {"precondition": True, "out_activation": "identity", **changes}
+    for changes in ({"precondition": False}, {"likelihood": Poisson()}):
+        options = {"precondition": True, "likelihood": SquaredError(), **changes}
         near = X - np.float32(30_000)
         assert not Scales.fit(near, 1e6 + y[:, None], None, **options).far_from_zero

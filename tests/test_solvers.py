@@ -9,6 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._solvers import lbfgs, stochastic
@@ -170,7 +171,7 @@ def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):
     # A constant, 0, of y of mean 0: the loss is (variance + length^2) / 2.
     network = Network((1, 1), "identity", "identity")
     y = np.sqrt(variance) * np.resize([1.0, -1.0], n_rows)[:, None]
-    objective = Objective(network, "squared_error", np.zeros((n_rows, 1)), y)
+    objective = Objective(network, SquaredError(), np.zeros((n_rows, 1)), y)
     noise = None if known is None else np.array([known])
     worst = stochastic._worst_loss
     of_two = worst(variance, n_rows, 2, None if noise is None else np.tile(noise, 2))
@@ -304,7 +305,7 @@ def objective_of(unit_problem, dtype=float, alpha=0.1):
     X, y = unit_problem
     network = Network((5, 4, 1), "logistic", "identity")
     objective = Objective(
-        network, "squared_error", X.astype(dtype), y[:, None].astype(dtype), None, alpha
+        network, SquaredError(), X.astype(dtype), y[:, None].astype(dtype), None, alpha
     )
     return objective, network.initial_parameters(np.random.RandomState(0), dtype, lecun_bound)
 
@@ -412,7 +413,7 @@ def test_lbfgs_tells_by_which_limit_it_ended(unit_problem, monkeypatch):
 def test_lbfgs_at_a_stationary_start_reports_one_iteration():
     network = Network((1, 1), "identity", "identity")
     X = np.array([[-1.0], [1.0]])
-    objective = Objective(network, "squared_error", X, 2 * X)
+    objective = Objective(network, SquaredError(), X, 2 * X)
     start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
     monitor = Monitor(start, tol=0, n_iter_no_change=10)
     result = lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10)
@@ -421,7 +422,7 @@ def test_lbfgs_at_a_stationary_start_reports_one_iteration():
 
 def test_lbfgs_from_weights_of_no_finite_loss_diverges():
     network = Network((1, 1), "identity", "exp")
-    objective = Objective(network, "poisson", np.ones((2, 1)), np.ones((2, 1)))
+    objective = Objective(network, Poisson(), np.ones((2, 1)), np.ones((2, 1)))
     start = network.pack([np.array([[1e4]])], [np.zeros(1)], float)
     monitor = Monitor(start, tol=0, n_iter_no_change=10)
     result = lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10)
@@ -628,7 +629,7 @@ def test_a_run_may_be_asked_to_stop(unit_problem):
 def test_a_stop_is_heard_where_nothing_could_be_gained():
     network = Network((1, 1), "identity", "identity")
     X = np.array([[-1.0], [1.0]])
-    objective = Objective(network, "squared_error", X, 2 * X)
+    objective = Objective(network, SquaredError(), X, 2 * X)
     start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
     monitor = Monitor(start, tol=0, n_iter_no_change=10, run=Stopping(at=1))
     assert lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10).status == "stopped"

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from likelihoods import likelihood
 
 from sk_backprop._dispersion import HeldOutNoise
+from sk_backprop._likelihood import SquaredError
 from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._posterior import Posterior, laplace, unpack_factor
@@ -20,7 +22,12 @@ def problem(output="identity", n_outputs=1):
     params = network.initial_parameters(rng, float, lecun_bound)
     X, y = rng.randn(60, 3), rng.uniform(0.1, 1, (60, n_outputs))
     loss = "poisson" if output == "exp" else "squared_error"
-    return network, params, Objective(network, loss, X, y), rng.randn(5, 3)
+    return (
+        network,
+        params,
+        Objective(network, likelihood(loss, network), X, y),
+        rng.randn(5, 3),
+    )
 
 
 def past(posterior, weight):
@@ -64,7 +71,7 @@ def test_batches_at_the_same_weights_add_up_to_their_rows_at_once(weights, outpu
     at_once = posterior_after(None, weights, objective, params, 2.0)
     earlier, before = None, 0.0
     for X, y in batches_of(objective, 15):
-        batch = Objective(network, objective.loss, X, y)
+        batch = Objective(network, objective.likelihood, X, y)
         stream = posterior_after(earlier, weights, batch, params, 2.0)
         sums = batch.pearson(params) * (1 / len(y))
         if earlier is None:  # the mean of y is theirs: n - 1 rows
@@ -120,7 +127,7 @@ def test_a_stream_forgets_noise_by_rows_and_curvature_by_ten_batches(output, n_r
     network, params, objective, _ = problem(output)
     other = network.parameters(params.flat * 0.1)
     for size, share in ((60, 0.06), (1, 0.001)):
-        batch = Objective(network, objective.loss, objective._X[:size], objective._y[:size])
+        batch = Objective(network, objective.likelihood, objective._X[:size], objective._y[:size])
         before = posterior_after(None, "all", objective, other, 2.0)
         after = posterior_after(past(before, 1e6), "all", batch, params, 2)
         newest = posterior_after(None, "all", batch, params, 2)
@@ -146,7 +153,7 @@ def test_rows_at_which_training_diverged_change_nothing_that_is_known():
     network, params, objective, Xt = problem()
     known = posterior_after(None, "all", objective, params, 2.0)
     X = np.column_stack([np.full(5, np.inf), np.ones((5, 2))])
-    beyond = Objective(network, "squared_error", X, np.full((5, 1), np.inf))
+    beyond = Objective(network, SquaredError(), X, np.full((5, 1), np.inf))
     with np.errstate(all="ignore"):
         after = posterior_after(past(known, 60.0), "all", beyond, params, 2.0)
         alone = posterior_after(None, "all", beyond, params, 2.0)
@@ -188,7 +195,7 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
     loss = "poisson" if output == "exp" else "squared_error"
     network = Network((3, *hidden, 2), "logistic", output)
     drawn = network.initial_parameters(rng, float, lecun_bound)
-    options = {"precondition": precondition, "out_activation": output}
+    options = {"precondition": precondition, "likelihood": likelihood(loss, network)}
     old = Scales.fit(X, y, None, **options)
     new = Scales.fit(X * [1, 7, 0.1] + [0, 5, 0], y * [30, 2], None, **options, seen=old)
 
@@ -197,7 +204,9 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
     def known(scales, coefs, intercepts, earlier=None, rows=slice(None)):
         params = scales.unfold(network, coefs, intercepts, float)
         inputs, targets = scales.input(X[rows], float), scales.target(y[rows], float)
-        objective = Objective(scales.solver_network(network), loss, inputs, targets)
+        objective = Objective(
+            scales.solver_network(network), likelihood(loss, network), inputs, targets
+        )
         return posterior_after(earlier, weights, objective, params, 1.0)
 
     before, expected = known(old, drawn.coefs, drawn.intercepts), known(new, *carried)

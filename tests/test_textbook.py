@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._likelihood import LogisticSquaredError
 from sk_backprop._network import Network
 from sk_backprop._objective import Objective
 from sk_backprop.textbook import backprop_pass
@@ -85,7 +86,7 @@ def test_classic_worked_example():
         float,
     )
     objective = Objective(
-        network, "squared_error", np.array([[0.05, 0.10]]), np.array([[0.01, 0.99]])
+        network, LogisticSquaredError(), np.array([[0.05, 0.10]]), np.array([[0.01, 0.99]])
     )
     grad = objective.parameters(start.flat)
     error = objective.loss_gradient(start, grad)

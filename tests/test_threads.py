@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
 from sk_backprop import BackpropRegressor, _fitted, _objective, _threads
+from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, beyond_range_is_inf, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread, pays_threads
@@ -308,7 +309,7 @@ def test_loss_and_gradient_do_not_depend_on_the_threads(n_samples, weighted, mon
     found = []
     for limit in (1, 2, 3):
         with threadpool_limits(limit, user_api="blas"), one_blas_thread():
-            objective = Objective(network, "squared_error", X, y[:, None], w, alpha=0.5)
+            objective = Objective(network, SquaredError(), X, y[:, None], w, alpha=0.5)
             grad = objective.parameters(params.flat)
             found.append(np.append(grad.flat, objective.loss_gradient(params, grad)))
     np.testing.assert_array_equal(found[1], found[0])
@@ -366,7 +367,7 @@ def test_threads_write_no_warnings_of_an_overflow():
         network = Network((6, 300, 1), "tanh", "exp")
         params = network.initial_parameters(np.random.RandomState(0), float, lecun_bound)
         params.coefs[-1][...] *= 1e300
-        objective = Objective(network, "poisson", X, np.abs(y)[:, None])
+        objective = Objective(network, Poisson(), X, np.abs(y)[:, None])
         grad = objective.parameters(params.flat)
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             assert not np.isfinite(objective.loss_gradient(params, grad))

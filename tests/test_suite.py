@@ -6,9 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from cases import every_pair
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -80,7 +82,7 @@ def test_a_test_that_ends_its_worker_is_named_and_the_run_ends(tmp_path):
     status, output = run_pytest(file, "-c", ROOT / "pyproject.toml", "-n", 2)
     assert status == 1, output
     # Another worker may take over what the first had to do, and so meet the same end.
-    named = re.findall(r"^FAILED .*crashed while running '.*::(\w+)'", output, re.MULTILINE)
+    named = re.findall(r"^worker '\w+' crashed while running '.*::(\w+)'", output, re.MULTILINE)
     assert set(named) == {"test_ending"}, output
 
 
@@ -133,6 +135,16 @@ def test_no_file_is_slow_as_a_whole():
     numbers = slow_and_fast()
     assert [file for file, (fast, _) in numbers.items() if not fast] == []
     assert sum(slow for _, slow in numbers.values()) > 100
+
+
+def test_every_two_values_of_a_covering_set_meet():
+    rows = every_pair("abcd", range(4), [None, True], "xyz")
+    assert len(set(rows)) == len(rows) < 4 * 4 * 2 * 3 / 4
+    for one, other in combinations(range(4), 2):
+        met = {(row[one], row[other]) for row in rows}
+        assert len(met) == len({row[one] for row in rows}) * len({row[other] for row in rows})
+    assert {len({row[k] for row in rows}) for k in range(4)} == {4, 2, 3}
+    assert rows == every_pair("abcd", range(4), [None, True], "xyz")
 
 
 def test_workers_take_one_blas_thread_unless_another_number_is_asked_for(monkeypatch):

@@ -19,6 +19,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 from sklearn.datasets import load_diabetes
 
+try:
+    import fcntl
+except ImportError:  # on Windows, where timings may meet
+    fcntl = None
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave README.md's block about callbacks out where scikit-learn, before 1.9, has none."""
@@ -42,6 +47,17 @@ def without_callbacks(text: str, examples: Sequence[doctest.Example]) -> list[do
 def diabetes():
     """442 patients, ten features in their raw units, and a score from 25 to 346."""
     return load_diabetes(return_X_y=True, scaled=False)
+
+
+@pytest.fixture
+def timing(tmp_path_factory):
+    """Tests that compare times run one after the other, whichever workers they are in."""
+    # Not in a group of xdist: xdist 3.8 loses its groups with pytest 9.2. The parent of a worker's
+    # folder is that of all workers.
+    with (tmp_path_factory.getbasetemp().parent / "timing.lock").open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

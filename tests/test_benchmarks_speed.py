@@ -512,7 +512,7 @@ def fastest(pair, n_laps=4):
 SEEN = {"adam": 5.2, "sgd": 5.1, "lbfgs": 1.8, "predict": 2.2, "lm": 1.0}
 
 
-@pytest.mark.xdist_group("timing")
+@pytest.mark.usefixtures("timing")
 @pytest.mark.parametrize("what", ["adam", "sgd", "lbfgs", "predict"])
 def test_a_slowdown_by_an_order_of_magnitude_is_seen(what):
     X, y = laps.surface(400 if what in ("adam", "sgd") else 5000, 8)
@@ -534,7 +534,7 @@ def test_a_slowdown_by_an_order_of_magnitude_is_seen(what):
     assert theirs / ours > SEEN[what] / 5
 
 
-@pytest.mark.xdist_group("timing")
+@pytest.mark.usefixtures("timing")
 def test_slowdown_of_levenberg_marquardt_is_seen():
     """Its steps, beside the product of matrices of which they are made."""
     X, y = laps.surface(4000, 8)

@@ -15,8 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
 
-pytestmark = pytest.mark.xdist_group("intervals")  # two tests take the same fits
-
 N_FITS, N_NEW = 200, 200
 LEVELS = np.array([0.5, 0.8, 0.95])
 

@@ -15,8 +15,6 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
 
-pytestmark = pytest.mark.xdist_group("keeping")  # one worker fits the models, once
-
 OURS = "sk_backprop._regressor.BackpropRegressor"
 
 

@@ -79,11 +79,7 @@ needs_proc = pytest.mark.skipif(
 )
 
 
-# One worker runs what takes times, one test after the other.
-timing = pytest.mark.xdist_group("timing")
-
-
-@timing
+@pytest.mark.usefixtures("timing")
 @needs_proc
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
@@ -94,7 +90,7 @@ def test_a_long_stream(solver):
     assert slower < 2
 
 
-@timing
+@pytest.mark.usefixtures("timing")
 @needs_proc
 def test_many_fits():
     megabytes, files, slower, _ = run(fits, N_FITS // 5)

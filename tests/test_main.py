@@ -27,8 +27,6 @@ from sklearn.preprocessing import StandardScaler
 import sk_backprop.__main__ as program
 from sk_backprop import BackpropRegressor, __version__
 
-pytestmark = pytest.mark.xdist_group("main")  # one worker runs the default job, once
-
 MODELS = ["BackpropRegressor", "early stopping", "MLPRegressor", "scaled"]
 TARGETS = ["disease progression", "proline", "worst area", "Weight", "Waist", "Pulse"]
 SMALL = {"hidden_layer_sizes": (5,), "solver": "lm", "alpha": 2.0, "n_networks": 1}

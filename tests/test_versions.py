@@ -29,9 +29,6 @@ from sk_backprop import BackpropRegressor
 
 PACKAGE = Path(sk_backprop.__file__).parent
 
-# One worker runs this file: several tests take what one fixture has fitted, and one takes times.
-pytestmark = pytest.mark.xdist_group("timing")
-
 
 def run(code, path=PACKAGE.parent, *arguments, **environment):
     """What a script prints in a process of its own."""
@@ -83,6 +80,7 @@ def test_displays_are_there_when_asked_for():
 THEIRS, OURS = 890 if importlib.util.find_spec("sklearn.callback") else 620, 20
 
 
+@pytest.mark.usefixtures("timing")
 def test_import_takes_little_beside_scikit_learns(tmp_path):
     # Of the compiled package. Measured, the least of 15 each: 15 ms beside 1,375 ms, and with the
     # oldest versions 17 ms beside 1,029 ms.

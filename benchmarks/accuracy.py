@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import csv
+import argparse
 import logging
 import math
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import Any, TextIO
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.special import ndtri
@@ -22,28 +24,24 @@ from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
-from benchmarks import files, published
-from benchmarks.defaults import spell
-from benchmarks.fitting import fit_predict, show
+from benchmarks import BenchmarkError, drawing, problems, published
 from benchmarks.problems import Array, Problem
+from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
 
 PROBABILITIES = (0.5, 0.8, 0.95)
 MEASURES = ("rmse", "log_likelihood", "coverage_50", "coverage_80", "coverage_95")
 
 
-# --- what is measured ---
-
-
 @dataclass(frozen=True)
 class Row:
-    """One fit; the fields are the columns of the CSV, where NaN is an empty cell.
+    """One fit.
 
     `rmse` is in units of y, `log_likelihood` the mean natural logarithm of the Gaussian
     density of a test row, `coverage_50` the part of the test rows in the central 50 %
     interval of that Gaussian, `seconds` the wall-clock time of the fit alone, in one thread.
+    Only a std of the method's own is scored: for others those cells stay empty (NaN).
     """
 
     problem: str
@@ -56,11 +54,6 @@ class Row:
     coverage_95: float = math.nan
     seconds: float = math.nan
     note: str = ""
-
-    @property
-    def key(self) -> tuple[str, int, str]:
-        """What the row is of."""
-        return self.problem, self.split, self.competitor
 
 
 def scores(y: Array, mean: Array, std: Array | None = None) -> dict[str, float]:
@@ -77,52 +70,16 @@ def scores(y: Array, mean: Array, std: Array | None = None) -> dict[str, float]:
 # --- who competes ---
 
 
-@dataclass(frozen=True)
-class Competitor:
-    """A regressor: how it is made for a problem, and what it can do.
-
-    Only a std of the method's own is scored: for the others, log likelihood and coverage
-    stay empty.
-    """
-
-    make: Callable[[Problem], Any]
-    has_std: bool = False
-    max_samples: float = math.inf
-    package: str = ""  # that it needs beside scikit-learn
-    silenced: tuple[type[Warning], ...] = (ConvergenceWarning,)
-
-    def obstacle(self, problem: Problem) -> str:
-        """Why it does not run, or ''."""
-        if self.package and find_spec(self.package) is None:
-            return f"{self.package} is not installed"
-        if len(problem.y_train) > self.max_samples:
-            return f"{problem.name} has more than {self.max_samples:,} training rows"
-        return ""
-
-
-def _ours(problem: Problem) -> Any:
-    return BackpropRegressor(random_state=problem.split)
-
-
-def _mlp(problem: Problem) -> Any:
-    return MLPRegressor(random_state=problem.split)
-
-
-def _mlp_scaled(problem: Problem) -> Any:
-    scaled_X = make_pipeline(StandardScaler(), _mlp(problem))
+def mlp_scaled(problem: Problem) -> Any:
+    """MLPRegressor in the pipeline that an expert would write."""
+    scaled_X = make_pipeline(StandardScaler(), MLPRegressor(random_state=problem.split))
     return TransformedTargetRegressor(scaled_X, transformer=StandardScaler())
 
 
-def _hgb(problem: Problem) -> Any:
-    return HistGradientBoostingRegressor(random_state=problem.split)
-
-
 def _gp(problem: Problem) -> Any:
-    scales = np.ones(problem.X_train.shape[1])
-    kernel = ConstantKernel() * RBF(scales) + WhiteKernel()
-    process = GaussianProcessRegressor(
-        kernel, normalize_y=True, n_restarts_optimizer=1, random_state=problem.split
-    )
+    kernel = ConstantKernel() * RBF(np.ones(problem.X_train.shape[1])) + WhiteKernel()
+    options = {"n_restarts_optimizer": 1, "random_state": problem.split}
+    process = GaussianProcessRegressor(kernel, normalize_y=True, **options)
     return make_pipeline(StandardScaler(), process)
 
 
@@ -134,14 +91,28 @@ def _realmlp(problem: Problem) -> Any:
 
 
 COMPETITORS = {
-    "ours": Competitor(_ours, has_std=True, silenced=()),
-    "mlp": Competitor(_mlp),
-    "mlp_scaled": Competitor(_mlp_scaled),
-    "hgb": Competitor(_hgb),
-    "gp": Competitor(_gp, has_std=True, max_samples=2000),
-    "realmlp": Competitor(_realmlp, package="pytabkit", silenced=(Warning,)),
+    "ours": lambda problem: BackpropRegressor(random_state=problem.split),
+    "mlp": lambda problem: MLPRegressor(random_state=problem.split),
+    "mlp_scaled": mlp_scaled,
+    "hgb": lambda problem: HistGradientBoostingRegressor(random_state=problem.split),
+    "gp": _gp,
+    "realmlp": _realmlp,
 }
 QUICK = ("ours", "mlp_scaled")
+WITH_STD = ("ours", "gp")
+MOST_ROWS_OF_GP = 2000
+
+
+def obstacle(name: str, problem: Problem) -> str:
+    """Why a competitor does not run, or ''."""
+    if name == "realmlp" and find_spec("pytabkit") is None:
+        return "pytabkit is not installed"
+    if name == "gp" and len(problem.y_train) > MOST_ROWS_OF_GP:
+        return f"{problem.name} has more than {MOST_ROWS_OF_GP:,} training rows"
+    return ""
+
+
+# --- the measurement ---
 
 
 def measure(name: str, problem: Problem) -> Row:
@@ -149,88 +120,52 @@ def measure(name: str, problem: Problem) -> Row:
 
     A fit that fails with ValueError leaves its measures empty; the note has its message.
     """
-    competitor = COMPETITORS[name]
     row = Row(problem.name, problem.split, name)
-    model = competitor.make(problem)
-    options = {"return_std": True} if competitor.has_std else {}
-    try:
-        with threadpool_limits(1):
-            seconds, prediction, caught = fit_predict(model, problem, **options)
-    except ValueError as error:
-        return replace(row, note=f"failed: {error}")
-    show(caught, competitor.silenced)
-    mean, std = prediction if competitor.has_std else (prediction, None)
-    found: dict[str, Any] = scores(problem.y_test, np.ravel(mean), std)
-    return replace(row, **found, seconds=seconds, note=_note(competitor, model))
-
-
-def _note(competitor: Competitor, model: Any) -> str:
-    """The shape of our own networks, or the version of the package it needs."""
+    model = COMPETITORS[name](problem)
+    std = None
+    with warnings.catch_warnings():
+        if name != "ours":  # ours must converge; the others are taken as they come
+            category = Warning if name == "realmlp" else ConvergenceWarning
+            warnings.simplefilter("ignore", category)
+        try:
+            seconds = timed(lambda: model.fit(problem.X_train, problem.y_train))
+            if name in WITH_STD:
+                mean, std = model.predict(problem.X_test, return_std=True)
+            else:
+                mean = model.predict(problem.X_test)
+        except ValueError as error:
+            return replace(row, note=f"failed: {error}")
+    note = f"pytabkit {version('pytabkit')}" if name == "realmlp" else ""
     if isinstance(model, BackpropRegressor):
-        names = "hidden_layer_sizes", "n_networks"
-        return spell({name: getattr(model, f"{name}_") for name in names})
-    return f"{competitor.package} {version(competitor.package)}" if competitor.package else ""
+        shape, n_networks = model.hidden_layer_sizes_, model.n_networks_
+        note = f"hidden_layer_sizes={shape!r}, n_networks={n_networks!r}"
+    return replace(row, **scores(problem.y_test, np.ravel(mean), std), seconds=seconds, note=note)
 
 
-# --- the CSV ---
+def add_options(parser: argparse.ArgumentParser) -> None:
+    problems.add_options(parser, None)
+    names = ", ".join(COMPETITORS)
+    text = f"any of {names} (default: all; with --quick: {', '.join(QUICK)})"
+    parser.add_argument("--competitors", metavar="NAME", nargs="+", choices=COMPETITORS, help=text)
+    text = "keep the rows that the file of --out has, and measure the others"
+    parser.add_argument("--resume", action="store_true", help=text)
 
 
-def read(path: str) -> list[Row]:
-    """The rows of a CSV that this command has written."""
-    return files.read(path, Row)
-
-
-def select(
-    rows: Iterable[Row], problems: Collection[str] | None, competitors: Collection[str] | None
-) -> list[Row]:
-    """The rows of these problems and competitors; None is all."""
-    return [
-        row
-        for row in rows
-        if (not problems or row.problem in problems)
-        and (not competitors or row.competitor in competitors)
-    ]
-
-
-def run(
-    problems: Iterable[Problem], out: TextIO, names: Iterable[str], done: Sequence[Row] = ()
-) -> list[Row]:
-    """The subcommand: measure what is not done, in order; each row goes to `out` at once.
-
-    Parameters
-    ----------
-    problems : iterable of Problem
-    out : text file
-        A header comes first unless there are rows already.
-    names : iterable of str
-        Keys of `COMPETITORS`. Whoever cannot run is left out, and standard error says why.
-    done : sequence of Row
-        Rows that the file has already.
-
-    Returns
-    -------
-    rows : list of Row
-        The done ones and then the new.
-    """
-    writer = csv.writer(out, lineterminator="\n")
-    if not done:
-        writer.writerow(files.columns(Row))
-    rows, known, told = list(done), {row.key for row in done}, set()
-    for problem in problems:
-        shape = "{} x {}".format(*problem.X_train.shape)
-        print(f"{problem.name}, split {problem.split}: {shape}", file=sys.stderr, flush=True)
+def run(args: argparse.Namespace) -> Iterator[Row]:
+    """Measure what is not done; say on standard error who cannot run."""
+    names = args.competitors or (QUICK if args.quick else COMPETITORS)
+    done = {(row.problem, row.split, row.competitor) for row in args.done}
+    told = set()
+    for problem in args.chosen:
+        print(problem, file=sys.stderr, flush=True)
         for name in names:
-            if (problem.name, problem.split, name) in known:
+            if (problem.name, problem.split, name) in done:
                 continue
-            if why := COMPETITORS[name].obstacle(problem):
-                if (name, why) not in told:
-                    print(f"{name} skipped: {why}", file=sys.stderr, flush=True)
+            if not (why := obstacle(name, problem)):
+                yield measure(name, problem)
+            elif (name, why) not in told:
+                print(f"{name} skipped: {why}", file=sys.stderr, flush=True)
                 told.add((name, why))
-                continue
-            rows.append(measure(name, problem))
-            writer.writerow(files.cells(rows[-1]))
-            out.flush()
-    return rows
 
 
 # --- the table ---
@@ -239,7 +174,20 @@ LEGEND = """\
 Mean over splits +/- its standard error; seconds: median of a fit in one thread. RMSE in
 units of y; log likelihood: mean natural logarithm of the Gaussian density of a test row;
 50 %, 80 %, 95 %: the percentage of test rows inside those central intervals.
-published: the best of the literature (benchmarks/published.py), and whose."""
+published: the best of the literature (benchmarks/published.py), and whose.
+
+"""
+_LINE = "  {:<11} {:>6}  {:<20} {:<18} {:<12} {:<12} {:<12} {:>8}"
+
+
+def by_split(rows: Sequence[Row], problem: str, name: str, measure: str) -> dict[int, float]:
+    """{split: value} of a competitor on a problem, without NaN."""
+    return {
+        row.split: value
+        for row in rows
+        if (row.problem, row.competitor) == (problem, name)
+        and not math.isnan(value := getattr(row, measure))
+    }
 
 
 def mean_and_error(values: Array) -> tuple[float, float]:
@@ -249,41 +197,173 @@ def mean_and_error(values: Array) -> tuple[float, float]:
 
 
 def summarize(rows: Sequence[Row]) -> str:
-    """A table: for each problem, a line a competitor and the best published results."""
-    lines = [
-        _LINE.format("", "splits", "RMSE", "log likelihood", "50 %", "80 %", "95 %", "seconds")
-    ]
+    """For each problem, a line a competitor and the best published results."""
+    heads = ("splits", "RMSE", "log likelihood", "50 %", "80 %", "95 %", "seconds")
+    lines = [_LINE.format("", *heads)]
     for problem in dict.fromkeys(row.problem for row in rows):
         lines.append(problem)
-        here = [row for row in rows if row.problem == problem]
-        for name in dict.fromkeys(row.competitor for row in here):
-            lines.append(_line(name, [row for row in here if row.competitor == name]))
+        for name, n_rows in Counter(r.competitor for r in rows if r.problem == problem).items():
+            found = {m: by_split(rows, problem, name, m) for m in (*MEASURES, "seconds")}
+            cells = [_cell(found["rmse"], "{:#.4g}", "{:.2g}")]
+            cells += [_cell(found["log_likelihood"], "{:.3f}", "{:.3f}")]
+            cells += [_cell(found[m], "{:.1f}", "{:.1f}", 100) for m in MEASURES[2:]]
+            seconds = list(found["seconds"].values())
+            cells += [f"{np.median(seconds):.2f}" if seconds else ""]
+            failed = f"  ({n_rows - len(seconds)} failed)" if len(seconds) < n_rows else ""
+            lines.append(_LINE.format(name, n_rows, *cells) + failed)
         if problem in published.RMSE:
             (rmse, first), (likelihood, second) = published.best(problem)
-            lines.append(_LINE.format("published", "", str(rmse), str(likelihood), *[""] * 4))
-            lines[-1] = f"{lines[-1].rstrip()}  ({first}; {second})"
-    return "\n".join(line.rstrip() for line in lines)
+            line = _LINE.format("published", "", str(rmse), str(likelihood), *[""] * 4)
+            lines.append(f"{line.rstrip()}  ({first}; {second})")
+    return LEGEND + "\n".join(line.rstrip() for line in lines)
 
 
-_LINE = "  {:<11} {:>6}  {:<20} {:<18} {:<12} {:<12} {:<12} {:>8}"
-
-
-def _line(name: str, rows: Sequence[Row]) -> str:
-    columns = {measure: np.array([getattr(row, measure) for row in rows]) for measure in MEASURES}
-    cells = [_cell(columns["rmse"], "{:#.4g}", "{:.2g}")]
-    cells += [_cell(columns["log_likelihood"], "{:.3f}", "{:.3f}")]
-    cells += [_cell(100 * columns[m], "{:.1f}", "{:.1f}") for m in MEASURES[2:]]
-    seconds = [row.seconds for row in rows if not math.isnan(row.rmse)]
-    cells += [f"{np.median(seconds):.2f}" if seconds else ""]
-    failed = len(rows) - len(seconds)
-    return _LINE.format(name, len(rows), *cells) + (f"  ({failed} failed)" if failed else "")
-
-
-def _cell(values: Array, mean_format: str, error_format: str) -> str:
+def _cell(values: dict[int, float], mean_format: str, error_format: str, factor: int = 1) -> str:
     """Mean +/- standard error, or nothing where nothing was measured."""
-    values = values[~np.isnan(values)]
-    if not len(values):
+    if not values:
         return ""
-    mean, error = mean_and_error(values)
+    mean, error = mean_and_error(factor * np.array(list(values.values())))
     text = mean_format.format(mean)
     return text if math.isnan(error) else f"{text} +/- {error_format.format(error)}"
+
+
+# --- the picture ---
+
+LABELS = {
+    "ours": "BackpropRegressor",
+    "gp": "Gaussian process",
+    "realmlp": "RealMLP",
+    "hgb": "HistGradientBoosting",
+    "mlp_scaled": "MLPRegressor, scaled",
+    "mlp": "MLPRegressor",
+}
+# Two signs for each, shape and colour. What is published is grey and hollow.
+STYLES: dict[str, dict[str, Any]] = {
+    name: {"marker": marker, "color": color, "mfc": color}
+    for name, marker, color in zip(LABELS, "oDs^vX", drawing.COLORS, strict=True)
+} | {
+    name: {"marker": marker, "color": "#555555", "mfc": "white"}
+    for name, marker in zip(published.METHODS, "+xosD^v*", strict=True)
+}
+MARKER: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 1.0, "zorder": 3, "clip_on": False}
+
+Values: TypeAlias = dict[str, tuple[float, float]]  # {competitor: (value, standard error)}
+
+
+def beside_ours(rows: Sequence[Row], problem: str, measure: str) -> Values:
+    """RMSE over that of ours, or log likelihood minus that of ours, on the same splits.
+
+    The standard errors are those of paired differences; for the ratio, a ratio of means, of
+    paired residuals. Ours has the error of its own mean; what is published has none.
+    """
+    found: Values = {}
+    of_ours = by_split(rows, problem, "ours", measure)
+    for name in LABELS:
+        values = by_split(rows, problem, name, measure)
+        if splits := [split for split in values if split in of_ours]:
+            theirs, ours = (np.array([v[split] for split in splits]) for v in (values, of_ours))
+            if measure == "rmse":
+                value, unit = float(theirs.mean() / ours.mean()), ours.mean()
+                differences = theirs - value * ours
+            else:
+                value, unit = float(np.mean(theirs - ours)), 1.0
+                differences = theirs - ours
+            values_of_error = ours if name == "ours" else differences
+            found[name] = value, mean_and_error(values_of_error / unit)[1]
+    mean = float(np.mean(list(of_ours.values()) or [math.nan]))
+    if measure == "rmse":
+        printed = published.with_digits(published.RMSE.get(problem, {}))
+        return found | {method: (float(v) / mean, math.nan) for method, v in printed.items()}
+    printed = published.LOG_LIKELIHOOD.get(problem, {})
+    return found | {method: (float(v) - mean, math.nan) for method, v in printed.items()}
+
+
+def draw(rows: Sequence[Row]) -> Any:
+    """RMSE and log likelihood in relation to ours, and coverage; a line a problem.
+
+    Error bars, and the band of ours, are two standard errors to either side.
+    """
+    rows = [row for row in rows if not math.isnan(row.rmse)]
+    names = list(dict.fromkeys(row.problem for row in rows if row.competitor == "ours"))
+    if not names:
+        raise BenchmarkError("--plot draws results in relation to ours: there are none")
+    rows = [row for row in rows if row.problem in names]
+    present = {row.competitor for row in rows}
+    measured = [name for name in LABELS if name in present and name != "ours"]
+    methods = list(published.METHODS) if published.RMSE.keys() & set(names) else []
+    lanes = {name: k for k, name in enumerate(measured)}
+    lanes |= {name: len(measured) + k % 2 for k, name in enumerate(methods)}  # they share two
+    n_lanes = max(lanes.values(), default=0) + 1
+    covering = {row.competitor for row in rows if not math.isnan(row.coverage_50)}
+    with_std = [name for name in LABELS if name in covering]
+
+    figure = drawing.figure(9, 1.9 + len(names) * max(0.35, 0.12 * n_lanes))
+    panels = figure.subplots(1, 3, sharey=True, width_ratios=(4, 3.2, 2.8))
+    _set_axes(panels, names)
+    for line, problem in enumerate(names):
+        for axes, measure in zip(panels, MEASURES[:2]):
+            values = beside_ours(rows, problem, measure)
+            if (band := values.pop("ours", None)) and band[1] > 0:
+                x = band[0] - 2 * band[1], band[0] + 2 * band[1]
+                axes.fill_between(x, line - 0.5, line + 0.5, color=drawing.LIGHT, lw=0, zorder=0)
+            for name, value in values.items():
+                _point(axes, line - 0.5 + (lanes[name] + 1) / (n_lanes + 1), *value, STYLES[name])
+        for measure in MEASURES[2:]:
+            for k, name in enumerate(with_std, 1):
+                if found := by_split(rows, problem, name, measure):
+                    value = mean_and_error(100 * np.array(list(found.values())))
+                    y = line - 0.5 + k / (len(with_std) + 1)
+                    _point(panels[2], y, *value, STYLES[name])
+
+    entries = [
+        {"color": drawing.LIGHT, "label": "BackpropRegressor \u00b1 2 standard errors"},
+        STYLES["ours"] | MARKER | {"label": "BackpropRegressor (coverage)"},
+        *(STYLES[name] | MARKER | {"ls": "-", "label": LABELS[name]} for name in measured),
+    ]
+    drawing.legend(figure, "lower left", entries, ncols=2, title="measured")
+    if entries := [STYLES[name] | MARKER | {"label": name} for name in methods]:
+        drawing.legend(figure, "lower right", entries, ncols=3, title="published")
+    return figure
+
+
+def _point(axes: Any, y: float, x: float, error: float, style: dict[str, Any]) -> None:
+    """A marker and its error bar; off the axis a marker at its end, an arrow and the value."""
+    low, high = axes.get_xlim()
+    if low <= x <= high:
+        axes.plot(x, y, **style, **MARKER)
+        if error > 0:
+            axes.plot([x - 2 * error, x + 2 * error], [y, y], color=style["color"], lw=1.3)
+        return
+    side, out, arrow = ("left", -1, "<") if x < low else ("right", 1, ">")
+    end = 0.5 + 0.5 * out
+    place = {"transform": axes.get_yaxis_transform()}  # x as a part of the axis
+    axes.plot(end - 0.035 * out, y, **style, **MARKER, **place)
+    axes.plot(end - 0.012 * out, y, arrow, color=style["color"], ms=2.5, **place)
+    text = {"ha": side, "va": "center_baseline", "fontsize": 7.5, "color": "#333333"}
+    axes.text(end - 0.06 * out, y, f"{x:,.3g}" if abs(x) < 100 else f"{x:,.0f}", **text, **place)
+
+
+def _set_axes(panels: Any, names: Sequence[str]) -> None:
+    """Scales, ticks and titles."""
+    error, likelihood, coverage = panels
+    error.set(xscale="log", xlim=(0.4, 8), title="RMSE (BackpropRegressor: 1)")
+    error.set_xlabel("\u2190 better       worse \u2192")
+    drawing.number_ticks(error, (0.5, 0.7, 1, 1.5, 2, 3, 5))
+    likelihood.set_xscale("symlog", linthresh=0.2, linscale=0.8)
+    likelihood.set(xlim=(-8, 3), title="log likelihood (BackpropRegressor: 0)")
+    likelihood.set_xlabel("\u2190 worse       better \u2192")
+    drawing.number_ticks(likelihood, (-5, -2, -0.5, -0.1, 0, 0.1, 0.5, 2))
+    coverage.set(xlim=(30, 102), title="test rows inside intervals")
+    coverage.set_xlabel("% (dashed: as it should be)")
+    nominal = tuple(100 * p for p in PROBABILITIES)
+    drawing.number_ticks(coverage, nominal)
+    for axes, lines in zip(panels, ([1.0], [0.0], nominal), strict=True):
+        for x in lines:
+            axes.axvline(x, color="black", lw=0.9, ls="--" if axes is coverage else "-", zorder=1)
+        for y in range(1, len(names)):
+            axes.axhline(y - 0.5, color="#AAAAAA", lw=0.6)
+        axes.title.set_fontsize(9.5)
+        axes.tick_params(axis="y", length=0)
+        axes.tick_params(labelsize=9)
+    error.set_yticks(range(len(names)), [published.SHORT.get(name, name) for name in names])
+    error.set_ylim(len(names) - 0.5, -0.5)

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+import argparse
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
+from sklearn.exceptions import ConvergenceWarning
 
-from benchmarks.accuracy import COMPETITORS
-from benchmarks.fitting import MLP_CUT_SHORT, expecting
+from benchmarks import accuracy, problems
 from benchmarks.problems import Array, Problem
 from sk_backprop import BackpropRegressor
 
 N_SEEDS = 10
-MODELS: dict[str, Callable[[Problem], Any]] = {
-    "BackpropRegressor": COMPETITORS["ours"].make,
-    "  n_networks=1": lambda problem: BackpropRegressor(n_networks=1),
-    "MLPRegressor, scaled": COMPETITORS["mlp_scaled"].make,
+MODELS = {
+    "BackpropRegressor": lambda problem: BackpropRegressor(),
+    "n_networks=1": lambda problem: BackpropRegressor(n_networks=1),
+    "MLPRegressor, scaled": accuracy.mlp_scaled,
 }
 
 
-def with_seed(model: Any, seed: int) -> Any:
-    """A clone whose every `random_state` is `seed`."""
-    names = [name for name in model.get_params() if name.split("__")[-1] == "random_state"]
-    return clone(model).set_params(**dict.fromkeys(names, seed))
+@dataclass(frozen=True)
+class Row:
+    """`N_SEEDS` fits to one split."""
+
+    problem: str
+    split: int
+    model: str
+    disagreement: float
+    rmse: float
 
 
 def disagreement(predictions: Array, y: Array) -> tuple[float, float]:
@@ -37,28 +44,37 @@ def disagreement(predictions: Array, y: Array) -> tuple[float, float]:
     return float(np.sqrt(np.mean(predictions.var(axis=0, ddof=1)))) / rmse, rmse
 
 
-def measure(model: Any, problem: Problem) -> tuple[float, float]:
-    """`disagreement` of fits to the training rows that differ in the seed alone."""
+def with_seed(model: Any, seed: int) -> Any:
+    """A clone whose every `random_state` is `seed`."""
+    names = [name for name in model.get_params() if name.split("__")[-1] == "random_state"]
+    return clone(model).set_params(**dict.fromkeys(names, seed))
+
+
+def measure(name: str, problem: Problem) -> Row:
     predictions = []
-    with expecting(MLP_CUT_SHORT), threadpool_limits(1):  # it is taken as it comes
+    with warnings.catch_warnings():
+        if not isinstance(model := MODELS[name](problem), BackpropRegressor):
+            warnings.simplefilter("ignore", ConvergenceWarning)
         for seed in range(N_SEEDS):
             fitted = with_seed(model, seed).fit(problem.X_train, problem.y_train)
             predictions.append(np.ravel(fitted.predict(problem.X_test)))
-    return disagreement(np.array(predictions), problem.y_test)
+    found = disagreement(np.array(predictions), problem.y_test)
+    return Row(problem.name, problem.split, name, *found)
 
 
-def run(problems: Sequence[Problem], out: TextIO) -> None:
-    """The subcommand: a table, printed and written to `out`."""
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["problem", "split", "model", "disagreement", "rmse"])
-    print(f"\nStandard deviation of test predictions over {N_SEEDS} seeds, as a part of the RMSE")
-    for k, name in enumerate(MODELS):
-        print(f"  ({k + 1}) {name}")
-    for problem in problems:
-        print(f"{problem.name:<28}{problem.split:3}", end="", flush=True)
-        for name, make in MODELS.items():
-            apart, rmse = measure(make(problem), problem)
-            writer.writerow([problem.name, problem.split, name.strip(), f"{apart:.4g}", rmse])
-            out.flush()
-            print(f"{apart:10.3f}", end="", flush=True)
-        print()
+def add_options(parser: argparse.ArgumentParser) -> None:
+    problems.add_options(parser, 1)
+
+
+def run(args: argparse.Namespace) -> Iterator[Row]:
+    for problem in args.chosen:
+        print(problem, file=sys.stderr, flush=True)
+        for name in MODELS:
+            yield measure(name, problem)
+
+
+def summarize(rows: Sequence[Row]) -> str:
+    lines = [f"Standard deviation of test predictions over {N_SEEDS} seeds, by the RMSE", ""]
+    for row in rows:
+        lines.append(f"{row.problem:<28}{row.split:3}  {row.model:<22}{row.disagreement:8.3f}")
+    return "\n".join(lines)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import argparse
+import math
+import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -11,12 +14,12 @@ import numpy as np
 from sklearn import datasets
 from sklearn.utils import check_random_state
 
+from benchmarks import BenchmarkError
+
 Array: TypeAlias = np.ndarray[Any, Any]
+
+QUICK = ("diabetes", "friedman1-150", "sine", "noise")
 RANDOM_SPLITS = 3  # of a built-in set, where the number is left open
-
-
-class ProblemError(ValueError):
-    """What was asked for is not there; the message says what."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class Problem:
     y_train: Array
     X_test: Array
     y_test: Array
+
+    def __str__(self) -> str:
+        """Name, split and size, for the line that says what is measured now."""
+        return "{}, split {}: {} x {}".format(self.name, self.split, *self.X_train.shape)
 
 
 def built_in() -> dict[str, tuple[Array, Array]]:
@@ -54,46 +61,89 @@ def built_in() -> dict[str, tuple[Array, Array]]:
     }
 
 
-def random_splits(n_samples: int, n_splits: int) -> Iterator[tuple[Array, Array]]:
-    """Row numbers to train and, a quarter of them, to test on; drawn anew for each split."""
-    for split in range(n_splits):
-        rows = check_random_state(split).permutation(n_samples)
-        yield rows[n_samples // 4 :], rows[: n_samples // 4]
+def surface(n_samples: int, n_features: int, dtype: str = "float64") -> tuple[Array, Array]:
+    """A wave and a product, with noise; columns and target of mean 0 and spread 1."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, n_features))
+    wave = np.sin(2 * X @ rng.normal(size=n_features) / math.sqrt(n_features))
+    y = wave + 0.5 * X[:, 0] * X[:, 1] + 0.3 * rng.normal(size=n_samples)
+    X, y = (X - X.mean(axis=0)) / X.std(axis=0), (y - y.mean()) / y.std()
+    return X.astype(dtype), y.astype(dtype)
 
 
-def read_file(path: Path) -> tuple[Array, Array, list[tuple[Array, Array]]]:
+def _random_splits(n_samples: int, n_splits: int) -> list[tuple[Array, Array]]:
+    """Row numbers to train on and, a quarter of them, to test on; drawn anew for each split."""
+    orders = [check_random_state(split).permutation(n_samples) for split in range(n_splits)]
+    return [(rows[n_samples // 4 :], rows[: n_samples // 4]) for rows in orders]
+
+
+def _read(path: Path) -> tuple[Array, Array, list[tuple[Array, Array]]]:
     """X, y and the splits of a file."""
     try:
         with np.load(path) as data:
             return data["X"], data["y"], list(zip(data["train_idx"], data["test_idx"]))
     except KeyError as error:
-        raise ProblemError(f"{path}: {error.args[0]}") from error
+        raise BenchmarkError(f"{path}: {error.args[0]}") from error
 
 
 def load(
     folder: str | None = None, names: Collection[str] = (), n_splits: int | None = 3
 ) -> list[Problem]:
-    """The first splits (or all, where there are fewer) of the sets named, or of all.
+    """The first splits (or all, where there are fewer) of the sets named, or of all sets.
 
     With None they are all splits of a file, and `RANDOM_SPLITS` of a built-in set. A file
-    of the folder takes the place of a built-in set of its name. A ProblemError says what
-    is not there.
+    of the folder takes the place of a built-in set of its name.
     """
     files = {path.stem: path for path in sorted(Path(folder).glob("*.npz"))} if folder else {}
     if folder and not files:
         why = "has no .npz file" if Path(folder).is_dir() else "does not exist"
-        raise ProblemError(f"the data folder {folder} {why}")
+        raise BenchmarkError(f"the data folder {folder} {why}")
     tables = built_in()
     known = list(dict.fromkeys([*files, *tables]))
     if unknown := [name for name in names if name not in known]:
-        raise ProblemError(f"no data set {', '.join(unknown)}; there are: {', '.join(known)}")
+        raise BenchmarkError(f"no data set {', '.join(unknown)}; there are: {', '.join(known)}")
     problems = []
     for name in dict.fromkeys(names or known):
         if name in files:
-            X, y, splits = read_file(files[name])
+            X, y, splits = _read(files[name])
         else:
             X, y = tables[name]
-            splits = list(random_splits(len(y), n_splits or RANDOM_SPLITS))
+            splits = _random_splits(len(y), n_splits or RANDOM_SPLITS)
         for i, (train, test) in enumerate(splits[:n_splits]):
             problems.append(Problem(name, i, X[train], y[train], X[test], y[test]))
     return problems
+
+
+# --- options ---
+
+
+def positive(text: str) -> int:
+    """For argparse."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 up")
+    return int(text)
+
+
+def add_data_option(parser: argparse.ArgumentParser) -> None:
+    text = "a folder of NAME.npz files with X, y, train_idx, test_idx (default: $SK_BACKPROP_DATA)"
+    folder = os.environ.get("SK_BACKPROP_DATA")
+    parser.add_argument("--data", metavar="FOLDER", default=folder, help=text)
+
+
+def add_options(parser: argparse.ArgumentParser, n_splits: int | None) -> None:
+    """Options that name problems; so many splits of each are measured by default."""
+    add_data_option(parser)
+    parser.set_defaults(n_splits=n_splits)
+    text = "data sets to measure on (default: those of the folder, and all built-in ones)"
+    parser.add_argument("--problems", metavar="NAME", nargs="+", help=text)
+    default = n_splits or f"all, and {RANDOM_SPLITS} of a built-in set"
+    text = f"splits of each data set (default: {default})"
+    parser.add_argument("--splits", metavar="N", type=positive, help=text)
+    text = f"one split of {', '.join(QUICK)}, unless other options say more"
+    parser.add_argument("--quick", action="store_true", help=text)
+
+
+def chosen(args: argparse.Namespace) -> list[Problem]:
+    """The problems that the options name."""
+    names = args.problems or (QUICK if args.quick else ())
+    return load(args.data, names, args.splits or (1 if args.quick else args.n_splits))

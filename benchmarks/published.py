@@ -4,26 +4,17 @@ The splits are 20 random ones with 10 % of the rows to test on (5 for protein). 
 are networks with 50 hidden units (protein: 100) on standardised X and y; except for the last
 column, in one hidden layer.
 
-=============  =========================================================================
-VI             Mean-field variational inference (Graves 2011), as compared with by
-               Hernandez-Lobato & Adams (2015) and Gal & Ghahramani (2016)
-PBP            Probabilistic backpropagation: Hernandez-Lobato & Adams (2015),
-               Probabilistic backpropagation for scalable learning of Bayesian neural
-               networks, ICML; as in Gal & Ghahramani (2016)
-MCD            Monte Carlo dropout: Gal & Ghahramani (2016), Dropout as a Bayesian
-               approximation, ICML
-MCD 10x        The same with ten times the epochs, from the authors' code
-               (github.com/yaringal/DropoutUncertaintyExps)
-MCD grid       The same, tuned on a grid to convergence: Mukhoti, Stenetorp & Gal (2018),
-               On the importance of strong baselines in Bayesian deep learning
-DE             Deep ensembles of 5 networks with an output for the noise:
-               Lakshminarayanan, Pritzel & Blundell (2017), Simple and scalable predictive
-               uncertainty estimation using deep ensembles, NeurIPS
-DVI            Deterministic variational inference with an output for the noise: Wu et al.
-               (2019), Deterministic variational inference for robust Bayesian neural
-               networks, ICLR; log likelihood alone
-MCD 2 layers   Monte Carlo dropout with two hidden layers, from the authors' code
-=============  =========================================================================
+- VI: mean-field variational inference (Graves 2011), and PBP: probabilistic backpropagation
+  (Hernandez-Lobato & Adams 2015, ICML); both as compared with by Gal & Ghahramani (2016)
+- MCD: Monte Carlo dropout: Gal & Ghahramani (2016), Dropout as a Bayesian approximation, ICML
+- MCD 10x: the same with ten times the epochs, and MCD 2 layers: with two hidden layers; from the
+  authors' code (github.com/yaringal/DropoutUncertaintyExps)
+- MCD grid: the same, tuned on a grid to convergence: Mukhoti, Stenetorp & Gal (2018), On the
+  importance of strong baselines in Bayesian deep learning
+- DE: deep ensembles of 5 networks with an output for the noise: Lakshminarayanan, Pritzel &
+  Blundell (2017), Simple and scalable predictive uncertainty estimation, NeurIPS
+- DVI: deterministic variational inference with an output for the noise: Wu et al. (2019),
+  Deterministic variational inference for robust Bayesian neural networks, ICLR; no RMSE
 """
 
 from __future__ import annotations

@@ -1,24 +1,35 @@
-"""Time beside peers that do the same work, against bars: the ratio of medians."""
+"""Time beside peers that do the same work: the ratio of medians."""
 
 from __future__ import annotations
 
-import csv
+import argparse
 import math
+import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from typing import TextIO
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from scipy.linalg.blas import dgemm
+from sklearn.datasets import load_diabetes
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import root_mean_squared_error
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPRegressor
+from sklearn.preprocessing import scale
 from threadpoolctl import threadpool_limits
 
-from benchmarks import environment, files
-from benchmarks.fitting import MLP_CUT_SHORT, OURS_CUT_SHORT, expecting
-from benchmarks.laps import Setup
-from benchmarks.peers import PEERS
-from benchmarks.races import UCI_BAR, Race, races
-
-LEAST_REPEATS = 5
+from benchmarks import BenchmarkError, accuracy, drawing, problems
+from benchmarks.peers import MINI_BATCH, Work
+from benchmarks.problems import Problem, surface
+from benchmarks.timing import Lap, environment, stopwatch, timed
+from sk_backprop import BackpropRegressor
 
 # {name of --rows: what it is}
 ABOUT = {
@@ -32,7 +43,6 @@ ABOUT = {
     "sgd-small": "sgd, 500 x 8, (50,), batch 32",
     "lbfgs-50000": "lbfgs, 50,000 x 10, (50,), 30 iterations",
     "lbfgs-2000": "lbfgs, 2,000 x 8, (20,), to the peer's training loss",
-    "lm-1000": "lm, 1,000 x 8, (10,), to the peer's training loss",
     "lm-step": "lm, an iteration, 40,000 rows, 551 parameters",
     "uci": "lm, to the test error of the peer's default fit, six UCI sets",
     "predict-million": "predict, 1,000,000 x 20, (100,)",
@@ -42,15 +52,24 @@ ABOUT = {
     "grid-search": "GridSearchCV, diabetes, lbfgs, 24 candidates, 5 folds, n_jobs=2",
 }
 QUICK = ("adam-small", "sgd-small", "predict-one", "overhead-adam", "overhead-lbfgs")
+PEERS = {
+    "mlp": "MLPRegressor",
+    "mlp_scaled": "MLPRegressor, scaled",
+    "torch": "PyTorch, plain loop",
+    "torch_fused": "PyTorch, fused Adam",
+    "jax": "JAX, lax.scan",
+    "dgemm": "dgemm",
+}
+PACKAGES = {"torch": "torch", "torch_fused": "torch", "jax": "jax"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """Ours and a peer; the fields are the columns of the CSV, where NaN is an empty cell.
+    """Ours and a peer.
 
-    `ratio` is the peer's median over ours: higher is better. Without `bar` the row is for
-    reference. `threads` are those of BLAS, for both. `note` tells what was done, `versions`
-    who did it.
+    `ratio` is the peer's median over ours: higher is better. `bar` was once a least ratio, and
+    stays empty now (NaN). `threads` are those of BLAS, for both. `note` tells what was done,
+    `versions` who did it.
     """
 
     row: str
@@ -66,132 +85,375 @@ class Row:
     versions: str = ""
 
     @property
-    def which(self) -> str:
-        """What tells it from others of its name, beside peer and precision."""
-        threads = f"{self.threads} threads" if self.threads > 1 else ""
-        return self.row.partition(" ")[2] or threads
+    def name(self) -> str:
+        """What --rows calls it."""
+        return self.row.split()[0]
 
     @property
-    def missed(self) -> bool:
-        """Whether there is a bar, and the ratio is not at or past it."""
-        return not math.isnan(self.bar) and not self.ratio >= self.bar
+    def label(self) -> str:
+        """The peer, and what tells this row from others of its name."""
+        threads = f"{self.threads} threads" if self.threads > 1 else self.dtype
+        of_uci = self.row.partition(" ")[2] or ("median" if self.row == "uci" else threads)
+        return f"{PEERS[self.peer]}, {of_uci}"
 
 
-def measure(race: Race, setup: Setup) -> Row:
-    """Run it: ours, the peer, ours, the peer, ..."""
-    with expecting(OURS_CUT_SHORT, MLP_CUT_SHORT), threadpool_limits(race.threads):
-        pair = race.prepare(setup)
-        laps = [(pair.ours(repeat), pair.theirs(repeat)) for repeat in range(setup.repeats)]
-        told = (environment.versions(), *environment.blas(), *PEERS[race.peer].versions())
-        note = pair.note()
-    ours, theirs = (float(seconds) for seconds in np.median(laps, axis=0))
-    if pair.n_steps:
-        steps = (f"{1e6 * seconds / pair.n_steps:.1f}" for seconds in (ours, theirs))
-        note = "us a step: {}, the peer {}".format(*steps)
-    return Row(
-        race.row,
-        race.peer,
-        race.dtype,
-        ours,
-        theirs,
-        theirs / ours,
-        race.bar,
-        setup.repeats,
-        race.threads,
-        note,
-        "; ".join(told),
-    )
+# Laps of ours and of the peer, and what is to be told of them.
+Pair: TypeAlias = tuple[Lap, Lap, str]
 
 
-def over_the_sets(rows: Iterable[Row]) -> list[Row]:
-    """The row that the bar of the UCI sets is for: the median of their ratios."""
-    sets = [row for row in rows if row.row.startswith("uci ")]
-    if not sets:
-        return []
-    ratio = float(np.median([row.ratio for row in sets]))
-    last, note = sets[-1], f"median over {len(sets)} sets"
-    return [
-        Row(
-            "uci",
-            last.peer,
-            last.dtype,
-            ratio=ratio,
-            bar=UCI_BAR,
-            repeats=last.repeats,
-            note=note,
-            versions=last.versions,
-        )
-    ]
+class Race(NamedTuple):
+    """A row to be measured.
 
-
-def run(out: TextIO, setup: Setup, names: Collection[str]) -> list[Row]:
-    """The subcommand: measure the rows named, in order; each goes to `out` at once.
-
-    Whatever cannot be run is left out, and standard error says why.
+    threads : int, of BLAS, for both; most of these matrices are too small for more than one
     """
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(files.columns(Row))
-    rows: list[Row] = []
-    told = set()
 
-    def add(row: Row) -> None:
-        rows.append(row)
-        writer.writerow(files.cells(row))
-        out.flush()
-
-    for race in races():
-        if race.group not in names:
-            continue
-        if why := race.obstacle(setup):
-            if why not in told:
-                print(why, file=sys.stderr, flush=True)
-            told.add(why)
-            continue
-        print(f"{race.row}, {race.peer}, {race.dtype}", file=sys.stderr, flush=True)
-        add(measure(race, setup))
-    for row in over_the_sets(rows):
-        add(row)
-    return rows
+    row: str
+    peer: str
+    dtype: str
+    prepare: Callable[[], Pair]
+    threads: int = 1
 
 
-def select(rows: Iterable[Row], names: Collection[str]) -> list[Row]:
-    """The rows that --rows names."""
-    return [row for row in rows if row.row.split()[0] in names]
+# --- what is run ---
+
+# {name: (n_samples, n_features), and the rest of the work}; epochs for a lap of 0.1 to 2 s
+WORKS: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
+    "100": ((20_000, 10), {"hidden": (100,), "batch_size": 200, "n_epochs": 20}),
+    "50": ((20_000, 10), {"hidden": (50,), "batch_size": 32, "n_epochs": 10}),
+    "wide": ((20_000, 50), {"hidden": (256, 256), "batch_size": 256, "n_epochs": 5}),
+    "small": ((500, 8), {"hidden": (50,), "batch_size": 32, "n_epochs": 200}),
+}
+_ALL_ITERATIONS: dict[str, Any] = {"tol": 0.0, "n_iter_no_change": np.inf}
 
 
-def in_order(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """(name, its rows), in the order of `ABOUT`; of the UCI sets the median is last."""
+def _mini_batches(solver: str, name: str, dtype: str, peer: str) -> Pair:
+    shape, rest = WORKS[name]
+    work = Work(*surface(*shape, dtype), solver=solver, **rest)
+    n_steps = work.n_epochs * -(-shape[0] // work.batch_size)
+    ours, theirs = (stopwatch(MINI_BATCH[who](work)) for who in ("ours", peer))
+    return ours, theirs, f"{n_steps:,} steps"
+
+
+def _both(hidden: tuple[int, ...], ours: dict[str, Any], **shared: Any) -> list[Any]:
+    """BackpropRegressor, with parameters that it alone has, and MLPRegressor."""
+    shared |= {"hidden_layer_sizes": hidden, "random_state": 0}
+    return [BackpropRegressor(**shared | ours), MLPRegressor(activation="logistic", **shared)]
+
+
+def _lbfgs() -> Pair:
+    X, y = surface(50_000, 10)
+    models = _both((50,), _ALL_ITERATIONS, solver="lbfgs", alpha=1e-4, max_iter=30, tol=0.0)
+    laps = [stopwatch(partial(model.fit, X, y)) for model in models]
+    return *laps, "{} iterations, the peer {}".format(*(model.n_iter_ for model in models))
+
+
+def lm_steps(n_rows: int, n_features: int, n_hidden: int, first: int, last: int) -> Lap:
+    """The seconds of an iteration of lm, by fits that end after `first` and after `last`."""
+    X, y = surface(n_rows, n_features)
+
+    def fit(max_iter: int) -> float:
+        options = _ALL_ITERATIONS | {"alpha": 1.0, "max_iter": max_iter, "random_state": 0}
+        return timed(lambda: BackpropRegressor((n_hidden,), solver="lm", **options).fit(X, y))
+
+    fit(1)
+    return lambda _repeat: (fit(last) - fit(first)) / (last - first)
+
+
+def product(n_rows: int, n_params: int) -> Lap:
+    """The seconds of the product J.T @ J, of which such an iteration is made."""
+    J = np.asfortranarray(np.random.default_rng(0).normal(size=(n_rows, n_params)))
+    return stopwatch(lambda: dgemm(1.0, J, J, trans_a=True))
+
+
+def _lm_step() -> Pair:
+    # 551 parameters: 9 * 50 + 50 weights into the hidden units, 50 + 1 out of them.
+    return lm_steps(40_000, 9, 50, 2, 7), product(40_000, 551), ""
+
+
+def _predict(n_rows: int, times: int) -> Pair:
+    X = np.random.default_rng(1).normal(size=(n_rows, 20))
+    models = _both((100,), {}, solver="lbfgs", max_iter=5)
+    fitted = [model.fit(*surface(500, 20)) for model in models]
+    return *(stopwatch(partial(model.predict, X), times) for model in fitted), ""
+
+
+def _overhead(solver: str) -> Pair:
+    # With alpha="auto" ours would be several fits; an iteration of adam is one step, as theirs.
+    ours = {"batch_size": 50} if solver == "adam" else {}
+    models = _both((20,), ours, solver=solver, alpha=1e-4, max_iter=1)
+    return *(stopwatch(partial(model.fit, *surface(50, 4)), 50) for model in models), ""
+
+
+def _grid_search() -> Pair:
+    """A grid on the diabetes data by two processes; each stops by its own `tol`."""
+    X, y = (scale(values) for values in load_diabetes(return_X_y=True))
+    shapes, alphas = [(5,), (10,), (20,)], [0.01, 0.1, 1.0, 10.0]
+    grid = {"hidden_layer_sizes": shapes, "alpha": alphas, "activation": ["logistic", "tanh"]}
+    models = _both((20,), {}, solver="lbfgs", max_iter=200)
+    searches = [GridSearchCV(model, grid, cv=5, n_jobs=2) for model in models]
+    laps = [stopwatch(partial(search.fit, X, y)) for search in searches]
+    return *laps, "best R2 {:.3f}, of the peer {:.3f}".format(*(s.best_score_ for s in searches))
+
+
+# --- the shortest run that is good enough ---
+#
+# It is found beforehand, by fits of more and more iterations. What is timed are fits that stop
+# there. A network that ends above what is asked for is followed by one from other weights, and
+# the time of both counts.
+
+Fit: TypeAlias = Callable[[int, int], Any]  # (seed, max_iter) -> a fitted estimator
+MOST_ITERATIONS, MOST_NETWORKS = 1000, 5
+
+
+def shortest(
+    fit: Fit, good: Callable[[Any], bool], seed: int
+) -> tuple[list[tuple[int, int]], bool]:
+    """(seed, max_iter) of the fits that it takes, and whether the last one is good."""
+    fits: list[tuple[int, int]] = []
+    for network_seed in range(seed, seed + 1000 * MOST_NETWORKS, 1000):
+        n = 1
+        while n <= MOST_ITERATIONS:
+            model = fit(network_seed, n)
+            if good(model):
+                return [*fits, (network_seed, n)], True
+            if model.n_iter_ < n:
+                break
+            n += max(1, n // 10)  # the fewest is found to a tenth
+        fits.append((network_seed, n))
+    return fits, False
+
+
+def _shortest_runs(
+    repeats: int, fit: Fit, fit_peer: Callable[[int], Any], error: Callable[[Any, int], float]
+) -> Pair:
+    """Ours until its error is at or below that of a peer, with a seed for each repeat."""
+    plans, missed = [], 0
+    for repeat in range(repeats):
+        target = error(fit_peer(repeat), repeat)
+        good = lambda model, k=repeat, most=target: error(model, k) <= most  # noqa: E731
+        fits, found = shortest(fit, good, repeat)
+        plans.append(fits)
+        missed += not found
+    note = "iterations: " + ", ".join("+".join(str(n) for _, n in fits) for fits in plans)
+    note += f"; {missed} not reached" if missed else ""
+    ours = lambda repeat: timed(lambda: [fit(*one) for one in plans[repeat]])  # noqa: E731
+    return ours, lambda repeat: timed(lambda: fit_peer(repeat)), note
+
+
+def same_loss(repeats: int, n_samples: int = 2000) -> Pair:
+    """Lbfgs until its training loss is at or below the one that MLPRegressor ends at.
+
+    There is no penalty: it would be on weights of tanh in the one, of sigmoids in the other.
+    """
+    X, y = surface(n_samples, 8)
+    options = {"solver": "lbfgs", "alpha": 0.0}
+
+    def fit(seed: int, max_iter: int) -> Any:
+        given = options | _ALL_ITERATIONS | {"max_iter": max_iter}
+        return BackpropRegressor((20,), random_state=seed, **given).fit(X, y)
+
+    def fit_peer(seed: int) -> Any:
+        _, mlp = _both((20,), {}, **options)
+        return mlp.set_params(random_state=seed).fit(X, y)
+
+    def error(model: Any, _repeat: int) -> float:
+        return float(np.mean((model.predict(X) - y) ** 2))
+
+    return _shortest_runs(repeats, fit, fit_peer, error)
+
+
+def same_error(repeats: int, data: str | None, name: str) -> Pair:
+    """One network by lm until it predicts test rows as well as a scaled MLPRegressor.
+
+    A split for each repeat.
+    """
+    splits = problems.load(data, [name], repeats)
+
+    def split(seed: int) -> Problem:
+        return splits[seed % 1000 % len(splits)]
+
+    def fit(seed: int, max_iter: int) -> Any:
+        options = {"max_iter": max_iter, "random_state": seed}
+        model = BackpropRegressor((20,), solver="lm", n_networks=1, **options)
+        return model.fit(split(seed).X_train, split(seed).y_train)
+
+    def fit_peer(seed: int) -> Any:
+        return accuracy.mlp_scaled(split(seed)).fit(split(seed).X_train, split(seed).y_train)
+
+    def error(model: Any, repeat: int) -> float:
+        y = split(repeat).y_test
+        return float(root_mean_squared_error(y, model.predict(split(repeat).X_test)))
+
+    return _shortest_runs(repeats, fit, fit_peer, error)
+
+
+# --- all of them ---
+
+UCI = ("yacht", "bostonHousing", "energy", "concrete", "wine-quality-red", "kin8nm")
+
+
+def races(repeats: int, data: str | None) -> Iterator[Race]:
+    """In the order of the table."""
+    double, single = "float64", "float32"
+    for solver in ("adam", "sgd"):
+        for name in WORKS:
+            entries = [("mlp", double)] + ([("mlp", single)] if name == "small" else [])
+            if solver == "adam":
+                entries += [("torch", single), ("torch_fused", single)]
+                entries += [("jax", single)] if name == "50" else []
+            for peer, dtype in entries:
+                prepare = partial(_mini_batches, solver, name, dtype, peer)
+                yield Race(f"{solver}-{name}", peer, dtype, prepare)
+    for threads in (1, 2):
+        yield Race("lbfgs-50000", "mlp", double, _lbfgs, threads)
+    yield Race("lbfgs-2000", "mlp", double, partial(same_loss, repeats))
+    yield Race("lm-step", "dgemm", double, _lm_step)
+    for name in UCI:
+        yield Race(f"uci {name}", "mlp_scaled", double, partial(same_error, repeats, data, name))
+    for threads in (1, 2):
+        yield Race("predict-million", "mlp", double, partial(_predict, 1_000_000, 1), threads)
+    yield Race("predict-one", "mlp", double, partial(_predict, 1, 500))
+    for solver in ("adam", "lbfgs"):
+        yield Race(f"overhead-{solver}", "mlp", double, partial(_overhead, solver))
+    yield Race("grid-search", "mlp", double, _grid_search)
+
+
+def obstacle(race: Race, data: str | None) -> str:
+    """Why it cannot be run, or ''."""
+    if (os.cpu_count() or 1) < race.threads:
+        return f"{race.row} with {race.threads} threads skipped: there are not so many cores"
+    name, _, of_uci = race.row.partition(" ")
+    if of_uci and data is None:
+        return f"{name} skipped: it needs --data"
+    if of_uci and not Path(str(data), f"{of_uci}.npz").is_file():
+        return f"{race.row} skipped: {data} has no {of_uci}.npz"
+    package = PACKAGES.get(race.peer)
+    if package and find_spec(package) is None:
+        return f"{race.peer} skipped: {package} is not installed"
+    return ""
+
+
+def measure(race: Race, repeats: int) -> Row:
+    """Run it: ours, the peer, ours, the peer, ..."""
+    # Runs are cut short on purpose, and peers are taken as they come.
+    with warnings.catch_warnings(), threadpool_limits(race.threads):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours, theirs, note = race.prepare()
+        laps = [(ours(repeat), theirs(repeat)) for repeat in range(repeats)]
+        versions = environment().splitlines()
+    if package := PACKAGES.get(race.peer):
+        versions.append(f"{package} {version(package)}")
+    mine, other = (float(seconds) for seconds in np.median(laps, axis=0))
+    told = repeats, race.threads, note, "; ".join(versions)
+    return Row(*race[:3], mine, other, other / mine, math.nan, *told)
+
+
+def over_the_sets(rows: Sequence[Row]) -> list[Row]:
+    """The median of the ratios of the UCI sets, as a row."""
+    if not (sets := [row for row in rows if row.row.startswith("uci ")]):
+        return []
+    ratio, note = float(np.median([row.ratio for row in sets])), f"median over {len(sets)} sets"
+    none = math.nan
     return [
-        (name, found)
-        for name in ABOUT
-        if (found := [row for row in rows if row.row.split()[0] == name])
+        replace(sets[-1], row="uci", ours_median_s=none, peer_median_s=none, ratio=ratio, note=note)
     ]
 
 
-LEGEND = """\
-Ratio: the peer's median time over ours, higher is better; "<" marks a bar that is missed.
-Rows without a bar are for reference."""
+def add_options(parser: argparse.ArgumentParser) -> None:
+    problems.add_data_option(parser)
+    text = f"any of {', '.join(ABOUT)} (default: all)"
+    parser.add_argument("--rows", metavar="NAME", nargs="+", choices=ABOUT, help=text)
+    text = "runs of ours and of a peer, by turns (default: 7, with --quick 5)"
+    parser.add_argument("--repeats", metavar="N", type=problems.positive, help=text)
+    text = f"{', '.join(QUICK)}, unless other options say more"
+    parser.add_argument("--quick", action="store_true", help=text)
+
+
+def run(args: argparse.Namespace) -> Iterator[Row]:
+    """Measure the rows named, in order; say on standard error what cannot be run."""
+    names = args.rows or (QUICK if args.quick else list(ABOUT))
+    repeats = args.repeats or (5 if args.quick else 7)
+    rows, told = [], set()
+    for race in races(repeats, args.data):
+        if race.row.split()[0] not in names:
+            continue
+        if not (why := obstacle(race, args.data)):
+            print(f"{race.row}, {race.peer}, {race.dtype}", file=sys.stderr, flush=True)
+            rows.append(measure(race, repeats))
+            yield rows[-1]
+        elif why not in told:
+            print(why, file=sys.stderr, flush=True)
+            told.add(why)
+    yield from over_the_sets(rows)
+
+
+# --- the table and the picture ---
+
+
+def in_order(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """{name: its rows}, in the order of `ABOUT`; of the UCI sets the median is last.
+
+    What an earlier version of this command has measured beside other peers is left out.
+    """
+    rows = [row for row in rows if row.peer in PEERS]
+    groups = {name: [row for row in rows if row.name == name] for name in ABOUT}
+    return {name: found for name, found in groups.items() if found}
 
 
 def summarize(rows: Sequence[Row]) -> str:
-    """A table, with a line for each peer."""
-    lines = [_LINE.format("", "peer", "", "ours", "peer", "ratio", "bar", "")]
-    for name, found in in_order(rows):
+    """A line for each peer."""
+    lines = ["Ratio: the peer's median time over ours, higher is better.", ""]
+    lines.append(f"{'':<42} {'ours':>11} {'peer':>11} {'ratio':>8}")
+    for name, found in in_order(rows).items():
         lines.append(f"{name}: {ABOUT[name]}")
         for row in found:
-            cells = [row.which, PEERS[row.peer].label, row.dtype]
-            cells += [_seconds(row.ours_median_s), _seconds(row.peer_median_s)]
-            cells += [f"{row.ratio:.2f}", f"{row.bar:.4g}".replace("nan", "")]
-            lines.append(_LINE.format(*cells, "<" if row.missed else ""))
-    missed = sum(row.missed for row in rows)
-    of = sum(not math.isnan(row.bar) for row in rows)
-    return "\n".join([*(line.rstrip() for line in lines), "", f"{missed} of {of} bars missed"])
-
-
-_LINE = "  {:<16} {:<20} {:<8} {:>11} {:>11} {:>8} {:>6} {}"
+            ours, peer = _seconds(row.ours_median_s), _seconds(row.peer_median_s)
+            lines.append(f"  {row.label:<40} {ours:>11} {peer:>11} {row.ratio:>8.2f}")
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _seconds(value: float) -> str:
     if math.isnan(value):
         return ""
     return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
+
+
+def draw(rows: Sequence[Row]) -> Any:
+    """A bar for each row and peer, from 1 to the ratio."""
+    groups = in_order([row for row in rows if row.ratio > 0])
+    if not groups:
+        raise BenchmarkError("--plot draws ratios, and there are none")
+    n_lines = sum(len(found) + 1 for found in groups.values())
+    figure = drawing.figure(9, 1.5 + 0.2 * n_lines)
+    axes = figure.subplots()
+    # A log axis on which all ratios, and the numbers beside them, have room.
+    ratios = [row.ratio for found in groups.values() for row in found]
+    low, high = min(0.5, *ratios) / 1.2, max(2.0, *ratios) * 1.5
+    axes.set(xscale="log", xlim=(low, high), ylim=(n_lines - 0.4, -0.6))
+    white = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    heading: dict[str, Any] = {"fontsize": 8.5, "va": "center", "weight": "bold", "bbox": white}
+    labels: dict[int, str] = {}
+    line = 0
+    for name, found in groups.items():
+        axes.text(0.0, line, f" {ABOUT[name]}", **heading, transform=axes.get_yaxis_transform())
+        for row in found:
+            line += 1
+            labels[line] = row.label
+            slower = row.ratio < 1
+            axes.barh(
+                line, row.ratio - 1, left=1, height=0.72, color=drawing.COLORS[1 + slower], zorder=2
+            )
+            place: dict[str, Any] = {"xytext": (4, 0), "textcoords": "offset points"}
+            text, end = f"{row.ratio:.3g}", max(row.ratio, 1.0)
+            axes.annotate(text, (end, line), va="center_baseline", fontsize=8, **place)
+        line += 1
+    axes.set_yticks(list(labels), list(labels.values()))
+    ticks = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+    drawing.number_ticks(axes, tuple(tick for tick in ticks if low <= tick <= high))
+    axes.set_xlabel("times as fast as the peer (ratio of medians, log scale)")
+    axes.axvline(1.0, color="black", lw=0.9, zorder=1)
+    axes.grid(axis="x", color=drawing.LIGHT, lw=0.6, zorder=0)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    return figure

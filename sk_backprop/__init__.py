@@ -9,7 +9,8 @@ The rooms, and what each may import::
 
     _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
     _network   <- _dispersion <- _likelihood <- _objective, _scaling, _validation
-    _likelihood <- _training, _trials, _plan, _fitted, _start, _regressor, textbook
+    _network   <- _threads <- _blocks <- _objective, _stream, _solvers/*
+    _likelihood <- _training, _trials, _plan, _fitted, _state, _start, _regressor, textbook
     _network   <- _scaling <- _rows <- _training
     _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
     _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
@@ -30,6 +31,7 @@ The rooms, and what each may import::
                  normal equations
     _dispersion  what residuals say of the noise: Pearson's statistic
     _likelihood  the distribution of y given the outputs: all in which losses differ
+    _blocks      sums over blocks of rows, by one tree, whoever computes which
     _evidence    precisions of weights and noise, and the log evidence
     _posterior   Laplace's approximation: the variance of a prediction
     _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
@@ -39,8 +41,9 @@ The rooms, and what each may import::
     _rows        an order of rows, equal ones merged, and ranks of columns, by their values
     _solvers/    one algorithm per file, and the object that watches a run
     _training    one run: raw arrays in, fitted weights, scales and posterior out
-    _progress    what a fit tells while it goes on: lines on the screen
-    _callbacks   the same for scikit-learn's callbacks, as a tree of tasks
+    _events      what a fit tells while it goes on, and who listens
+    _progress    an observer that prints lines on the screen
+    _callbacks   an observer that tells scikit-learn's callbacks, as a tree of tasks
     _threads     one BLAS thread where the matrices are small
     _ensemble    several networks from different initial weights
     _cost        operations of a run, and how many a fit may take
@@ -49,7 +52,8 @@ The rooms, and what each may import::
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
     _consistency whether the fitted state fits together
     _fitted      the fitted function: mean, standard deviation and slopes at raw X
-    _report      what is told of a fit: fitted attributes and warnings
+    _state       what a fit leaves, typed, and how an estimator holds it as plain data
+    _report      what is read off from trained networks: the fitted state and warnings
     _columns     kinds of columns, and which of them are numbers
     _validation  what may be passed, and the errors for the rest
     _sparse      sparse tables whose index arrays contradict their shape
@@ -65,12 +69,12 @@ The rooms, and what each may import::
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
 objective over row blocks -> a solver moves the parameter vector -> the posterior is
-read off -> scales are folded back -> fitted attributes, set all at once. The numerics
-see arrays and do not import scikit-learn.
+read off -> scales are folded back -> a fitted state -> attributes, set all at once. The
+numerics see arrays and do not import scikit-learn.
 
-What is carried from room to room, but for `SolverResult`, does not change: plain records are
-named tuples, others frozen dataclasses. (One of these costs the import .4 ms even without == and
-repr, which none but `Network` needs; a named tuple .1.)
+What is carried from room to room does not change: plain records are named tuples, others frozen
+dataclasses. (One of these costs the import .4 ms even without == and repr, which none but
+`Network` needs; a named tuple .1.)
 """
 
 from typing import TYPE_CHECKING

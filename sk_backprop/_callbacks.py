@@ -14,19 +14,17 @@ worker process (`n_jobs`) tells its own copies of the callbacks.
 
 from __future__ import annotations
 
-import copy
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from sk_backprop._events import FitObserver, RunObserver
 from sk_backprop._network import Parameters
-from sk_backprop._plan import Plan
-from sk_backprop._progress import Progress
-from sk_backprop._solvers._result import Monitor, Run, SolverResult
-from sk_backprop._training import Problem, Settings, Trained
+from sk_backprop._solvers._result import Monitor
+from sk_backprop._training import Settings, Trained, TrainingResult, TrainingRun
 
 
 class _NoCallbacks:
@@ -39,9 +37,9 @@ try:
 except ImportError:
     CallbackSupport, with_callbacks = _NoCallbacks, None
 
-__all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "progress_of"]
+__all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "callback_observers"]
 
-Attributes = Callable[..., dict[str, Any]]
+Attributes = Callable[[TrainingResult], dict[str, Any]]
 
 
 def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,25 +63,20 @@ def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
     return undone
 
 
-def progress_of(
-    estimator: Any,
-    rows: tuple[Any, Any, Any],
-    attributes: Attributes,
-    rng: np.random.RandomState,
-    plan: Plan,
-) -> Progress:
-    """What to tell of a fit of `estimator`.
+def callback_observers(
+    estimator: Any, rows: tuple[Any, Any, Any], attributes: Attributes, n_tasks: int
+) -> list[FitObserver]:
+    """The observer that tells the callbacks of `estimator`; none where it has none.
 
     Parameters
     ----------
     rows : X, y and sample_weight, as they were given
-    attributes : (settings, problem, networks, rng) -> fitted attributes
-    rng : RandomState that `attributes` will be called with in the end
-    plan : Plan, what is going to be trained
+    attributes : TrainingResult -> fitted attributes of a fit that ends with it
+    n_tasks : int, trials and runs that there may be
     """
     if not _callbacks_of(estimator):
-        return Progress(int(estimator.verbose))
-    return _Tasks(estimator, _Hooks(estimator, rows, attributes, rng), plan.most_tasks)
+        return []
+    return [_Tasks(estimator, _Hooks(estimator, rows, attributes), n_tasks)]
 
 
 def _callbacks_of(estimator: Any) -> Any:
@@ -92,28 +85,21 @@ def _callbacks_of(estimator: Any) -> Any:
 
 
 class _Hooks:
-    """Calls the callbacks' hooks, with what they may ask for: see `progress_of`."""
+    """Calls the callbacks' hooks, with what they may ask for: see `callback_observers`."""
 
-    def __init__(
-        self,
-        estimator: Any,
-        rows: tuple[Any, Any, Any],
-        attributes: Attributes,
-        rng: np.random.RandomState,
-    ) -> None:
-        self.estimator, self._rows = estimator, rows
-        self._attributes, self._rng = attributes, rng
+    def __init__(self, estimator: Any, rows: tuple[Any, Any, Any], attributes: Attributes) -> None:
+        self.estimator, self._rows, self._attributes = estimator, rows, attributes
         self._errors = np.geterr()
 
-    def begin(self, context: Any, fitted: Callable[[], Any] | None = None) -> None:
-        """A task begins; `fitted` gives settings, problem and networks as they are."""
+    def begin(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> None:
+        """A task begins; `fitted` gives the training as it is."""
         self._call(context.call_on_fit_task_begin, fitted)
 
-    def end(self, context: Any, fitted: Callable[[], Any] | None = None) -> bool:
+    def end(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> bool:
         """A task has ended. True if a callback asks to end the tasks of its level."""
         return bool(self._call(context.call_on_fit_task_end, fitted))
 
-    def _call(self, call: Callable[..., Any], fitted: Callable[[], Any] | None) -> Any:
+    def _call(self, call: Callable[..., Any], fitted: Callable[[], TrainingResult] | None) -> Any:
         # Callbacks meet the user's floating-point settings, not those of a run.
         with np.errstate(**self._errors):
             try:
@@ -124,15 +110,13 @@ class _Hooks:
                     metadata=self._metadata,
                     reconstruction_attributes=None
                     if fitted is None
-                    else lambda: self._reconstruct(*fitted()),
+                    else lambda: self._reconstruct(fitted()),
                 )
             except StopIteration as error:  # to scipy it would be the end of the run
                 raise RuntimeError("A callback raised StopIteration.") from error
 
-    def _reconstruct(
-        self, settings: Settings, problem: Problem, networks: Sequence[Trained]
-    ) -> dict[str, Any]:
-        attributes = self._attributes(settings, problem, networks, copy.deepcopy(self._rng))
+    def _reconstruct(self, result: TrainingResult) -> dict[str, Any]:
+        attributes = self._attributes(result)
         # Those of an earlier fit to named columns would stay.
         stale = "feature_names_in_" not in attributes and hasattr(
             self.estimator, "feature_names_in_"
@@ -156,11 +140,10 @@ class _Hooks:
         return {"sample_weight": np.asarray(weight)}
 
 
-class _Tasks(Progress):
-    """Tells callbacks of a fit, too."""
+class _Tasks(FitObserver):
+    """Tells callbacks of a fit."""
 
     def __init__(self, estimator: Any, hooks: _Hooks, n_tasks: int) -> None:
-        super().__init__(int(estimator.verbose))
         self._hooks, self._n_tasks = hooks, 0
         # Networks are not steps of a sequence: they may be trained side by side.
         self._fit = estimator._init_callback_context(
@@ -168,6 +151,7 @@ class _Tasks(Progress):
         )
         self._trials: Any = None
         self._trial: Any = None
+        self._max_iter = 0
         hooks.begin(self._fit)
 
     def _task(self, name: str, max_subtasks: int) -> Any:
@@ -177,56 +161,41 @@ class _Tasks(Progress):
         )
 
     def begin_trials(self, n_candidates: int) -> None:
-        super().begin_trials(n_candidates)
         self._trials = self._task("trials", n_candidates)
         self._hooks.begin(self._trials)
 
     def begin_trial(self) -> None:
-        super().begin_trial()
         self._trial = self._trials.subcontext(task_name="trial")
         self._hooks.begin(self._trial)
 
     def end_trial(self, best: Settings) -> bool:
-        super().end_trial(best)
         return self._hooks.end(self._trial)
 
-    def end_trials(self) -> None:
-        super().end_trials()
-        self.note(self._hooks.end(self._trials))
-
-    def note(self, stop: bool) -> None:
-        """Whether no more runs are wanted."""
-        self.stopped = self.stopped or stop
+    def end_trials(self) -> bool:
+        return self._hooks.end(self._trials)
 
     def begin_networks(self, settings: Settings, n_networks: int) -> None:
-        super().begin_networks(settings, n_networks)
         self._max_iter = settings.max_iter
 
-    def runs(self, plain_steps: Sequence[int]) -> list[Run]:
-        name, runs = f"network {self.n_networks + 1}", super().runs(plain_steps)
-        if len(runs) == 1:
-            return [_RunTask(self, self._hooks, self._task(name, self._max_iter), runs[0])]
-        return [
-            _RunTask(self, self._hooks, self._task(f"{name}, start {k}", self._max_iter), run)
-            for k, run in enumerate(runs, start=1)
-        ]
+    def begin_network(self, number: int, n_runs: int) -> list[RunObserver]:
+        names = [f"network {number}"]
+        if n_runs > 1:
+            names = [f"network {number}, start {k}" for k in range(1, n_runs + 1)]
+        return [_RunTask(self._hooks, self._task(name, self._max_iter)) for name in names]
 
-    def end(self, settings: Settings, problem: Problem, networks: Sequence[Trained]) -> None:
-        super().end(settings, problem, networks)
-        self._hooks.end(self._fit, lambda: (settings, problem, networks))
+    def end_fit(self, result: TrainingResult) -> None:
+        self._hooks.end(self._fit, lambda: result)
 
 
-class _RunTask(Run):
-    """Tells callbacks of one run and its iterations, and `lines`, too."""
+class _RunTask(RunObserver):
+    """Tells callbacks of one run and its iterations."""
 
-    def __init__(self, progress: _Tasks, hooks: _Hooks, context: Any, lines: Run) -> None:
-        self._progress, self._hooks, self._context = progress, hooks, context
-        self._lines, self._iteration = lines, None
+    def __init__(self, hooks: _Hooks, context: Any) -> None:
+        self._hooks, self._context = hooks, context
+        self._iteration: Any = None
 
-    def begin(
-        self, settings: Settings, problem: Problem, finish: Callable[[SolverResult], Trained]
-    ) -> None:
-        self._settings, self._problem, self._finish = settings, problem, finish
+    def begin_run(self, run: TrainingRun) -> None:
+        self._run = run
         self._hooks.begin(self._context)
 
     def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
@@ -235,21 +204,18 @@ class _RunTask(Run):
             self._hooks.begin(self._iteration, lambda: self._so_far(monitor, params))
 
     def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
-        self._lines.end_iteration(monitor, params)
         task, self._iteration = self._iteration, None
         return self._hooks.end(task, lambda: self._so_far(monitor, params))
 
-    def end(self, trained: Trained) -> None:
-        self._lines.end(trained)
+    def end_run(self, trained: Trained) -> bool:
         if self._iteration is not None:
             self._hooks.end(self._iteration)
             self._iteration = None
-        fitted = self._settings, self._problem, [trained]
-        self._progress.note(self._hooks.end(self._context, lambda: fitted))
-        self.is_last = self._progress.stopped
+        return self._hooks.end(self._context, lambda: self._alone(trained))
 
-    def _so_far(
-        self, monitor: Monitor, params: Parameters
-    ) -> tuple[Settings, Problem, list[Trained]]:
+    def _so_far(self, monitor: Monitor, params: Parameters) -> TrainingResult:
         """A fit of this network alone, if it ended here."""
-        return self._settings, self._problem, [self._finish(monitor.so_far(params))]
+        return self._alone(self._run.finish(monitor.so_far(params)))
+
+    def _alone(self, trained: Trained) -> TrainingResult:
+        return TrainingResult(self._run.settings, self._run.problem, [trained])

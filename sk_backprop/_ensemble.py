@@ -10,78 +10,75 @@ import numpy as np
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sk_backprop._progress import Progress
-from sk_backprop._solvers._result import Run
-from sk_backprop._stream import StreamState
+from sk_backprop._events import Events, RunObserver
 from sk_backprop._threads import one_blas_thread, pays_threads
-from sk_backprop._training import Problem, Settings, Trained, Weights, train
+from sk_backprop._training import Problem, Settings, Start, Trained, TrainingResult, TrainingRun
 
 
 def train_networks(
     settings: Settings,
     problem: Problem,
     seeds: Sequence[int],
-    progress: Progress,
+    events: Events,
     *,
-    starts: Sequence[Weights] | None = None,
-    streams: Sequence[StreamState] | None = None,
+    starts: Sequence[Start] | None = None,
     n_jobs: int | None = None,
-) -> list[Trained]:
-    """A network for each seed, trained by `n_jobs` processes; `progress` is told.
+) -> TrainingResult:
+    """A network for each seed, trained by `n_jobs` processes; `events` are told.
 
     Processes, because scipy's LAPACK holds the interpreter while it computes: two
     threads took as long as one. An interrupt leaves the networks that were whole, or
     the one that was not; with several processes it leaves none, and is raised.
     Once a callback wants no more runs the rest is left out, unless in other processes.
+
+    starts : of each network, or None to draw all initial weights
     """
-    nothing = [None] * len(seeds)
-    progress.begin_networks(settings, len(seeds))
+    events.begin_networks(settings, len(seeds))
+    starts = [Start()] * len(seeds) if starts is None else starts
     tasks = (
-        (seed, start, stream, progress.runs(_plain_steps(settings, start)))
-        for seed, start, stream in zip(seeds, starts or nothing, streams or nothing, strict=True)
+        (start, seed, events.begin_network(len(_plain_steps(settings, start))))
+        for seed, start in zip(seeds, starts, strict=True)
     )
     jobs = effective_n_jobs(n_jobs)
     if jobs > 1 and len(seeds) > 1:
         run = Parallel(n_jobs=jobs)
-        return list(run(delayed(_train_one)(settings, problem, *task) for task in tasks))
+        trained = run(delayed(_train_one)(settings, problem, *task) for task in tasks)
+        return TrainingResult(settings, problem, [network for network, _ in trained])
     networks: list[Trained] = []
+    interrupted = False
     for task in tasks:
-        network = _train_one(settings, problem, *task)
-        interrupted = network.result.status == "interrupted"
+        network, interrupted = _train_one(settings, problem, *task)
         if not (interrupted and networks):
             networks.append(network)
-        if interrupted:
-            networks[0].result.status = "interrupted"
-        if interrupted or progress.stopped:
+        if interrupted or events.stopped:
             break
-    return networks
+    return TrainingResult(settings, problem, networks, interrupted)
 
 
 def _train_one(
     settings: Settings,
     problem: Problem,
+    start: Start,
     seed: int,
-    start: Weights | None,
-    stream: StreamState | None,
-    runs: Sequence[Run],
-) -> Trained:
-    threads = pays_threads(settings.network, problem.rows.n_samples, settings.solver)
+    observers: Sequence[RunObserver],
+) -> tuple[Trained, bool]:
+    """The best of the runs of one network, and whether the last of them was interrupted."""
+    threads = pays_threads(settings.network, settings.solver)
     trained: list[Trained] = []
-    for n_plain_steps, run in zip(_plain_steps(settings, start), runs, strict=True):
-        rng = np.random.RandomState(seed)
+    for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
+        run = TrainingRun(settings, problem, start, n_plain_steps)
         with nullcontext() if threads else one_blas_thread():
-            trained.append(train(settings, problem, start, rng, stream, n_plain_steps, run))
-        if trained[-1].result.status == "interrupted" or run.is_last:
+            observer.begin_run(run)
+            trained.append(run.train(np.random.RandomState(seed), observer))
+            is_last = observer.end_run(trained[-1])
+        if trained[-1].result.status == "interrupted" or is_last:
             break
-    best = max(trained, key=_log_evidence)
-    if trained[-1].result.status == "interrupted":
-        best.result.status = "interrupted"
-    return best
+    return max(trained, key=_log_evidence), trained[-1].result.status == "interrupted"
 
 
-def _plain_steps(settings: Settings, start: Weights | None) -> tuple[int, ...]:
+def _plain_steps(settings: Settings, start: Start) -> tuple[int, ...]:
     """Plain steps of each run of a network: what goes on from weights has had them."""
-    return settings.starts if start is None and settings.alpha is None else (0,)
+    return settings.starts if start.weights is None and settings.alpha is None else (0,)
 
 
 # Log evidence a unit of weight by which a network may fall short of the best quarter and

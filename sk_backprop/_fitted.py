@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from operator import ge, gt
+from operator import gt
 from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
 from sk_backprop._consistency import (
-    READING_ERRORS,
     check_average,
     check_finite,
     check_float,
@@ -26,8 +24,7 @@ from sk_backprop._consistency import (
     check_weights,
     inconsistent,
 )
-from sk_backprop._evidence import Precisions
-from sk_backprop._likelihood import LIKELIHOODS, Likelihood
+from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import (
     ACTIVATIONS,
     Array,
@@ -45,7 +42,6 @@ from sk_backprop._network import (
 from sk_backprop._posterior import Posterior, mean_variance
 from sk_backprop._scaling import Scales, divide_columns, raw_weights
 from sk_backprop._threads import Team, allowed_threads, one_blas_thread
-from sk_backprop._training import Weights
 
 NetworkWeights = tuple[list[Array], list[Array]]
 
@@ -105,48 +101,26 @@ class FittedFunction:
     network : Network, the shape of one of the networks
     likelihood : Likelihood
     coefs, intercepts : of their average, for MaxAbs-scaled inputs
+    output_intercepts : list of (n_outputs,), the last biases of each network
     scaler : MaxAbsScaler
     y_location, y_scale : (n_outputs,), in units of y
-    state : dict, what else a fit has left; read where it is needed
+    sound : bool, whether all numbers were in range after the fit: not always at the ends of
+        float64
     """
 
     network: Network
     likelihood: Likelihood
     coefs: list[Array]
     intercepts: list[Array]
+    output_intercepts: list[Array]
     scaler: Any
     y_location: Array
     y_scale: Array
-    state: dict[str, Any]
+    sound: bool = True
 
-    @classmethod
-    def of(cls, estimator: Any) -> FittedFunction:
-        """From the fitted attributes; ValueError if they do not fit together."""
-        try:
-            state = estimator._fit_state
-            sizes = (
-                estimator.n_features_in_,
-                *estimator.hidden_layer_sizes_,
-                estimator.n_outputs_,
-            )
-            function = cls(
-                Network(sizes, state["activation"], estimator.out_activation_),
-                LIKELIHOODS[state["likelihood"]],
-                estimator.coefs_,
-                estimator.intercepts_,
-                estimator.scaler_,
-                estimator.y_location_,
-                estimator.y_scale_,
-                state,
-            )
-            function._check(estimator.n_networks_)
-        except READING_ERRORS as error:
-            raise inconsistent(error) from error
-        return function
-
-    def _check(self, n_networks: int) -> None:
+    def check(self, n_networks: int) -> None:
         """Raise ValueError unless weights and scales are those of one fit."""
-        network, state = self.network, self.state
+        network = self.network
         for activation in (network.activation, network.output_activation):
             if activation not in ACTIVATIONS:
                 raise inconsistent(f"there is no activation {activation!r}")
@@ -156,23 +130,18 @@ class FittedFunction:
                 f"{self.likelihood.output_activation!r}"
             )
         sizes, scale = network.layer_sizes, self.scaler.scale_
-        check_weights(sizes, n_networks, self.coefs, self.intercepts, state["output_intercepts"])
+        check_weights(sizes, n_networks, self.coefs, self.intercepts, self.output_intercepts)
         check_float("scaler_.scale_", scale, sizes[:1])
         check_float("y_location_", self.y_location, sizes[-1:])
         check_float("y_scale_", self.y_scale, sizes[-1:])
         if not np.minimum.reduce(scale) > 0:
             raise inconsistent("scaler_.scale_ has values that are not > 0")
-        if self._was_sound:
+        if self.sound:
             check_range("y_scale_", self.y_scale, gt, "> 0")
-
-    @property
-    def _was_sound(self) -> bool:
-        """Whether all numbers were in range after the fit: not always at the ends of float64."""
-        return bool(self.state.get("sound", True))
 
     def check_finite(self) -> None:
         """Raise ValueError if there is nan in what a result that is not finite came from."""
-        if not self._was_sound:
+        if not self.sound:
             return
         arrays: list[tuple[str, Any]] = [
             *((f"coefs_[{layer}]", W) for layer, W in enumerate(self.coefs)),
@@ -180,70 +149,12 @@ class FittedFunction:
             *(("the output bias of a network", b) for b in self.output_intercepts),
             ("scaler_.scale_", self.scaler.scale_),
             ("y_location_", self.y_location),
-            *((f"the scale {name}", value) for name, value in self.state["scales"].items()),
         ]
         check_finite(arrays)
-
-    @property
-    def output_intercepts(self) -> list[Array]:
-        """The last biases of each network, (n_outputs,)."""
-        return list(self.state["output_intercepts"])
-
-    @cached_property
-    def scales(self) -> Scales:
-        """All scales, those of the solver's coordinates among them."""
-        state = self.state["scales"]
-        n_features, n_outputs = self.network.layer_sizes[:1], self.network.layer_sizes[-1:]
-        try:
-            for name, shape in (
-                *(("x_mean", n_features), ("x_var", n_features)),
-                *(("y_mean", n_outputs), ("y_var", n_outputs), ("y_unit", n_outputs)),
-            ):
-                check_float(f"the scale {name}", state[name], shape)
-            if self._was_sound:
-                for name in ("x_var", "y_var"):
-                    check_range(f"the scale {name}", state[name], ge, ">= 0")
-                for name in ("y_unit", "weight"):
-                    check_range(f"the scale {name}", np.ravel(state[name]), gt, "> 0")
-        except READING_ERRORS as error:
-            raise inconsistent(error) from error
-        return Scales.from_state(self.scaler, self.likelihood, state)
-
-    @cached_property
-    def posteriors(self) -> list[Posterior]:
-        """The posterior of each network."""
-        try:
-            posteriors = [Posterior(**posterior) for posterior in self.state["posteriors"]]
-            if len(posteriors) != len(self.output_intercepts):
-                raise inconsistent(
-                    f"there are posteriors of {len(posteriors)} networks, and biases of "
-                    f"{len(self.output_intercepts)}"
-                )
-            for posterior in posteriors:
-                posterior.check_shapes(self.network)
-                if self._was_sound and (fault := posterior.fault()):
-                    raise inconsistent(fault)
-        except READING_ERRORS as error:
-            raise inconsistent(error) from error
-        return posteriors
 
     def networks(self) -> list[NetworkWeights]:
         """Weights and biases of each network."""
         return separated(self.network, self.coefs, self.intercepts, self.output_intercepts)
-
-    def starts(self, weight_precision: dict[str, Array] | None) -> list[Weights]:
-        """What a warm start of each network goes on from.
-
-        weight_precision : {group: (n_networks,)} that the evidence has found, or None
-        """
-        networks = self.networks()
-        if weight_precision is None:
-            return [Weights(*one, self.scales) for one in networks]
-        by_network = np.array(list(weight_precision.values())).T
-        return [
-            Weights(*one, self.scales, Precisions(weight, 1 / posterior.noise))
-            for one, weight, posterior in zip(networks, by_network, self.posteriors)
-        ]
 
     @beyond_range_is_inf
     def _summands(self, X: Any) -> tuple[Network, list[Parameters]]:
@@ -342,21 +253,78 @@ class FittedFunction:
             df_dx /= x_scale
         return gradient
 
+    @beyond_range_is_inf
+    def raw_weights(self) -> NetworkWeights:
+        """Weights that act on raw X and, but for a logistic output, give raw y."""
+        return raw_weights(
+            self.coefs,
+            self.intercepts,
+            self.scaler.scale_,
+            self.y_location,
+            self.y_scale,
+            self.network.output_activation,
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Predictive:
+    """The distribution of a new observation: the fitted function and its uncertainty.
+
+    Attributes
+    ----------
+    function : FittedFunction, its mean
+    scales : Scales, those of the solver's coordinates among them
+    posteriors : list of Posterior, of each network
+    largest_leverage : (n_outputs,), the largest variance over the training rows that the weights'
+        uncertainty makes; None where these are not known, or no weight is uncertain
+    """
+
+    function: FittedFunction
+    scales: Scales
+    posteriors: list[Posterior]
+    largest_leverage: Array | None
+
+    def check(self) -> None:
+        """Raise ValueError unless the posteriors may be those of the function."""
+        function = self.function
+        if len(self.posteriors) != len(function.output_intercepts):
+            raise inconsistent(
+                f"there are posteriors of {len(self.posteriors)} networks, and biases of "
+                f"{len(function.output_intercepts)}"
+            )
+        for posterior in self.posteriors:
+            posterior.check_shapes(function.network)
+            if function.sound and (fault := posterior.fault()):
+                raise inconsistent(fault)
+
+    def check_finite(self) -> None:
+        """As `FittedFunction.check_finite`."""
+        self.function.check_finite()
+        if self.function.sound:
+            check_finite((f"the scale {name}", one) for name, one in self.scales.state().items())
+
+    def _solver_networks(self) -> list[Parameters]:
+        """The weights of each network in the solver's coordinates."""
+        network, scales = self.function.network, self.scales
+        return [scales.unfold(network, *one, float) for one in self.function.networks()]
+
     @one_blas_thread()
     @beyond_range_is_inf
-    def predict_std(self, X: Any) -> Array:
-        """Standard deviation of a new observation, in units of y, as `predict`.
+    def std(self, X: Any) -> Array:
+        """Standard deviation of a new observation, in units of y, as `FittedFunction.predict`.
 
         Of the mixture of the networks: the mean of their variances, for weights and
         noise, and the variance of their means.
         """
-        scales, network = self.scales, self.scales.solver_network(self.network)
+        function, scales = self.function, self.scales
+        network = scales.solver_network(function.network)
         std = np.empty(
-            (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, self.coefs[0].dtype)
+            (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, function.coefs[0].dtype)
         )
-        if self._was_sound:
-            check_average("intercepts_[-1]", self.intercepts[-1], self.output_intercepts)
-        networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
+        if function.sound:
+            biases = function.output_intercepts
+            check_average("intercepts_[-1]", function.intercepts[-1], biases)
+        networks = self._solver_networks()
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)
             means = np.array([evaluate(network, p.coefs, p.intercepts, inputs) for p in networks])
@@ -365,7 +333,8 @@ class FittedFunction:
                 of_weights = posterior.variance(network, params, inputs)
                 of_weights[:, scales.y.constant] = 0
                 variance += of_weights / len(networks)
-                variance += self.likelihood.noise_variance(posterior.noise, mean) / len(networks)
+                noise = function.likelihood.noise_variance(posterior.noise, mean)
+                variance += noise / len(networks)
             std[rows] = scales.y_scale * np.sqrt(variance)
         # Around a constant of 1e-320 it would underflow to zero.
         np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
@@ -380,35 +349,21 @@ class FittedFunction:
         -------
         leverage : (n_samples, n_outputs), 0 for an output whose target did not vary
         """
-        scales, network = self.scales, self.scales.solver_network(self.network)
-        networks = [scales.unfold(self.network, *one, float) for one in self.networks()]
-        fitted = list(zip(networks, self.posteriors, strict=True))
+        scales, network = self.scales, self.scales.solver_network(self.function.network)
+        fitted = list(zip(self._solver_networks(), self.posteriors, strict=True))
         leverage = np.empty((X.shape[0], network.layer_sizes[-1]))
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)
             leverage[rows] = mean_variance(network, fitted, inputs)
-        largest = self.state["largest_leverage"]
-        relative = np.zeros_like(leverage)
+        relative, largest = np.zeros_like(leverage), self.largest_leverage
+        assert largest is not None
         np.divide(leverage, largest, out=relative, where=largest > 0)
         return relative
-
-    @beyond_range_is_inf
-    def raw_weights(self) -> NetworkWeights:
-        """Weights that act on raw X and, but for a logistic output, give raw y."""
-        scales = self.scales
-        return raw_weights(
-            self.coefs,
-            self.intercepts,
-            scales.scaler.scale_,
-            scales.y_location,
-            scales.y_scale,
-            self.network.output_activation,
-        )
 
 
 # n_samples * n_params from which on threads share the rows of `predict`, some ms, and from
 # which on BLAS would divide a product among its own threads (10 us to prevent it).
 _LEAST_SHARED, _LEAST_THREADED = 1e7, 1e5
 
-# Rows whose inputs are held in the solver's coordinates for `predict_std` and `leverage`.
+# Rows whose inputs are held in the solver's coordinates for `std` and `leverage`.
 _STD_ROWS = 2**13

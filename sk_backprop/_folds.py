@@ -13,9 +13,9 @@ from sk_backprop._training import Data, Problem
 
 # Up to `_MANY_ROWS` distinct rows there are five folds, each without another fifth of the rows, so
 # that all of them can be judged; up to `_FEW_ROWS` all five are used, and above it two at first.
-# Of more rows there is one, which holds out at most `MOST_HELD_OUT` rows. It is worth holding out many: by 4,000 of the 41,000
-# rows of the UCI set protein a network came out best whose error was 6 % larger than that of
-# the right one.
+# Of more rows there is one, which holds out at most `MOST_HELD_OUT` rows. It is worth holding out
+# many: by 4,000 of the 41,000 rows of the UCI set protein a network came out best whose error was
+# 6 % larger than that of the right one.
 _FEW_ROWS, _MANY_ROWS, MOST_HELD_OUT = 200, 3000, 4000
 _N_PARTS = 5
 

@@ -19,7 +19,7 @@ unit, into a residual rho and a root s (`Likelihood.residual_root`) with
 
 so that J = s dz/dtheta gives the gradient J^T rho and the curvature J^T J.
 
-Every quantity over all rows is a sum over blocks of rows in a fixed order. A
+Every quantity over all rows is a sum over blocks of rows (`_blocks`). A
 solver sees parameter vectors, never X.
 """
 
@@ -27,11 +27,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.blas import dsyrk
 
+from sk_backprop._blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
 from sk_backprop._dispersion import PearsonSums
 from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import (
@@ -50,15 +52,18 @@ from sk_backprop._network import (
     row_blocks,
     rows_per_block,
 )
-from sk_backprop._threads import Team, allowed_threads
 
 # Bytes of a block's Jacobian. With 551 parameters J^T J runs at 45 Gflop/s on blocks of
 # 256 to 512 rows and at 42 on 1,024 (one thread, OpenBLAS, SkylakeX).
 _JACOBIAN_BYTES = 2**21
 
-# Parts that the blocks of all rows are dealt out to, and n_samples * n_params from which on
-# threads share them: 1 ms or so, of which handing the work over takes 0.05.
-_N_PARTS, _LEAST_SHARED = 4, 1e6
+# n_samples * n_params from which on threads share the blocks: 1 ms or so, of which handing the
+# work over takes 0.05. For the normal equations n_samples * n_params^2.
+_LEAST_SHARED, _LEAST_SHARED_EQUATIONS = 1e6, 5e7
+
+# Rows whose normal equations are a node of the tree of sums. Adding two nodes of 551 parameters
+# takes 1 ms, the products of 2,048 rows 15.
+EQUATION_ROWS = 2**11
 
 # Rows whose last hidden units tell noise and curvature: the standard deviation to 1 %. (With
 # four times as many, and two layers of 256 units, they took as long as an epoch of 20,000.)
@@ -67,14 +72,6 @@ _LAST_LAYER_ROWS = 2**12
 # Bytes of the rows that are brought into a new order at a time: one call for several
 # mini-batches, which are still in the second-level cache when they are used.
 _CHUNK_BYTES = 2**19
-
-
-class Batch(NamedTuple):
-    """Some rows: X, y and weights (n_rows, 1), or None for ones."""
-
-    X: Rows
-    y: Array
-    w: Array | None
 
 
 class NormalEquations(NamedTuple):
@@ -86,6 +83,7 @@ class NormalEquations(NamedTuple):
     gradient : (n_outputs, n_params), J_k^T rho_k
     curvature : (n_outputs, n_params, n_params), J_k^T J_k, of which the lower
         triangles are set; each is Fortran-contiguous
+    ratio : (n_outputs,), and weight : (1,), as in `PearsonSums`
     """
 
     loss: Array
@@ -93,6 +91,35 @@ class NormalEquations(NamedTuple):
     density_weight: Array
     gradient: Array
     curvature: Array
+    ratio: Array
+    weight: Array
+
+    @classmethod
+    def zeros(cls, n_outputs: int, n_params: int) -> NormalEquations:
+        """Those of no rows."""
+        loss, pearson, density_weight, ratio = np.zeros((4, n_outputs))
+        # Transposed, so that each curvature is in Fortran's order.
+        curvature = np.zeros((n_outputs, n_params, n_params)).transpose(0, 2, 1)
+        gradient = np.zeros((n_outputs, n_params))
+        return cls(loss, pearson, density_weight, gradient, curvature, ratio, np.zeros(1))
+
+
+class _GradientSum(NamedTuple):
+    """Loss, (1,), and its gradient over some rows."""
+
+    loss: Array
+    grad: Parameters
+
+
+def _add_equations(first: NormalEquations, second: NormalEquations) -> None:
+    for total, array in zip(first, second):
+        total += array
+
+
+def _add_gradient(first: _GradientSum, second: _GradientSum) -> None:
+    loss, gradient = first.loss, first.grad.flat
+    loss += second.loss
+    gradient += second.grad.flat
 
 
 class Objective:
@@ -110,6 +137,9 @@ class Objective:
     penalty_weight : float or None
         Total weight of the data that the penalty is spread over; by default that
         of these rows. A stream gives all that has been seen.
+    block_rows, equation_rows : int, powers of two
+        Rows whose loss and gradient, and whose normal equations, are added at a time; by
+        default `block_rows` is by the size of the network.
     """
 
     def __init__(
@@ -121,6 +151,9 @@ class Objective:
         sample_weight: Array | None = None,
         alpha: float = 0.0,
         penalty_weight: float | None = None,
+        *,
+        block_rows: int | None = None,
+        equation_rows: int = EQUATION_ROWS,
     ) -> None:
         self.network = network
         self.n_samples, self.n_outputs = y.shape
@@ -141,18 +174,13 @@ class Objective:
         for W in decay.coefs:
             W[...] = alpha / (total if penalty_weight is None else penalty_weight)
         self._decay = decay.flat if alpha > 0 else None
-        self._shared = self.n_samples * network.n_params >= _LEAST_SHARED
-        block_rows = rows_per_block(
-            network,
-            self.dtype,
-            dense=isinstance(X, np.ndarray),
-            shared_by_threads=self._shared,
-        )
-        self._blocks = row_blocks(self.n_samples, block_rows)
-        self._jacobian: Array | None = None
         self._workspaces = Workspaces(network, self.dtype)
+        self._blocks = self._make_blocks(block_rows)
+        self._equation_rows = equation_rows
+        self._equations: _Equations | None = None
+        self._gradients: Sums[_GradientSum] | None = None
+        self._of_thread = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
         self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
-        self._sums: _BlockSums | None = None
         self._penalty_grad = np.empty(network.n_params, self.dtype)
 
     def parameters(self, flat: Array) -> Parameters:
@@ -161,95 +189,89 @@ class Objective:
 
     def loss_gradient(self, params: Parameters, grad: Parameters) -> float:
         """E at `params` over all rows; its gradient is written to `grad`."""
-        if len(self._blocks) == 1:
-            return self.batch_loss_gradient(params, Batch(self._X, self._y, self._w), grad)
-        if self._sums is None:
-            self._sums = _BlockSums(self, self._blocks, shared=self._shared)
-        loss = self._sums.loss_gradient(self, params, grad)
+        if len(self._blocks.blocks) == 1:
+            return self.batch_loss_gradient(params, self._blocks.rows, grad)
+        if self._gradients is None:
+            self._gradients = self._make_gradients()
+        found = self._blocks.sum(partial(self._block_gradient, params), self._gradients)
+        grad.flat[...] = found.grad.flat
+        loss = float(found.loss[0])
+        self._gradients.release(found)
         return loss + self._add_penalty(params, grad)
+
+    def _make_blocks(self, block_rows: int | None) -> RowBlocks:
+        shared = self.n_samples * self.network.n_params >= _LEAST_SHARED
+        if block_rows is None:
+            dense = isinstance(self._X, np.ndarray)
+            fits = rows_per_block(self.network, self.dtype, dense=dense, shared_by_threads=shared)
+            block_rows = power_of_two(int(1.4 * fits))  # the nearest by the ratio
+        return RowBlocks(Batch(self._X, self._y, self._w), block_rows, shared=shared)
+
+    def _make_gradients(self) -> Sums[_GradientSum]:
+        network, dtype = self.network, self.dtype
+
+        def make() -> _GradientSum:
+            return _GradientSum(np.zeros(1), network.parameters(np.empty(network.n_params, dtype)))
+
+        return Sums(make, _add_gradient)
+
+    @beyond_range_is_inf
+    def _block_gradient(
+        self, params: Parameters, batch: Batch, thread: int, total: _GradientSum
+    ) -> None:
+        work = self._of_thread[thread].of(len(batch.y))
+        total.loss[0] = self.mean_loss_gradient(params, batch, self.n_samples, total.grad, work)
 
     def rows(self, rows: slice) -> Batch:
         """Views of some rows."""
-        return Batch(self._X[rows], self._y[rows], None if self._w is None else self._w[rows])
+        return self._blocks.rows.take(rows)
 
     def losses(self, params: Parameters) -> Array:
         """Sum of the weighted losses of each output, without penalty: (n_outputs,)."""
-        total: Array = np.zeros(self.n_outputs)
-        for block in self._blocks:
-            work = self._workspaces.of(block.stop - block.start)
-            f = forward(self.network, params, self._X[block], work)
-            loss, _, _ = self.likelihood.residual_root(f, self._y[block].T)
-            total += (loss if self._w is None else loss * self._w[block].T).sum(axis=1)
+
+        def of_block(block: slice) -> Array:
+            _, y, w = batch = self.rows(block)
+            loss, _, _ = self.likelihood.residual_root(self._outputs(params, batch), y.T)
+            return np.asarray((loss if w is None else loss * w.T).sum(axis=1))
+
+        total = tree_sum(map(of_block, self._blocks.blocks), add)
         return np.asarray(total * (self.total_weight / self.n_samples))
 
     def pearson(self, params: Parameters) -> PearsonSums:
         """What Pearson's statistic of each output is made of."""
-        sums = self._no_rows()
-        for block in self._blocks:
-            work = self._workspaces.of(block.stop - block.start)
-            f = forward(self.network, params, self._X[block], work)
-            w = None if self._w is None else self._w[block].T
-            sums += PearsonSums.of(*self.likelihood.pearson_terms(f, self._y[block].T), w)
-        whole: PearsonSums = sums * (self.total_weight / self.n_samples)
-        return whole
+        blocks = self._blocks.blocks
+        return tree_sum((self.batch_pearson(params, self.rows(one)) for one in blocks), add)
+
+    def _outputs(self, params: Parameters, batch: Batch) -> Array:
+        return forward(self.network, params, batch.X, self._workspaces.of(len(batch.y)))
 
     def batch_pearson(self, params: Parameters, batch: Batch) -> PearsonSums:
         """What Pearson's statistic of a mini-batch is made of."""
-        X, y, w = batch
-        f = forward(self.network, params, X, self._workspaces.of(y.shape[0]))
-        terms = self.likelihood.pearson_terms(f, y.T)
+        _, y, w = batch
+        terms = self.likelihood.pearson_terms(self._outputs(params, batch), y.T)
         sums = PearsonSums.of(*terms, None if w is None else w.T)
         whole: PearsonSums = sums * (self.total_weight / self.n_samples)
         return whole
-
-    def _no_rows(self) -> PearsonSums:
-        return PearsonSums(np.zeros(self.n_outputs), np.zeros(self.n_outputs), 0.0)
 
     def normal_equations(
         self, params: Parameters, out: NormalEquations | None = None
     ) -> NormalEquations:
         """Loss, gradient and Gauss-Newton curvature of each output, in float64.
 
-        J is formed for one block of rows at a time. `out` is an earlier result, which
-        is overwritten.
+        `out` is an earlier result, which is overwritten.
         """
-        n_params, n_outputs = self.network.n_params, self.n_outputs
-        block_rows = int(np.clip(_JACOBIAN_BYTES // (8 * n_params) // 64 * 64, 128, 1024))
-        if out is None:
-            # Transposed, so that each curvature is in Fortran's order.
-            curvature = np.empty((n_outputs, n_params, n_params)).transpose(0, 2, 1)
-            loss, pearson, density_weight = np.empty((3, n_outputs))
-            gradient = np.empty((n_outputs, n_params))
-            out = NormalEquations(loss, pearson, density_weight, gradient, curvature)
-        for array in out:
-            array[...] = 0
-        sums = self._no_rows()
-        if self._jacobian is None:
-            self._jacobian = np.empty(n_params * min(block_rows, self.n_samples))
-        for block in row_blocks(self.n_samples, block_rows):
-            n_rows = block.stop - block.start
-            X, work = self._X[block], self._workspaces.of(n_rows)
-            f = forward(self.network, params, X, work)
-            y, w = self._y[block].T, None if self._w is None else self._w[block].T
-            sums += PearsonSums.of(*self.likelihood.pearson_terms(f, y), w)
-            block_loss, rho, root = self.likelihood.residual_root(f, y)
-            if w is not None:
-                block_loss = block_loss * w
-                rho, root = rho * np.sqrt(w), root * np.sqrt(w)
-            out.loss[...] += block_loss.sum(axis=1)
-            jac_t = self._jacobian[: n_params * n_rows].reshape(n_params, n_rows)
-            for k in range(n_outputs):
-                seed = np.zeros_like(root)
-                seed[k] = root[k]
-                jacobian(self.network, params, X, work, seed, jac_t)
-                out.gradient[k] += jac_t @ rho[k]
-                dsyrk(1.0, jac_t.T, 1.0, out.curvature[k], trans=1, lower=1, overwrite_c=1)
-        out.pearson[...] = sums.value
+        if self._equations is None:
+            self._equations = _Equations(self, self._equation_rows)
+        if out is not None:
+            self._equations.sums.release(out)
+        found = self._equations.of(self, params)
+        pearson = PearsonSums(found.pearson, found.ratio, float(found.weight[0])).value
+        found.pearson[...] = pearson
         if self.total_weight != self.n_samples:
-            for array in out:
+            for array in found:
                 array *= self.total_weight / self.n_samples
-        out.density_weight[...] = self._density_weight
-        return out
+        found.density_weight[...] = self._density_weight
+        return found
 
     def last_layers(self, params: Parameters) -> list[tuple[Objective, Parameters]]:
         """Each output as a linear model of the last hidden units, with its weights.
@@ -334,47 +356,68 @@ class Objective:
         return Batch(X, y_out, w_out)
 
 
-class _BlockSums:
-    """Loss and gradient of all rows, without penalty: the sum over blocks of rows.
+class _Equations:
+    """The normal equations of some rows as a sum over blocks of them."""
 
-    The blocks are dealt out to a fixed number of parts, whose sums are added in order, so
-    that the result does not depend on how many threads there are.
-    """
-
-    def __init__(self, objective: Objective, blocks: list[slice], *, shared: bool) -> None:
-        network, n_params = objective.network, objective.network.n_params
-        self._team = Team(min(allowed_threads(), _N_PARTS) if shared else 1)
-        self._parts = [blocks[part::_N_PARTS] for part in range(min(_N_PARTS, len(blocks)))]
-        self._losses = [0.0] * len(self._parts)
-        self._grads = np.empty((len(self._parts), n_params), objective.dtype)
-        # Of each thread: a block's gradient, and what it is computed in.
-        self._own = [
+    def __init__(self, objective: Objective, equation_rows: int) -> None:
+        network, n_outputs = objective.network, objective.n_outputs
+        shared = objective.n_samples * network.n_params**2 >= _LEAST_SHARED_EQUATIONS
+        everything = objective.rows(slice(None))
+        self._blocks = RowBlocks(everything, equation_rows, shared=shared)
+        self.sums: Sums[NormalEquations] = Sums(
+            lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
+        )
+        # J is formed for some rows at a time.
+        rows = int(np.clip(_JACOBIAN_BYTES // (8 * network.n_params) // 64 * 64, 128, 1024))
+        self._jacobian_rows = min(rows, objective.n_samples)
+        self._of_thread = [
             (
-                network.parameters(np.empty(n_params, objective.dtype)),
+                np.empty(network.n_params * self._jacobian_rows),
                 Workspaces(network, objective.dtype),
             )
-            for _ in range(self._team.n_threads)
+            for _ in range(self._blocks.n_threads)
         ]
 
-    def loss_gradient(self, objective: Objective, params: Parameters, grad: Parameters) -> float:
-        """Mean loss; its gradient is written to `grad`."""
-        self._team.run(partial(self._add_up, objective, params))
-        self._grads.sum(axis=0, out=grad.flat)
-        return sum(self._losses)
+    def of(self, objective: Objective, params: Parameters) -> NormalEquations:
+        """The sum over all rows, of which `pearson` has the squares alone."""
+        return self._blocks.sum(partial(self._write, objective, params), self.sums)
 
     @beyond_range_is_inf
-    def _add_up(self, objective: Objective, params: Parameters, thread: int) -> None:
-        block_grad, workspaces = self._own[thread]
-        for part in range(thread, len(self._parts), self._team.n_threads):
-            loss, total = 0.0, self._grads[part]
-            total[...] = 0
-            for block in self._parts[part]:
-                batch, work = objective.rows(block), workspaces.of(block.stop - block.start)
-                loss += objective.mean_loss_gradient(
-                    params, batch, objective.n_samples, block_grad, work
-                )
-                total += block_grad.flat
-            self._losses[part] = loss
+    def _write(
+        self,
+        objective: Objective,
+        params: Parameters,
+        block: Batch,
+        thread: int,
+        total: NormalEquations,
+    ) -> None:
+        network, likelihood = objective.network, objective.likelihood
+        buffer, workspaces = self._of_thread[thread]
+        for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
+            array[...] = 0
+        for rows in row_blocks(len(block.y), self._jacobian_rows):
+            so_far = float(rows.start > 0)  # the first rows overwrite what was there
+            X, y, w = block.take(rows)
+            n_rows, work = len(y), workspaces.of(len(y))
+            f, y = forward(network, params, X, work), y.T
+            w = None if w is None else w.T
+            pearson = PearsonSums.of(*likelihood.pearson_terms(f, y), w)
+            loss, rho, root = likelihood.residual_root(f, y)
+            if w is not None:
+                loss = loss * w
+                rho, root = rho * np.sqrt(w), root * np.sqrt(w)
+            total.loss[...] += loss.sum(axis=1)
+            total.pearson[...] += pearson.squares
+            total.ratio[...] += pearson.ratio
+            total.weight[...] += pearson.weight
+            jac_t = buffer[: network.n_params * n_rows].reshape(network.n_params, n_rows)
+            for k in range(objective.n_outputs):
+                seed = np.zeros_like(root)
+                seed[k] = root[k]
+                jacobian(network, params, X, work, seed, jac_t)
+                total.gradient[k] += jac_t @ rho[k]
+                curvature = total.curvature[k]
+                dsyrk(1.0, jac_t.T, so_far, curvature, trans=1, lower=1, overwrite_c=1)
 
 
 class ValidationSet:

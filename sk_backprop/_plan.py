@@ -18,11 +18,18 @@ import numpy as np
 from sk_backprop._cost import LM_STEPS, MINI_BATCHES, budget, run_cost
 from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._ensemble import best, credible, train_networks
+from sk_backprop._events import Events
 from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import Network
-from sk_backprop._progress import Progress
-from sk_backprop._stream import StreamState
-from sk_backprop._training import Problem, Settings, Trained, Weights, shows_noise, with_noise
+from sk_backprop._threads import one_blas_thread
+from sk_backprop._training import (
+    Problem,
+    Settings,
+    Start,
+    TrainingResult,
+    TrainingRun,
+    shows_noise,
+)
 from sk_backprop._trials import Choice, choose, held_out_noise
 
 # n_samples * n_params up to which all rows at once, by lbfgs, are taken where lm is not: a
@@ -45,7 +52,7 @@ _COLD, _WARM = 2, 10
 _LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
 
 # What the other solvers take for 'auto' where nothing is tried: one layer, and the penalty
-# that served best over 20 data sets (benchmarks/defaults.csv).
+# that served best over 20 data sets.
 _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 
 # Penalties tried for lbfgs in turn: noisy tables want the strong ones, and noiseless
@@ -318,18 +325,17 @@ def _penalties(settings: Settings) -> list[Settings]:
 def carry_out(
     plan: Plan,
     problem: Problem,
-    starts: Sequence[Weights] | None,
+    starts: Sequence[Start] | None,
     rng: np.random.RandomState,
     n_jobs: int | None,
-    progress: Progress,
-    streams: Sequence[StreamState] | None = None,
-) -> tuple[Settings, Problem, list[Trained]]:
-    """Choose among the candidates, and train the networks; also the problem they solve.
+    events: Events,
+) -> TrainingResult:
+    """Choose among the candidates, and train the networks.
 
     Parameters
     ----------
-    starts, streams : for each network, or None
-    progress : Progress, told of what goes on
+    starts : of each network, or None to draw all initial weights
+    events : Events, told of what goes on
     """
     n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
@@ -345,33 +351,29 @@ def carry_out(
     choice = Choice(plan.untried, LM_STEPS, None)
     can_hold_out = _n_telling(plan.settings, problem) >= _LEAST_ROWS
     if len(plan.candidates) > 1 and can_hold_out:
-        progress.begin_trials(len(plan.candidates))
+        events.begin_trials(len(plan.candidates))
         share = _TRIALS_SHARE * affordable
-        choice = choose(plan.families, n_networks_of, problem, share, progress, n_jobs)
-        progress.end_trials()
+        choice = choose(plan.families, n_networks_of, problem, share, events, n_jobs)
+        events.end_trials()
     settings, problem = choice.settings, problem.in_unit(choice.settings.weight_unit)
     n_networks = n_networks_of(settings, choice.n_steps)
-    networks = train_networks(
-        settings,
-        problem,
-        seeds[:n_networks],
-        progress,
-        starts=starts,
-        streams=streams,
-        n_jobs=n_jobs,
+    result = train_networks(
+        settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
     )
+    networks = result.networks
     good = credible(networks, problem.rows.total_weight)
     n_failed = len(networks) - len(good)
-    ended = progress.stopped or networks[0].result.status == "interrupted"
     if plan.n_networks is None:
-        networks = good
-    elif n_failed and starts is None and not ended:
+        result = result._replace(networks=good)
+    elif n_failed and starts is None and not (events.stopped or result.interrupted):
         more = seeds[n_networks : n_networks + n_failed]
-        networks += train_networks(settings, problem, more, progress, n_jobs=n_jobs)
-        networks = best(networks, n_networks)
-    if streams is None and can_hold_out:
-        problem, networks = _with_held_out_noise(settings, problem, networks, choice.noise, n_jobs)
-    return settings, problem, networks
+        others = train_networks(settings, problem, more, events, n_jobs=n_jobs)
+        several = best(networks + others.networks, n_networks)
+        result = others._replace(networks=several)
+    streaming = starts is not None and starts[0].stream is not None
+    if can_hold_out and not streaming:
+        result = _with_held_out_noise(result, choice.noise, n_jobs)
+    return result
 
 
 def _n_telling(settings: Settings, problem: Problem) -> float:
@@ -383,27 +385,25 @@ def _n_telling(settings: Settings, problem: Problem) -> float:
 
 
 def _with_held_out_noise(
-    settings: Settings,
-    problem: Problem,
-    networks: list[Trained],
-    noise: HeldOutNoise | None,
-    n_jobs: int | None,
-) -> tuple[Problem, list[Trained]]:
-    """Problem and networks, with noise by unseen rows where their own do not show it.
+    result: TrainingResult, noise: HeldOutNoise | None, n_jobs: int | None
+) -> TrainingResult:
+    """The result, with noise by unseen rows where the networks' own do not show it.
 
     noise : HeldOutNoise or None, that the trials have found
     """
+    settings, problem, networks, _ = result
     if all(shows_noise(settings, problem, one) for one in networks):
-        return problem, networks
+        return result
     if noise is None:
         n_iter = max(1, *(one.result.n_iter for one in networks))
         try:
             noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
         except KeyboardInterrupt:  # the networks are whole
-            networks[0].result.status = "interrupted"
-            return problem, networks
+            return result._replace(interrupted=True)
     problem = problem._replace(noise=noise)
-    return problem, [with_noise(settings, problem, one) for one in networks]
+    with one_blas_thread():
+        networks = [TrainingRun(settings, problem, Start()).finish(one.result) for one in networks]
+    return result._replace(problem=problem, networks=networks)
 
 
 def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:

@@ -68,8 +68,7 @@ class Posterior:
         for each output for the last layer
     noise : (n_outputs,), 1 / beta
     n_effective : (n_outputs,), gamma
-    prior : for each factor the part of the diagonal of A that no row has told, (n_params,);
-        None in models of before
+    prior : for each factor the part of the diagonal of A that no row has told, (n_params,)
     ratio : (n_outputs,) or None, of a stream: `PearsonSums.ratio` by the weight, running mean
     mean, slow_mean : (n_outputs,) or None, of a stream: the running mean that the noise is made
         of, and the running mean of this one, behind which it falls
@@ -85,7 +84,7 @@ class Posterior:
     factors: list[Array]
     noise: Array
     n_effective: Array
-    prior: list[Array] | None = None
+    prior: list[Array]
     ratio: Array | None = None
     mean: Array | None = None
     slow_mean: Array | None = None

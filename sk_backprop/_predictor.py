@@ -11,17 +11,21 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._fitted import FittedFunction
+from sk_backprop._fitted import FittedFunction, Predictive
 from sk_backprop._network import Array
 from sk_backprop._notebook import ParameterTooltips
+from sk_backprop._state import fitted_function, predictive_of
 from sk_backprop._validation import check_new_rows, check_scored
 
 
-def _tell_of_overflow(function: FittedFunction, what: str, *results: Array) -> None:
-    """Warn of results that are inf or nan, unless the fitted state is to blame: ValueError."""
+def _tell_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan, unless the fitted state is to blame: ValueError.
+
+    source : what they were computed from
+    """
     n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
     if n_beyond:
-        function.check_finite()
+        source.check_finite()
         dtype = results[0].dtype
         warnings.warn(
             f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
@@ -135,8 +139,9 @@ class Predictor(RegressorMixin, ParameterTooltips):
         if not return_std:
             _tell_of_overflow(function, "predict(X)", mean)
             return mean
-        std = function.predict_std(X).reshape(mean.shape)
-        _tell_of_overflow(function, "predict(X)", mean, std)
+        predictive = predictive_of(self, function)
+        std = predictive.std(X).reshape(mean.shape)
+        _tell_of_overflow(predictive, "predict(X)", mean, std)
         return mean, std
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -264,8 +269,9 @@ class Predictor(RegressorMixin, ParameterTooltips):
         array([False, False,  True])
         """
         X, function = self._to_evaluate(X)
-        if function.state.get("largest_leverage") is None:
-            if function.posteriors[0].weights == "none":
+        predictive = predictive_of(self, function)
+        if predictive.largest_leverage is None:
+            if predictive.posteriors[0].weights == "none":
                 raise ValueError(
                     "leverage(X) needs the uncertainty of the weights, and this network has too "
                     "many units for it: uncertain_weights_ is 'none'. Fit fewer hidden units."
@@ -274,8 +280,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
                 "leverage(X) compares rows with the training rows, which are not known after "
                 "partial_fit. Call fit on the rows to compare with."
             )
-        leverage = function.leverage(X)
-        _tell_of_overflow(function, "leverage(X)", leverage)
+        leverage = predictive.leverage(X)
+        _tell_of_overflow(predictive, "leverage(X)", leverage)
         return leverage[:, 0] if self.n_outputs_ == 1 else leverage
 
     @property
@@ -298,7 +304,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
             As `predict`: where X was near the ends of float64.
         """
         check_is_fitted(self)
-        function = FittedFunction.of(self)
+        function = fitted_function(self)
         coefs = function.raw_weights()[0]
         _tell_of_overflow(function, "raw_coefs_", *coefs)
         return coefs
@@ -333,7 +339,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         True
         """
         check_is_fitted(self)
-        function = FittedFunction.of(self)
+        function = fitted_function(self)
         intercepts = function.raw_weights()[1]
         _tell_of_overflow(function, "raw_intercepts_", *intercepts)
         return intercepts
@@ -342,4 +348,4 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """Checked X, and the fitted function."""
         if not hasattr(self, "coefs_"):  # asked first: the check takes 2 us
             check_is_fitted(self, "coefs_")
-        return check_new_rows(self, X), FittedFunction.of(self)
+        return check_new_rows(self, X), fitted_function(self)

@@ -6,20 +6,23 @@ The work is done in the other rooms.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sk_backprop._callbacks import Attributes, CallbackSupport, all_or_nothing, progress_of
+from sk_backprop._callbacks import CallbackSupport, all_or_nothing, callback_observers
+from sk_backprop._events import Events
 from sk_backprop._likelihood import LIKELIHOODS
 from sk_backprop._plan import Plan, carry_out
 from sk_backprop._predictor import Predictor, shallow_copy
-from sk_backprop._progress import Progress
-from sk_backprop._report import NOTHING_KEPT, REPEATED_ROWS, attributes_of, complaints, store
+from sk_backprop._progress import printers
+from sk_backprop._report import NOTHING_KEPT, Call, attributes_if_ended, complaints, fitted_state
 from sk_backprop._seen_rows import SeenRows
-from sk_backprop._start import likelihood_of, plan_and_starts, stream_states
-from sk_backprop._training import Data, Problem, Weights, prepare
+from sk_backprop._start import in_stream, likelihood_of, plan_and_starts, rows_so_far
+from sk_backprop._state import Columns, FittedState, store
+from sk_backprop._training import Data, Problem, Start, prepare
 from sk_backprop._validation import (
     OnlyIfStreaming,
     check_parameters,
@@ -446,17 +449,17 @@ class BackpropRegressor(CallbackSupport, Predictor):
         check_parameters(self)
         continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
         checked, data = self._check(X, y, sample_weight, reset=not continued)
+        last = FittedState.of(self) if continued else None
         validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
         if validation is not None:
             check_target_range(validation.y, likelihood_of(self), "y_val")
-        plan, starts = plan_and_starts(self, data, coefs_init, intercepts_init, continued=continued)
+        plan, starts = plan_and_starts(self, data, last, (coefs_init, intercepts_init))
         rng = check_random_state(self.random_state)
         if self.early_stopping and validation is None:
             data, validation = set_aside(data, self.validation_fraction, rng)
         problem = prepare(plan.settings, data, validation)
-        n_seen = self.t_ if continued else 0
-        attributes = attributes_of(checked, data.n_samples, n_seen, SeenRows.of(*data))
-        told = self._train(plan, problem, starts, rng, attributes, (X, y, sample_weight))
+        call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
+        told = self._train(call, plan, problem, starts, rng, (X, y, sample_weight))
         for message, category in told:
             warnings.warn(message, category, stacklevel=2)
         return self
@@ -536,31 +539,24 @@ class BackpropRegressor(CallbackSupport, Predictor):
         check_parameters(self)
         fitted = hasattr(self, "coefs_")
         checked, data = self._check(X, y, sample_weight, reset=not fitted)
-        plan, starts = plan_and_starts(self, data, None, None, continued=fitted, streaming=True)
-        rng = check_random_state(self._fit_state["seed"] if fitted else self.random_state)
-        seen = starts[0].scales if starts else None
+        last = FittedState.of(self) if fitted else None
+        plan, starts = plan_and_starts(self, data, last, streaming=True)
+        rng = check_random_state(self.random_state if last is None else last.continuation.seed)
+        seen = None if last is None else last.predictive.scales
         problem = prepare(plan.settings, data, None, seen, streaming=True)
-        streams = stream_states(self, plan, problem, SeenRows.of(*data), fitted=fitted)
-        curve = self.loss_curve_ if fitted else []
-        progress = Progress(int(self.verbose), len(curve))
-        trained = carry_out(plan, problem, starts, rng, self.n_jobs, progress, streams)
-        settings, problem, networks = trained
-        if networks[0].result.status == "interrupted":
+        starts = in_stream(starts, last, plan, problem, SeenRows.of(*data))
+        curve = [] if last is None else last.history.loss_curve
+        events = Events(*printers(self.verbose, len(curve)))
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        if trained.interrupted:
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
-        state = streams[0]
-        warned = state.rows.warned
-        hidden = not warned and any(one.repeats_hide_noise(settings.network) for one in streams)
-        rows = state.rows._replace(warned=warned or hidden)
-        attributes = attributes_of(checked, data.n_samples, state.n_seen, rows, streaming=True)
-        store(self, attributes(settings, problem, networks, rng), curve)
-        for message, category in complaints(
-            settings, problem, networks, streaming=True, alpha_given=self.alpha != "auto"
-        ):
+        rows = rows_so_far(starts, trained.settings.network)
+        call = Call(Columns.of(checked), data.n_samples, rows, last, streaming=True)
+        store(self, fitted_state(call, trained, rng), curve)
+        for message, category in complaints(call, trained, alpha_given=self.alpha != "auto"):
             warnings.warn(message, category, stacklevel=2)
-        if hidden:
-            warnings.warn(REPEATED_ROWS, UserWarning, stacklevel=2)
-        if settings.likelihood.max_target_is_unit and np.any(data.y > self.y_scale_):
+        if trained.settings.likelihood.max_target_is_unit and np.any(data.y > self.y_scale_):
             warnings.warn(
                 f"y has values up to {data.y.max():g}, above the largest of the first batch, "
                 f"{self.y_scale_}, which a logistic output cannot exceed.",
@@ -581,19 +577,20 @@ class BackpropRegressor(CallbackSupport, Predictor):
     @all_or_nothing
     def _train(
         self,
+        call: Call,
         plan: Plan,
         problem: Problem,
-        starts: list[Weights] | None,
+        starts: list[Start] | None,
         rng: np.random.RandomState,
-        attributes: Attributes,
         rows: tuple[Any, Any, Any],
     ) -> list[tuple[str, type[Warning]]]:
         """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
-        progress = progress_of(self, rows, attributes, rng, plan)
-        settings, problem, networks = carry_out(plan, problem, starts, rng, self.n_jobs, progress)
-        progress.end(settings, problem, networks)
-        if len(networks) < len(starts or ()):  # interrupted
+        attributes = partial(attributes_if_ended, call, rng)
+        callbacks = callback_observers(self, rows, attributes, plan.most_tasks)
+        events = Events(*printers(self.verbose), *callbacks)
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        events.end_fit(trained)
+        if len(trained.networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]
-        store(self, attributes(settings, problem, networks, rng))
-        given = self.alpha != "auto"
-        return list(complaints(settings, problem, networks, streaming=False, alpha_given=given))
+        store(self, fitted_state(call, trained, rng))
+        return list(complaints(call, trained, alpha_given=self.alpha != "auto"))

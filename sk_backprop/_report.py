@@ -1,24 +1,25 @@
-"""What is told of a fit: the fitted attributes, and the warnings."""
+"""What is read off from trained networks: the fitted state, and the warnings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from typing import Any
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop._consistency import all_finite
-from sk_backprop._fitted import merged
+from sk_backprop._fitted import FittedFunction, Predictive, merged
 from sk_backprop._network import Array, beyond_range_is_inf, evaluate
 from sk_backprop._posterior import mean_variance
-from sk_backprop._scaling import CentredSparse
+from sk_backprop._scaling import CentredSparse, Scales
 from sk_backprop._seen_rows import SeenRows
 from sk_backprop._solvers._result import SolverResult
+from sk_backprop._state import Columns, Continuation, FittedState, History, Regularization
 from sk_backprop._threads import one_blas_thread
-from sk_backprop._training import Problem, Settings, Trained, groups_of
+from sk_backprop._training import Problem, Settings, Trained, TrainingResult, groups_of
 
 _ADVICE = {
     "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
@@ -30,7 +31,7 @@ _ADVICE = {
 
 NOTHING_KEPT = "Training interrupted; nothing of this call is kept, and the estimator is as it was."
 
-REPEATED_ROWS = (
+_REPEATED_ROWS = (
     "The rows of X and y have been passed before, and the network has too many parameters for "
     "errors of rows that it was trained on to show the noise. The standard deviations that predict "
     "returns are those of rows when they were new, and may be too wide. Pass new rows, use fewer "
@@ -63,127 +64,105 @@ _EXACT = 1e-12
 _FEW_ROWS = 3.0
 
 
-def fitted_attributes(
-    settings: Settings,
-    problem: Problem,
-    networks: Sequence[Trained],
-    rng: np.random.RandomState,
-    *,
-    columns: dict[str, Any],
-    n_samples: int,
-    n_seen: int,
-    rows: SeenRows,
-    streaming: bool = False,
-) -> dict[str, Any]:
-    """All fitted attributes, by name.
+class Call(NamedTuple):
+    """What a call of `fit` or `partial_fit` knows before it trains.
 
-    Parameters
-    ----------
-    rng : RandomState, from which a seed is drawn for what comes after the fit
-    columns : `n_features_in_`, and `feature_names_in_` if there are names
-    n_samples, n_seen : int, rows of this call, and samples seen before it
+    columns : Columns
+    n_samples : int, rows of this call
     rows : SeenRows, those of this call and, in a stream, of the calls before
-    streaming : bool, whether `problem` is one batch of a stream
+    before : FittedState, what it goes on from, or None
+    streaming : bool, whether the rows are one batch of a stream
     """
-    first, scales = networks[0].result, problem.scales
-    coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
-    scores, best = first.validation_scores, first.best_iter
+
+    columns: Columns
+    n_samples: int
+    rows: SeenRows
+    before: FittedState | None
+    streaming: bool = False
+
+
+def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState) -> FittedState:
+    """What the call leaves, if training ends with this result.
+
+    rng : RandomState, from which a seed is drawn for what comes after the fit
+    """
+    settings, problem, networks, _ = trained
+    scales = problem.scales
+    if call.columns.names is not None:
+        scales.scaler.feature_names_in_ = call.columns.names
+    history = _history(call, settings, networks[0].result)
+    function = _fitted_function(settings, scales, networks)
+    posteriors = [one.posterior for one in networks]
     optimizers = [one.result.optimizer_state for one in networks]
-    t = n_seen + n_samples * first.n_iter
-    if "feature_names_in_" in columns:
-        scales.scaler.feature_names_in_ = columns["feature_names_in_"]
-    return {
-        **columns,
-        "coefs_": coefs,
-        "intercepts_": intercepts,
-        "scaler_": scales.scaler,
-        "y_location_": scales.y_location,
-        "y_scale_": scales.y_scale,
-        "hidden_layer_sizes_": settings.network.layer_sizes[1:-1],
-        "n_networks_": len(networks),
-        "n_layers_": len(coefs) + 1,
-        "n_outputs_": coefs[-1].shape[1],
-        "out_activation_": settings.likelihood.output_activation,
-        "solver_": settings.solver,
-        "loss_": first.loss,
-        "loss_curve_": first.loss_curve,
-        "best_loss_": min(first.loss_curve, default=first.loss),
-        "n_iter_": first.n_iter,
-        "best_iter_": best,
-        "t_": t,
-        "validation_loss_curve_": first.validation_loss_curve,
-        "validation_scores_": scores,
-        "best_validation_score_": scores[best - 1] if scores and best else None,
-        "n_effective_params_": np.array([one.posterior.n_effective.sum() for one in networks]),
-        "noise_precision_": _noise_precision(problem, networks),
-        "residual_dof_": _residual_dof(networks),
-        "alpha_": settings.alpha,
-        "uncertain_weights_": networks[0].posterior.weights,
-        **_evidence_attributes(settings, problem, networks),
-        "_fit_state": {
-            # With t_: a stream after a fit is not shuffled as one without.
-            "seed": (int(rng.randint(2**31 - 1)) + t) % 2**31,
-            "activation": settings.network.activation,
-            "likelihood": settings.likelihood.key,
-            "weight_groups": settings.weight_groups,
-            "scales": scales.state(),
-            "output_intercepts": [one.intercepts[-1] for one in networks],
-            "optimizers": {} if None in optimizers else {settings.solver: optimizers},
-            "rows": rows.state(),
-            "posteriors": [dict(vars(one.posterior)) for one in networks],
-            "largest_leverage": None
-            if streaming
-            else _largest_leverage(settings, problem, networks),
-            "sound": all_finite(coefs, intercepts, [scales.y_location, scales.y_scale])
-            and not any(one.posterior.fault() for one in networks),
-        },
-    }
-
-
-def attributes_of(
-    checked: Any, n_samples: int, n_seen: int, rows: SeenRows, *, streaming: bool = False
-) -> Callable[..., dict[str, Any]]:
-    """`fitted_attributes` of a call, but for what it has trained.
-
-    checked : estimator that holds what is known of the columns
-    """
-    names = ("n_features_in_", "feature_names_in_")
-    columns = {name: getattr(checked, name) for name in names if hasattr(checked, name)}
-    return partial(
-        fitted_attributes,
-        columns=columns,
-        n_samples=n_samples,
-        n_seen=n_seen,
-        rows=rows,
-        streaming=streaming,
+    goes_on = call.streaming and None not in optimizers
+    return FittedState(
+        call.columns,
+        Predictive(
+            function,
+            scales,
+            posteriors,
+            None if call.streaming else _largest_leverage(settings, problem, networks),
+        ),
+        _noise_precision(problem, networks),
+        _regularization(settings, problem, networks),
+        history,
+        Continuation(
+            # With the samples seen: a stream after a fit is not shuffled as one without.
+            (int(rng.randint(2**31 - 1)) + history.n_seen) % 2**31,
+            {settings.solver: [one for one in optimizers if one is not None]} if goes_on else {},
+            call.rows,
+        ),
     )
 
 
-def store(estimator: Any, fitted: dict[str, Any], earlier: list[float] | None = None) -> None:
-    """Set all fitted attributes at once.
+def attributes_if_ended(
+    call: Call, rng: np.random.RandomState, trained: TrainingResult
+) -> dict[str, Any]:
+    """The attributes of `fitted_state`; `rng` stays as it is."""
+    return fitted_state(call, trained, copy.deepcopy(rng)).attributes()
 
-    earlier : loss curve that a stream goes on from, or None
-    """
-    if earlier:
-        fitted["best_loss_"] = min(fitted["best_loss_"], estimator.best_loss_)
-        fitted["n_iter_"] += len(earlier)
-        fitted["best_iter_"] += len(earlier)
-    if earlier is None:  # only a stream goes on with its optimizers
-        fitted["_fit_state"]["optimizers"] = {}
-    attributes = vars(estimator)
-    before, n_earlier = attributes.get("coefs_"), len(earlier or ())
-    try:
-        if earlier is not None:
-            # In place: joining lists would take a stream of n batches n^2 / 2 copies.
-            earlier.extend(fitted["loss_curve_"])
-            fitted["loss_curve_"] = earlier
-        if "feature_names_in_" not in fitted:
-            attributes.pop("feature_names_in_", None)
-        attributes.update(fitted)
-    except BaseException:  # Ctrl-C
-        if earlier is not None and attributes.get("coefs_") is before:
-            del earlier[n_earlier:]
-        raise
+
+def _fitted_function(
+    settings: Settings, scales: Scales, networks: Sequence[Trained]
+) -> FittedFunction:
+    coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
+    y_location, y_scale = scales.y_location, scales.y_scale
+    sound = all_finite(coefs, intercepts, [y_location, y_scale])
+    return FittedFunction(
+        settings.network,
+        settings.likelihood,
+        coefs,
+        intercepts,
+        [one.intercepts[-1] for one in networks],
+        scales.scaler,
+        y_location,
+        y_scale,
+        sound and not any(one.posterior.fault() for one in networks),
+    )
+
+
+def _history(call: Call, settings: Settings, result: SolverResult) -> History:
+    """How training went; the counts of a stream are over all its batches."""
+    scores, best_iter = result.validation_scores, result.best_iter
+    best_loss = min(result.loss_curve, default=result.loss)
+    n_seen, n_before = call.n_samples * result.n_iter, 0
+    if call.before is not None:
+        n_seen += call.before.history.n_seen
+        if call.streaming:
+            n_before = len(call.before.history.loss_curve)
+            best_loss = min(best_loss, call.before.history.best_loss)
+    return History(
+        settings.solver,
+        result.loss,
+        result.loss_curve,
+        best_loss,
+        n_before + result.n_iter,
+        n_before + best_iter,
+        n_seen,
+        result.validation_loss_curve,
+        scores,
+        scores[best_iter - 1] if scores and best_iter else None,
+    )
 
 
 @one_blas_thread()
@@ -226,19 +205,12 @@ def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:
         return np.asarray(precision)
 
 
-def _residual_dof(networks: Sequence[Trained]) -> Array | None:
-    dof = [one.posterior.dof for one in networks]
-    return None if dof[0] is None else np.mean([one for one in dof if one is not None], axis=0)
-
-
-def _evidence_attributes(
+def _regularization(
     settings: Settings, problem: Problem, networks: Sequence[Trained]
-) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(
-        ("weight_precision_", "log_evidence_", "input_relevance_")
-    )
+) -> Regularization:
+    held_by = Regularization(settings.alpha, settings.weight_groups, None, None, None)
     if networks[0].precisions is None:
-        return found
+        return held_by
     groups = groups_of(settings, settings.network)
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
     # A density in units of y: one factor of the scale for each row and output that has one.
@@ -246,26 +218,28 @@ def _evidence_attributes(
     n = rows.total_weight * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
     unit = float(np.dot(n, np.log(problem.scales.y_scale)))
     with np.errstate(over="ignore"):  # of 1e306 rows, by their weights
-        found["log_evidence_"] = np.array([one.log_evidence for one in networks]) - unit
-    found["weight_precision_"] = dict(zip(groups.names, precision.T.copy(), strict=True))
+        log_evidence = np.array([one.log_evidence for one in networks]) - unit
+    by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
+    held_by = held_by._replace(weight_precision=by_group, log_evidence=log_evidence)
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]
         with np.errstate(divide="ignore"):  # weights that went on from an X 1e200 times as small
             relevance = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
-        found["input_relevance_"] = np.where(problem.scales.x.constant, 0.0, relevance)
-    return found
+        relevance = np.where(problem.scales.x.constant, 0.0, relevance)
+        held_by = held_by._replace(input_relevance=relevance)
+    return held_by
 
 
 def complaints(
-    settings: Settings,
-    problem: Problem,
-    networks: Sequence[Trained],
-    *,
-    streaming: bool,
-    alpha_given: bool,
+    call: Call, trained: TrainingResult, *, alpha_given: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Messages of warnings, each kind at most once for all networks."""
+    settings, problem, networks, interrupted = trained
+    streaming = call.streaming
     statuses = [one.result.status for one in networks]
+    if interrupted and "interrupted" not in statuses:
+        whole = "network is" if len(networks) == 1 else "networks are"
+        yield f"Training interrupted; {len(networks)} whole {whole} kept.", UserWarning
     for number, one in enumerate(networks):
         status = one.result.status
         if status not in statuses[:number] and not (streaming and status == "max_iter"):
@@ -287,6 +261,9 @@ def complaints(
         )
         return
     yield from _few_rows_for_noise(settings, problem, networks, streaming=streaming)
+    warned_before = call.before is not None and call.before.continuation.rows.warned
+    if call.rows.warned and not warned_before:
+        yield _REPEATED_ROWS, UserWarning
 
 
 def _few_rows_for_noise(

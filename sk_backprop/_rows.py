@@ -12,11 +12,13 @@ differently, such as initial weights, uses these ranks and not the positions in 
 
 from __future__ import annotations
 
+from operator import add
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from sk_backprop._blocks import power_of_two, tree_sum
 from sk_backprop._network import Array, Rows, row_blocks
 from sk_backprop._scaling import divide_columns
 
@@ -116,9 +118,8 @@ def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int
     factors = np.concatenate([targets, np.abs(targets), targets**2], axis=1)
     w = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
     factors *= (w / w.sum())[:, None]
-    products = np.zeros((X.shape[1], factors.shape[1]))
-    for rows in row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1]))):
-        products += X[rows].astype(np.float64).T @ factors[rows]
+    blocks = row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
+    products = tree_sum((X[rows].astype(np.float64).T @ factors[rows] for rows in blocks), add)
     sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
     # The sums of another order of columns may differ in the last digits.
     rounded = np.round(sizes, _DIGITS)

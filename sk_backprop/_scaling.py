@@ -40,6 +40,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
+from sk_backprop._blocks import power_of_two, tree_sum
 from sk_backprop._likelihood import Likelihood
 from sk_backprop._network import Array, Network, Parameters, row_blocks
 
@@ -53,7 +54,7 @@ _FAR = 100.0
 
 
 def _row_blocks(X: Array) -> list[slice]:
-    return row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1])))
+    return row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
 
 
 def fit_max_abs(X: Any, seen: MaxAbsScaler | None = None) -> MaxAbsScaler:
@@ -129,8 +130,8 @@ class Moments:
             mean, var = mean_variance_axis(scaled, axis=0, weights=near_one)
             var = np.maximum(var, 0.0)  # a constant column may have -1e-45
             return cls(float(np.sum(w)), mean, var)
-        whole: Moments | None = None
-        for rows in _row_blocks(X[:n_rows]):
+
+        def of_block(rows: slice) -> Moments:
             # In C order whatever X has: BLAS would add up otherwise.
             scaled = divide_columns(X[rows if order is None else order[rows]], scale)
             # From the first row, so that a constant column has variance 0.0.
@@ -141,10 +142,9 @@ class Moments:
             mean = relative @ deviation
             deviation -= mean
             var = relative @ np.square(deviation, out=deviation)
-            block = cls(float(np.sum(w[rows])), origin + mean, var)
-            whole = block if whole is None else whole.merged(block)
-        assert whole is not None
-        return whole
+            return cls(float(np.sum(w[rows])), origin + mean, var)
+
+        return tree_sum(map(of_block, _row_blocks(X[:n_rows])), cls.merged)
 
     def merged(self, other: Moments) -> Moments:
         """Moments of both sets of rows together (Chan, Golub & LeVeque 1983, eq. 1.5).

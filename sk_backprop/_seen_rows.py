@@ -34,24 +34,12 @@ class SeenRows(NamedTuple):
         `fit`, equal rows of one batch count as one of their total weight
     repeated : float, share of the newest rows that had been seen before
     warned : bool, whether a warning has said what repeated rows cannot show
-    uncounted : float, total weight of rows before the sketch began
     """
 
     hashes: Array
     weights: Array
     repeated: float = 0.0
     warned: bool = False
-    uncounted: float = 0.0
-
-    def state(self) -> dict[str, Any]:
-        """Plain arrays and numbers, of which the constructor makes the same again."""
-        return {
-            "hashes": self.hashes,
-            "weights": self.weights,
-            "repeated": self.repeated,
-            "warned": self.warned,
-            "uncounted": self.uncounted,
-        }
 
     @classmethod
     def of(cls, X: Any, y: Array, sample_weight: Array | None) -> SeenRows:
@@ -66,11 +54,6 @@ class SeenRows(NamedTuple):
         starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
         return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
 
-    @classmethod
-    def unknown(cls, weight: float) -> SeenRows:
-        """No sketch of rows of this total weight: they count as distinct."""
-        return cls(np.empty(0, np.uint64), np.empty(0), uncounted=weight)
-
     def kept(self) -> SeenRows:
         """The rows of the smallest hashes."""
         return self._replace(hashes=self.hashes[:_N_KEPT], weights=self.weights[:_N_KEPT])
@@ -83,9 +66,9 @@ class SeenRows(NamedTuple):
     def weight(self) -> float:
         """Total weight of the distinct rows."""
         if not self._is_sample:
-            return self.uncounted + float(self.weights.sum())
+            return float(self.weights.sum())
         n_distinct = (_N_KEPT - 1) / ((float(self.hashes[-1]) + 1) / 2.0**64)
-        return self.uncounted + n_distinct * float(self.weights.mean())
+        return n_distinct * float(self.weights.mean())
 
     def with_batch(self, batch: SeenRows) -> SeenRows:
         """The sketch of all rows before and those of a batch."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sk_backprop._fitted import FittedFunction
 from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
+from sk_backprop._state import FittedState
 from sk_backprop._stream import Earlier, Move, StreamState
-from sk_backprop._training import Data, Problem, Weights, n_distinct_rows
+from sk_backprop._training import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._validation import (
     check_initial_weights,
     check_one_network,
@@ -28,32 +29,31 @@ def likelihood_of(estimator: Any) -> Likelihood:
 def plan_and_starts(
     estimator: Any,
     data: Data,
-    coefs_init: Any,
-    intercepts_init: Any,
+    last: FittedState | None,
+    init: tuple[Any, Any] = (None, None),
     *,
-    continued: bool,
     streaming: bool = False,
-) -> tuple[Plan, list[Weights] | None]:
-    """What to train, and the weights to start from, if there are any.
+) -> tuple[Plan, list[Start] | None]:
+    """What to train, and where each network starts, unless from weights to be drawn.
 
-    continued : whether to go on from the last fit, where no initial weights are given
+    last : FittedState to go on from, where no initial weights are given, or None
+    init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
     """
     n_features, n_outputs = data.X.shape[1], data.y.shape[1]
     hidden = hidden_layers(estimator.hidden_layer_sizes)
     n_networks = None if estimator.n_networks == "auto" else int(estimator.n_networks)
-    last, starts = None, None
-    if coefs_init is not None or intercepts_init is not None:
-        init = check_initial_weights(
-            coefs_init, intercepts_init, n_features, hidden, n_outputs, data.X.dtype
+    starts = None
+    if any(one is not None for one in init):
+        coefs, intercepts = check_initial_weights(
+            *init, n_features, hidden, n_outputs, data.X.dtype
         )
         check_one_network(n_networks)
-        hidden, n_networks = tuple(W.shape[1] for W in init[0][:-1]), 1
-        starts = [Weights(*init)]
-    elif continued:
-        last = FittedFunction.of(estimator)
-        hidden = last.network.layer_sizes[1:-1] if hidden is None else hidden
-        starts = last.starts(estimator.weight_precision_)
+        hidden, n_networks = tuple(W.shape[1] for W in coefs[:-1]), 1
+        last, starts = None, [Start(Weights(coefs, intercepts))]
+    elif last is not None:
+        hidden = last.function.network.layer_sizes[1:-1] if hidden is None else hidden
+        starts = [Start(weights) for weights in last.weights()]
         n_networks = n_networks or len(starts)
     likelihood = likelihood_of(estimator)
     network = Network(
@@ -62,13 +62,13 @@ def plan_and_starts(
         likelihood.output_activation,
     )
     if last is not None:
-        check_same_network(last.network, network, len(starts or ()), n_networks)
-        check_same_likelihood(last.likelihood, likelihood)
+        check_same_network(last.function.network, network, len(starts or ()), n_networks)
+        check_same_likelihood(last.function.likelihood, likelihood)
     settings = settings_of(estimator, network, likelihood, data.n_samples, streaming=streaming)
     if last is not None:  # what was chosen before
-        alpha = estimator.alpha_ if settings.alpha is None else settings.alpha
+        alpha = last.regularization.alpha if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups
-        groups = estimator._fit_state["weight_groups"] if groups == "auto" else groups
+        groups = last.regularization.weight_groups if groups == "auto" else groups
         settings = settings._replace(alpha=alpha, weight_groups=groups)
     n_rows = data.n_samples if streaming else n_distinct_rows(data)
     mean_weight = data.total_weight / n_rows
@@ -76,36 +76,53 @@ def plan_and_starts(
     return plan, starts
 
 
-def stream_states(
-    estimator: Any, plan: Plan, problem: Problem, rows: SeenRows, *, fitted: bool
-) -> list[StreamState]:
-    """What each network of a stream goes on from, beside its weights.
+def in_stream(
+    starts: list[Start] | None,
+    last: FittedState | None,
+    plan: Plan,
+    problem: Problem,
+    rows: SeenRows,
+) -> list[Start]:
+    """The starts of a stream's networks, with what else each of them goes on from.
 
+    starts, plan : as `plan_and_starts` gave them
+    last : FittedState of the batches before, or None
     problem : Problem, the next batch
     rows : SeenRows, those of the batch
-    fitted : whether there is anything before it
     """
-    if not fitted:
-        return [StreamState(0, None, None, False, rows, rows.weight)] * (plan.n_networks or 1)
-    last = FittedFunction.of(estimator)
-    states = estimator._fit_state["optimizers"].get(plan.settings.solver)
+    if starts is None or last is None:
+        first = StreamState(0, None, None, False, rows, rows.weight)
+        return [Start(None, first)] * (plan.n_networks or 1)
+    seen, posteriors = last.continuation.rows, last.predictive.posteriors
+    optimizers = last.continuation.optimizers.get(plan.settings.solver)
+    states: Sequence[dict[str, Any] | None]
+    states = len(starts) * [None] if optimizers is None else optimizers
     n_seen = problem.scales.x.weight - problem.rows.total_weight
-    kept = estimator._fit_state.get("rows")  # not in models of before
-    seen = SeenRows.unknown(n_seen) if kept is None else SeenRows(**kept)
     rows = seen.with_batch(rows)
-    move = Move.between(last.scales, problem.scales)
-    from_optimum = estimator.solver_ in ("lm", "lbfgs")
+    move = Move.between(last.predictive.scales, problem.scales)
+    from_optimum = last.history.solver in ("lm", "lbfgs")
     seen_weight, weight = seen.weight, rows.weight
     return [
-        StreamState(
-            estimator.t_,
-            state,
-            Earlier(posterior, seen_weight, n_seen, move),
-            from_optimum,
-            rows,
-            weight,
+        start._replace(
+            stream=StreamState(
+                last.history.n_seen,
+                state,
+                Earlier(posterior, seen_weight, n_seen, move),
+                from_optimum,
+                rows,
+                weight,
+            )
         )
-        for state, posterior in zip(
-            states or [None] * len(last.posteriors), last.posteriors, strict=True
-        )
+        for start, state, posterior in zip(starts, states, posteriors, strict=True)
     ]
+
+
+def rows_so_far(starts: list[Start], network: Network) -> SeenRows:
+    """The rows of a stream, marked as such once they come again and cannot show the noise.
+
+    starts : as `in_stream` gave them
+    """
+    streams = [start.stream for start in starts if start.stream is not None]
+    rows = streams[0].rows
+    warned = rows.warned or any(one.repeats_hide_noise(network) for one in streams)
+    return rows._replace(warned=warned)

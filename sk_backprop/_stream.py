@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import blas, lapack
 
+from sk_backprop._blocks import Batch
 from sk_backprop._dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._evidence import cholesky
 from sk_backprop._network import Array, Network, Parameters, beyond_range_is_inf
-from sk_backprop._objective import Batch, Objective
+from sk_backprop._objective import Objective
 from sk_backprop._posterior import (
     Posterior,
     Uncertain,
@@ -179,9 +180,7 @@ class Earlier(NamedTuple):
     def knows_curvature_of(self, weights: Uncertain) -> bool:
         """Whether there is a precision of these weights, of rows that still count."""
         return (
-            self.posterior.weights == weights
-            and self.posterior.prior is not None
-            and self.weight > 0  # 0 beside rows of weight 1e17
+            self.posterior.weights == weights and self.weight > 0  # 0 beside rows of weight 1e17
         )
 
     def told(self, number: int, network: Network, outputs: slice, *, at_inputs: bool) -> Array:
@@ -190,7 +189,6 @@ class Earlier(NamedTuple):
         number : int, of the factor
         network, outputs, at_inputs : as of `Move.precision`
         """
-        assert self.posterior.prior is not None
         L = np.tril(unpack_factor(self.posterior.factors[number]))
         A = np.asarray(np.tril(blas.dtrmm(1.0, L, L.T, lower=1)))
         np.einsum("ii->i", A)[...] -= self.posterior.prior[number]

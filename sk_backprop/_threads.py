@@ -23,19 +23,16 @@ from threadpoolctl import ThreadpoolController
 
 from sk_backprop._network import Network
 
-# Multiply-adds of a step of lm, and parameters of a network trained by mini-batches,
-# from which on the threads are left as they are. BLAS then decides the order of some sums:
-# with two threads for one, predictions after lm differed by 1e-13 of the target's spread,
-# after mini-batches in float32 by 1e-7.
-_LARGE_STEP, _LARGE_NETWORK = 4e9, 1_000_000
+# Parameters of a network trained by mini-batches from which on the threads are left as they are.
+# BLAS then decides the order of some sums: with two threads for one, predictions in float32
+# differed by 1e-7 of the target's spread.
+_LARGE_NETWORK = 1_000_000
 
 
-def pays_threads(network: Network, n_samples: int, solver: str) -> bool:
+def pays_threads(network: Network, solver: str) -> bool:
     """Whether more than one BLAS thread is likely to be worth having."""
-    if solver == "lm":
-        return n_samples * network.n_params**2 >= _LARGE_STEP
-    # Under lbfgs threads share the rows instead.
-    return solver != "lbfgs" and network.n_params >= _LARGE_NETWORK
+    # Under lbfgs and lm threads share the rows instead.
+    return solver not in ("lbfgs", "lm") and network.n_params >= _LARGE_NETWORK
 
 
 class _Limit:

@@ -2,15 +2,15 @@
 
 raw X, y, weights -> scales -> rows in the solver's coordinates (`prepare`, once for
 all networks) -> an objective -> a solver -> the posterior at its end -> weights folded
-back (`train`, once for each network). Nothing here knows of an estimator, draws a
+back (`TrainingRun`, one for each network). Nothing here knows of an estimator, draws a
 warning, or changes what it is given.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from sk_backprop._posterior import Posterior, Uncertain, evident, laplace, resid
 from sk_backprop._rows import canonical_rows, column_ranks, row_groups
 from sk_backprop._scaling import Scales, carry_over, divide_columns, fit_max_abs
 from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
-from sk_backprop._solvers._result import Monitor, Run, SolverResult
+from sk_backprop._solvers._result import IterationObserver, Monitor, SolverResult
 from sk_backprop._stream import PassErrors, StreamState, of_stream
 from sk_backprop._threads import one_blas_thread
 
@@ -114,6 +114,17 @@ class Weights(NamedTuple):
     precisions: Precisions | None = None
 
 
+class Start(NamedTuple):
+    """What the run of a network goes on from.
+
+    weights : Weights, or None to draw them
+    stream : StreamState, what else the earlier batches of a stream have left; None in a fit
+    """
+
+    weights: Weights | None = None
+    stream: StreamState | None = None
+
+
 class Problem(NamedTuple):
     """Rows in the solver's coordinates, and the scales that led there.
 
@@ -167,6 +178,19 @@ class Trained(NamedTuple):
     posterior: Posterior
     precisions: Precisions | None
     log_evidence: float | None
+
+
+class TrainingResult(NamedTuple):
+    """The end of training: one network or several, and the problem that they solve.
+
+    interrupted : bool, whether Ctrl-C ended it. The networks are those that were whole then, or
+        the one that was not.
+    """
+
+    settings: Settings
+    problem: Problem
+    networks: list[Trained]
+    interrupted: bool = False
 
 
 @one_blas_thread()  # BLAS adds up in another order with two
@@ -233,148 +257,191 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     return dtype
 
 
-@beyond_range_is_inf
-def train(
-    settings: Settings,
-    problem: Problem,
-    start: Weights | None,
-    rng: np.random.RandomState,
-    stream: StreamState | None = None,
-    n_plain_steps: int = 0,
-    run: Run | None = None,
-) -> Trained:
-    """Train one network.
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingRun:
+    """One run of a solver, from a start to a trained network.
 
     Floating-point warnings are off: what overflows shows in the loss and ends the run.
 
-    Parameters
+    Attributes
     ----------
-    start : Weights or None
-        What to go on from; None draws initial weights from `rng`, before
-        anything else is drawn.
-    stream : StreamState or None
-        If given, `problem` is the next batch of a stream, whose scales have grown
-        with it, and one pass is made.
+    settings : Settings
+    problem : Problem
+        In a stream it is the next batch, whose scales have grown with it, and one pass is made.
+    start : Start
     n_plain_steps : int
         Steps of lm before the evidence decides.
-    run : Run or None
-        Is told of what goes on.
     """
-    run = Run() if run is None else run
-    network, scales, rows = settings.network, problem.scales, problem.rows
-    solver_network = scales.solver_network(network)
-    dtype = np.result_type(rows.y.dtype, problem.dtype)
-    if start is None:
-        known = scales.x.constant if stream is None and scales.precondition else None
-        params = _random_start(solver_network, problem, rng, dtype, known)
-        scales.settle(params)
-    else:
-        params = _continued_start(network, scales, start, dtype)
-    objective = _objective(settings, problem, None if stream is None else stream.weight)
-    errors = None if stream is None else PassErrors(objective)
-    finish = partial(_finished, settings, problem, objective, stream, errors)
-    run.begin(settings, problem, finish)
-    validation = problem.validation
-    monitor = Monitor(
-        objective.parameters(params.flat),
-        tol=settings.tol,
-        n_iter_no_change=settings.n_iter_no_change,
-        validation=None
-        if validation is None
-        else ValidationSet(solver_network, settings.likelihood, *validation),
-        early_stopping=settings.early_stopping,
-        run=run,
-    )
-    prior = None
-    if settings.solver == "lm":
-        found_before = None if start is None else start.precisions
-        prior = _prior(settings, objective, scales, n_plain_steps, found_before)
-    noise = None if stream is None else stream.noise_to_keep(scales.dispersion)
-    trained = finish(
-        _solve(settings, objective, params, monitor, rng, stream, prior, noise, errors)
-    )
-    run.end(trained)
-    return trained
 
+    settings: Settings
+    problem: Problem
+    start: Start
+    n_plain_steps: int = 0
 
-def _objective(
-    settings: Settings, problem: Problem, penalty_weight: float | None = None
-) -> Objective:
-    """The objective of the rows; `penalty_weight` as there."""
-    rows = problem.rows
-    return Objective(
-        problem.scales.solver_network(settings.network),
-        settings.likelihood,
-        rows.X,
-        rows.y,
-        rows.sample_weight,
-        0.0 if settings.alpha is None else settings.alpha,
-        penalty_weight=penalty_weight,
-    )
+    @cached_property
+    def objective(self) -> Objective:
+        """That of the rows; in a stream the penalty is divided by the weight of all so far."""
+        settings, rows, stream = self.settings, self.problem.rows, self.start.stream
+        return Objective(
+            self.problem.scales.solver_network(settings.network),
+            settings.likelihood,
+            rows.X,
+            rows.y,
+            rows.sample_weight,
+            0.0 if settings.alpha is None else settings.alpha,
+            penalty_weight=None if stream is None else stream.weight,
+        )
 
+    @cached_property
+    def _errors(self) -> PassErrors | None:
+        """Of a stream, the errors of this pass."""
+        return None if self.start.stream is None else PassErrors(self.objective)
 
-@beyond_range_is_inf
-def _finished(
-    settings: Settings,
-    problem: Problem,
-    objective: Objective,
-    stream: StreamState | None,
-    errors: PassErrors | None,
-    result: SolverResult,
-) -> Trained:
-    """The result of a run, with its posterior, and its weights folded back."""
-    kept = objective.network.parameters(result.theta)
-    at = objective.parameters(result.theta)
-    if result.best_iter == 0:  # ended before any iteration had told the loss
-        result.loss = objective.loss_gradient(at, objective.parameters(result.theta))
-    coefs, intercepts = problem.scales.fold(settings.network, kept, problem.dtype)
-    log_evidence = None
-    if settings.alpha is None and result.precisions is not None:
-        groups = groups_of(settings, objective.network)
-        posterior, log_evidence = evident(objective, at, groups, result.precisions)
-    else:
-        if errors is not None and result.status in ("diverged", "interrupted"):
-            errors.left_out(at)
-        posterior = _laplace(settings, problem, objective, at, stream, errors)
-    constant = problem.scales.y.constant
-    if stream is None and constant.any():
-        sums = objective.pearson(at)
-        posterior = posterior.of_constants(constant, sums.value / sums.weight)
-    return Trained(
-        kept,
-        coefs,
-        intercepts,
-        result,
-        posterior,
-        None if log_evidence is None else result.precisions,
-        log_evidence,
-    )
+    @beyond_range_is_inf
+    def train(
+        self, rng: np.random.RandomState, observer: IterationObserver | None = None
+    ) -> Trained:
+        """Train the network.
 
-
-def _laplace(
-    settings: Settings,
-    problem: Problem,
-    objective: Objective,
-    params: Parameters,
-    stream: StreamState | None,
-    errors: PassErrors | None,
-) -> Posterior:
-    """The posterior under a fixed penalty."""
-    weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
-    if stream is not None and errors is not None:
-        return of_stream(stream, weights, objective, params, alpha, errors.sums)
-    of_noise = partial(laplace, weights, objective, params, alpha, n_distinct=problem.n_distinct)
-    posterior, validation = of_noise(problem.noise), None
-    if settings.early_stopping and problem.noise is None:
+        Parameters
+        ----------
+        rng : RandomState
+            Initial weights are drawn from it before anything else is.
+        observer : IterationObserver or None
+            Is told of each iteration.
+        """
+        settings, problem = self.settings, self.problem
+        params = self._initial_parameters(rng)
         validation = problem.validation
-    if validation is None:
-        return posterior
-    noise = _noise_at(settings, objective.network, params, posterior, validation)
-    if residuals_suffice(posterior, objective.network, problem.n_distinct):
-        noise = _pooled(posterior, noise)
-    elif validation.n_samples < LEAST_HELD_OUT:
-        return posterior
-    return of_noise(noise)
+        monitor = Monitor(
+            self.objective.parameters(params.flat),
+            tol=settings.tol,
+            n_iter_no_change=settings.n_iter_no_change,
+            validation=None
+            if validation is None
+            else ValidationSet(self.objective.network, settings.likelihood, *validation),
+            early_stopping=settings.early_stopping,
+            observer=observer,
+        )
+        return self.finish(self._solve(params, monitor, rng))
+
+    def _initial_parameters(self, rng: np.random.RandomState) -> Parameters:
+        network, scales = self.settings.network, self.problem.scales
+        dtype = np.result_type(self.problem.rows.y.dtype, self.problem.dtype)
+        weights, stream = self.start
+        if weights is not None:
+            coefs, intercepts = weights.coefs, weights.intercepts
+            if weights.scales is not None:
+                coefs, intercepts = carry_over(coefs, intercepts, weights.scales, scales)
+            return scales.unfold(network, coefs, intercepts, dtype)
+        known = scales.x.constant if stream is None and scales.precondition else None
+        params = _random_start(scales.solver_network(network), self.problem, rng, dtype, known)
+        scales.settle(params)
+        return params
+
+    def _solve(
+        self, params: Parameters, monitor: Monitor, rng: np.random.RandomState
+    ) -> SolverResult:
+        settings, objective, stream = self.settings, self.objective, self.start.stream
+        if settings.solver == "lm":
+            return levenberg_marquardt.minimize(
+                objective, params, monitor, self._prior(), max_iter=settings.max_iter
+            )
+        if settings.solver == "lbfgs":
+            return lbfgs.minimize(
+                objective,
+                params,
+                monitor,
+                max_iter=settings.max_iter,
+                max_fun=settings.max_fun,
+                memory=settings.memory,
+            )
+        careful = stream is not None and stream.from_optimum
+        optimizer = _optimizer(settings, objective.network.n_params, objective.dtype, careful)
+        if stream is not None and stream.optimizer is not None:
+            optimizer.restore(stream.optimizer)
+        noise = None if stream is None else stream.noise_to_keep(self.problem.scales.dispersion)
+        return stochastic.minimize(
+            objective,
+            params,
+            optimizer,
+            monitor,
+            batch_size=min(settings.batch_size, objective.n_samples),
+            max_iter=1 if stream is not None else settings.max_iter,
+            permutation=rng.permutation if settings.shuffle else None,
+            n_seen=0 if stream is None else stream.n_seen,
+            noise=noise,
+            before_step=None if self._errors is None else self._errors.before_step,
+        )
+
+    def _prior(self) -> levenberg_marquardt.Prior:
+        """What holds the weights in a run by lm, and how it begins."""
+        settings, objective, scales = self.settings, self.objective, self.problem.scales
+        groups = groups_of(settings, objective.network)
+        if settings.alpha is not None:
+            fixed = fixed_precisions(groups, settings.alpha, objective.n_outputs)
+            return levenberg_marquardt.Prior(groups, fixed)
+        weights = self.start.weights
+        found_before = None if weights is None else weights.precisions
+        if found_before is not None and len(found_before.weight) == len(groups.names):
+            return levenberg_marquardt.Prior(groups, found_before, self.n_plain_steps)
+        n_inputs = max(1, int((~scales.x.constant).sum()))
+        weak = weak_precisions(groups, objective.network, n_inputs, scales.dispersion)
+        return levenberg_marquardt.Prior(groups, weak, self.n_plain_steps)
+
+    @beyond_range_is_inf
+    def finish(self, result: SolverResult) -> Trained:
+        """The network at a result, with its posterior, and its weights folded back."""
+        settings, scales, objective = self.settings, self.problem.scales, self.objective
+        kept = objective.network.parameters(result.theta)
+        at = objective.parameters(result.theta)
+        if result.best_iter == 0:  # ended before any iteration had told the loss
+            start_loss = objective.loss_gradient(at, objective.parameters(result.theta))
+            result = replace(result, loss=start_loss)
+        coefs, intercepts = scales.fold(settings.network, kept, self.problem.dtype)
+        log_evidence = None
+        if settings.alpha is None and result.precisions is not None:
+            groups = groups_of(settings, objective.network)
+            posterior, log_evidence = evident(objective, at, groups, result.precisions)
+        else:
+            if self._errors is not None and result.status in ("diverged", "interrupted"):
+                self._errors.left_out(at)
+            posterior = self._laplace(at)
+        constant = scales.y.constant
+        if self.start.stream is None and constant.any():
+            sums = objective.pearson(at)
+            posterior = posterior.of_constants(constant, sums.value / sums.weight)
+        return Trained(
+            kept,
+            coefs,
+            intercepts,
+            result,
+            posterior,
+            None if log_evidence is None else result.precisions,
+            log_evidence,
+        )
+
+    def _laplace(self, params: Parameters) -> Posterior:
+        """The posterior under a fixed penalty."""
+        settings, problem, objective = self.settings, self.problem, self.objective
+        weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
+        stream, errors = self.start.stream, self._errors
+        if stream is not None and errors is not None:
+            return of_stream(stream, weights, objective, params, alpha, errors.sums)
+        of_noise = partial(
+            laplace, weights, objective, params, alpha, n_distinct=problem.n_distinct
+        )
+        posterior, validation = of_noise(problem.noise), None
+        if settings.early_stopping and problem.noise is None:
+            validation = problem.validation
+        if validation is None:
+            return posterior
+        noise = _noise_at(settings, objective.network, params, posterior, validation)
+        if residuals_suffice(posterior, objective.network, problem.n_distinct):
+            noise = _pooled(posterior, noise)
+        elif validation.n_samples < LEAST_HELD_OUT:
+            return posterior
+        return of_noise(noise)
 
 
 # Validation rows that show the noise by themselves: to 13 % of its standard deviation.
@@ -415,13 +482,6 @@ def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
     if validation is not None and validation.n_samples >= LEAST_HELD_OUT:
         return True
     return residuals_suffice(trained.posterior, settings.network, problem.n_distinct)
-
-
-@one_blas_thread()
-def with_noise(settings: Settings, problem: Problem, trained: Trained) -> Trained:
-    """The same network, with the posterior that follows from the noise of `problem`."""
-    objective = _objective(settings, problem)
-    return _finished(settings, problem, objective, None, None, trained.result)
 
 
 # n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
@@ -495,74 +555,6 @@ def _random_start(
     first = np.zeros(network.layer_sizes[:2], dtype)
     first[by_rank] = drawn.coefs[0]
     return network.pack([first, *drawn.coefs[1:]], drawn.intercepts, dtype)
-
-
-def _continued_start(network: Network, scales: Scales, start: Weights, dtype: Any) -> Parameters:
-    coefs, intercepts = start.coefs, start.intercepts
-    if start.scales is not None:
-        coefs, intercepts = carry_over(coefs, intercepts, start.scales, scales)
-    return scales.unfold(network, coefs, intercepts, dtype)
-
-
-def _prior(
-    settings: Settings,
-    objective: Objective,
-    scales: Scales,
-    n_plain_steps: int,
-    found_before: Precisions | None,
-) -> levenberg_marquardt.Prior:
-    """What holds the weights in a run by lm, and how it begins."""
-    groups = groups_of(settings, objective.network)
-    if settings.alpha is not None:
-        fixed = fixed_precisions(groups, settings.alpha, objective.n_outputs)
-        return levenberg_marquardt.Prior(groups, fixed)
-    if found_before is not None and len(found_before.weight) == len(groups.names):
-        return levenberg_marquardt.Prior(groups, found_before, n_plain_steps)
-    n_inputs = max(1, int((~scales.x.constant).sum()))
-    weak = weak_precisions(groups, objective.network, n_inputs, scales.dispersion)
-    return levenberg_marquardt.Prior(groups, weak, n_plain_steps)
-
-
-def _solve(
-    settings: Settings,
-    objective: Objective,
-    params: Parameters,
-    monitor: Monitor,
-    rng: np.random.RandomState,
-    stream: StreamState | None,
-    prior: levenberg_marquardt.Prior | None,
-    noise: Array | None,
-    errors: PassErrors | None,
-) -> SolverResult:
-    if prior is not None:
-        return levenberg_marquardt.minimize(
-            objective, params, monitor, prior, max_iter=settings.max_iter
-        )
-    if settings.solver == "lbfgs":
-        return lbfgs.minimize(
-            objective,
-            params,
-            monitor,
-            max_iter=settings.max_iter,
-            max_fun=settings.max_fun,
-            memory=settings.memory,
-        )
-    careful = stream is not None and stream.from_optimum
-    optimizer = _optimizer(settings, objective.network.n_params, objective.dtype, careful)
-    if stream is not None and stream.optimizer is not None:
-        optimizer.restore(stream.optimizer)
-    return stochastic.minimize(
-        objective,
-        params,
-        optimizer,
-        monitor,
-        batch_size=min(settings.batch_size, objective.n_samples),
-        max_iter=1 if stream is not None else settings.max_iter,
-        permutation=rng.permutation if settings.shuffle else None,
-        n_seen=0 if stream is None else stream.n_seen,
-        noise=noise,
-        before_step=None if errors is None else errors.before_step,
-    )
 
 
 def _optimizer(

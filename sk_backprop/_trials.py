@@ -19,10 +19,10 @@ import numpy as np
 from sk_backprop._cost import MINI_BATCHES, run_cost
 from sk_backprop._dispersion import HeldOutNoise
 from sk_backprop._ensemble import credible, train_networks
+from sk_backprop._events import Events
 from sk_backprop._folds import MOST_HELD_OUT, make_folds, n_first_folds
 from sk_backprop._likelihood import HeldOutScore
 from sk_backprop._network import evaluate
-from sk_backprop._progress import Progress
 from sk_backprop._threads import one_blas_thread
 from sk_backprop._training import Data, Problem, Settings, Trained
 
@@ -74,7 +74,7 @@ def choose(
     n_networks: Callable[[Settings, float], int],
     problem: Problem,
     affordable: float,
-    progress: Progress,
+    events: Events,
     n_jobs: int | None,
 ) -> Choice:
     """The candidate of the best score.
@@ -87,7 +87,7 @@ def choose(
         would be averaged in the end
     problem : Problem, with all rows
     affordable : float, multiply-adds that all trials together may take, but for the first
-    progress : Progress, told of each trial; it may end them
+    events : Events, told of each trial; an observer may end them
 
     The trials' initial weights are always the same: what is chosen depends on the data
     alone.
@@ -105,7 +105,7 @@ def choose(
             if n_each == 0 and best is not None:
                 continue
             affordable -= n_folds * n_each * cost
-            progress.begin_trial()
+            events.begin_trial()
             trial = _Trial(candidate, folds[0][0].n_distinct, [], [])
             for part, held_out in folds[:n_folds]:
                 trial.run(part, held_out, max(n_each, 1), n_networks, n_jobs)
@@ -118,7 +118,7 @@ def choose(
             tried.append(trial)
             if best is None or trial.beats(best):
                 best = trial
-            if progress.end_trial(best.settings):
+            if events.end_trial(best.settings):
                 return best.choice(problem)
             if n_worse == _PATIENCE:
                 break
@@ -202,9 +202,10 @@ class _Trial(NamedTuple):
         )
         part = part._replace(validation=part.validation if early_stopping else None)
         part = part.in_unit(trial.weight_unit)
-        fitted = train_networks(trial, part, range(n_each), Progress(), n_jobs=n_jobs)
-        if fitted[0].result.status == "interrupted":
+        result = train_networks(trial, part, range(n_each), Events(), n_jobs=n_jobs)
+        if result.interrupted:
             raise KeyboardInterrupt
+        fitted = result.networks
         self.n_steps.extend(
             one.result.n_iter if one.result.status == "converged" else _MANY_STEPS for one in fitted
         )

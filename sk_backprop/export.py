@@ -15,6 +15,7 @@ from sk_backprop._fitted import FittedFunction, NetworkWeights
 from sk_backprop._network import Array
 from sk_backprop._operands import default_name, is_reserved, operand
 from sk_backprop._regressor import BackpropRegressor
+from sk_backprop._state import fitted_function
 
 __all__ = ["to_expression", "to_mlp_regressor"]
 
@@ -27,7 +28,7 @@ def _function(reg: Any) -> FittedFunction:
             "Pipeline, pass the last step.)"
         )
     check_is_fitted(reg)
-    return FittedFunction.of(reg)
+    return fitted_function(reg)
 
 
 def _raw_weights(function: FittedFunction) -> NetworkWeights:
@@ -236,7 +237,7 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
         return [language.exp.format(z) for z in sums]
     if out_activation == "logistic":
         sigmoids = [language.tanh.format(f"({z})/2") for z in sums]
-        halves = fitted.scales.y_scale / 2
+        halves = fitted.y_scale / 2
         return [
             _sum(half, np.array([half]), [unit], language) for half, unit in zip(halves, sigmoids)
         ]

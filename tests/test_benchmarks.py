@@ -1,32 +1,37 @@
-"""`python -m benchmarks`: its rows, its table, the data it reads, and its errors."""
+"""`python -m benchmarks`: its data, its CSV, its errors, and the commands with small tables."""
 
 from __future__ import annotations
 
-import csv
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_wine
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neural_network import MLPRegressor
+from sklearn.linear_model import BayesianRidge, Ridge
 
 # The checkout, which holds `benchmarks`; last, so that an installed sk_backprop comes first.
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import agreement, defaults, fitting, problems, units
+from benchmarks import accuracy, agreement, compare, problems, published, scaling, speed, table
+from benchmarks import units as units_command
 from sk_backprop import BackpropRegressor
 
-SMALL = {"hidden_layer_sizes": (5,), "solver": "lm", "alpha": 0.3}
-COLUMNS = ["setting", "problem", "split", "rmse", "seconds", "iterations", "solver", "converged"]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
-def no_folder(monkeypatch):
-    monkeypatch.delenv("SK_BACKPROP_DATA", raising=False)
+def environment_of_its_own(monkeypatch):
+    for name in ("SK_BACKPROP_DATA", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def linear(monkeypatch):
+    """Linear models in the place of two competitors."""
+    models = {"ours": lambda problem: BayesianRidge(), "mlp_scaled": lambda problem: Ridge()}
+    monkeypatch.setattr(accuracy, "COMPETITORS", models)
 
 
 @pytest.fixture
@@ -42,206 +47,266 @@ def folder(tmp_path):
     return path.parent
 
 
-@pytest.fixture
-def small_settings(monkeypatch):
-    """Two settings that fit at once, for tests of what surrounds them."""
-    settings = {"defaults": SMALL, "alpha=1": {**SMALL, "alpha": 1.0}}
-    monkeypatch.setattr(defaults, "settings", lambda: settings)
-    return settings
-
-
-def read(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def make_rows(rmse_of, seconds=1.0, converged=True):
-    """Rows of {(setting, problem): RMSE of each split}."""
-    return [
-        defaults.Row(setting, problem, split, rmse, seconds, 5, "lbfgs", converged)
-        for (setting, problem), values in rmse_of.items()
-        for split, rmse in enumerate(values)
-    ]
+def run(*argv):
+    return program.main([str(word) for word in argv])
 
 
 def refused(capsys, *argv):
     """The error of a command that must end with status 2, one line and nothing else."""
-    assert program.main(["defaults", *map(str, argv)]) == 2
+    assert run(*argv) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
     return err.strip()
 
 
-# --- the run ---
-
-
-def test_quick_run_writes_a_row_a_fit_and_ends_with_a_table(tmp_path, capsys, small_settings):
-    path = tmp_path / "rows.csv"
-    argv = ["defaults", "--quick", "--problems", "noise", "sine", "--out", str(path)]
-    assert program.main(argv) == 0
-    rows, settings = read(path), small_settings
-    assert list(rows[0]) == COLUMNS
-    assert [(r["problem"], r["setting"]) for r in rows] == [
-        (problem, setting) for problem in ("noise", "sine") for setting in settings
-    ]
-    assert {r["split"] for r in rows} == {"0"}
-    assert {r["converged"] for r in rows} <= {"True", "False"}
-    out, err = capsys.readouterr()
-    lines = out.splitlines()
-    for word in ("numpy", "scipy", "sklearn", "kernel", "threads"):
-        assert word in out
-    assert f"alpha={BackpropRegressor().alpha!r}, " in out
-    table = lines[-len(settings) :]
-    assert {line.split("  ")[0] for line in table} == set(settings)
-    assert err.splitlines() == [
-        "noise, split 0: 150 x 10",
-        "sine, split 0: 150 x 1",
-    ]
-
-
-def test_row_equals_a_direct_computation():
-    problem = problems.load(None, ["wine-proline"], 2)[1]
-    row = defaults.measure("any name", SMALL, problem)
-    table = load_wine().data
-    rows = np.random.RandomState(1).permutation(178)
-    test, train = table[rows[:44]], table[rows[44:]]
-    model = BackpropRegressor(**SMALL, random_state=1).fit(train[:, :12], train[:, 12])
-    rmse = np.sqrt(np.mean((model.predict(test[:, :12]) - test[:, 12]) ** 2))
-    assert row.rmse == pytest.approx(rmse / np.std(test[:, 12]), rel=1e-12)
-    assert (row.setting, row.problem, row.split) == ("any name", "wine-proline", 1)
-    assert (row.iterations, row.solver, row.converged) == (model.n_iter_, "lm", True)
-    assert 0 < row.seconds < 60
-
-
-def test_fit_that_does_not_converge_is_counted_without_a_warning():
-    problem = problems.load(None, ["noise"], 1)[0]
-    row = defaults.measure("short", {**SMALL, "max_iter": 2}, problem)
-    assert (row.iterations, row.converged) == (2, False)
-
-
-@pytest.mark.usefixtures("small_settings")
-def test_other_warnings_are_shown_and_ctrl_c_ends_the_run(monkeypatch, capsys):
-    fit = BackpropRegressor.fit
-
-    def warn_and_fit(self, X, y):
-        warnings.warn(message, UserWarning, stacklevel=1)
-        return fit(self, X, y)
-
-    monkeypatch.setattr(BackpropRegressor, "fit", warn_and_fit)
-    message = "a new sort of warning"
-    with pytest.warns(UserWarning, match=message):
-        defaults.measure("defaults", SMALL, problems.load(None, ["noise"], 1)[0])
-    message = "Training interrupted; and so on"
-    assert program.main(["defaults", "--quick"]) == 130
-    assert capsys.readouterr().err.endswith("Interrupted.\n")
-
-
-def test_settings_are_the_defaults_and_changes_of_them():
-    settings, parameters = defaults.settings(), BackpropRegressor().get_params()
-    assert settings["defaults"] == {}
-    assert len({str(change) for change in settings.values()}) == len(settings)
-    for name, change in settings.items():
-        assert name == "defaults" or any(parameters[key] != change[key] for key in change)
-        BackpropRegressor(**change)
-    for name, values in defaults.GRID.items():
-        assert parameters[name] in values  # else the grid no longer surrounds the default
-
-
-def test_table_compares_with_the_best_setting_on_each_problem():
-    rmse = {
-        ("a", "p"): [1.0, 3.0],  # mean 2, the best on p
-        ("b", "p"): [3.0, 5.0],  # twice that
-        ("a", "q"): [0.9, 0.9],  # three times the best
-        ("b", "q"): [0.3, 0.3],
-    }
-    rows = make_rows(rmse) + make_rows({("a", "r"): [1.0], ("b", "r"): [1.0]}, 9.0, False)
-    head, *lines = defaults.summarize(rows).splitlines()
-    assert head.split() == ["setting", "mean", "worst", "on", "seconds", "not", "converged"]
-    b, a = (line.split() for line in lines)
-    assert b == ["b", f"{2 ** (1 / 3):.3f}", "2.00", "p", "1.000", "1", "of", "5"]
-    assert a == ["a", f"{3 ** (1 / 3):.3f}", "3.00", "q", "1.000", "1", "of", "5"]
-
-
 # --- data ---
 
 
-def test_file_is_read_with_its_splits(folder, tmp_path, monkeypatch, small_settings):
+def test_file_is_read_with_its_splits_and_takes_the_place_of_a_built_in_set(folder):
     data = np.load(folder / "plane.npz")
     loaded = problems.load(str(folder), ["plane"], 2)
     assert [(p.name, p.split) for p in loaded] == [("plane", 0), ("plane", 1)]
     for p in loaded:
         train, test = data["train_idx"][p.split], data["test_idx"][p.split]
-        assert np.array_equal(p.X_train, data["X"][train])
-        assert np.array_equal(p.y_train, data["y"][train])
-        assert np.array_equal(p.X_test, data["X"][test])
-        assert np.array_equal(p.y_test, data["y"][test])
+        for name, rows in (("train", train), ("test", test)):
+            assert np.array_equal(getattr(p, f"X_{name}"), data["X"][rows])
+            assert np.array_equal(getattr(p, f"y_{name}"), data["y"][rows])
     assert len(problems.load(str(folder), ["plane"], 9)) == 3
-    monkeypatch.setenv("SK_BACKPROP_DATA", str(folder))
-    path = tmp_path / "rows.csv"
-    assert program.main(["defaults", "--problems", "plane", "--out", str(path)]) == 0
-    assert len(read(path)) == 3 * len(small_settings)
+    (folder / "plane.npz").rename(folder / "sine.npz")
+    assert problems.load(str(folder), ["sine"], 1)[0].X_train.shape == (30, 2)
+    assert len(problems.load(str(folder), n_splits=1)) == len(problems.built_in())
 
 
 def test_built_in_problems_are_the_same_at_every_call_and_finite():
-    loaded = problems.load(n_splits=1)
-    assert {p.name for p in loaded} == set(problems.built_in())
-    for p, again in zip(loaded, problems.load(n_splits=1), strict=True):
+    for p, again in zip(problems.load(n_splits=1), problems.load(n_splits=1), strict=True):
         n_test, n_train = len(p.y_test), len(p.y_train)
         assert n_test == (n_test + n_train) // 4
         assert p.X_train.shape == (n_train, p.X_test.shape[1])
-        assert p.y_train.shape == (n_train,)
         assert np.isfinite(p.X_train).all()
         assert p.y_test.std() > 0
         assert np.array_equal(p.X_train, again.X_train)
         assert np.array_equal(p.y_test, again.y_test)
 
 
-def test_file_takes_the_place_of_a_built_in_set(folder):
-    (folder / "plane.npz").rename(folder / "sine.npz")
-    assert problems.load(str(folder), ["sine"], 1)[0].X_train.shape == (30, 2)
-    assert len(problems.load(str(folder), n_splits=1)) == len(problems.built_in())
+# --- the CSV ---
 
 
-# --- errors ---
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [
+            accuracy.Row("p", 0, "ours", 0.000123456, -1.5, 0.5, 0.8, 1.0, 2.0, "hidden=(3,), n=1"),
+            accuracy.Row("p", 1, "mlp", 1e6, seconds=0.25),
+        ],
+        [speed.Row("uci", "mlp_scaled", "float64", ratio=7.0, bar=5.0, repeats=7, versions="x; y")],
+    ],
+)
+def test_csv_is_read_as_it_was_written(rows, tmp_path):
+    path = str(tmp_path / "rows.csv")
+    with table.writing(path, type(rows[0])) as write:
+        write(rows[0])
+        assert len(table.read(path, type(rows[0]))) == 1  # at once
+    with table.writing(path, type(rows[0]), append=True) as write:
+        for row in rows[1:]:
+            write(row)
+    assert repr(table.read(path, type(rows[0]))) == repr(rows)
+
+
+@pytest.mark.parametrize("command", [accuracy, agreement, scaling, speed])
+def test_stored_rows_are_read_and_written_to_the_byte(command, tmp_path, capsys):
+    name = command.__name__.rpartition(".")[2]
+    stored = ROOT / "benchmarks" / f"{name}.csv"
+    rows = table.read(str(stored), command.Row)
+    with table.writing(str(tmp_path / "rows.csv"), command.Row) as write:
+        for row in rows:
+            write(row)
+    if name != "agreement":  # whose errors were written with all digits
+        assert (tmp_path / "rows.csv").read_bytes() == stored.read_bytes()
+    assert run(name, "--from-csv", stored) == 0
+    assert len(capsys.readouterr().out.splitlines()) > 10
+
+
+# --- README.md ---
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = README.replace("\u2212", "-").replace("\u00d7", "x")  # minus, times
+
+
+def readme_table(heading):
+    """{label: the cells beside it} of the table whose heading line begins so."""
+    lines = README[README.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first: rest for first, *rest in cells}
+
+
+def agrees(printed, value):
+    """Whether a number rounds to what is printed, to the last digit that is."""
+    digits = len(printed.partition(".")[2])
+    return abs(float(printed) - value) <= 0.5000001 * 10.0**-digits
+
+
+def test_readme_says_what_accuracy_csv_holds():
+    rows = table.read(str(ROOT / "benchmarks" / "accuracy.csv"), accuracy.Row)
+    names = {published.SHORT.get(name, name): name for name in published.RMSE}
+    lines = readme_table("| | ours | MLPRegressor, scaled |")
+    assert lines.keys() == names.keys()
+    for short, (*errors, best, likelihood, coverage, seconds) in lines.items():
+
+        def found(competitor, measure, problem=names[short]):
+            return list(accuracy.by_split(rows, problem, competitor, measure).values())
+
+        for printed, competitor in zip(errors, ("ours", "mlp_scaled", "hgb", "gp"), strict=True):
+            values = found(competitor, "rmse")
+            assert agrees(printed, np.mean(values)) if printed else not values
+        assert best == str(published.best(names[short])[0][0])
+        assert agrees(likelihood, np.mean(found("ours", "log_likelihood")))
+        for printed, nominal in zip(coverage.split(", "), (50, 80, 95), strict=True):
+            assert agrees(printed, 100 * np.mean(found("ours", f"coverage_{nominal}")))
+        assert agrees(seconds, np.median(found("ours", "seconds")))
+
+
+def test_readme_says_what_speed_csv_holds():
+    rows = table.read(str(ROOT / "benchmarks" / "speed.csv"), speed.Row)
+    ratios = {(row.row, row.peer, row.threads): row.ratio for row in reversed(rows)}
+    said = {
+        "adam, 20,000 x 10, 100 units": [("adam-100", "mlp"), ("adam-100", "torch_fused")],
+        "adam, 20,000 x 10, 50 units": [
+            ("adam-50", peer) for peer in ("mlp", "torch_fused", "jax")
+        ],
+        "adam, 20,000 x 50": [("adam-wide", "mlp"), ("adam-wide", "torch_fused")],
+        "adam, 500": [("adam-small", "mlp"), ("adam-small", "torch_fused")],
+        "lbfgs, 50,000": [("lbfgs-50000", "mlp"), ("lbfgs-50000", "mlp", 2)],
+        "lbfgs, 2,000": [("lbfgs-2000", "mlp")],
+        "lm, to the test error": [("uci", "mlp_scaled")],
+        "predict a million": [("predict-million", "mlp"), ("predict-one", "mlp")],
+        "fit of 50 rows": [("overhead-adam", "mlp"), ("overhead-lbfgs", "mlp")],
+        "grid search": [("grid-search", "mlp")],
+    }
+    lines = readme_table("| work | MLPRegressor |")
+    assert len(lines) == len(said)
+    for (label, cells), (beginning, keys) in zip(lines.items(), said.items(), strict=True):
+        assert label.startswith(beginning)
+        printed = [number for cell in cells for number in cell.split("; ") if number]
+        for number, (*key, threads) in zip(printed, [(*key, 1)[:3] for key in keys], strict=True):
+            assert agrees(number, ratios[(*key, threads)])
+    assert {row.peer for row in rows} - set(speed.PEERS) == {"skorch", "nnet", "pyrenn", "dsyrk"}
+    for peer, printed in (("skorch", ("2.4", "28")), ("nnet", ("9.0",)), ("pyrenn", ("75",))):
+        found = sorted(row.ratio for row in rows if row.peer == peer)
+        assert all(agrees(*pair) for pair in zip(printed, (found[0], found[-1])))
+        assert printed[-1] in README
+
+
+def test_readme_says_what_agreement_csv_holds():
+    rows = table.read(str(ROOT / "benchmarks" / "agreement.csv"), agreement.Row)
+    for model, least, most in (
+        ("BackpropRegressor", "0.13", "0.24"),
+        ("n_networks=1", "0.41", "0.62"),
+    ):
+        found = [r.disagreement for r in rows if r.model == model and r.problem != "diabetes"]
+        assert agrees(least, min(found))
+        assert agrees(most, max(found))
+        assert f"{least} to\n{most} of the RMSE" in README or f"{least} to {most} with" in README
+
+
+# --- errors and the command line ---
 
 
 def test_data_refused(folder, tmp_path, capsys):
-    message = refused(capsys, "--data", tmp_path / "nowhere")
-    assert message.endswith(f"error: the data folder {tmp_path / 'nowhere'} does not exist")
-    message = refused(capsys, "--data", tmp_path)
+    nowhere = tmp_path / "nowhere"
+    message = refused(capsys, "accuracy", "--data", nowhere)
+    assert message.endswith(f"error: the data folder {nowhere} does not exist")
+    message = refused(capsys, "agreement", "--data", tmp_path)
     assert message.endswith(f"the data folder {tmp_path} has no .npz file")
-    message = refused(capsys, "--data", folder, "--problems", "sine", "plain")
+    message = refused(capsys, "accuracy", "--data", folder, "--problems", "sine", "plain")
     assert "no data set plain; there are: plane, diabetes" in message
     np.savez(folder / "half.npz", X=np.zeros((2, 1)), y=np.zeros(2))
-    message = refused(capsys, "--data", folder)
+    message = refused(capsys, "accuracy", "--data", folder)
     assert "half.npz: train_idx" in message
-    message = refused(capsys, "--quick", "--out", tmp_path / "nowhere" / "rows.csv")
+    message = refused(capsys, "units", "--out", nowhere / "rows.csv")
     assert "No such file or directory" in message
+    path = tmp_path / "rows.csv"
+    path.write_text("of yesterday", encoding="utf-8")
+    refused(capsys, "accuracy", "--problems", "plain", "--out", path)
+    assert path.read_text(encoding="utf-8") == "of yesterday"
 
 
-@pytest.mark.parametrize("argv", [[], ["accuracies"], ["defaults", "--splits", "0"]])
-def test_commands_refused(capsys, argv):
+def test_files_refused(tmp_path, capsys, monkeypatch):
+    assert "--resume" in refused(capsys, "accuracy", "--quick", "--resume")
+    path = tmp_path / "rows.csv"
+    path.write_text("a,b\n1,2\n", encoding="utf-8")
+    assert f"{path} is not a CSV of this command" in refused(capsys, "units", "--from-csv", path)
+    assert "is not a CSV" in refused(capsys, "accuracy", "--quick", "--resume", "--out", path)
+    path.write_text("change,model,r2\nnone,ours,high\n", encoding="utf-8")
+    assert f"{path}, line 2" in refused(capsys, "units", "--from-csv", path)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    message = refused(capsys, "accuracy", "--quick", "--plot", "a.png")
+    assert "--plot needs matplotlib" in message
+
+
+@pytest.mark.parametrize(
+    ("argv", "named"),
+    [
+        ([], "COMMAND"),
+        (["accuracies"], "accuracies"),
+        (["accuracy", "--splits", "0"], "--splits"),
+        (["accuracy", "--competitors", "theirs"], "--competitors"),
+        (["scaling", "--plot", "picture.bmp"], "--plot"),
+        (["speed", "--rows", "adam-51"], "--rows"),
+        (["compare", "."], "NEW"),
+        (["compare", "tests", "."], "tests holds no folder sk_backprop"),
+    ],
+)
+def test_commands_refused(capsys, argv, named):
     with pytest.raises(SystemExit) as stopped:
-        program.main(argv)
+        run(*argv)
     assert stopped.value.code == 2
-    assert "python -m benchmarks" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "python -m benchmarks" in message
+    assert named in message
+
+
+def test_ctrl_c_ends_a_command_that_keeps_its_rows(tmp_path, linear, monkeypatch, capsys):
+    class Interrupted(Ridge):
+        def fit(self, X, y):
+            # What BackpropRegressor says once it has kept the weights it had reached.
+            warnings.warn("Training interrupted; and so on", UserWarning, stacklevel=1)
+            raise AssertionError("the command went on")
+
+    def pressed(problem):
+        raise KeyboardInterrupt
+
+    path = tmp_path / "rows.csv"
+    for make in (pressed, lambda problem: Interrupted()):
+        monkeypatch.setitem(accuracy.COMPETITORS, "hgb", make)
+        assert run("accuracy", "--quick", "--competitors", "ours", "hgb", "--out", path) == 130
+        assert [row.competitor for row in table.read(str(path), accuracy.Row)] == ["ours"]
+        assert capsys.readouterr().err.endswith("Interrupted.\n")
+
+
+def test_settings_that_slow_blas_down_are_told(linear, monkeypatch, capsys):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert run("accuracy", "--problems", "sine", "--splits", "1") == 0
+    out, err = capsys.readouterr()
+    assert "Note: OPENBLAS_CORETYPE slow numpy down; unset to measure time.\n" in err
+    for word in ("numpy", "scipy", "sklearn", "kernel", "threads: 1"):
+        assert word in out
+
+
+# --- units, agreement, compare ---
 
 
 def test_units_command_shows_that_ours_do_not_matter(tmp_path, monkeypatch, capsys):
     ours = {"ours": BackpropRegressor((3,), solver="lm", alpha=5.0, random_state=0)}
-    monkeypatch.setattr(units, "MODELS", ours)
+    monkeypatch.setattr(units_command, "MODELS", ours)
     out = tmp_path / "units.csv"
-    assert program.main(["units", "--out", str(out)]) == 0
-    rows = read(out)
-    assert rows[0]["change"] == "as they are"
-    assert len(rows) == 6
-    scores = [float(row["ours"]) for row in rows]
-    assert scores == pytest.approx([scores[0]] * 6, abs=1e-3)
-    assert f"{scores[0]:.2f}" in capsys.readouterr().out
-
-
-# --- agreement ---
+    assert run("units", "--out", out) == 0
+    rows = table.read(str(out), units_command.Row)
+    assert len({row.change for row in rows}) == len(rows) == 6
+    assert [row.r2 for row in rows] == pytest.approx([rows[0].r2] * 6, abs=1e-3)
+    printed = capsys.readouterr().out
+    assert f"{rows[0].r2:.2f}" in printed
+    assert all(change in printed for change in readme_table("| the same data |"))
 
 
 def test_disagreement_is_the_spread_over_the_error():
@@ -256,38 +321,55 @@ def test_disagreement_is_the_spread_over_the_error():
 def test_seeds_reach_every_part_of_a_model():
     scaled = agreement.MODELS["MLPRegressor, scaled"](problems.load(names=["sine"])[0])
     seeded = agreement.with_seed(scaled, 7).get_params()
-    seeds = {name: value for name, value in seeded.items() if name.endswith("random_state")}
-    assert set(seeds.values()) == {7}
+    assert {value for name, value in seeded.items() if name.endswith("random_state")} == {7}
 
 
 def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed(
     tmp_path, monkeypatch, capsys
 ):
-    linear = {"ours": lambda problem: BackpropRegressor(())}
-    monkeypatch.setattr(agreement, "MODELS", linear)
+    monkeypatch.setattr(agreement, "MODELS", {"ours": lambda problem: BackpropRegressor(())})
     monkeypatch.setattr(agreement, "N_SEEDS", 3)
     out = tmp_path / "agreement.csv"
-    assert program.main(["agreement", "--quick", "--out", str(out)]) == 0
-    header, *rows = csv.reader(out.read_text().splitlines())
-    assert header == ["problem", "split", "model", "disagreement", "rmse"]
-    assert {row[0] for row in rows} == set(program.QUICK)
-    assert max(float(row[3]) for row in rows) < 1e-6
+    assert run("agreement", "--quick", "--out", out) == 0
+    rows = table.read(str(out), agreement.Row)
+    assert {row.problem for row in rows} == set(problems.QUICK)
+    assert max(row.disagreement for row in rows) < 1e-6
     assert "over 3 seeds" in capsys.readouterr().out
 
 
-# --- warnings that are expected ---
-
-
-@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
-@pytest.mark.parametrize(
-    ("model", "beginning"),
-    [(BackpropRegressor, fitting.OURS_CUT_SHORT), (MLPRegressor, fitting.MLP_CUT_SHORT)],
-)
-def test_what_is_said_of_a_fit_cut_short_is_expected_of_that_model_alone(model, beginning, solver):
-    X, y = load_wine(return_X_y=True)
-    cut_short = model(hidden_layer_sizes=(3,), solver=solver, alpha=1.0, max_iter=2)
-    with fitting.expecting(beginning):
-        cut_short.fit(X, y)
-    other = {fitting.OURS_CUT_SHORT, fitting.MLP_CUT_SHORT} - {beginning}
-    with pytest.warns(ConvergenceWarning), fitting.expecting(*other):
-        cut_short.fit(X, y)
+def test_compare_tells_the_same_bits_from_others_and_twice_the_time(tmp_path, folder, capfd):
+    """The package beside one that predicts one unit more, after a second."""
+    other = tmp_path / "other" / "sk_backprop"
+    other.mkdir(parents=True)
+    package = Path(sys.modules["sk_backprop"].__file__).parent
+    (other / "__init__.py").write_text(
+        f"""\
+import time
+__path__ = [{str(package)!r}]
+__version__ = "changed"
+from sk_backprop._regressor import BackpropRegressor as Before
+class BackpropRegressor(Before):
+    def fit(self, X, y):
+        time.sleep(0.5)
+        return super().fit(X, y)
+    def predict(self, X, return_std=False):
+        mean, std = super().predict(X, return_std=True)
+        return (mean + 1, std) if return_std else mean + 1
+""",
+        encoding="utf-8",
+    )
+    argv = ["--data", folder, "--problems", "plane", "--settings", "lbfgs", "--repeats", "2"]
+    out = tmp_path / "rows.csv"
+    assert run("compare", package.parent, package.parent, *argv, "--out", out) == 0
+    (row,) = table.read(str(out), compare.Row)
+    assert (row.problem, row.split, row.setting, row.repeats) == ("plane", 0, "lbfgs", 2)
+    assert (row.bits, row.difference) == ("same", 0.0)
+    assert row.ratio == pytest.approx(row.new_median_s / row.old_median_s, rel=1e-4)
+    assert "same bits: 1 of 1" in capfd.readouterr().out
+    assert run("compare", package.parent, other.parent, *argv, "--out", out) == 0
+    (row,) = table.read(str(out), compare.Row)
+    assert row.new_median_s > 0.5 + row.old_median_s / 2
+    assert row.bits == "differ"
+    spread = problems.load(str(folder), ["plane"], 1)[0].y_test.std()
+    assert row.difference == pytest.approx(1 / spread, rel=1e-4)
+    assert "same bits: 0 of 1" in capfd.readouterr().out

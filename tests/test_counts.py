@@ -162,7 +162,7 @@ def test_evidence_starts_with_the_dispersion_around_the_mean(precondition):
 def of_rates(logs):
     """What is trained, as far as it is judged: linear models that foretell exp(log) anywhere."""
     network = Network((1, 1), "identity", "exp")
-    posterior = Posterior("none", [], np.ones(1), np.zeros(1))
+    posterior = Posterior("none", [], np.ones(1), np.zeros(1), [])
     return [
         SimpleNamespace(
             params=network.pack([np.zeros((1, 1))], [[log]], float), posterior=posterior

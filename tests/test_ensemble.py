@@ -10,11 +10,12 @@ from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor, _ensemble
-from sk_backprop._fitted import FittedFunction, merged, separated
+from sk_backprop._fitted import merged, separated
 from sk_backprop._network import Network, evaluate, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._plan import make_plan
-from sk_backprop._training import Settings
+from sk_backprop._state import fitted_function
+from sk_backprop._training import Settings, TrainingRun
 
 
 def regressor(**params):
@@ -30,7 +31,7 @@ def friedman():
 def alone(model, k):
     """The k-th network of a fitted ensemble as an estimator of its own."""
     one = copy.deepcopy(model).set_params(n_networks=1)
-    one.coefs_, one.intercepts_ = FittedFunction.of(model).networks()[k]
+    one.coefs_, one.intercepts_ = fitted_function(model).networks()[k]
     one.n_networks_ = 1
     one.weight_precision_ = model.weight_precision_ and {
         name: values[[k]] for name, values in model.weight_precision_.items()
@@ -143,10 +144,10 @@ def test_noise_of_an_ensemble_is_the_mean_of_its_networks(friedman):
 
 
 def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
-    three = FittedFunction.of(regressor(n_networks=3, alpha=1.0).fit(*friedman)).networks()
+    three = fitted_function(regressor(n_networks=3, alpha=1.0).fit(*friedman)).networks()
     for smaller in (1, 2):
         fewer = regressor(n_networks=smaller, alpha=1.0).fit(*friedman)
-        fewer = FittedFunction.of(fewer).networks()
+        fewer = fitted_function(fewer).networks()
         for ours, theirs in zip(fewer, three):
             for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-14)
@@ -190,7 +191,7 @@ def test_failed_networks_are_replaced_where_a_number_is_given(friedman, monkeypa
 def test_networks_of_an_ensemble_differ(friedman):
     X, y = friedman
     model = regressor(n_networks=3).fit(X, y)
-    starts = np.array([W[0] for W, _ in (one[0] for one in FittedFunction.of(model).networks())])
+    starts = np.array([W[0] for W, _ in (one[0] for one in fitted_function(model).networks())])
     assert np.unique(starts.round(9), axis=0).shape[0] == 3
 
 
@@ -272,7 +273,7 @@ def test_initial_weights_are_of_one_network(friedman):
 
 def interrupt_run(monkeypatch, number):
     """Let the run of the given number be met by Ctrl-C in its fourth step."""
-    real_train, real_losses = _ensemble.train, Objective.losses
+    real_train, real_losses = TrainingRun.train, Objective.losses
     runs, calls = [], []
 
     def train(*args, **kwargs):
@@ -286,25 +287,33 @@ def interrupt_run(monkeypatch, number):
                 raise KeyboardInterrupt
         return real_losses(self, params)
 
-    monkeypatch.setattr(_ensemble, "train", train)
+    monkeypatch.setattr(TrainingRun, "train", train)
     monkeypatch.setattr(Objective, "losses", losses)
     return runs
 
 
 # With evidence every network is trained twice, from a cold and a warm start.
 @pytest.mark.parametrize(
-    ("alpha", "number", "kept"), [(1.0, 1, 1), (1.0, 2, 1), (1.0, 3, 2), ("auto", 3, 1)]
+    ("alpha", "number", "kept", "says"),
+    [
+        (1.0, 1, 1, r"the weights of iteration 3 are kept \(solver='lm'\)"),
+        (1.0, 2, 1, "1 whole network is kept"),
+        (1.0, 3, 2, "2 whole networks are kept"),
+        ("auto", 3, 1, "1 whole network is kept"),
+    ],
 )
 def test_ctrl_c_keeps_the_whole_networks_or_the_first_and_warns(
-    friedman, monkeypatch, alpha, number, kept
+    friedman, monkeypatch, capsys, alpha, number, kept, says
 ):
-    model = regressor(n_networks=4, alpha=alpha)
+    model = regressor(n_networks=4, alpha=alpha, verbose=1)
     runs = interrupt_run(monkeypatch, number)
-    with pytest.warns(UserWarning, match="interrupted") as told:
+    with pytest.warns(UserWarning, match=f"^Training interrupted; {says}.$") as told:
         model.fit(*friedman)
     assert len(told) == 1
     assert len(runs) == number
     assert model.n_networks_ == kept
+    end = capsys.readouterr().out.splitlines()[-1].partition(" s  ")[2]
+    assert end.startswith("interrupted after 3 iterations" if number == 1 else "interrupted; ")
 
 
 def test_ctrl_c_in_the_second_start_of_a_network_ends_the_fit(friedman, monkeypatch):

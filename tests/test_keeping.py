@@ -14,6 +14,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._state import FittedState
 
 OURS = "sk_backprop._regressor.BackpropRegressor"
 
@@ -173,6 +174,17 @@ def test_what_is_fitted_is_plain_data(fitted, kind):
     state = {k: v for k, v in vars(model).items() if k not in model.get_params()}
     assert type(state.pop("scaler_")).__module__.startswith("sklearn.preprocessing")
     assert [name for name, value in state.items() if not plain(value)] == []
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("kind", MODELS)
+def test_what_is_fitted_is_read_as_it_was_written(fitted, kind, n_outputs):
+    model = fitted(kind, n_outputs)
+    written = {k: v for k, v in vars(model).items() if k not in model.get_params()}
+    read = FittedState.of(by_pickle(model)).attributes()
+    assert read.keys() == written.keys()
+    assert vars(read.pop("scaler_")).keys() == vars(written.pop("scaler_")).keys()
+    np.testing.assert_equal(read, written)
 
 
 @pytest.mark.parametrize("kind", MODELS)

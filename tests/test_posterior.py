@@ -156,7 +156,7 @@ def test_variance_is_the_gradients_quadratic_form(hidden, activation, output):
         for beta, H in zip(precisions.noise, normal.curvature, strict=True)
     ) + np.diag(precisions.weight[groups.index])
     L = factor(normal, groups, precisions)
-    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, np.zeros(2))
+    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, np.zeros(2), [])
     g = gradients(network, params, Xt)
     expected = np.einsum("ikp,pq,ikq->ik", g, np.linalg.inv(A), g)
     np.testing.assert_allclose(posterior.variance(network, params, Xt), expected, rtol=1e-6)
@@ -275,15 +275,6 @@ def test_rows_that_count_as_nothing_beside_the_next_are_forgotten(friedman):
     for one in (model, alone):
         mean, std = one.predict(X, return_std=True)
         assert np.std((y - mean) / std) == pytest.approx(1, abs=0.2)
-
-
-def test_a_stream_goes_on_from_a_model_of_before(friedman):
-    X, y = friedman
-    model = regressor(solver="lm").fit(X, y)
-    for posterior in model._fit_state["posteriors"]:
-        del posterior["prior"]
-    model.set_params(solver="adam").partial_fit(X[:20], y[:20])
-    assert np.isfinite(model.predict(X, return_std=True)).all()
 
 
 def test_noise_of_counts_is_proportional_to_their_mean():

@@ -120,9 +120,3 @@ def test_columns_are_told_apart():
     }
     assert len(hashes) == 6
     assert int(SeenRows.of(X, y, None).hashes[0]) in hashes
-
-
-def test_rows_before_the_sketch_count_as_distinct():
-    X, y = table(10)
-    assert SeenRows.unknown(40.0).weight == 40
-    assert SeenRows.unknown(40.0).with_batch(SeenRows.of(X, y, None)).weight == 50

@@ -13,7 +13,7 @@ from sk_backprop._likelihood import Poisson, SquaredError
 from sk_backprop._network import Network, lecun_bound
 from sk_backprop._objective import Objective
 from sk_backprop._solvers import lbfgs, stochastic
-from sk_backprop._solvers._result import Monitor, Run
+from sk_backprop._solvers._result import IterationObserver, Monitor
 
 
 @pytest.fixture(scope="module")
@@ -603,7 +603,7 @@ def test_the_result_so_far_stays_while_the_run_goes_on():
     assert (so_far.loss_curve, so_far.validation_loss_curve) == ([3.0, 2.0], [5.0, 2.0])
 
 
-class Stopping(Run):
+class Stopping(IterationObserver):
     """Asks a run to stop at its iteration `at`, and notes the iterations that began."""
 
     def __init__(self, at):
@@ -618,11 +618,11 @@ class Stopping(Run):
 
 def test_a_run_may_be_asked_to_stop(unit_problem):
     objective, start = objective_of(unit_problem)
-    run = Stopping(at=3)
-    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf, run=run)
+    observer = Stopping(at=3)
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf, observer=observer)
     result = lbfgs.minimize(objective, start, monitor, max_iter=100, max_fun=100)
     assert (result.status, result.n_iter, result.best_iter) == ("stopped", 3, 3)
-    assert sorted(set(run.began)) == [0, 1, 2]
+    assert sorted(set(observer.began)) == [0, 1, 2]
     assert objective.loss_gradient(start, objective.parameters(start.flat)) == result.loss
 
 
@@ -631,7 +631,7 @@ def test_a_stop_is_heard_where_nothing_could_be_gained():
     X = np.array([[-1.0], [1.0]])
     objective = Objective(network, SquaredError(), X, 2 * X)
     start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
-    monitor = Monitor(start, tol=0, n_iter_no_change=10, run=Stopping(at=1))
+    monitor = Monitor(start, tol=0, n_iter_no_change=10, observer=Stopping(at=1))
     assert lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10).status == "stopped"
 
 

@@ -123,15 +123,16 @@ SINCE = {"sklearn.callback": (1, 9)}
 HOOKS = {"__sklearn_tags__"}
 # Methods of scikit-learn's that are overridden, in `_notebook.py`, which says why.
 OVERRIDDEN = {"_get_params_html", "_get_fitted_attr_html"}
-# Private attributes that are others', all of them in `_callbacks.py` but for the last.
+# Private attributes that are others', all of them in `_callbacks.py` but for the last two.
 THEIR_ATTRIBUTES = {
     # In the API reference of CallbackSupportMixin, for developers of estimators.
     "_init_callback_context",
     # The callbacks that were set. Without any, nothing is prepared for them; no public name
     # tells whether there are.
     "_skl_callbacks",
-    # A documented method of every named tuple.
+    # Documented methods of every named tuple.
     "_replace",
+    "_asdict",
 }
 
 

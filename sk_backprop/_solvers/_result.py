@@ -1,8 +1,7 @@
-"""What every solver returns, and the object that watches a run for it."""
+"""What every solver returns, and the objects that watch a run: monitor and observer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +14,7 @@ from sk_backprop._objective import ValidationSet
 Status = Literal["converged", "max_iter", "max_fun", "stopped", "interrupted", "diverged"]
 
 
-@dataclass
+@dataclass(frozen=True, eq=False, repr=False)
 class SolverResult:
     """The end of a run.
 
@@ -44,16 +43,8 @@ class SolverResult:
     precisions: Precisions | None = None
 
 
-class Run:
-    """What a run tells of itself while it goes on. Nobody listens to this one.
-
-    is_last : bool, whether no further run is wanted once this one has ended
-    """
-
-    is_last = False
-
-    def begin(self, settings: Any, problem: Any, finish: Callable[[SolverResult], Any]) -> None:
-        """The run begins; `finish` makes a trained network of its result."""
+class IterationObserver:
+    """Base observer of a run's iterations; ignores every event."""
 
     def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
         """An iteration begins at `params`; told once or more."""
@@ -61,9 +52,6 @@ class Run:
     def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
         """It has ended at `params` and is on the curves. True asks the run to stop."""
         return False
-
-    def end(self, trained: Any) -> None:
-        """The run has ended with what `finish` has made of its result."""
 
 
 class Monitor:
@@ -82,7 +70,7 @@ class Monitor:
     tol, n_iter_no_change : float, int or inf
     validation : ValidationSet or None
     early_stopping : bool, whether validation decides, and the best weights are kept
-    run : Run, told of each iteration, and able to stop
+    observer : IterationObserver or None, told of each iteration, and able to stop the run
 
     Attributes
     ----------
@@ -97,11 +85,11 @@ class Monitor:
         n_iter_no_change: float,
         validation: ValidationSet | None = None,
         early_stopping: bool = False,
-        run: Run | None = None,
+        observer: IterationObserver | None = None,
     ) -> None:
         self._tol, self._n_iter_no_change = tol, n_iter_no_change
         self._validation, self._early_stopping = validation, early_stopping
-        self._run = Run() if run is None else run
+        self._observer = IterationObserver() if observer is None else observer
         self._best_watched = self._start_loss = np.inf
         self._best_theta = start.flat.copy()
         self._start = start
@@ -120,7 +108,7 @@ class Monitor:
 
     def begin_iteration(self, params: Parameters) -> None:
         """An iteration begins at `params`; a solver may say so more than once."""
-        self._run.begin_iteration(self, params)
+        self._observer.begin_iteration(self, params)
 
     def record(
         self,
@@ -162,7 +150,7 @@ class Monitor:
                 at_end = self._early_stopping or measured_at is None
                 self._best_theta[...] = params.flat if at_end else measured_at
                 self._best_iter = self.n_iter
-        if self._run.end_iteration(self, params):
+        if self._observer.end_iteration(self, params):
             return "stopped"
         return "stalled" if self._n_idle >= self._n_iter_no_change else "going"
 

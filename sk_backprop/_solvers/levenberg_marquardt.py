@@ -17,6 +17,7 @@ With evidence, the precisions are estimated anew before each step (Foresee & Hag
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -113,9 +114,7 @@ def minimize(
     except KeyboardInterrupt:
         params.flat[...] = whole
         status = "interrupted"
-    result = monitor.result(params, status)
-    result.precisions = precisions
-    return result
+    return replace(monitor.result(params, status), precisions=precisions)
 
 
 class _Region:

@@ -18,8 +18,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from sk_backprop._blocks import Batch
 from sk_backprop._network import Array, Parameters, beyond_range_is_inf
-from sk_backprop._objective import Batch, Objective
+from sk_backprop._objective import Objective
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Loss per output, in scaled units, of a constant, and of a run whose steps are too long. Where
@@ -142,7 +143,7 @@ class SGD:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._velocity[...] = state["velocity"]
-        self._bounded = state.get("bounded", self._bounded)  # not in models of before
+        self._bounded = state["bounded"]
         if self._schedule != "constant" and state["initial_rate"] == self._initial_rate:
             self._rate = state["rate"]
 
@@ -212,7 +213,7 @@ class Adam:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
-        self._rectified = state.get("rectified", False)  # not in models of before
+        self._rectified = state["rectified"]
 
     def forget(self) -> None:
         self._moments[...] = 0

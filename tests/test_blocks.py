@@ -1,0 +1,82 @@
+"""Sums over blocks of rows: one tree, whoever computes which part of it."""
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from sk_backprop._blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
+
+
+def batch(n, seed=0):
+    rng = np.random.RandomState(seed)
+    return Batch(rng.randn(n, 3), rng.randn(n, 1) * 10.0 ** rng.uniform(-8, 8, (n, 1)), None)
+
+
+def sum_of_y(rows, block_rows, *, shared=False):
+    """The sum of y over all rows, to the last bit, and how many arrays it took."""
+    made = []
+
+    def make():
+        made.append(np.empty(1))
+        return made[-1]
+
+    def kernel(block, thread, total):
+        total[...] = np.sum(block.y)
+
+    def into(first, second):
+        first += second
+
+    total = RowBlocks(rows, block_rows, shared=shared).sum(kernel, Sums(make, into))
+    return total[0], len(made)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5, 8, 11, 64])
+def test_tree_adds_neighbours(n):
+    # Written out: parts as text, in the order in which they are added.
+    def pairs(parts):
+        while len(parts) > 1:
+            parts = [f"({a}{b})" for a, b in zip(parts[::2], parts[1::2])] + (
+                parts[-1:] if len(parts) % 2 else []
+            )
+        return parts[0]
+
+    parts = [f"<{k}>" for k in range(n)]
+    assert tree_sum(parts, lambda a, b: f"({a}{b})") == pairs(parts)
+
+
+@pytest.mark.parametrize("n", [1, 7, 64, 1000, 4097])
+@pytest.mark.parametrize("block_rows", [1, 8, 64])
+def test_sums_do_not_depend_on_the_threads(n, block_rows):
+    rows = batch(n)
+    found = []
+    for limit in (1, 2, 3, 5):
+        with threadpool_limits(limit, user_api="blas"):
+            found.append(sum_of_y(rows, block_rows, shared=True)[0])
+    assert len(set(found)) == 1
+    assert found[0] == sum_of_y(rows, block_rows)[0]
+    assert found[0] == pytest.approx(rows.y.sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("part", [64, 256, 1024])
+def test_a_part_of_a_power_of_two_of_rows_is_a_node_of_the_tree(part):
+    rows = batch(3000)
+    parts = [
+        sum_of_y(rows.take(slice(start, start + part)), 64)[0] for start in range(0, 3000, part)
+    ]
+    assert tree_sum(parts, add) == sum_of_y(rows, 64)[0]
+    # Added up one after the other they differ in the last digits, so that this can fail.
+    assert reduce(add, [np.sum(rows.y[k : k + 64]) for k in range(0, 3000, 64)]) != tree_sum(
+        parts, add
+    )
+
+
+def test_few_sums_are_held_at_a_time():
+    assert sum_of_y(batch(4096), 4)[1] <= 11
+
+
+@pytest.mark.parametrize(("n", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (1023, 512), (64, 64)])
+def test_power_of_two(n, expected):
+    assert power_of_two(n) == expected

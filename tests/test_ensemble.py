@@ -523,6 +523,7 @@ def test_random_state_does_not_decide_the_shape(n_samples):
     assert len(shapes) == 1
 
 
+@pytest.mark.slow
 def test_ensembles_agree_more_than_twice_as_well_as_single_networks(friedman):
     X, y = friedman
     Xt, _ = make_friedman1(500, n_features=5, random_state=1)
@@ -554,6 +555,7 @@ def test_a_wide_linear_target_is_found_as_well_as_by_bayesian_ridge():
         assert 0.88 < covered.mean() < 0.99
 
 
+@pytest.mark.slow
 def test_a_smooth_function_of_few_factors_behind_many_columns_is_found_and_its_bars_cover():
     rng = np.random.RandomState(0)
     factors = rng.randn(1150, 4)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from cases import every_pair
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
@@ -31,10 +32,10 @@ MLP_SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("hidden", [(7,), (4, 3)])
-@pytest.mark.parametrize("batch_size", [120, 32])
-@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
-@pytest.mark.parametrize("settings", MLP_SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("settings", "activation", "batch_size", "hidden"),
+    every_pair(MLP_SETTINGS, ["logistic", "tanh", "relu"], [120, 32], [(7,), (4, 3)]),
+)
 def test_stochastic_steps_are_those_of_mlpregressor(
     unit_problem, settings, activation, batch_size, hidden
 ):

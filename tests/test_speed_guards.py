@@ -19,8 +19,11 @@ from benchmarks.speed import lm_steps, product
 from benchmarks.timing import stopwatch
 from sk_backprop import BackpropRegressor
 
-# Runs are cut short here.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.usefixtures("timing"),
+    # Runs are cut short here.
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 # Ratios that were seen. Each may fall to a fifth, on a busy machine or an old one.
 SEEN = {"adam": 5.2, "sgd": 5.1, "lbfgs": 1.8, "predict": 2.2, "lm": 1.0}

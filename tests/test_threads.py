@@ -362,6 +362,7 @@ def test_the_defaults_do_not_depend_on_the_threads(monkeypatch):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_large_steps_of_lm_do_not_depend_on_the_threads():
     X, y = surface(4000)
     found = []

@@ -45,7 +45,7 @@ and with X and y standardised. All models use the same folds. The tables show th
 error in units of the target, R2, and the time per fit.
 
 Without FILE, the data are four tables that come with scikit-learn; this takes about
-a minute and needs no network. With FILE, the data are your own table, whose numeric
+a minute and works offline. With FILE, the data are your own table, whose numeric
 columns predict the target. Columns that are not numeric and rows with a missing value
 are left out, and the report says which and how many."""
 EXAMPLES = """\

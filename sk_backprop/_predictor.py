@@ -88,17 +88,17 @@ class Predictor(RegressorMixin, ParameterTooltips):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs in the units of the training X.
         return_std : bool, default=False
-            Whether to return the standard deviation too.
+            Whether to return the predictive standard deviation as well.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Mean; float32 if the weights (see `fit`) and this X are float32.
+            Predicted mean; float32 if the weights (see `fit`) and this X are float32.
         std : ndarray of the same shape, if `return_std`
-            Standard deviation of a new observation at X, in units of y: of the
-            noise, of the weights (`uncertain_weights_`), and of the networks'
-            means among themselves. For 'poisson' the noise has a variance
-            proportional to the mean.
+            Predictive standard deviation of a new observation at X, in units of y. It
+            combines the noise, the uncertainty of the weights (`uncertain_weights_`), and
+            the spread of the networks' means. For 'poisson', the variance of the noise
+            is proportional to the mean.
 
         Raises
         ------
@@ -106,20 +106,20 @@ class Predictor(RegressorMixin, ParameterTooltips):
             Before the first fit.
         ValueError
             If X has other features than the training X, or values that are not finite; or if
-            the fitted state has been changed or damaged since the fit.
+            the fitted state was changed or damaged after the fit.
 
         Warns
         -----
         RuntimeWarning
-            Where a result is beyond the range of the dtype: it is inf or nan.
+            If a result is beyond the range of the dtype, and therefore inf or nan.
 
         Notes
         -----
-        The variance of one network is that of the noise and of the weights around the
-        optimum (Laplace's approximation), :math:`1 / \beta + g^T H^{-1} g` with
-        :math:`g = \partial f / \partial \theta`; of several networks, the mean of
-        theirs and the variance of their means. A central interval of 95 % is
-        ``mean`` plus and minus ``1.96 * std``.
+        The predictive variance of one network is :math:`1 / \beta + g^T H^{-1} g` with
+        :math:`g = \partial f / \partial \theta`: the noise variance plus the variance due
+        to the weights (Laplace approximation). For several networks it is the mean of their
+        variances plus the variance of their means. The central 95 % interval is ``mean``
+        plus and minus ``1.96 * std``.
 
         Examples
         --------
@@ -152,14 +152,14 @@ class Predictor(RegressorMixin, ParameterTooltips):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs in the units of the training X.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Observed targets; with several outputs their scores are averaged.
+            Observed targets; the scores of several outputs are averaged.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
         Returns
         -------
         score : float
-            1 for perfect predictions, 0 for those that are no better than the mean of y.
+            R^2: 1 for perfect predictions, 0 for predictions no better than the mean of y.
 
         Raises
         ------
@@ -172,7 +172,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Warns
         -----
         RuntimeWarning
-            As `predict`.
+            As for `predict`.
 
         Examples
         --------
@@ -188,10 +188,10 @@ class Predictor(RegressorMixin, ParameterTooltips):
         return float(super().score(X, y, sample_weight=sample_weight))
 
     def gradient(self, X: Any) -> Array:
-        """Differentiate the prediction by each feature, in raw units: dy/dx at each row.
+        """Compute the derivative of the prediction with respect to each feature, in raw units.
 
-        Exact, by one more step of backpropagation. (At the kink of a 'relu' unit it is
-        the derivative from the left of that unit.)
+        The derivative is exact, by one more step of backpropagation. (At the kink of a
+        'relu' unit, the left derivative of that unit is used.)
 
         Parameters
         ----------
@@ -202,18 +202,18 @@ class Predictor(RegressorMixin, ParameterTooltips):
         -------
         gradient : ndarray of shape (n_samples, n_features) or \
                 (n_samples, n_outputs, n_features)
-            Units of y by units of the feature; float32 if the weights (see `fit`) and
-            this X are float32.
+            Derivative at each row, in units of y per unit of the feature; float32 if the
+            weights (see `fit`) and this X are float32.
 
         Raises
         ------
         NotFittedError, ValueError
-            As `predict`.
+            As for `predict`.
 
         Warns
         -----
         RuntimeWarning
-            As `predict`.
+            As for `predict`.
 
         Examples
         --------
@@ -230,13 +230,13 @@ class Predictor(RegressorMixin, ParameterTooltips):
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     def leverage(self, X: Any) -> Array:
-        r"""Compute how far rows are outside the training data, as the fitted weights see it.
+        r"""Compute how far rows lie outside the training data, in terms of the fitted weights.
 
-        The variance of the prediction that the uncertainty of the weights makes,
+        The leverage is the variance of the prediction due to the uncertainty of the weights,
         :math:`g^T H^{-1} g` with :math:`g = \partial f / \partial \theta`, relative to its
-        largest value over the training rows. Where it is above 1 the prediction is an
-        extrapolation, and its standard deviation is likely to be too small: a network of
-        sigmoid units cannot know how the function goes on.
+        largest value over the training rows. Where it is above 1, the prediction is an
+        extrapolation and its standard deviation is likely to be too small: a network of
+        sigmoid units cannot know how the function continues.
 
         Parameters
         ----------
@@ -246,17 +246,17 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Returns
         -------
         leverage : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            At most 1 for a training row; of more than 2,048 training rows, those farthest from
-            their mean are taken. 0 for an output whose target did not vary.
+            Leverage of each row, at most 1 for a training row; of more than 2,048 training rows,
+            those farthest from their mean are used. 0 for an output whose target did not vary.
 
         Raises
         ------
         NotFittedError
             Before the first fit.
         ValueError
-            If X has other features than the training X, or values that are not finite; if no
-            weight is uncertain (`uncertain_weights_` is 'none'); after `partial_fit`, as a
-            stream does not keep its rows.
+            If X has other features than the training X, or values that are not finite; if
+            `uncertain_weights_` is 'none'; or after `partial_fit`, because a stream does not
+            keep its rows.
 
         Examples
         --------
@@ -291,7 +291,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Returns
         -------
         coefs : list of ndarray of shape (n_in, n_out)
-            Of each layer, in float64.
+            Weights of each layer, in float64.
 
         Raises
         ------
@@ -301,7 +301,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Warns
         -----
         RuntimeWarning
-            As `predict`: where X was near the ends of float64.
+            As for `predict`, if X was near the limits of float64.
         """
         check_is_fitted(self)
         function = fitted_function(self)
@@ -311,16 +311,16 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
     @property
     def raw_intercepts_(self) -> list[Array]:
-        """The biases that go with `raw_coefs_`.
+        """The biases corresponding to `raw_coefs_`.
 
-        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals
-        ``predict(X)``. A Poisson fit has ``exp`` around it; a logistic output has
-        ``y_scale_ * sigmoid(...)``, whose scale no weight can hold.
+        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals ``predict(X)``.
+        For a Poisson fit, apply ``exp`` to it; for a logistic output, the prediction is
+        ``y_scale_ * sigmoid(...)``, as no weight can absorb that scale.
 
         Returns
         -------
         intercepts : list of ndarray of shape (n_out,)
-            Of each layer, in float64.
+            Biases of each layer, in float64.
 
         Raises
         ------

@@ -34,242 +34,240 @@ from sk_backprop._validation import (
 
 
 class BackpropRegressor(CallbackSupport, Predictor):
-    r"""A sigmoid network trained by backpropagation, for raw data.
+    r"""Sigmoid network for regression on raw data, trained by backpropagation.
 
-    Scaling is part of the fit: X is divided by each feature's largest absolute value, y
-    is scaled too, and (`precondition`) the solvers work in centred coordinates of unit
-    spread: units and shifts do not matter. Predictions are in the units of y, with a
-    standard deviation.
+    Scaling is part of the fit: X is divided by each feature's largest absolute value, y is
+    scaled as well, and (with `precondition`) the solvers work in centred coordinates with
+    unit standard deviation, so that units and shifts do not matter. Predictions are in the
+    units of y and come with a standard deviation.
 
-    With the defaults linear models and networks are trained by Levenberg-Marquardt; the
-    evidence holds their weights, rows held out choose the shape, and several networks are
-    averaged. Every keyword of
-    :class:`sklearn.neural_network.MLPRegressor` exists under the same name and meaning.
+    With the defaults, linear models and networks are trained by Levenberg-Marquardt, their
+    penalties are determined by the evidence, the architecture is selected on held-out rows,
+    and several networks are averaged. Every keyword of
+    :class:`sklearn.neural_network.MLPRegressor` exists with the same name and meaning.
 
     Parameters
     ----------
     hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
-        Units in each hidden layer; an int is one layer, () a linear model. 'auto' is the
-        shape that predicts held-out rows best: with 'lm' none, one layer of 20 units or two
-        of 5 to 30 (while affordable), with the other solvers none or (20,). It is (20,) in
-        `partial_fit` and with fewer than 10 rows under these solvers.
+        Number of units in each hidden layer; an int is a single layer, and () a linear model.
+        'auto' selects the architecture that predicts held-out rows best: with 'lm' no hidden
+        layer, one of 20 units or two of 5 to 30 (while affordable); with the other solvers none
+        or (20,). It is (20,) in `partial_fit`, and with these solvers for fewer than 10 rows.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
-        Function of the hidden units. With `precondition=True` the logistic sigmoid
-        and tanh are the same family of functions and train alike.
+        Activation function of the hidden units. With `precondition=True`, the logistic
+        sigmoid and tanh give the same family of functions and train alike.
     output_activation : {'identity', 'logistic'}, default='identity'
-        Function of the output units. 'logistic' is the textbook's: it needs y >= 0
-        and predicts between 0 and the largest y of the training rows.
+        Activation function of the output units. 'logistic', as in textbooks, requires
+        y >= 0 and predicts values between 0 and the largest y of the training rows.
     loss : {'squared_error', 'poisson'}, default='squared_error'
-        'poisson' is half the Poisson deviance, with an exponential output; y >= 0.
+        'poisson' is half the Poisson deviance with an exponential output; it requires y >= 0.
     solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd'}, default='auto'
-        'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and
-        'sgd' mini-batches. 'auto' is 'lm' while that is affordable, 'lbfgs' up to 10,000
-        rows or n_samples * n_params = 2.5e7, and 'adam' beyond; with more weights than
-        rows, rows held out decide; in `partial_fit` it is 'adam'. See `solver_`.
+        'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and 'sgd'
+        mini-batches. 'auto' is 'lm' while that is affordable, otherwise 'lbfgs' up to 10,000
+        rows or n_samples * n_params = 2.5e7, and 'adam' beyond. With more weights than rows
+        it is selected on held-out rows; in `partial_fit` it is 'adam'. See `solver_`.
     precondition : bool, default=True
-        Train in coordinates in which features, hidden sigmoids and target are
-        centred and of unit spread. False is the textbook: X / max, y / max, nothing
-        else.
+        Whether to train in coordinates in which features, hidden sigmoids and target are
+        centred and have unit standard deviation. False scales as textbooks do: X / max,
+        y / max, and nothing else.
     alpha : float or 'auto', default='auto'
-        Strength of the penalty on squared weights, divided by the total weight of
-        the rows. It applies in the solver's coordinates. With 'lm', 'auto' finds
-        one for each of `weight_groups` by the evidence [3]_; with 'lbfgs' the one of
-        100, 30, 10, ..., 0.01 (for 'poisson' from 10,000 on) with which held-out rows are
-        predicted best, 2 with `early_stopping` or fewer than 10 rows, and with fewer than 10
-        counts above 0 the strongest; with 'sgd' and 'adam' 2, or, for a linear model that
-        'auto' layers try, 0.01. These are multiplied by the mean weight of distinct rows.
-        See `alpha_`.
+        Strength of the L2 penalty, divided by the total weight of the rows. It applies in
+        the solver's coordinates. With 'lm', 'auto' determines one penalty for each of
+        `weight_groups` by the evidence [3]_. With 'lbfgs', 'auto' selects the one of 100, 30,
+        10, ..., 0.01 (for 'poisson' from 10,000 on) that predicts held-out rows best; it is 2
+        with `early_stopping` or fewer than 10 rows, and the strongest with fewer than 10 counts
+        above 0. With 'sgd' and 'adam' it is 2, or 0.01 for a linear model that 'auto' layers
+        try. These values are multiplied by the mean weight of distinct rows. See `alpha_`.
     weight_groups : {'auto', 'input', 'layer'}, default='auto'
-        Weights that share one penalty found by the evidence: each layer's weights, its
-        biases, and with 'input' each input's first weights (automatic relevance
-        determination, see `input_relevance_`). 'auto' is 'input', and for a linear
-        model what foretells rows held out best.
+        Groups of weights that share one penalty determined by the evidence: each layer's
+        weights, its biases, and with 'input' the first-layer weights of each input (automatic
+        relevance determination, see `input_relevance_`). 'auto' is 'input' or, for a linear
+        model, whichever predicts held-out rows best.
     n_networks : int or 'auto', default='auto'
-        Networks of one shape, from different initial weights, whose outputs are
-        averaged. 'auto' is, with alpha='auto' and 'lm', as many of up to 12 as are
-        affordable, without those whose log evidence shows that they have failed, and 1
-        otherwise.
+        Number of networks of the same architecture, with different initial weights, whose
+        outputs are averaged. With alpha='auto' and 'lm', 'auto' is as many of up to 12 as are
+        affordable, without those whose log evidence shows that they have failed; otherwise
+        it is 1.
     n_jobs : int or None, default=None
-        Processes that train networks side by side, by joblib; None is 1, or what
-        `joblib.parallel_config` says. The result does not depend on it.
+        Number of joblib processes that train networks in parallel. None means 1, unless
+        `joblib.parallel_config` sets another number. The result does not depend on it.
     batch_size : int or 'auto', default='auto'
-        Rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200; in `fit`
-        an eighth of the rows if that is less, but 25 at least, and below 50 rows all: ten
-        epochs of a step or two gain so little that they count as a stall (see `tol`).
+        Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
+        or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
+        50: ten epochs of one or two steps gain so little that they count as a stall (see `tol`).
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Schedule of 'sgd': constant; divided by (1 + samples seen) ** `power_t`; or
-        divided by 5 at each stall (see `tol`) until it is below 1e-6, which a
-        stream, one pass a batch, never meets.
+        Learning rate schedule of 'sgd': constant; divided by (1 + samples seen) **
+        `power_t`; or divided by 5 each time training stalls (see `tol`) until it is below
+        1e-6. A stream makes one pass per batch and never stalls.
     learning_rate_init : float, default=0.003
-        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'` that of 'sgd'
-        is at most Polyak's, loss / |gradient|^2 [9]_.
+        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'`, the learning
+        rate of 'sgd' is at most the Polyak step size, loss / |gradient|^2 [9]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
     max_iter : int, default=1000
-        Largest number of iterations; for 'sgd' and 'adam', of epochs.
+        Maximum number of iterations; for 'sgd' and 'adam', of epochs.
     max_fun : int, default=15000
-        Largest number of evaluations of the loss by 'lbfgs'.
+        Maximum number of loss evaluations by 'lbfgs'.
     shuffle : bool, default=True
-        Draw the rows of mini-batches in a new order in each epoch.
+        Whether to shuffle the rows in each epoch of 'sgd' and 'adam'.
     random_state : int, RandomState or None, default=None
-        Of initial weights, validation split and shuffling. The initial weights of the
-        columns are drawn in an order by their values (how strongly they vary with y), so
-        that the order of the columns does not matter. Apart from that order, they do not
-        depend on the rows.
+        Determines the initial weights, the validation split and shuffling. The columns get
+        their initial weights in an order given by their values (how strongly they vary with y),
+        so that the order of the columns does not matter. The rows have no other effect on them.
     tol : float, default=1e-3
-        Training has stalled when in `n_iter_no_change` iterations on end the loss
-        (with early stopping, the validation loss) never comes below ``1 - tol``
-        times the lowest before. Relative, so that units do not matter. It bounds what is
-        gained, not the gradient: with 0 and ``n_iter_no_change=inf`` 'lm' and 'lbfgs' go on
-        to where rounding hides the rest, in the coordinates of `precondition` a gradient of
-        the mean loss of 1e-8.
+        Training has stalled when, for `n_iter_no_change` consecutive iterations, the loss
+        (with early stopping, the validation loss) does not fall below ``1 - tol`` times the
+        lowest value before. The tolerance is relative, so that units do not matter, and bounds
+        the decrease of the loss, not the gradient. With 0 and ``n_iter_no_change=inf``,
+        'lm' and 'lbfgs' continue until rounding hides any further progress: with `precondition`,
+        to a gradient of the mean loss of 1e-8.
     n_iter_no_change : int or inf, default=10
-        Patience, see `tol`.
+        Number of iterations without progress after which training stops, see `tol`.
     early_stopping : bool, default=False
-        Stop by, and keep the weights of, the best loss on validation data: those
-        given to `fit`, or a random `validation_fraction` of the distinct rows.
+        Whether to stop by the validation loss, and keep the weights with the lowest one. The
+        validation data are those given to `fit`, or a random `validation_fraction` of the rows.
     validation_fraction : float, default=0.1
-        Part of the distinct rows set aside by `early_stopping`, in [0, 1), and then above 0.
-        A row and its copies are set aside together.
+        Fraction of the distinct rows set aside by `early_stopping`, in [0, 1), and above 0 if
+        it is used. A row and its copies are set aside together.
     warm_start : bool, default=False
-        Let `fit` go on from the last fit. If the scales of the data have changed,
-        it starts from the same function of raw X nevertheless (with a logistic
-        output, from one stretched to the new largest y).
+        Whether `fit` continues from the last fit. It starts from the same function of raw X
+        even if the scales of the data have changed (with a logistic output, from that function
+        stretched to the new largest y).
     momentum : float, default=0.9
-        Of 'sgd', in [0, 1].
+        Momentum of 'sgd', in [0, 1].
     nesterovs_momentum : bool, default=True
-        Use Nesterov's form of the momentum.
+        Whether to use Nesterov's momentum.
     beta_1 : float, default=0.9
-        Decay rate of the first moment of 'adam', in [0, 1).
+        Decay rate of the first moment estimate of 'adam', in [0, 1).
     beta_2 : float, default=0.999
-        Decay rate of the second moment of 'adam', in [0, 1).
+        Decay rate of the second moment estimate of 'adam', in [0, 1).
     epsilon : float, default=1e-8
-        Summand in the denominator of 'adam'.
+        Value added to the denominator of 'adam' for numerical stability.
     verbose : bool or int, default=False
-        1 or True prints a line a second: time, network, iteration, loss, loss and R^2 of
-        validation data, and with 'lm' what the evidence takes for the effective number of
-        parameters, gamma. The first iteration, what the trials chose and how the fit ended
-        are always there. 2 prints all trials, iterations and ends of runs. A batch of
-        `partial_fit` has a line.
+        1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
+        the validation data, and with 'lm' gamma, the effective number of parameters according
+        to the evidence. The first iteration, the candidate selected by the trials and the end
+        of the fit are always printed. 2 prints all trials, iterations and ends of runs.
+        `partial_fit` prints one line per batch.
 
     Attributes
     ----------
     coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of each layer, for features that `scaler_` has scaled; they give
-        (y - `y_location_`) / `y_scale_`. Several networks are one here, with the
+        Weights of each layer. Inputs are features scaled by `scaler_`, and outputs are
+        (y - `y_location_`) / `y_scale_`. Several networks are combined into one with the
         hidden units of all of them.
     intercepts_ : list of ndarray of shape (n_out,)
-        Biases of each layer that go with `coefs_`.
+        Biases of each layer, corresponding to `coefs_`.
     hidden_layer_sizes_ : tuple of int
-        Of one network.
+        Hidden layer sizes of each network.
     n_networks_ : int
-        Networks that were averaged.
+        Number of networks that were averaged.
     alpha_ : float or None
-        The penalty, given or chosen; None where the evidence has found several.
+        Penalty given or selected; None if the evidence determined several.
     n_effective_params_ : ndarray of shape (n_networks_,)
-        Effective number of parameters of each network [3]_, among `uncertain_weights_`.
+        Effective number of parameters of each network [3]_, within `uncertain_weights_`.
     noise_precision_ : ndarray of shape (n_outputs,)
-        1 / variance of the noise, in units of 1 / y^2; for 'poisson' 1 / dispersion,
-        in units of 1 / y. With a fixed penalty and more effective parameters than a quarter
-        of the rows (or, for a large network, weights than a tenth), it is estimated from the
-        errors of further networks at rows that these were not trained on.
+        Inverse variance of the noise, in units of 1 / y^2; for 'poisson', 1 / dispersion in
+        units of 1 / y. With a fixed penalty and more effective parameters than a quarter of
+        the rows (for a large network, more weights than a tenth), it is estimated from the
+        errors of additional networks on rows that they were not trained on.
     residual_dof_ : ndarray of shape (n_outputs,), or None
-        Residual degrees of freedom that the noise was estimated with: the total weight of the
-        rows less the effective number of parameters, mean over the networks; where the noise
-        was estimated from rows that the networks were not trained on, the weight of those.
+        Residual degrees of freedom used to estimate the noise: the total weight of the rows
+        minus the effective number of parameters, averaged over the networks. If the noise was
+        estimated from rows that the networks were not trained on, the weight of those rows.
         None for a stream.
     weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
-        The penalty of each group of weights that the evidence has found, as
+        Penalty of each group of weights determined by the evidence: a prior precision,
         1 / variance, in the solver's coordinates. None with a fixed `alpha`.
     log_evidence_ : ndarray of shape (n_networks_,), or None
-        Log evidence of each network, for y in its units.
+        Log evidence of each network, for y in its own units.
     input_relevance_ : ndarray of shape (n_features_in_,), or None
-        Prior standard deviation of the weights from each input of unit spread, mean
-        over the networks; 0 for an input that does not matter. None unless the
-        evidence had a group for each input.
+        Prior standard deviation of the weights from each input, scaled to unit standard
+        deviation, averaged over the networks; 0 for an input that does not matter. None
+        unless the evidence used one group per input.
     uncertain_weights_ : {'all', 'last_layer', 'none'}
-        The weights whose uncertainty is part of `predict(return_std=True)`: all, or
-        where they are too many those of the last layer.
+        Weights whose uncertainty `predict(return_std=True)` includes: all of them or, if
+        they are too many, those of the last layer.
     raw_coefs_ : list of ndarray of shape (n_in, n_out)
-        Weights of the same function with all scales folded in: for raw X, giving y.
+        Weights of the same function from raw X to y, with all scaling absorbed.
     raw_intercepts_ : list of ndarray of shape (n_out,)
-        Biases that go with `raw_coefs_`.
+        Biases corresponding to `raw_coefs_`.
     scaler_ : MaxAbsScaler
-        Fitted to the training rows.
+        Scaler fitted to the training X.
     y_location_ : ndarray of shape (n_outputs,)
-        Mean of y, in its units; 0 without preconditioning, with a logistic output and
+        Mean of y, in its units; 0 without preconditioning, with a logistic output, and
         for 'poisson'.
     y_scale_ : ndarray of shape (n_outputs,)
-        Standard deviation of y, in its units; without preconditioning, and with a
-        logistic output, the largest \|y\|; for 'poisson' the mean.
+        Standard deviation of y, in its units; without preconditioning and with a logistic
+        output, the largest \|y\|; for 'poisson', the mean.
     solver_ : str
-        The solver that was used. What follows is, of several networks, the first's.
+        Solver that was used. The attributes below are those of the first network.
     loss_ : float
-        Training loss, with penalty and in scaled units, of the iteration whose
-        weights are kept; for 'sgd' and 'adam' the mean over its mini-batches.
+        Training loss, including the penalty and in scaled units, at the iteration whose
+        weights are kept; for 'sgd' and 'adam', its mean over the mini-batches.
     loss_curve_ : list of float
-        Training loss of each iteration, for every solver.
+        Training loss at each iteration, for every solver.
     best_loss_ : float
-        Smallest value of `loss_curve_`. (The evidence may raise the loss.)
+        Lowest value of `loss_curve_`. (With the evidence, the loss may increase.)
     n_iter_ : int
-        Iterations made.
+        Number of iterations.
     best_iter_ : int
-        The iteration whose weights were kept; 0 is the start.
+        Iteration whose weights were kept; 0 means the initial weights.
     t_ : int
-        Samples seen, also over warm starts and batches.
+        Number of samples seen, including those of earlier warm starts and batches.
     validation_scores_ : list of float or None
-        R^2 of the validation data at each iteration; nan where their targets do not vary.
+        R^2 on the validation data at each iteration; nan if their targets do not vary.
     validation_loss_curve_ : list of float or None
-        Loss of the validation data, without penalty, at each iteration; early stopping
-        goes by it.
+        Loss on the validation data, without penalty, at each iteration; see `early_stopping`.
     best_validation_score_ : float or None
-        R^2 at `best_iter_`.
+        R^2 on the validation data at `best_iter_`.
     n_layers_ : int
-        Layers, counting input and output.
+        Number of layers, including input and output.
     n_outputs_ : int
-        Output units.
+        Number of output units.
     out_activation_ : {'identity', 'logistic', 'exp'}
-        Function of the output units.
+        Activation function of the output units.
     n_features_in_ : int
-        Columns of the training X.
+        Number of columns of the training X.
     feature_names_in_ : ndarray of str of shape (n_features_in_,)
-        Names of its columns; only if all were strings.
+        Names of these columns; only defined if all are strings.
 
     See Also
     --------
-    sklearn.neural_network.MLPRegressor : The same network without the scaling.
+    sklearn.neural_network.MLPRegressor : The same network without scaling.
 
     Notes
     -----
-    The loss is, with weights w_i and the sum of squares over all outputs,
+    With sample weights w_i, and squares summed over all outputs, the loss is
 
     .. math:: \frac{1}{2\sum_i w_i} \Big[\sum_i w_i \|f(x_i) - y_i\|^2
               + \alpha \sum_l \|W_l\|^2\Big]
 
     with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson'.
 
-    'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda \theta)` for
-    each step, with residuals r, their derivatives J and penalties :math:`\Lambda`; the
-    decrease of the loss, by that which was foretold, decides :math:`\mu` [4]_. The evidence
-    sets, for each group g of N_g weights and with :math:`H = \beta J^T J + \Lambda`,
+    Each step of 'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda
+    \theta)`, with residuals r, their Jacobian J and penalties :math:`\Lambda`; the ratio of
+    actual to predicted reduction of the loss determines :math:`\mu` [4]_. For each group g of
+    N_g weights, and with :math:`H = \beta J^T J + \Lambda`, the evidence updates
 
     .. math:: \gamma_g = N_g - \alpha_g \, \mathrm{tr}_g H^{-1}, \quad
               \alpha_g = \gamma_g / \|\theta_g\|^2, \quad
               \beta = \Big(\sum_i w_i - \sum_g \gamma_g\Big) / \sum_i w_i r_i^2
 
-    until they agree [3]_, [5]_. For 'poisson' the noise is told by Pearson's statistic, with
-    Fletcher's correction for sparse counts, in place of the sum of squares [7]_.
+    until they converge [3]_, [5]_. For 'poisson', the noise is estimated by Pearson's
+    statistic, with Fletcher's correction for sparse counts, instead of the sum of squares [7]_.
 
-    A run that diverges keeps the weights of its lowest loss and warns. Mini-batches
-    see the whole penalty over the weight of all rows; MLPRegressor's, of the batch. With
-    `precondition` they are computed in float32.
+    A run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds
+    the whole penalty divided by the weight of all rows (in MLPRegressor, of the batch). With
+    `precondition`, mini-batches are computed in float32.
 
-    scikit-learn's callbacks, of its version 1.9 and newer, work by ``set_callbacks(...)``.
-    The tasks of `fit` are the trials, each run of a network, and each iteration; at a task's
-    end ``fitted_estimator`` is the network of that run alone. A callback that asks to stop at
-    an iteration ends that run, whose weights of then are kept (with `early_stopping` the
-    best); at a trial, the trials; at the end of the trials or of a run, training once there
-    is a network. X, y and weights are as given to `fit`. `partial_fit` calls none.
+    Callbacks of scikit-learn 1.9 and newer are supported by ``set_callbacks(...)``. The tasks
+    of `fit` are the trials, each run of a network, and each iteration; at the end of a task,
+    ``fitted_estimator`` is the network of that run alone. A callback that asks to stop at an
+    iteration ends that run, which keeps its current weights (with `early_stopping`, the best).
+    At a trial it ends the trials; at the end of the trials or of a run, it ends training as
+    soon as there is a network. Callbacks receive X, y and weights as given to `fit`.
+    `partial_fit` calls none.
 
     References
     ----------
@@ -390,51 +388,52 @@ class BackpropRegressor(CallbackSupport, Predictor):
     ) -> BackpropRegressor:
         """Fit the network to raw X and y.
 
-        Nothing of the estimator changes until training has ended: a refused call leaves
-        an earlier fit as it was. Ctrl-C ends training with a warning and keeps the
-        networks that were whole, or the last whole iteration; where it went on from several
-        networks, their earlier fit; during trials, or with `n_jobs`, it is raised.
+        The estimator does not change until training has ended, so that a call that raises an
+        error leaves an earlier fit as it was. Ctrl-C ends training with a warning and keeps
+        the networks that were completed or, if there are none, the last complete iteration; a
+        fit that continued several networks keeps the earlier fit. During trials, or with
+        `n_jobs`, KeyboardInterrupt is raised.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in any units; the columns of a table (pandas, polars, pyarrow) must hold
-            numbers or booleans. float32 stays float32, but where the mean of a column or of y
-            is 100 times its spread; all else becomes float64.
+            Inputs in any units; the columns of a table (pandas, polars, pyarrow) must be
+            numeric or boolean. float32 stays float32, unless the mean of a column or of y is 100
+            times its standard deviation; everything else becomes float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in any units.
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out.
             Copies of a row stay together wherever rows are held out. For the evidence, weights
-            that sum to 1 say as little as one row: divide weights that are relative, such as
-            the exposures of rates, or precisions (1 / variance of each target), by their mean.
+            that sum to 1 carry no more information than one row: divide relative weights (such
+            as exposures of rates, or precisions, 1 / variance of each target) by their mean.
         X_val, y_val : array-like, default=None
-            Validation data. Their loss and score are recorded; with
-            `early_stopping=True` they, not a random part of X, decide when to stop.
+            Validation data. Their loss and score are recorded; with `early_stopping=True`,
+            they are used instead of a random part of X to decide when to stop.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         coefs_init, intercepts_init : list of arrays, default=None
-            Initial weights and biases, as `coefs_` and `intercepts_`; biases default to
-            zeros. They take precedence over `warm_start`.
+            Initial weights and biases, in the form of `coefs_` and `intercepts_`; biases
+            default to zeros. They take precedence over `warm_start`.
 
         Returns
         -------
         self : BackpropRegressor
-            Fitted.
+            The fitted estimator.
 
         Raises
         ------
         ValueError, TypeError
-            For an argument or parameter that is not allowed; the message says
-            which, what was given and what is allowed.
+            If an argument or parameter is not allowed; the message says which one, what was
+            given and what is allowed.
 
         Warns
         -----
         ConvergenceWarning
-            If `max_iter` or `max_fun` ended the training, or it diverged.
+            If training reached `max_iter` or `max_fun`, or diverged.
         UserWarning
-            If it was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0) are left
-            after the effective parameters to estimate the noise from, the weights make many
+            If training was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0)
+            remain after subtracting the effective number of parameters, the weights make many
             rows count as less than three, or a single row has most of the squared error.
 
         Examples
@@ -468,62 +467,63 @@ class BackpropRegressor(CallbackSupport, Predictor):
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BackpropRegressor:
         """Make one pass over the next batch of a stream.
 
-        What scales X and y is of all batches so far; the weights move with it, so that
-        the function learned so far stays the same. (A logistic output keeps the target
-        scale of the first batch, with a warning where y exceeds it.) The penalty `alpha`
-        is divided by the total weight of all distinct rows so far. A batch in which training
-        diverges (the loss is twice that before, and beyond what noise does) leaves the
-        function and makes the optimizer start anew. One that is interrupted is left out, with
-        a warning. `solver='auto'` is 'adam' here, also after a fit by another solver. After a fit
-        by 'lm' or 'lbfgs', 'adam' begins with short steps [8]_, and the
-        rate of 'sgd' has a bound [9]_, but for the textbook's steps (`precondition=False`).
+        The scales of X and y are those of all batches so far; the weights are adjusted so that
+        the function learned so far stays the same. (A logistic output keeps the target scale
+        of the first batch, with a warning if y exceeds it.) The penalty `alpha` is divided by
+        the total weight of all distinct rows so far. If training diverges in a batch (the loss
+        is twice that before, and more than noise explains), the function stays as it was and
+        the optimizer is reset. A batch that is interrupted is left out, with a warning.
+        `solver='auto'` is 'adam' here, even after a fit by another solver. After a fit by 'lm' or
+        'lbfgs', 'adam' begins with short steps [8]_, and the learning rate of 'sgd' is bounded
+        [9]_, except for the textbook's steps (`precondition=False`).
 
-        The noise is estimated from the errors of each mini-batch before the step on it, in a
-        running mean over the last tenth of the rows, at least 30 and at most 300 of them (of
-        counts 300 and 1,000). The uncertainty of the weights is of all rows at first, then of
-        ten batches, or at least 1,000 rows. So the standard deviations are those of rows that
-        come as the last ones did: in a stream sorted by y, or that drifts, those of the next
-        rows, and not of all. Pass rows in random order where there is a choice.
+        The noise is estimated from the errors of each mini-batch before the step on it, as a
+        running mean over the last tenth of the rows, at least 30 and at most 300 of them (300
+        and 1,000 for counts). The uncertainty of the weights is based on all rows at first, then
+        on ten batches or at least 1,000 rows. The standard deviations are thus valid for rows
+        like the most recent ones: in a stream that is sorted by y or drifts, for the next rows,
+        but not for all. Pass rows in random order if you have the choice.
 
-        Rows that come again, in whatever order and batches, are known by a sketch of fixed size,
-        and add nothing to the weight of the distinct rows; their errors count as those of rows
-        that were trained on. Rows are the same where X and y are equal; of equal rows within a
-        batch each counts, as `sample_weight` does, and the largest total weight in one batch is
-        kept. Where X and y have few distinct values, pass batches of some hundred rows.
+        Rows that are passed again, in any order and any batches, are recognised by a sketch of
+        fixed size and add nothing to the weight of the distinct rows; their errors count as
+        errors on training rows. Rows are the same if X and y are equal. Equal rows within one
+        batch all count, as with `sample_weight`, and the largest total weight in one batch is
+        kept. If X and y have few distinct values, pass batches of a few hundred rows.
 
-        Scales only grow: an outlier, or another unit, in one batch is remembered, and an
-        outlier of y is told by a warning. A first batch that shows the usual range of every
-        column is worth having.
+        Scales only grow: an outlier or a change of units in one batch has a lasting effect, and
+        an outlier of y causes a warning. It helps if the first batch shows the usual range of
+        every column.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows of the batch, in the units of the first.
+            Inputs of the batch, in the units of the first batch.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Their targets.
+            Targets of the batch.
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Non-negative counts of the rows, as in `fit`.
 
         Returns
         -------
         self : BackpropRegressor
-            Fitted to all batches so far.
+            The estimator, fitted to all batches so far.
 
         Raises
         ------
         ValueError, TypeError
-            As `fit`. A refused batch leaves the estimator as it was.
+            As for `fit`. A batch that raises an error leaves the estimator as it was.
         PartialFitError
-            An AttributeError and ValueError: if the solver is 'lm' or 'lbfgs', or
-            `early_stopping` is True.
+            If the solver is 'lm' or 'lbfgs', or `early_stopping` is True. It is both an
+            AttributeError and a ValueError.
 
         Warns
         -----
         ConvergenceWarning
             If training diverged.
         UserWarning
-            If it was interrupted, a single row has most of the variance of y so far, rows come
-            again that cannot show the noise, or y exceeds what a logistic output reaches.
+            If training was interrupted, a single row has most of the variance of y so far, rows
+            are passed again that cannot show the noise, or y exceeds the range of a logistic
+            output.
 
         Examples
         --------

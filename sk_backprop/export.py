@@ -1,4 +1,4 @@
-"""A fitted regressor as something else: scikit-learn's MLPRegressor, or a formula."""
+"""Export of a fitted regressor: to scikit-learn's MLPRegressor, or to a formula."""
 
 from __future__ import annotations
 
@@ -44,31 +44,31 @@ def _raw_weights(function: FittedFunction) -> NetworkWeights:
 
 
 def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
-    """The same function as a fitted scikit-learn MLPRegressor, for raw X and y.
+    """Convert to a fitted scikit-learn MLPRegressor that computes the same function of raw X.
 
-    All scales are folded into its weights, and several networks are one, with the hidden
-    units of all of them. It serves whatever knows only scikit-learn's own classes, such as
-    an export to ONNX by ``skl2onnx`` (which takes no Poisson fit). Standard deviations
-    stay behind.
+    All scaling is absorbed into its weights, and several networks are combined into one with
+    the hidden units of all of them. Use it with tools that support only scikit-learn's own
+    classes, such as ``skl2onnx`` for an export to ONNX (which does not support Poisson fits).
+    Standard deviations are not exported.
 
     Parameters
     ----------
     reg : BackpropRegressor
-        Fitted.
+        The fitted regressor.
 
     Returns
     -------
     mlp : sklearn.neural_network.MLPRegressor
-        ``mlp.predict(X)`` is ``reg.predict(X)`` to rounding, in float64.
+        Its ``mlp.predict(X)`` equals ``reg.predict(X)`` up to rounding, in float64.
 
     Raises
     ------
     TypeError
         If `reg` is not a BackpropRegressor.
     NotFittedError
-        If it is not fitted.
+        If `reg` is not fitted.
     ValueError
-        If it has a logistic output, which MLPRegressor cannot hold.
+        If `reg` has a logistic output, which MLPRegressor does not support.
 
     Examples
     --------
@@ -152,43 +152,43 @@ def to_expression(
     input_names: Sequence[str] | None = None,
     max_length: int | None = None,
 ) -> Any:
-    """The fitted function of raw inputs as a formula, for small networks.
+    """Write the fitted function of raw inputs as a formula, for small networks.
 
-    Sigmoid units are written as hyperbolic tangents, ``1 / (1 + exp(-z))`` being
-    ``tanh(z / 2) / 2 + 1 / 2``: it is shorter, and no sum is too large for it. Of deep
-    networks every unit is written out wherever it is used, so that they get long.
+    Sigmoid units are written as hyperbolic tangents, as ``1 / (1 + exp(-z))`` equals
+    ``tanh(z / 2) / 2 + 1 / 2``, which is shorter and cannot overflow. For deep networks,
+    formulas get long because every unit is written out wherever it is used.
 
     Parameters
     ----------
     reg : BackpropRegressor
-        Fitted.
+        The fitted regressor.
     syntax : {'python', 'c', 'excel'}, default='python'
-        'python' needs ``from numpy import exp, tanh, maximum``, and takes numbers or
-        arrays; 'c' needs ``<math.h>`` and inputs that are parameters or local variables of
+        'python' needs ``from numpy import exp, tanh, maximum``, and accepts numbers or
+        arrays; 'c' needs ``<math.h>``, and inputs that are parameters or local variables of
         type double; 'excel' begins with ``=`` and uses TANH, MAX and EXP. (Excel itself
-        reads 15 digits of a number.)
+        reads only 15 digits of a number.)
     input_names : sequence of str of shape (n_features_in_,), default=None
-        What stands for the inputs: names, ``x[0]``, ``row->age``, or cells as in
+        What to write for the inputs: names, ``x[0]``, ``row->age``, or cells such as
         ``Sheet1!$B$4``. Other expressions, such as ``a + b``, are put in parentheses. A name
-        that the language, its headers or the formula use for something else is refused (in
-        'c' also those of macros; in 'excel' a name like X1 is a cell). None is, in 'excel',
-        the cells A2, B2, C2, ...; otherwise `feature_names_in_` with an underscore for what
-        a name cannot hold, or x0, x1, ...
+        that the language, its headers or the formula use for something else is an error (in
+        'c' also names of macros; in 'excel' a name like X1 is a cell). None means the cells
+        A2, B2, C2, ... in 'excel'; otherwise `feature_names_in_`, with underscores in place of
+        characters that a name cannot contain, or x0, x1, ...
     max_length : int, default=None
-        Characters that a formula may have. None is 8192, which is Excel's limit, and
-        50,000 in the other languages.
+        Maximum number of characters of a formula. None means 8192 in 'excel', which is its
+        limit, and 50,000 in the other languages.
 
     Returns
     -------
     formula : str, or list of str of shape (n_outputs_,)
-        One formula for each output; a list if there are several.
+        One formula for each output; a list if there are several outputs.
 
     Raises
     ------
     TypeError
         If `reg` is not a BackpropRegressor.
     NotFittedError
-        If it is not fitted.
+        If `reg` is not fitted.
     ValueError
         If a parameter is not allowed, a name cannot stand for an input, or a formula
         would be longer than `max_length`.

@@ -11,12 +11,13 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._affine import TANH_FOR_SIGMOID, with_hidden_units
-from sk_backprop._fitted import FittedFunction
-from sk_backprop._network import Array, NetworkWeights
-from sk_backprop._operands import default_name, is_reserved, operand
-from sk_backprop._regressor import BackpropRegressor
-from sk_backprop._state import fitted_function
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._coordinates.affine import TANH_FOR_SIGMOID, with_hidden_units
+from sk_backprop._estimator.operands import default_name, is_reserved, operand
+from sk_backprop._estimator.regressor import BackpropRegressor
+from sk_backprop._estimator.state import fitted_function
+from sk_backprop._inference.predictive import FittedFunction
+from sk_backprop._network.network import NetworkWeights
 
 __all__ = ["to_expression", "to_mlp_regressor"]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._likelihood import LIKELIHOODS
-from sk_backprop._network import Array, Network, evaluate
-from sk_backprop._objective import Objective
-from sk_backprop._validation import check_pass
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._estimator.checks import check_pass
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.network import Network, evaluate
 
 __all__ = ["BackpropPass", "backprop_pass"]
 

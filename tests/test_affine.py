@@ -5,7 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
-from sk_backprop._affine import (
+from sk_backprop._coordinates.affine import (
     SAME_UNITS,
     TANH_FOR_SIGMOID,
     AffineMap,
@@ -13,8 +13,8 @@ from sk_backprop._affine import (
     HiddenUnits,
     with_hidden_units,
 )
-from sk_backprop._likelihood import LIKELIHOODS
-from sk_backprop._network import Network, lecun_bound
+from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.network import Network, lecun_bound
 
 N_FEATURES, N_OUTPUTS = 3, 2
 OUTPUTS = ("identity", "exp", "logistic")
@@ -31,10 +31,8 @@ def coordinates(kind, output):
     rng = np.random.RandomState(KINDS.index(kind))
     whole = {
         "x_unit": np.ones(N_FEATURES),
-        "x_known": np.ones(N_FEATURES, bool),
         "y_location": np.zeros(N_OUTPUTS),
         "y_scale": np.ones(N_OUTPUTS),
-        "y_known": np.ones(N_OUTPUTS, bool),
         "likelihood": next(one for one in LIKELIHOODS.values() if one.output_activation == output),
     }
     if kind != "raw":

@@ -17,7 +17,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_backprop import BackpropRegressor, _callbacks, _training
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator import callbacks as _callbacks
+from sk_backprop._training import run as _training
 
 try:
     from sklearn.callback import ProgressBar, ScoringMonitor

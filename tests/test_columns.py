@@ -18,7 +18,7 @@ from pyarrow.interchange import from_dataframe
 from sklearn.linear_model import RidgeCV
 
 from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
-from sk_backprop._columns import REMEDIES, Kind, columns_of
+from sk_backprop._estimator.columns import REMEDIES, Kind, columns_of
 from sk_backprop.textbook import backprop_pass
 
 N = 12
@@ -600,7 +600,7 @@ def test_errors_name_the_class_that_users_know(fitted):
     for name in ("predict", "gradient", "score", "fit", "partial_fit"):
         method = inspect.unwrap(getattr(BackpropRegressor, name))
         assert method.__qualname__ == f"BackpropRegressor.{name}"
-        assert method.__module__ == "sk_backprop._regressor"
+        assert method.__module__ == "sk_backprop._estimator.regressor"
         with pytest.raises(TypeError, match=rf"^BackpropRegressor\.{name}\(\).*'colour'"):
             getattr(small(solver="adam"), name)(X, colour="red")
     with pytest.raises(TypeError, match=r"^BackpropRegressor\.predict\(\).*'return_cov'"):

@@ -11,15 +11,16 @@ from likelihoods import likelihood
 from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import mean_poisson_deviance
 
-from sk_backprop import BackpropRegressor, _trials
-from sk_backprop._dispersion import PearsonSums
-from sk_backprop._evidence import Precisions, WeightGroups, reestimate
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, evaluate, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior
-from sk_backprop._scaling import Scales
-from sk_backprop._training import Data
+from sk_backprop import BackpropRegressor
+from sk_backprop._coordinates.scales import Scales
+from sk_backprop._inference.evidence import Precisions, WeightGroups, reestimate
+from sk_backprop._inference.laplace import Posterior
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.dispersion import PearsonSums
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, evaluate, lecun_bound
+from sk_backprop._training import selection as _trials
+from sk_backprop._training.problem import Data
 
 # --- Pearson's statistic ---
 

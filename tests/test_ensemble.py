@@ -9,14 +9,16 @@ from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
-from sk_backprop import BackpropRegressor, _ensemble
-from sk_backprop._averaging import merged, separated
-from sk_backprop._likelihood import SquaredError
-from sk_backprop._network import Network, evaluate, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._plan import make_plan
-from sk_backprop._state import fitted_function
-from sk_backprop._training import Settings, TrainingRun
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.state import fitted_function
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.averaging import merged, separated
+from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.network import Network, evaluate, lecun_bound
+from sk_backprop._training import ensemble as _ensemble
+from sk_backprop._training.plan import make_plan
+from sk_backprop._training.problem import Settings
+from sk_backprop._training.run import TrainingRun
 
 
 def regressor(**params):

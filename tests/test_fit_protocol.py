@@ -13,8 +13,8 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.preprocessing import MaxAbsScaler
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._network import Network
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Network
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 

@@ -14,9 +14,9 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._state import FittedState
+from sk_backprop._estimator.state import FittedState
 
-OURS = "sk_backprop._regressor.BackpropRegressor"
+OURS = "sk_backprop._estimator.regressor.BackpropRegressor"
 
 
 def by_pickle(model):

@@ -13,11 +13,23 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, Workspace, evaluate, forward, jacobian, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._scaling import CentredSparse
+from sk_backprop._coordinates.scales import CentredSparse
+from sk_backprop._inference.evidence import (
+    Precisions,
+    WeightGroups,
+    fixed_precisions,
+    weak_precisions,
+)
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import (
+    Network,
+    Workspace,
+    evaluate,
+    forward,
+    jacobian,
+    lecun_bound,
+)
 from sk_backprop._solvers import levenberg_marquardt
 from sk_backprop._solvers._result import Monitor
 

@@ -10,11 +10,12 @@ from cases import every_pair
 from likelihoods import likelihood
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
-from sk_backprop import _objective
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, lecun_bound, row_blocks, rows_per_block
-from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._scaling import CentredSparse
+from sk_backprop._blocks.arrays import row_blocks
+from sk_backprop._coordinates.scales import CentredSparse
+from sk_backprop._inference import objective as _objective
+from sk_backprop._inference.objective import Objective, ValidationSet
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, lecun_bound, rows_per_block
 
 LOSSES = [("squared_error", "identity"), ("squared_error", "logistic"), ("poisson", "exp")]
 HIDDEN = [(), (4,), (4, 3), (3, 4, 2)]

@@ -12,14 +12,16 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
 
-from sk_backprop import BackpropRegressor, _evidence, _posterior
-from sk_backprop._dispersion import HeldOutNoise
-from sk_backprop._evidence import Precisions, WeightGroups, factor
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, evaluate, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, laplace, pack_factor, unpack_factor
-from sk_backprop._validation import _MOST_WEIGHT
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.checks import _MOST_WEIGHT
+from sk_backprop._inference import evidence as _evidence
+from sk_backprop._inference import laplace as _posterior
+from sk_backprop._inference.evidence import Precisions, WeightGroups, factor
+from sk_backprop._inference.laplace import Posterior, laplace, pack_factor, unpack_factor
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, evaluate, lecun_bound
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 

@@ -14,16 +14,16 @@ from sklearn.preprocessing import MaxAbsScaler
 from sklearn.utils.sparsefuncs import mean_variance_axis
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._affine import AffineMap
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, evaluate, lecun_bound
-from sk_backprop._scaling import (
+from sk_backprop._coordinates.affine import AffineMap
+from sk_backprop._coordinates.scales import (
     CentredSparse,
     Moments,
     Scales,
     divide_columns,
     largest_values,
 )
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, evaluate, lecun_bound
 
 
 def small(**params):
@@ -457,7 +457,7 @@ def test_sparse_moments_are_those_of_scikit_learn(kind, density):
 def test_moments_do_not_depend_on_block_size(monkeypatch):
     X = np.random.RandomState(0).randn(50, 3).astype(np.float32)
     whole = Moments.of(X, np.full(X.shape[1], 3.0))
-    monkeypatch.setattr("sk_backprop._scaling._BLOCK_VALUES", 21)
+    monkeypatch.setattr("sk_backprop._coordinates.scales._BLOCK_VALUES", 21)
     blocked = Moments.of(X, np.full(X.shape[1], 3.0))
     np.testing.assert_allclose(blocked.mean, whole.mean, rtol=1e-12)
     np.testing.assert_allclose(blocked.var, whole.var, rtol=1e-12)

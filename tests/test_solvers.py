@@ -9,9 +9,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 from sk_backprop._solvers import lbfgs, stochastic
 from sk_backprop._solvers._result import IterationObserver, Monitor
 

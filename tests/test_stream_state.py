@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from likelihoods import likelihood
 
-from sk_backprop._affine import AffineMap, Coordinates
-from sk_backprop._dispersion import HeldOutNoise
-from sk_backprop._likelihood import SquaredError
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, laplace, unpack_factor
-from sk_backprop._scaling import Scales
-from sk_backprop._seen_rows import SeenRows
-from sk_backprop._stream import Earlier, PassErrors, StreamState, of_stream
+from sk_backprop._coordinates.affine import AffineMap, Coordinates
+from sk_backprop._coordinates.scales import Scales
+from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._inference.laplace import Posterior, laplace, unpack_factor
+from sk_backprop._inference.objective import Objective
+from sk_backprop._inference.online import Earlier, PassErrors, StreamState, of_stream
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 
 
 def rows_of_weight(weight):
@@ -39,10 +39,8 @@ def problem(output="identity", n_outputs=1):
 def in_unit(y_scale):
     return Coordinates(
         x_unit=np.ones(3),
-        x_known=np.ones(3, bool),
         y_location=np.zeros_like(y_scale),
         y_scale=y_scale,
-        y_known=np.ones_like(y_scale, bool),
         likelihood=SquaredError(),
     )
 

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
 from sk_backprop._solvers import stochastic
 
 

@@ -9,12 +9,12 @@ from cases import every_pair, slow
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._folds import make_folds
-from sk_backprop._network import Network
-from sk_backprop._plan import settings_of
-from sk_backprop._rows import column_ranks, row_groups, row_order
-from sk_backprop._training import Data, prepare
-from sk_backprop._validation import set_aside
+from sk_backprop._coordinates.row_order import column_ranks, row_groups, row_order
+from sk_backprop._estimator.checks import set_aside
+from sk_backprop._network.network import Network
+from sk_backprop._training.folds import make_folds
+from sk_backprop._training.plan import settings_of
+from sk_backprop._training.problem import Data, prepare
 
 # --- folds ---
 

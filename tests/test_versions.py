@@ -120,9 +120,9 @@ TAKEN = {
 SINCE = {"sklearn.callback": (1, 9)}
 # Hooks that scikit-learn documents for developers of estimators.
 HOOKS = {"__sklearn_tags__"}
-# Methods of scikit-learn's that are overridden, in `_notebook.py`, which says why.
+# Methods of scikit-learn's that are overridden, in `_estimator/notebook.py`, which says why.
 OVERRIDDEN = {"_get_params_html", "_get_fitted_attr_html"}
-# Private attributes that are others', all of them in `_callbacks.py` but for the last two.
+# Private attributes that are others', all but the last two in `_estimator/callbacks.py`.
 THEIR_ATTRIBUTES = {
     # In the API reference of CallbackSupportMixin, for developers of estimators.
     "_init_callback_context",

@@ -19,7 +19,7 @@ from sk_backprop._display._shared import (
     target_name,
     user_text,
 )
-from sk_backprop._sparse import check_structure
+from sk_backprop._estimator.sparse import check_structure
 
 # {probability: opacity}; the inner band lies on the outer one.
 _BANDS = {0.95: 0.25, 0.5: 0.4}

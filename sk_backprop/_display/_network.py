@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._averaging import separated
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
@@ -20,7 +19,8 @@ from sk_backprop._display._shared import (
     shortened,
     user_text,
 )
-from sk_backprop._sparse import check_structure
+from sk_backprop._estimator.sparse import check_structure
+from sk_backprop._network.averaging import separated
 
 # Weights up to which each has its number written on it.
 _MOST_NUMBERS = 24

@@ -15,8 +15,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 
-from sk_backprop._network import Array, Parameters, beyond_range_is_inf
-from sk_backprop._objective import Objective
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Correction pairs that are kept. Dropping them makes rounding grow: of 40 tables with noise, each

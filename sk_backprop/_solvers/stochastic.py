@@ -18,9 +18,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sk_backprop._blocks import Batch
-from sk_backprop._network import Array, Parameters, beyond_range_is_inf
-from sk_backprop._objective import Objective
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._blocks.blocks import Batch
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Loss per output, in scaled units, of a constant, and of a run whose steps are too long. Where

@@ -169,7 +169,7 @@ def test_private_methods_that_are_overridden_are_named():
     }
     private = {name for name in ours if re.match("_[^_]", name)}
     assert private & theirs <= OVERRIDDEN
-    source = (PACKAGE / "_notebook.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "_estimator" / "notebook.py").read_text(encoding="utf-8")
     assert all(f"def {name}(" in source for name in OVERRIDDEN)
 
 

@@ -64,7 +64,8 @@ def _ranks(problem: Problem) -> Array:
 
     By a sum over all columns, in the solver's coordinates, with a fixed coefficient for each
     rank of a column; of the target the size, as its sign is arbitrary. The order of
-    `_coordinates.row_order` depends on the units, and then the choice would: R^2 on the diabetes data moved by 0.05.
+    `_coordinates.row_order` depends on the units, and then the choice would: R^2 on the diabetes
+    data moved by 0.05.
     """
     rows, n_features = problem.rows, len(problem.scales.x.mean)
     coefficients = 0.5 + ((1 + problem.column_ranks) * _GOLDEN) % 1.0

@@ -256,7 +256,7 @@ def test_sparse_mini_batches_are_dense_ones_to_the_rounding_of_float32(sparse_pr
     np.testing.assert_allclose(sparse, dense, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+@pytest.mark.parametrize("solver", ["adam", *slow(["lbfgs"])])
 def test_sparse_is_never_densified(solver):
     # 100,000 x 20,000 dense would be 16 GB.
     rng = np.random.RandomState(0)

@@ -14,7 +14,8 @@ The rooms, and what each may import::
     _network   <- _scaling <- _rows <- _training
     _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
     _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
-    _network   <- _cost <- _trials;  _dispersion <- _posterior, _training, _trials, _plan
+    _cost <- _plan;  _solvers/* <- _plan, _start, _validation
+    _dispersion <- _posterior, _training, _trials, _plan
     _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
     _consistency <- _posterior, _fitted, _report
     _training  <- _fitted <- _report, and <- _validation
@@ -39,14 +40,14 @@ The rooms, and what each may import::
     _stream      what the batches before have told, in the scales of the next
     _seen_rows   which rows a stream has seen: a sketch of fixed size
     _rows        an order of rows, equal ones merged, and ranks of columns, by their values
-    _solvers/    one algorithm per file, and the object that watches a run
+    _solvers/    one algorithm per file, their registry, and the object that watches a run
     _training    one run: raw arrays in, fitted weights, scales and posterior out
     _events      what a fit tells while it goes on, and who listens
     _progress    an observer that prints lines on the screen
     _callbacks   an observer that tells scikit-learn's callbacks, as a tree of tasks
     _threads     one BLAS thread where the matrices are small
     _ensemble    several networks from different initial weights
-    _cost        operations of a run, and how many a fit may take
+    _cost        how many operations a fit may take
     _folds       rows to train on and rows to judge by, drawn over distinct rows
     _trials      rows held out judge shapes and penalties, and show the noise
     _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks

@@ -63,7 +63,8 @@ def _train_one(
     observers: Sequence[RunObserver],
 ) -> tuple[Trained, bool]:
     """The best of the runs of one network, and whether the last of them was interrupted."""
-    threads = pays_threads(settings.network, settings.solver)
+    # Where all rows are used at once, threads share the rows instead.
+    threads = settings.solver_class.blas_threads and pays_threads(settings.network)
     trained: list[Trained] = []
     for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
         run = TrainingRun(settings, problem, start, n_plain_steps)

@@ -9,6 +9,7 @@ from sk_backprop._likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network import Network
 from sk_backprop._plan import Plan, make_plan, settings_of
 from sk_backprop._seen_rows import SeenRows
+from sk_backprop._solvers import SOLVERS
 from sk_backprop._state import FittedState
 from sk_backprop._stream import Earlier, Move, StreamState
 from sk_backprop._training import Data, Problem, Start, Weights, n_distinct_rows
@@ -100,7 +101,7 @@ def in_stream(
     n_seen = problem.scales.x.weight - problem.rows.total_weight
     rows = seen.with_batch(rows)
     move = Move.between(last.predictive.scales, problem.scales)
-    from_optimum = last.history.solver in ("lm", "lbfgs")
+    from_optimum = SOLVERS[last.history.solver].all_rows
     seen_weight, weight = seen.weight, rows.weight
     return [
         start._replace(

@@ -29,10 +29,9 @@ from sk_backprop._network import Network
 _LARGE_NETWORK = 1_000_000
 
 
-def pays_threads(network: Network, solver: str) -> bool:
-    """Whether more than one BLAS thread is likely to be worth having."""
-    # Under lbfgs and lm threads share the rows instead.
-    return solver not in ("lbfgs", "lm") and network.n_params >= _LARGE_NETWORK
+def pays_threads(network: Network) -> bool:
+    """Whether more than one BLAS thread is likely to be worth having, by mini-batches."""
+    return network.n_params >= _LARGE_NETWORK
 
 
 class _Limit:

@@ -44,7 +44,7 @@ ALLOWED = {
     },
     "_events": {"_network", "_solvers", "_training"},
     "_callbacks": {"_events", "_network", "_solvers", "_training"},
-    "_cost": {"_network"},
+    "_cost": set(),
     "_ensemble": {"_events", "_threads", "_training"},
     "_folds": {"_network", "_training"},
     "_trials": {
@@ -53,7 +53,7 @@ ALLOWED = {
     },
     "_plan": {
         *("_cost", "_dispersion", "_ensemble", "_events", "_likelihood", "_network"),
-        *("_threads", "_training", "_trials"),
+        *("_solvers", "_threads", "_training", "_trials"),
     },
     "_fitted": {"_consistency", "_likelihood", "_network", "_posterior", "_scaling", "_threads"},
     "_notebook": set(),
@@ -62,7 +62,15 @@ ALLOWED = {
         *("_scaling", "_seen_rows", "_training"),
     },
     "_columns": set(),
-    "_validation": {"_columns", "_likelihood", "_network", "_rows", "_sparse", "_training"},
+    "_validation": {
+        "_columns",
+        "_likelihood",
+        "_network",
+        "_rows",
+        "_solvers",
+        "_sparse",
+        "_training",
+    },
     "_predictor": {"_fitted", "_network", "_notebook", "_state", "_validation"},
     "_progress": {"_events", "_network", "_solvers", "_training"},
     "_report": {
@@ -70,8 +78,8 @@ ALLOWED = {
         *("_solvers", "_state", "_threads", "_training"),
     },
     "_start": {
-        *("_likelihood", "_network", "_plan", "_seen_rows", "_state", "_stream", "_training"),
-        "_validation",
+        *("_likelihood", "_network", "_plan", "_seen_rows", "_solvers", "_state", "_stream"),
+        *("_training", "_validation"),
     },
     "_regressor": {
         *("_callbacks", "_events", "_likelihood", "_plan", "_predictor", "_progress"),

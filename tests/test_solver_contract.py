@@ -55,7 +55,7 @@ class SteepestDescent(Solver):
 
 
 @dataclass(frozen=True)
-class Averaged(Solver):
+class PlainSteps(Solver):
     """Steps of one length by mini-batches; it counts them, over all batches of a stream."""
 
     batch_size: int
@@ -95,7 +95,7 @@ class Averaged(Solver):
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
     monkeypatch.setitem(SOLVERS, "descent", SteepestDescent)
-    monkeypatch.setitem(SOLVERS, "averaged", Averaged)
+    monkeypatch.setitem(SOLVERS, "plain", PlainSteps)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +110,7 @@ OURS = {"n_networks": 1, "tol": 1e-4, "max_iter": 2000, "random_state": 0}
 # --- solvers that only a test has ---
 
 
-@pytest.mark.parametrize("solver", ["descent", "averaged"])
+@pytest.mark.parametrize("solver", ["descent", "plain"])
 @pytest.mark.parametrize("hidden", [(), (8,), "auto"], ids=str)
 def test_a_solver_of_a_test_fits_and_predicts_standard_deviations(tables, solver, hidden):
     X, y, X_new, y_new = tables
@@ -160,20 +160,20 @@ def test_it_goes_on_in_a_warm_start_and_is_told_of_its_own_advice(tables):
 def test_partial_fit_refuses_a_solver_that_is_not_for_streams(tables):
     model = BackpropRegressor((4,), solver="descent")
     assert not hasattr(model, "partial_fit")
-    with pytest.raises(AttributeError, match=r"'adam' or .*'sgd' or .*'averaged'.*'descent'"):
+    with pytest.raises(AttributeError, match=r"'adam' or .*'sgd' or .*'plain'.*'descent'"):
         model.partial_fit(*tables[:2])
 
 
 def test_one_for_streams_carries_its_own_state_from_batch_to_batch(tables):
     X, y, X_new, y_new = tables
     params = {"learning_rate_init": 0.05, "batch_size": 10, "alpha": 1.0, "random_state": 0}
-    model = BackpropRegressor((8,), solver="averaged", **params)
+    model = BackpropRegressor((8,), solver="plain", **params)
     for n_passes in range(1, 21):
         for rows in np.split(np.arange(300), 6):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)
                 model.partial_fit(X[rows], y[rows])
-        assert model._fit_state["optimizers"] == {"averaged": [{"n_steps": 30 * n_passes}]}
+        assert model._fit_state["optimizers"] == {"plain": [{"n_steps": 30 * n_passes}]}
     mean, std = model.predict(X_new, return_std=True)
     assert model.score(X_new, y_new) > 0.6
     assert 0.85 < np.mean(np.abs(y_new - mean) < 1.96 * std) < 0.99
@@ -183,16 +183,16 @@ def test_one_for_streams_carries_its_own_state_from_batch_to_batch(tables):
 
 
 def test_names_of_solvers_that_are_allowed_are_those_registered(tables, monkeypatch):
-    with pytest.raises(ValueError, match=r"'sgd', 'descent', 'averaged'\. Got 'newton'"):
+    with pytest.raises(ValueError, match=r"'sgd', 'descent', 'plain'\. Got 'newton'"):
         BackpropRegressor(solver="newton").fit(*tables[:2])
     monkeypatch.delitem(SOLVERS, "descent")
-    with pytest.raises(ValueError, match=r"'sgd', 'averaged'\. Got 'descent'"):
+    with pytest.raises(ValueError, match=r"'sgd', 'plain'\. Got 'descent'"):
         BackpropRegressor(solver="descent").fit(*tables[:2])
 
 
 # --- what holds for every solver ---
 
-ALL = {**SOLVERS, "descent": SteepestDescent, "averaged": Averaged}
+ALL = {**SOLVERS, "descent": SteepestDescent, "plain": PlainSteps}
 
 
 def run_of(name, dtype=float, **params):

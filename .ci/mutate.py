@@ -34,6 +34,7 @@ MUTATED = {
     "_posterior": "posterior",
     "_stream": "stream_state",
     "_evidence": "evidence",
+    "_solvers/_base": "solver_contract",
     "_solvers/_result": "solvers",
     "_solvers/lbfgs": "solvers",
     "_solvers/levenberg_marquardt": "levenberg_marquardt",

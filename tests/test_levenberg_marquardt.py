@@ -30,7 +30,8 @@ from sk_backprop._network.network import (
     jacobian,
     lecun_bound,
 )
-from sk_backprop._solvers import levenberg_marquardt
+from sk_backprop._solvers import LevenbergMarquardt, levenberg_marquardt
+from sk_backprop._solvers._base import Prior
 from sk_backprop._solvers._result import Monitor
 
 LOSSES = [("squared_error", "identity"), ("squared_error", "logistic"), ("poisson", "exp")]
@@ -231,8 +232,8 @@ def test_the_whole_jacobian_is_never_held():
 def lm(objective, start, precisions, *, max_iter=1000, n_plain_steps=None):
     groups = WeightGroups.of(objective.network, per_input=False)
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
-    prior = levenberg_marquardt.Prior(groups, precisions, n_plain_steps)
-    return levenberg_marquardt.minimize(objective, start, monitor, prior, max_iter=max_iter)
+    prior = Prior(groups, precisions, n_plain_steps)
+    return LevenbergMarquardt(max_iter, prior).minimize(objective, start.flat, monitor)
 
 
 def penalty_of(objective, alpha):

@@ -12,7 +12,8 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound
-from sk_backprop._solvers import lbfgs, stochastic
+from sk_backprop._solvers import LBFGS, lbfgs, stochastic
+from sk_backprop._solvers._base import StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor
 
 
@@ -179,9 +180,12 @@ def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):
     for part, status in ((0.999, "max_iter"), (1.001, "diverged")):
         length = np.sqrt(2 * part * limit(n_rows) - variance)
         start = network.parameters(np.zeros(2))
-        options = {"batch_size": n_rows, "max_iter": 1, "permutation": None, "noise": noise}
+        options = {"batch_size": n_rows, "max_iter": 1, "permutation": None}
         monitor = Monitor(start, tol=0, n_iter_no_change=10)
-        result = stochastic.minimize(objective, start, Thrown(2, length), monitor, **options)
+        optimizer, stream = Thrown(2, length), StreamPass(noise=noise)
+        result = stochastic.run_epochs(
+            objective, start.flat, optimizer, monitor, stream=stream, **options
+        )
         assert result.status == status
 
 
@@ -320,7 +324,7 @@ def test_lbfgs_reaches_an_optimum_of_scipys_bfgs(unit_problem):
 
     found = scipy_minimize(fun, start.flat.copy(), jac=True, method="BFGS", options={"gtol": 1e-10})
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
-    ours = lbfgs.minimize(objective, start, monitor, max_iter=5000, max_fun=10000)
+    ours = LBFGS(max_iter=5000, max_fun=10000).minimize(objective, start.flat, monitor)
     assert ours.status == "converged"
     assert ours.loss == pytest.approx(found.fun, rel=1e-9)
     objective.loss_gradient(objective.parameters(ours.theta), grad)
@@ -342,7 +346,7 @@ def test_scipy_asks_for_the_gradient_where_it_has_asked_for_the_loss_last(
     monkeypatch.setattr(lbfgs, "scipy_minimize", spied)
     objective, start = objective_of(unit_problem)
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
-    lbfgs.minimize(objective, start, monitor, max_iter=200, max_fun=1000)
+    LBFGS(max_iter=200, max_fun=1000).minimize(objective, start.flat, monitor)
     assert [name for name, _ in asked] == ["loss", "gradient"] * (len(asked) // 2)
     assert len(asked) > 200
     for (_, at_loss), (_, at_gradient) in zip(asked[::2], asked[1::2], strict=True):
@@ -352,7 +356,7 @@ def test_scipy_asks_for_the_gradient_where_it_has_asked_for_the_loss_last(
 def test_lbfgs_curve_falls_and_ends_with_the_loss_of_the_result(unit_problem):
     objective, start = objective_of(unit_problem)
     monitor = Monitor(start, tol=1e-4, n_iter_no_change=10)
-    result = lbfgs.minimize(objective, start, monitor, max_iter=1000, max_fun=10000)
+    result = LBFGS(max_iter=1000, max_fun=10000).minimize(objective, start.flat, monitor)
     assert np.all(np.diff(result.loss_curve) <= 0)
     assert len(result.loss_curve) == result.n_iter == result.best_iter
     kept = objective.parameters(result.theta)
@@ -366,7 +370,7 @@ def test_lbfgs_curve_falls_and_ends_with_the_loss_of_the_result(unit_problem):
 def test_lbfgs_limits(unit_problem, limits, status):
     objective, start = objective_of(unit_problem)
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
-    assert lbfgs.minimize(objective, start, monitor, **limits).status == status
+    assert LBFGS(**limits).minimize(objective, start.flat, monitor).status == status
 
 
 def test_lbfgs_keeps_fewer_pairs_of_many_weights_and_in_trials(monkeypatch):
@@ -402,7 +406,7 @@ def test_lbfgs_tells_by_which_limit_it_ended(unit_problem, monkeypatch):
     def status(max_fun):
         monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
         begin = objective.parameters(first.copy())
-        return lbfgs.minimize(objective, begin, monitor, max_iter=3, max_fun=max_fun).status
+        return LBFGS(max_iter=3, max_fun=max_fun).minimize(objective, begin.flat, monitor).status
 
     assert status(1000) == "max_iter"
     needed = len(counted)
@@ -416,7 +420,7 @@ def test_lbfgs_at_a_stationary_start_reports_one_iteration():
     objective = Objective(network, SquaredError(), X, 2 * X)
     start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
     monitor = Monitor(start, tol=0, n_iter_no_change=10)
-    result = lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10)
+    result = LBFGS(max_iter=10, max_fun=10).minimize(objective, start.flat, monitor)
     assert (result.status, result.n_iter, result.loss) == ("converged", 1, 0.0)
 
 
@@ -425,7 +429,7 @@ def test_lbfgs_from_weights_of_no_finite_loss_diverges():
     objective = Objective(network, Poisson(), np.ones((2, 1)), np.ones((2, 1)))
     start = network.pack([np.array([[1e4]])], [np.zeros(1)], float)
     monitor = Monitor(start, tol=0, n_iter_no_change=10)
-    result = lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10)
+    result = LBFGS(max_iter=10, max_fun=10).minimize(objective, start.flat, monitor)
     assert result.status == "diverged"
     np.testing.assert_array_equal(result.theta, [1e4, 0])
 
@@ -435,7 +439,7 @@ def test_lbfgs_in_float32_nearly_reaches_the_float64_loss(unit_problem):
     for dtype in (np.float32, np.float64):
         objective, start = objective_of(unit_problem, dtype)
         monitor = Monitor(start, tol=1e-4, n_iter_no_change=10)
-        result = lbfgs.minimize(objective, start, monitor, max_iter=1000, max_fun=10000)
+        result = LBFGS(max_iter=1000, max_fun=10000).minimize(objective, start.flat, monitor)
         assert result.theta.dtype == dtype
         losses.append(result.loss)
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
@@ -620,10 +624,11 @@ def test_a_run_may_be_asked_to_stop(unit_problem):
     objective, start = objective_of(unit_problem)
     observer = Stopping(at=3)
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf, observer=observer)
-    result = lbfgs.minimize(objective, start, monitor, max_iter=100, max_fun=100)
+    result = LBFGS(max_iter=100, max_fun=100).minimize(objective, start.flat, monitor)
     assert (result.status, result.n_iter, result.best_iter) == ("stopped", 3, 3)
     assert sorted(set(observer.began)) == [0, 1, 2]
-    assert objective.loss_gradient(start, objective.parameters(start.flat)) == result.loss
+    kept = objective.parameters(result.theta)
+    assert objective.loss_gradient(kept, objective.parameters(start.flat)) == result.loss
 
 
 def test_a_stop_is_heard_where_nothing_could_be_gained():
@@ -632,7 +637,9 @@ def test_a_stop_is_heard_where_nothing_could_be_gained():
     objective = Objective(network, SquaredError(), X, 2 * X)
     start = network.pack([np.array([[2.0]])], [np.zeros(1)], float)
     monitor = Monitor(start, tol=0, n_iter_no_change=10, observer=Stopping(at=1))
-    assert lbfgs.minimize(objective, start, monitor, max_iter=10, max_fun=10).status == "stopped"
+    assert (
+        LBFGS(max_iter=10, max_fun=10).minimize(objective, start.flat, monitor).status == "stopped"
+    )
 
 
 def test_a_run_stopped_before_its_first_iteration_keeps_the_start():

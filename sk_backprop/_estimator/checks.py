@@ -29,6 +29,7 @@ from sk_backprop._estimator.columns import readable, require_numeric
 from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.problem import Data, groups_of_rows
 
 
@@ -94,7 +95,6 @@ _FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "activation": _choice("identity", "logistic", "tanh", "relu"),
-    "solver": _choice("auto", "lm", "lbfgs", "adam", "sgd"),
     "precondition": _FLAG,
     "alpha": _or_auto(_real("[0, inf)")),
     "weight_groups": _choice("auto", "input", "layer"),
@@ -131,18 +131,19 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def _likelihood_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
-    """Rules for the parameters that choose one of the likelihoods that there are."""
+def _registry_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
+    """Rules for the parameters that choose one of the likelihoods or solvers that there are."""
     losses, outputs = zip(*LIKELIHOODS)
     return {
         "loss": _choice(*dict.fromkeys(losses)),
         "output_activation": _choice(*dict.fromkeys(outputs)),
+        "solver": _choice("auto", *SOLVERS),
     }
 
 
 def check_parameters(estimator: Any) -> None:
     """Raise InvalidParameterError unless every constructor parameter is allowed."""
-    for name, (allowed, description) in {**_likelihood_rules(), **_RULES}.items():
+    for name, (allowed, description) in {**_registry_rules(), **_RULES}.items():
         value = getattr(estimator, name)
         if not allowed(value):
             raise InvalidParameterError(
@@ -474,7 +475,7 @@ def check_pass(
 ) -> tuple[Array, Array, list[Array], list[Array]]:
     """Checked arguments of `textbook.backprop_pass`: copies in float64, y of two dimensions."""
     for name, value in {"activation": activation, "output_activation": output_activation}.items():
-        allowed, description = {**_likelihood_rules(), **_RULES}[name]
+        allowed, description = {**_registry_rules(), **_RULES}[name]
         if not allowed(value):
             raise ValueError(f"{name} must be {description}; got {value!r}.")
     X = np.array(_numbers(X, "X"))
@@ -549,10 +550,11 @@ class OnlyIfStreaming:
     def __get__(self, estimator: Any, owner: Any = None) -> Any:
         if estimator is None:
             return self._method
-        if estimator.solver not in ("auto", "adam", "sgd"):
+        streaming = [name for name, solver in SOLVERS.items() if solver.streams]
+        if estimator.solver not in ("auto", *streaming):
             raise PartialFitError(
-                "partial_fit needs solver='sgd' or solver='adam' (or 'auto', which is 'adam' "
-                f"there); this estimator has solver={estimator.solver!r}."
+                f"partial_fit needs {' or '.join(f'solver={name!r}' for name in streaming)} (or "
+                f"'auto', which is 'adam' there); this estimator has solver={estimator.solver!r}."
             )
         if estimator.early_stopping:
             raise PartialFitError(

@@ -21,17 +21,9 @@ from sk_backprop._inference.laplace import mean_variance
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import merged
 from sk_backprop._network.network import evaluate
-from sk_backprop._solvers._result import SolverResult
+from sk_backprop._solvers._result import ENDINGS, SolverResult
 from sk_backprop._training.problem import Problem, Settings
 from sk_backprop._training.run import Trained, TrainingResult, groups_of
-
-_ADVICE = {
-    "max_iter": "Increase max_iter or tol, or pass early_stopping=True.",
-    "max_fun": "Increase max_fun.",
-    "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'.",
-    "diverged lbfgs": "Look for extreme values in alpha and coefs_init.",
-    "diverged lm": "Look for extreme values in alpha and coefs_init.",
-}
 
 NOTHING_KEPT = "Training interrupted; nothing of this call is kept, and the estimator is as it was."
 
@@ -379,23 +371,11 @@ def _end_of_run(
     settings: Settings, result: SolverResult, n_ended_so: int, n_networks: int
 ) -> Iterator[tuple[str, type[Warning]]]:
     """How training ended, unless it converged or a callback has stopped it."""
-    status, solver = result.status, f"solver={settings.solver!r}"
+    ending, solver = ENDINGS[result.status], f"solver={settings.solver!r}"
+    if ending.warning is None:
+        return
     if n_networks > 1:
         solver += f", {n_ended_so} of {n_networks} networks"
-    advice = _ADVICE.get(f"{status} {settings.solver}", _ADVICE.get(status))
-    if status == "interrupted":
-        kept = f"the weights of iteration {result.best_iter} are kept"
-        yield f"Training interrupted; {kept} ({solver}).", UserWarning
-    elif status == "diverged":
-        yield (
-            f"Training diverged: the loss grew or was no longer finite after iteration "
-            f"{result.n_iter} ({solver}). The weights of iteration {result.best_iter}, of lowest "
-            f"loss, are kept. {advice}",
-            ConvergenceWarning,
-        )
-    elif status in ("max_iter", "max_fun"):
-        yield (
-            f"Training stopped at {status}={getattr(settings, status)} before it converged "
-            f"({solver}, loss {result.loss:.3g}). {advice}",
-            ConvergenceWarning,
-        )
+    advice = settings.solver_class.advice.get(result.status, ending.advice)
+    message = ending.warning.format(result=result, settings=settings, solver=solver, advice=advice)
+    yield message, UserWarning if result.status == "interrupted" else ConvergenceWarning

@@ -5,22 +5,13 @@ from __future__ import annotations
 import time
 
 from sk_backprop._network.network import Parameters
-from sk_backprop._solvers._result import Monitor, SolverResult
+from sk_backprop._solvers._result import ENDINGS, Monitor, SolverResult
 from sk_backprop._training.events import FitObserver, RunObserver
 from sk_backprop._training.problem import Settings
 from sk_backprop._training.run import Trained, TrainingResult
 
 # Seconds between two lines, at verbose=1.
 _PAUSE = 1.0
-
-_ENDS = {
-    "converged": "converged",
-    "max_iter": "ended by max_iter",
-    "max_fun": "ended by max_fun",
-    "stopped": "stopped by a callback",
-    "interrupted": "interrupted",
-    "diverged": "diverged",
-}
 
 
 def printers(verbose: int, n_before: int = 0) -> list[FitObserver]:
@@ -81,7 +72,7 @@ class Printer(FitObserver):
         counts = {one.status: 0 for one in results}
         for one in results:
             counts[one.status] += 1
-        ends = ", ".join(f"{n} {_ENDS[status]}" for status, n in counts.items())
+        ends = ", ".join(f"{n} {ENDINGS[status].summary}" for status, n in counts.items())
         steps = sum(one.n_iter for one in results)
         self.tell(f"{how}{len(results)} networks: {ends}; {steps} iterations in all")
 
@@ -129,4 +120,6 @@ def _described(settings: Settings) -> str:
 
 
 def _ended(result: SolverResult) -> str:
-    return f"{_ENDS[result.status]} after {result.n_iter} iterations, loss {result.loss:.6g}"
+    return (
+        f"{ENDINGS[result.status].summary} after {result.n_iter} iterations, loss {result.loss:.6g}"
+    )

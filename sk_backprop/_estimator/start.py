@@ -18,6 +18,7 @@ from sk_backprop._estimator.state import FittedState
 from sk_backprop._inference.online import Earlier, StreamState
 from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.plan import Plan, make_plan, settings_of
 from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
 
@@ -105,7 +106,7 @@ def in_stream(
         last.predictive.scales.solver_coordinates(network),
         problem.scales.solver_coordinates(network),
     )
-    from_optimum = last.history.solver in ("lm", "lbfgs")
+    from_optimum = SOLVERS[last.history.solver].all_rows
     seen_weight, weight = seen.weight, rows.weight
     return [
         start._replace(

@@ -90,7 +90,7 @@ class Continuation(NamedTuple):
     """What streams and warm starts go on from, beside the function.
 
     seed : int, of the random numbers of the next batch
-    optimizers : {solver: what its optimizer's `state` gave, for each network}; of streams alone
+    optimizers : {solver: `_solvers._result.OptimizerState` of each network}; of streams alone
     rows : SeenRows, of this fit, or of the stream
     """
 

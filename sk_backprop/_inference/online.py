@@ -151,8 +151,8 @@ class StreamState(NamedTuple):
     """What a batch of a stream goes on from, beside weights and scales.
 
     n_seen : int, samples seen before
-    optimizer : dict or None, what the optimizer's `state` gave after the last batch; None
-        where that was a fit, or of another solver
+    optimizer : `_solvers._result.OptimizerState` after the last batch; None where that was a fit,
+        or of another solver
     earlier : Earlier or None, what the batches before have told
     from_optimum : bool, whether the weights were fitted to all rows at once before
     rows : SeenRows, those seen, the newest among them

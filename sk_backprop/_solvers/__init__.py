@@ -1,3 +1,18 @@
 """One algorithm per file. Each takes an objective and a start, and returns a
 `SolverResult`; none sees X, raises a warning, or knows of the estimator.
+
+To add a solver, write a class (`Solver`) and enter it in `SOLVERS`.
 """
+
+from sk_backprop._solvers._base import Solver
+from sk_backprop._solvers.lbfgs import LBFGS
+from sk_backprop._solvers.levenberg_marquardt import LevenbergMarquardt
+from sk_backprop._solvers.stochastic import AdamSolver, SGDSolver
+
+# By the parameter `solver` of the estimator.
+SOLVERS: dict[str, type[Solver]] = {
+    "lm": LevenbergMarquardt,
+    "lbfgs": LBFGS,
+    "adam": AdamSolver,
+    "sgd": SGDSolver,
+}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,53 @@ from sk_backprop._network.network import Parameters
 Status = Literal["converged", "max_iter", "max_fun", "stopped", "interrupted", "diverged"]
 
 
+class Ending(NamedTuple):
+    """What is said of a run with a status.
+
+    summary : str, in a line on the screen
+    warning : str or None, the message of a warning, to be formatted with `result`, `settings`,
+        `solver` (who it was) and `advice`
+    advice : str, what to do about it, unless `Solver.advice` knows better
+    """
+
+    summary: str
+    warning: str | None = None
+    advice: str = ""
+
+
+_LIMIT = (
+    "Training stopped at {0}={{settings.{0}}} before it converged "
+    "({{solver}}, loss {{result.loss:.3g}}). {{advice}}"
+)
+
+ENDINGS: dict[Status, Ending] = {
+    "converged": Ending("converged"),
+    "max_iter": Ending(
+        "ended by max_iter",
+        _LIMIT.format("max_iter"),
+        "Increase max_iter or tol, or pass early_stopping=True.",
+    ),
+    "max_fun": Ending("ended by max_fun", _LIMIT.format("max_fun"), "Increase max_fun."),
+    "stopped": Ending("stopped by a callback"),
+    "interrupted": Ending(
+        "interrupted",
+        "Training interrupted; the weights of iteration {result.best_iter} are kept ({solver}).",
+    ),
+    "diverged": Ending(
+        "diverged",
+        "Training diverged: the loss grew or was no longer finite after iteration "
+        "{result.n_iter} ({solver}). The weights of iteration {result.best_iter}, of lowest "
+        "loss, are kept. {advice}",
+        "Look for extreme values in alpha and coefs_init.",
+    ),
+}
+
+# What a solver needs to go on with a stream as if it had not ended: arrays and numbers by names
+# that the solver alone knows. `SolverResult` brings it out, `StreamPass` back in, and the fitted
+# state keeps it by the name of the solver.
+OptimizerState = dict[str, Any]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class SolverResult:
     """The end of a run.
@@ -23,13 +70,13 @@ class SolverResult:
     ----------
     theta : (n_params,), the weights to keep
     loss : float, training loss that goes with them
-    status : {'converged', 'max_iter', 'max_fun', 'stopped', 'interrupted', 'diverged'}
-    n_iter : int, iterations (epochs for sgd and adam) completed
+    status : one of `ENDINGS`
+    n_iter : int, iterations (epochs of mini-batches) completed
     best_iter : int, the iteration whose weights `theta` are; 0 is the start
     loss_curve : training loss of each iteration
     validation_loss_curve, validation_scores : the same on validation data, or None
-    optimizer_state : arrays and numbers that sgd and adam need to go on with a stream
-    precisions : Precisions of weights and noise in the end, from lm alone
+    optimizer_state : OptimizerState of a solver for streams, or None
+    precisions : Precisions of weights and noise in the end, of a solver with evidence, or None
     """
 
     theta: Array
@@ -40,7 +87,7 @@ class SolverResult:
     loss_curve: list[float]
     validation_loss_curve: list[float] | None = None
     validation_scores: list[float] | None = None
-    optimizer_state: dict[str, Any] | None = None
+    optimizer_state: OptimizerState | None = None
     precisions: Precisions | None = None
 
 
@@ -186,7 +233,7 @@ class Monitor:
         self._n_idle = 0
 
     def result(
-        self, params: Parameters, status: Status, optimizer_state: dict[str, Any] | None = None
+        self, params: Parameters, status: Status, optimizer_state: OptimizerState | None = None
     ) -> SolverResult:
         """The run's result: the best weights if that was asked for or `params` are lost."""
         keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0

@@ -11,13 +11,16 @@ matrices.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.network import Parameters
+from sk_backprop._network.network import Network
+from sk_backprop._solvers._base import Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # Correction pairs that are kept. Dropping them makes rounding grow: of 40 tables with noise, each
@@ -29,82 +32,90 @@ MEMORY = 60
 # With more weights fewer pairs, but not below these: 60 for a million are a gigabyte.
 _MOST_STORED, _LEAST_MEMORY = 600_000, 20
 
+# Iterations of a run (50 to 500 were seen under a sensible penalty), and what one
+# costs for each row and parameter: three products of matrices, and passes over memory that
+# take three times as long. What is done with the parameters alone costs as much as some rows.
+_ITERATIONS, _PASSES, _COST_ROWS = 300, 12, 200
+
 # scipy's status of a run that maxiter or maxfun ended.
 _LIMIT_REACHED = 1
 
 
-@beyond_range_is_inf
-def minimize(
-    objective: Objective,
-    start: Parameters,
-    monitor: Monitor,
-    *,
-    max_iter: int,
-    max_fun: int,
-    memory: int = MEMORY,
-) -> SolverResult:
-    """Minimise until `monitor` sees a stall, or an iteration no longer gains anything.
+@dataclass(frozen=True, eq=False, repr=False)
+class LBFGS(Solver):
+    """L-BFGS-B of scipy, without bounds.
 
     scipy's own tolerances are absolute for a loss below 1, and are switched off:
     what ends a run is relative to the loss (`Monitor`). The search runs in float64
     whatever the precision of the data, in which loss and gradient are computed.
 
-    Parameters
-    ----------
-    start : Parameters, moved in place
     max_iter, max_fun : int, iterations, and evaluations of loss and gradient
     memory : int, correction pairs to keep, or fewer where there are many weights
     """
-    params = start
-    trial = objective.parameters(start.flat)
-    grad = objective.parameters(start.flat)
-    n_evaluations = 0
-    stopped: Status | None = None
 
-    def loss(theta: Array) -> float:
-        nonlocal n_evaluations
-        n_evaluations += 1
-        monitor.begin_iteration(params)
-        trial.flat[...] = theta
-        return objective.loss_gradient(trial, grad)
+    max_iter: int
+    max_fun: int
+    memory: int = MEMORY
 
-    def gradient(theta: Array) -> Array:
-        # scipy asks where it has asked for the loss last. (A function of both, jac=True, is
-        # remembered by scipy, which costs 20 us of an iteration of 110.)
-        return grad.flat.astype(np.float64)
+    @staticmethod
+    def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
+        """That of the usual number of iterations, however many there were."""
+        rows = n_samples + _COST_ROWS
+        return float(_ITERATIONS * _PASSES * rows * network.n_params)
 
-    def end_iteration(intermediate_result: OptimizeResult) -> None:
-        nonlocal stopped
-        params.flat[...] = intermediate_result.x
-        progress = monitor.record(params, float(intermediate_result.fun))
-        if progress != "going":
-            stopped = "converged" if progress == "stalled" else progress
-            raise StopIteration
+    @beyond_range_is_inf
+    def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
+        """Minimise until `monitor` sees a stall, or an iteration no longer gains anything."""
+        params = objective.network.parameters(theta.copy())
+        trial = objective.parameters(theta)
+        grad = objective.parameters(theta)
+        n_evaluations = 0
+        stopped: Status | None = None
 
-    try:
-        found = scipy_minimize(
-            loss,
-            start.flat.astype(np.float64),
-            jac=gradient,
-            method="L-BFGS-B",
-            callback=end_iteration,
-            options={
-                "maxiter": max_iter,
-                "maxfun": max_fun,
-                "maxcor": _affordable_memory(memory, start.flat.size),
-                "ftol": 0.0,
-                "gtol": 0.0,
-            },
-        )
-    except KeyboardInterrupt:
-        return monitor.result(params, "interrupted")
-    if monitor.n_iter == 0:
-        progress = monitor.record(params, float(found.fun))
-        if progress in ("diverged", "stopped"):
-            stopped = progress
-    if stopped is None:
-        stopped = _end_of_search(found, out_of_evaluations=n_evaluations >= max_fun)
-    return monitor.result(params, stopped)
+        def loss(at: Array) -> float:
+            nonlocal n_evaluations
+            n_evaluations += 1
+            monitor.begin_iteration(params)
+            trial.flat[...] = at
+            return objective.loss_gradient(trial, grad)
+
+        def gradient(at: Array) -> Array:
+            # scipy asks where it has asked for the loss last. (A function of both, jac=True, is
+            # remembered by scipy, which costs 20 us of an iteration of 110.)
+            return grad.flat.astype(np.float64)
+
+        def end_iteration(intermediate_result: OptimizeResult) -> None:
+            nonlocal stopped
+            params.flat[...] = intermediate_result.x
+            progress = monitor.record(params, float(intermediate_result.fun))
+            if progress != "going":
+                stopped = "converged" if progress == "stalled" else progress
+                raise StopIteration
+
+        try:
+            found = scipy_minimize(
+                loss,
+                theta.astype(np.float64),
+                jac=gradient,
+                method="L-BFGS-B",
+                callback=end_iteration,
+                options={
+                    "maxiter": self.max_iter,
+                    "maxfun": self.max_fun,
+                    "maxcor": _affordable_memory(self.memory, theta.size),
+                    "ftol": 0.0,
+                    "gtol": 0.0,
+                },
+            )
+        except KeyboardInterrupt:
+            return monitor.result(params, "interrupted")
+        if monitor.n_iter == 0:
+            progress = monitor.record(params, float(found.fun))
+            if progress in ("diverged", "stopped"):
+                stopped = progress
+        if stopped is None:
+            stopped = _end_of_search(found, out_of_evaluations=n_evaluations >= self.max_fun)
+        return monitor.result(params, stopped)
 
 
 def _affordable_memory(memory: int, n_params: int) -> int:

@@ -17,8 +17,7 @@ With evidence, the precisions are estimated anew before each step (Foresee & Hag
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg import lapack
@@ -32,7 +31,8 @@ from sk_backprop._inference.evidence import (
     reestimate,
 )
 from sk_backprop._inference.objective import NormalEquations, Objective
-from sk_backprop._network.network import Parameters
+from sk_backprop._network.network import Network, Parameters
+from sk_backprop._solvers._base import Prior, Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
 # First mu, as a part of the largest diagonal element of J^T J.
@@ -41,81 +41,84 @@ _FIRST_DAMPING = 1e-3
 # Where a step is predicted to gain no more than this part of M, what is left is rounding.
 _NO_GAIN = 4 * np.finfo(float).eps
 
-
-class Prior(NamedTuple):
-    """What holds the weights.
-
-    groups : WeightGroups
-    precisions : Precisions, fixed ones or those of the first steps
-    n_plain_steps : int or None, steps before the evidence decides; None: it never does
-    """
-
-    groups: WeightGroups
-    precisions: Precisions
-    n_plain_steps: int | None = None
+# Steps of a run: 20 to 80 were seen; and what a step costs beside its arithmetic.
+_STEPS, _STEP_OVERHEAD = 40, 2e7
 
 
-@beyond_range_is_inf
-def minimize(
-    objective: Objective,
-    start: Parameters,
-    monitor: Monitor,
-    prior: Prior,
-    *,
-    max_iter: int,
-) -> SolverResult:
-    """Minimise until `monitor` sees a stall, or no step gains anything.
+@dataclass(frozen=True, eq=False, repr=False)
+class LevenbergMarquardt(Solver):
+    """The algorithm above.
 
-    What is watched is the penalised loss; with evidence, exp(-log evidence / n), so that
-    `tol` is a gain of so many nats a row.
-
-    Parameters
-    ----------
-    start : Parameters, moved in place
     max_iter : int, steps
+    prior : Prior
     """
-    params, total = start, objective.total_weight
-    groups, precisions = prior.groups, prior.precisions
-    n_plain_steps = np.inf if prior.n_plain_steps is None else prior.n_plain_steps
-    region, work = _Region(), np.empty((objective.network.n_params,) * 2, order="F")
-    status: Status = "max_iter"
-    whole = params.flat.copy()  # the weights of the last whole iteration
-    try:
-        normal = objective.normal_equations(params)
-        monitor.note_start(_penalised_mean(params, normal, groups, precisions, total), precisions)
-        for iteration in range(max_iter):
-            monitor.begin_iteration(params)
-            watched = n_effective = None
-            if iteration == n_plain_steps:
-                monitor.watch_anew()
-            if iteration >= n_plain_steps and np.isfinite(_size(normal)):
-                evidence = reestimate(params.flat, normal, groups, precisions, total, work)
-                precisions = evidence.next
-                watched = float(np.exp(-evidence.log_evidence / total))
-                n_effective = float(evidence.n_effective.sum())
-            moved = _step(objective, params, normal, groups, precisions, region, work)
-            if moved:
-                normal = objective.normal_equations(params, out=normal)
-            loss = _penalised_mean(params, normal, groups, precisions, total)
-            progress = monitor.record(
-                params, loss, watched=watched, precisions=precisions, n_effective=n_effective
+
+    evidence = True
+    # J^T J has the square of the problem's condition: float32 is not enough for it.
+    float64 = True
+
+    max_iter: int
+    prior: Prior
+
+    @staticmethod
+    def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
+        """That of J^T J and a factorisation in each step."""
+        n_params, n_outputs = network.n_params, network.layer_sizes[-1]
+        step = n_outputs * n_samples * n_params**2 + 3.0 * n_params**3 + _STEP_OVERHEAD
+        return float((_STEPS if n_iter is None else n_iter) * step)
+
+    @beyond_range_is_inf
+    def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
+        """Minimise until `monitor` sees a stall, or no step gains anything.
+
+        What is watched is the penalised loss; with evidence, exp(-log evidence / n), so that
+        `tol` is a gain of so many nats a row.
+        """
+        params, total = objective.network.parameters(theta.copy()), objective.total_weight
+        prior = self.prior
+        groups, precisions = prior.groups, prior.precisions
+        n_plain_steps = np.inf if prior.n_plain_steps is None else prior.n_plain_steps
+        region, work = _Region(), np.empty((objective.network.n_params,) * 2, order="F")
+        status: Status = "max_iter"
+        whole = params.flat.copy()  # the weights of the last whole iteration
+        try:
+            normal = objective.normal_equations(params)
+            monitor.note_start(
+                _penalised_mean(params, normal, groups, precisions, total), precisions
             )
-            whole[...] = params.flat
-            if progress in ("diverged", "stopped"):
-                status = progress
-                break
-            exact = normal.loss.sum() <= 0.5 * LEAST_NOISE**2 * total
-            if (
-                progress == "stalled"
-                or (prior.n_plain_steps is None and not moved)
-                or (prior.n_plain_steps is not None and exact)
-            ):
-                status = "converged"
-                break
-    except KeyboardInterrupt:
-        params.flat[...] = whole
-        status = "interrupted"
-    return replace(monitor.result(params, status), precisions=precisions)
+            for iteration in range(self.max_iter):
+                monitor.begin_iteration(params)
+                watched = n_effective = None
+                if iteration == n_plain_steps:
+                    monitor.watch_anew()
+                if iteration >= n_plain_steps and np.isfinite(_size(normal)):
+                    evidence = reestimate(params.flat, normal, groups, precisions, total, work)
+                    precisions = evidence.next
+                    watched = float(np.exp(-evidence.log_evidence / total))
+                    n_effective = float(evidence.n_effective.sum())
+                moved = _step(objective, params, normal, groups, precisions, region, work)
+                if moved:
+                    normal = objective.normal_equations(params, out=normal)
+                loss = _penalised_mean(params, normal, groups, precisions, total)
+                progress = monitor.record(
+                    params, loss, watched=watched, precisions=precisions, n_effective=n_effective
+                )
+                whole[...] = params.flat
+                if progress in ("diverged", "stopped"):
+                    status = progress
+                    break
+                exact = normal.loss.sum() <= 0.5 * LEAST_NOISE**2 * total
+                if (
+                    progress == "stalled"
+                    or (prior.n_plain_steps is None and not moved)
+                    or (prior.n_plain_steps is not None and exact)
+                ):
+                    status = "converged"
+                    break
+        except KeyboardInterrupt:
+            params.flat[...] = whole
+            status = "interrupted"
+        return replace(monitor.result(params, status), precisions=precisions)
 
 
 class _Region:

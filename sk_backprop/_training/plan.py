@@ -19,7 +19,8 @@ from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
-from sk_backprop._training.budget import LM_STEPS, MINI_BATCHES, budget, run_cost
+from sk_backprop._solvers import SOLVERS
+from sk_backprop._training.budget import budget
 from sk_backprop._training.ensemble import best, credible, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.problem import Problem, Settings, Start
@@ -156,7 +157,7 @@ def choose_solver(network: Network, n_samples: int) -> str:
     """What solver='auto' stands for, for a network of given shape."""
     n_features = network.layer_sizes[0]
     affordable = _FINAL_SHARE * budget(n_samples, n_features)
-    if run_cost(network, n_samples, "lm") <= affordable:
+    if SOLVERS["lm"].cost(network, n_samples) <= affordable:
         return "lm"
     few = n_samples * network.n_params <= _LBFGS_LIMIT or n_samples <= _FEW_ROWS
     return "lbfgs" if few else "adam"
@@ -202,7 +203,7 @@ def make_plan(
     if settings.alpha is None:
         families = [[_times(one, mean_weight) for one in family] for family in families]
         untried = _times(untried, mean_weight)
-    averaged = untried.solver != "adam" if everything_auto else bool(by_evidence)
+    averaged = untried.solver_class.all_rows if everything_auto else bool(by_evidence)
     return Plan(families, n_networks or (None if averaged else 1), untried)
 
 
@@ -223,15 +224,17 @@ def _families(
 ) -> list[list[Settings]]:
     """The candidates of `make_plan`, with penalties for weights of 1."""
     shapes = [settings.network if hidden is not None else _shaped(settings.network, _PLAIN_SHAPE)]
-    if hidden is None and settings.solver in ("auto", "lm"):
-        # lm where nothing is affordable: the least that it can do.
-        least = [_shaped(settings.network, _SHAPES[0])] if settings.solver == "lm" else shapes
-        shapes = _affordable(settings.network, n_samples) or least
+    if hidden is None and settings.solver == "auto":
+        shapes = _affordable(settings._replace(solver="lm"), n_samples) or shapes
+    elif hidden is None and settings.solver_class.evidence:
+        # Where nothing is affordable, the least that it can do.
+        least = _shaped(settings.network, _SHAPES[0])
+        shapes = _affordable(settings, n_samples) or [least]
     solver = settings.solver
     if solver == "auto":
         solver = choose_solver(shapes[0], n_samples)
     settings = settings._replace(solver=solver, network=shapes[0])
-    if solver == "lm" and settings.alpha is None:
+    if settings.solver_class.evidence and settings.alpha is None:
         if hidden is None:
             return [_linear(settings), _nonlinear(settings, shapes)]
         by_evidence = settings._replace(starts=(_COLD, _WARM))
@@ -252,7 +255,7 @@ def _linear_penalised(settings: Settings) -> list[Settings]:
     """
     linear = settings._replace(network=_shaped(settings.network, ()))
     # At the usual tolerance slopes end 2 % from their optimum.
-    by_batches = settings.solver in MINI_BATCHES
+    by_batches = not settings.solver_class.all_rows
     linear = linear._replace(tol=min(linear.tol, _LINEAR_TOL[by_batches]))
     if by_batches and settings.alpha is None and not settings.likelihood.prefers_strong_penalty:
         return [linear._replace(alpha=alpha) for alpha in (_ALPHAS[-1], _PLAIN_ALPHA)]
@@ -264,7 +267,7 @@ def _penalised(settings: Settings) -> list[Settings]:
     """Models of one shape with the given penalty, or those that there are to choose from."""
     if settings.alpha is not None:
         return [settings]
-    if settings.solver == "lbfgs" and not settings.early_stopping:
+    if settings.solver_class.all_rows and not settings.early_stopping:
         return _penalties(settings)
     return [settings._replace(alpha=_PLAIN_ALPHA)]
 
@@ -273,16 +276,17 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
     """Candidates where solver, penalty and shape are all to be chosen."""
     network = settings.network
     plain = settings._replace(network=_shaped(network, _PLAIN_SHAPE))
-    shapes = _affordable(network, n_samples)
+    lm = settings._replace(solver="lm")
+    shapes = _affordable(lm, n_samples)
     otherwise = choose_solver(plain.network, n_samples)
     if not shapes and otherwise == "adam":
         return _families(settings._replace(solver="adam"), None, n_samples)
     families = []
     affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
-    if run_cost(_shaped(network, ()), n_samples, "lm") <= affordable:
-        families.append(_linear(settings))
+    if lm._replace(network=_shaped(network, ())).cost(n_samples) <= affordable:
+        families.append(_linear(lm))
     if shapes:
-        families.append(_nonlinear(settings, shapes))
+        families.append(_nonlinear(lm, shapes))
     wide = not shapes or shapes[0].n_params > n_samples
     lbfgs = plain._replace(solver="lbfgs")
     if wide and otherwise == "lbfgs" and not settings.early_stopping:
@@ -293,7 +297,7 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
 def _linear(settings: Settings) -> list[Settings]:
     """Linear models, by evidence."""
     network = _shaped(settings.network, ())
-    linear = settings._replace(solver="lm", network=network, starts=(_COLD,))
+    linear = settings._replace(network=network, starts=(_COLD,))
     if settings.weight_groups != "auto":
         return [linear]
     # One precision for each single weight overfits where columns are many: intervals of
@@ -303,9 +307,8 @@ def _linear(settings: Settings) -> list[Settings]:
 
 def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
     """Networks, by evidence."""
-    lm = settings._replace(solver="lm", network=shapes[0])
-    warm = [lm._replace(network=shape, starts=(_WARM,)) for shape in shapes]
-    return [lm._replace(starts=(_COLD,)), *warm]
+    warm = [settings._replace(network=shape, starts=(_WARM,)) for shape in shapes]
+    return [settings._replace(network=shapes[0], starts=(_COLD,)), *warm]
 
 
 def _penalties(settings: Settings) -> list[Settings]:
@@ -336,13 +339,13 @@ def carry_out(
     n_samples = problem.rows.n_samples
     affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
 
-    def n_networks_of(candidate: Settings, n_steps: float) -> int:
+    def n_networks_of(candidate: Settings, n_steps: float | None) -> int:
         if plan.n_networks or len(candidate.network.layer_sizes) == 2:
             return plan.n_networks or 1  # all linear models end in the one optimum
-        cost = run_cost(candidate.network, n_samples, candidate.solver, n_steps)
+        cost = candidate.cost(n_samples, n_steps)
         return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
 
-    choice = Choice(plan.untried, LM_STEPS, None)
+    choice = Choice(plan.untried, None, None)
     can_hold_out = _n_telling(plan.settings, problem) >= _LEAST_ROWS
     if len(plan.candidates) > 1 and can_hold_out:
         events.begin_trials(len(plan.candidates))
@@ -405,16 +408,16 @@ def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:
     return replace(network, layer_sizes=(n_features, *hidden, n_outputs))
 
 
-def _affordable(network: Network, n_samples: int) -> list[Network]:
-    """`network` with the hidden layers that lm can pay for, from the smallest on.
+def _affordable(settings: Settings, n_samples: int) -> list[Network]:
+    """The network with the hidden layers that its solver can pay for, from the smallest on.
 
     All but the smallest have no more parameters than there are rows in a trial.
     """
-    limit = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0]) / _LEAST_NETWORKS
-    shapes = [_shaped(network, hidden) for hidden in _SHAPES]
+    limit = _FINAL_SHARE * budget(n_samples, settings.network.layer_sizes[0]) / _LEAST_NETWORKS
+    shapes = [_shaped(settings.network, hidden) for hidden in _SHAPES]
     return [
         shape
         for shape in shapes
-        if run_cost(shape, n_samples, "lm") <= limit
+        if settings._replace(network=shape).cost(n_samples) <= limit
         and (shape.n_params <= _PER_ROW * n_samples or shape == shapes[0])
     ]

@@ -21,7 +21,8 @@ from sk_backprop._inference.online import StreamState
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
-from sk_backprop._solvers import lbfgs
+from sk_backprop._solvers import SOLVERS, lbfgs
+from sk_backprop._solvers._base import Solver
 
 
 class Data(NamedTuple):
@@ -53,7 +54,7 @@ class Data(NamedTuple):
 class Settings(NamedTuple):
     """The constructor's parameters that a run depends on, resolved.
 
-    `solver` is one of 'sgd', 'adam', 'lbfgs', 'lm'; `alpha` is None where the evidence
+    `solver` is a name in `SOLVERS`; `alpha` is None where the evidence
     decides; the others are as `BackpropRegressor` documents them.
 
     starts : tuple of int, numbers of plain steps of lm before the evidence decides; a
@@ -86,6 +87,15 @@ class Settings(NamedTuple):
     early_stopping: bool
     memory: int = lbfgs.MEMORY
     weight_unit: float = 1.0
+
+    @property
+    def solver_class(self) -> type[Solver]:
+        """The solver, which says what it needs, offers and costs."""
+        return SOLVERS[self.solver]
+
+    def cost(self, n_samples: int, n_iter: float | None = None) -> float:
+        """Multiply-adds of training one network; see `Solver.cost`."""
+        return self.solver_class.cost(self.network, n_samples, n_iter)
 
 
 class Weights(NamedTuple):
@@ -165,7 +175,7 @@ def prepare(
     """
     dtype = data.X.dtype
     x_max, order, y, w = None, None, data.y, data.sample_weight
-    if settings.solver in ("lbfgs", "lm"):
+    if settings.solver_class.all_rows:
         x_max = largest_values(data.X)
         order, w = _canonical(data, as_units(x_max))
         y = y[order]
@@ -201,14 +211,14 @@ def prepare(
 def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     """What a solver computes in, for X of the given precision.
 
-    J^T J has the square of the problem's condition: float32 is not enough for it. The noise
-    of mini-batches is many times the rounding of float32, which is twice as fast; where they
-    start from stays in the precision of X (`Monitor.rounded_from`). All rows at once have no
+    The noise of mini-batches is many times the rounding of float32, which is twice as fast; where
+    they start from stays in the precision of X (`Monitor.rounded_from`). All rows at once have no
     such noise, and the textbook's steps (precondition=False) are those of X throughout.
     """
-    if settings.solver == "lm":
+    solver = settings.solver_class
+    if solver.float64:
         return np.dtype(np.float64)
-    mini_batches = settings.solver in ("sgd", "adam") and settings.batch_size < n_samples
+    mini_batches = not solver.all_rows and settings.batch_size < n_samples
     if mini_batches and settings.precondition:
         return np.dtype(np.float32)
     return dtype

@@ -26,7 +26,7 @@ from sk_backprop._inference.objective import Objective, ValidationSet
 from sk_backprop._inference.online import PassErrors, of_stream
 from sk_backprop._network.dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._network.network import Network, Parameters, evaluate, glorot_bound, lecun_bound
-from sk_backprop._solvers import lbfgs, levenberg_marquardt, stochastic
+from sk_backprop._solvers._base import Prior, RunContext, StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor, SolverResult
 from sk_backprop._training.problem import Data, Problem, Settings, Start
 
@@ -145,52 +145,39 @@ class TrainingRun:
     def _solve(
         self, params: Parameters, monitor: Monitor, rng: np.random.RandomState
     ) -> SolverResult:
-        settings, objective, stream = self.settings, self.objective, self.start.stream
-        if settings.solver == "lm":
-            return levenberg_marquardt.minimize(
-                objective, params, monitor, self._prior(), max_iter=settings.max_iter
-            )
-        if settings.solver == "lbfgs":
-            return lbfgs.minimize(
-                objective,
-                params,
-                monitor,
-                max_iter=settings.max_iter,
-                max_fun=settings.max_fun,
-                memory=settings.memory,
-            )
-        careful = stream is not None and stream.from_optimum
-        optimizer = _optimizer(settings, objective.network.n_params, objective.dtype, careful)
-        if stream is not None and stream.optimizer is not None:
-            optimizer.restore(stream.optimizer)
-        noise = None if stream is None else stream.noise_to_keep(self.problem.scales.dispersion)
-        return stochastic.minimize(
-            objective,
-            params,
-            optimizer,
-            monitor,
-            batch_size=min(settings.batch_size, objective.n_samples),
-            max_iter=1 if stream is not None else settings.max_iter,
+        settings, stream = self.settings, self.start.stream
+        context = RunContext(
+            prior=self._prior() if settings.solver_class.evidence else None,
             permutation=rng.permutation if settings.shuffle else None,
-            n_seen=0 if stream is None else stream.n_seen,
-            noise=noise,
-            before_step=None if self._errors is None else self._errors.before_step,
         )
+        if stream is not None and self._errors is not None:
+            settings = settings._replace(max_iter=1)
+            context = context._replace(
+                stream=StreamPass(
+                    stream.optimizer,
+                    stream.n_seen,
+                    stream.from_optimum,
+                    stream.noise_to_keep(self.problem.scales.dispersion),
+                    self._errors.before_step,
+                )
+            )
+        solver = settings.solver_class.of(settings, context)
+        return solver.minimize(self.objective, params.flat, monitor)
 
-    def _prior(self) -> levenberg_marquardt.Prior:
-        """What holds the weights in a run by lm, and how it begins."""
+    def _prior(self) -> Prior:
+        """What holds the weights in a run with evidence, and how it begins."""
         settings, objective, scales = self.settings, self.objective, self.problem.scales
         groups = groups_of(settings, objective.network)
         if settings.alpha is not None:
             fixed = fixed_precisions(groups, settings.alpha, objective.n_outputs)
-            return levenberg_marquardt.Prior(groups, fixed)
+            return Prior(groups, fixed)
         weights = self.start.weights
         found_before = None if weights is None else weights.precisions
         if found_before is not None and len(found_before.weight) == len(groups.names):
-            return levenberg_marquardt.Prior(groups, found_before, self.n_plain_steps)
+            return Prior(groups, found_before, self.n_plain_steps)
         n_inputs = max(1, int((~scales.x.constant).sum()))
         weak = weak_precisions(groups, objective.network, n_inputs, scales.dispersion)
-        return levenberg_marquardt.Prior(groups, weak, self.n_plain_steps)
+        return Prior(groups, weak, self.n_plain_steps)
 
     @beyond_range_is_inf
     def finish(self, result: SolverResult) -> Trained:
@@ -334,36 +321,3 @@ def _random_start(
     first = np.zeros(network.layer_sizes[:2], dtype)
     first[by_rank] = drawn.coefs[0]
     return network.pack([first, *drawn.coefs[1:]], drawn.intercepts, dtype)
-
-
-def _optimizer(
-    settings: Settings, n_params: int, dtype: Any, careful: bool
-) -> stochastic.Optimizer:
-    """The optimizer of 'adam' or 'sgd'.
-
-    careful : bool, whether it begins at weights that were fitted to all rows at once, where
-        the loss bends more than it does on the way there. Adam's first steps have one length
-        for all weights: one of them, by 100 rows, made an R2 of .79 of .99. 'sgd' had to leave
-        out 35 of 40 batches of 100 rows and 387 of 400 of 10 rows; with a bound none and one.
-    """
-    if settings.solver == "adam":
-        return stochastic.Adam(
-            n_params,
-            dtype,
-            rate=settings.learning_rate_init,
-            beta_1=settings.beta_1,
-            beta_2=settings.beta_2,
-            epsilon=settings.epsilon,
-            rectified=careful,
-        )
-    return stochastic.SGD(
-        n_params,
-        dtype,
-        rate=settings.learning_rate_init,
-        schedule=settings.learning_rate,
-        power_t=settings.power_t,
-        momentum=settings.momentum,
-        nesterov=settings.nesterovs_momentum,
-        # The textbook's steps are those of its rate.
-        bounded=settings.likelihood.needs_bounded_steps or (careful and settings.precondition),
-    )

@@ -20,7 +20,6 @@ from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import HeldOutScore
 from sk_backprop._network.network import evaluate
-from sk_backprop._training.budget import MINI_BATCHES, run_cost
 from sk_backprop._training.ensemble import credible, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import MOST_HELD_OUT, make_folds, n_first_folds
@@ -60,19 +59,19 @@ class Choice(NamedTuple):
     """What the trials found.
 
     settings : Settings, the best candidate
-    n_steps : float, the steps that its runs took
+    n_steps : float or None, the steps that its runs took, if there were any
     noise : HeldOutNoise or None, where the penalty was fixed and the networks were trained on
         most of the rows
     """
 
     settings: Settings
-    n_steps: float
+    n_steps: float | None
     noise: HeldOutNoise | None
 
 
 def choose(
     families: Sequence[Sequence[Settings]],
-    n_networks: Callable[[Settings, float], int],
+    n_networks: Callable[[Settings, float | None], int],
     problem: Problem,
     affordable: float,
     events: Events,
@@ -101,7 +100,7 @@ def choose(
     for family in families:
         n_worse, best_of_family = 0, None
         for candidate in family:
-            cost = run_cost(candidate.network, folds[0][0].rows.n_samples, candidate.solver)
+            cost = candidate.cost(folds[0][0].rows.n_samples)
             n_folds, n_each = _extent(candidate, n_first, affordable / cost)
             if n_each == 0 and best is not None:
                 continue
@@ -128,10 +127,7 @@ def choose(
     if rival is not None:
         # Undecided: the simpler of the two may only have won by the margin.
         for part, held_out in folds[len(best.scores) :]:
-            costs = [
-                run_cost(one.settings.network, part.rows.n_samples, one.settings.solver)
-                for one in (best, rival)
-            ]
+            costs = [one.settings.cost(part.rows.n_samples) for one in (best, rival)]
             affordable -= sum(n * cost for n, cost in zip((best.n_each, rival.n_each), costs))
             if affordable < 0:
                 break
@@ -156,7 +152,7 @@ def held_out_noise(
     """
     n_distinct = problem.n_distinct
     folds = make_folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
-    if settings.solver in MINI_BATCHES:  # as many steps, with fewer of them in an epoch
+    if not settings.solver_class.all_rows:  # as many steps, with fewer of them in an epoch
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter)
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
@@ -189,11 +185,11 @@ class _Trial(NamedTuple):
         part: Problem,
         held_out: Data,
         n_each: int,
-        n_networks: Callable[[Settings, float], int],
+        n_networks: Callable[[Settings, float | None], int],
         n_jobs: int | None,
     ) -> None:
         """Train on the rows of `part` and judge by `held_out`."""
-        limit = _TRIAL_STEPS if self.settings.solver == "lm" else self.settings.max_iter
+        limit = _TRIAL_STEPS if self.settings.solver_class.evidence else self.settings.max_iter
         # The evidence needs no early stopping; for a fixed penalty it is part of what is tried.
         early_stopping = self.settings.early_stopping and not self._by_evidence
         trial = self.settings._replace(
@@ -296,7 +292,7 @@ def _extent(settings: Settings, n_folds: int, n_affordable: float) -> tuple[int,
     """Folds and networks in each that are affordable; (1, 0) if nothing is."""
     is_linear = len(settings.network.layer_sizes) == 2
     # Linear models from all starts end in one optimum.
-    most = 1 if is_linear or settings.solver in MINI_BATCHES else 2
+    most = 1 if is_linear or not settings.solver_class.all_rows else 2
     if most == 1 and n_affordable >= n_folds:
         return n_folds, 1
     for folds in (n_folds, min(n_folds, 2), 1):
@@ -308,12 +304,12 @@ def _extent(settings: Settings, n_folds: int, n_affordable: float) -> tuple[int,
 def _trial_rows(families: Sequence[Sequence[Settings]], n_samples: int, affordable: float) -> int:
     """Of many rows, those to train on: as many as let all candidates be tried."""
     most = int(_SHARE * n_samples)
-    if any(c.solver in MINI_BATCHES for family in families for c in family):
+    if not all(c.solver_class.all_rows for family in families for c in family):
         most = min(most, _MOST_FOR_BATCHES)
     n_rows = min(_LEAST_ROWS, most)
     while n_rows < most:
         more = min(int(1.5 * n_rows), most)
-        costs = [run_cost(c.network, more, c.solver) for family in families for c in family]
+        costs = [c.cost(more) for family in families for c in family]
         if sum(costs) > _MANY_ROWS_SHARE * affordable:
             break
         n_rows = more

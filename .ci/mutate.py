@@ -105,7 +105,7 @@ def tried(item):
     names = [MUTATED[str(x.module_path).removeprefix("sk_backprop/")[:-3]] for x in item.mutations]
     files = " ".join(f"tests/test_{name}.py" for name in dict.fromkeys(names + TESTS))
     ends = f"faulthandler_timeout={TIMEOUT_OF_A_TEST} -o faulthandler_exit_on_timeout=true"
-    command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider -o {ends} {files}"
+    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider -o {ends} {files}"
     return item, mutate_and_test(item.mutations, command, TIMEOUT)
 
 

@@ -5,68 +5,52 @@ dense or sparse, scales them itself, and predicts in the units of y. The display
 what it has learned, `sk_backprop.export` writes it down for others, and `sk_backprop.textbook`
 shows one pass of backpropagation with all its numbers.
 
-The rooms, and what each may import::
+The rooms, each with what it may import from those before it::
 
-    _network   <- _objective <- _evidence <- _posterior, _solvers/* <- _training
-    _network   <- _dispersion <- _likelihood <- _objective, _scaling, _validation
-    _network   <- _threads <- _blocks <- _objective, _stream, _solvers/*
-    _likelihood <- _training, _trials, _plan, _fitted, _state, _start, _regressor, textbook
-    _network   <- _scaling <- _rows <- _training
-    _rows <- _seen_rows;  _posterior, _scaling, _seen_rows <- _stream <- _training
-    _seen_rows <- _report, _start, _regressor;  _columns, _sparse <- _validation
-    _cost <- _plan;  _solvers/* <- _plan, _start, _validation
-    _dispersion <- _posterior, _training, _trials, _plan
-    _training  <- _folds <- _trials;  _training <- _progress <- _ensemble <- _trials <- _plan
-    _consistency <- _posterior, _fitted, _report
-    _training  <- _fitted <- _report, and <- _validation
-    _plan      <- _callbacks
-    _plan, _fitted, _validation <- _start
-    _fitted, _validation, _notebook <- _predictor
-    _plan, _report, _callbacks, _validation, _start, _predictor <- _regressor <- __main__
-    _fitted, _operands, _regressor <- export;  _display imports none of them but _sparse
-    _network, _objective, _validation <- textbook
-
-    _network     layers of units over one flat vector: layout, initial weights,
-                 forward and backward pass, derivatives by weights and inputs
-    _objective   the weighted, penalised loss as a sum over row blocks; mini-batches;
-                 normal equations
-    _dispersion  what residuals say of the noise: Pearson's statistic
-    _likelihood  the distribution of y given the outputs: all in which losses differ
-    _blocks      sums over blocks of rows, by one tree, whoever computes which
-    _evidence    precisions of weights and noise, and the log evidence
-    _posterior   Laplace's approximation: the variance of a prediction
-    _scaling     MaxAbs for X, location and scale for y, coordinates that train well,
-                 and folding all of it back into the weights
-    _stream      what the batches before have told, in the scales of the next
-    _seen_rows   which rows a stream has seen: a sketch of fixed size
-    _rows        an order of rows, equal ones merged, and ranks of columns, by their values
-    _solvers/    one algorithm per file, their registry, and the object that watches a run
-    _training    one run: raw arrays in, fitted weights, scales and posterior out
-    _events      what a fit tells while it goes on, and who listens
-    _progress    an observer that prints lines on the screen
-    _callbacks   an observer that tells scikit-learn's callbacks, as a tree of tasks
-    _threads     one BLAS thread where the matrices are small
-    _ensemble    several networks from different initial weights
-    _cost        how many operations a fit may take
-    _folds       rows to train on and rows to judge by, drawn over distinct rows
-    _trials      rows held out judge shapes and penalties, and show the noise
-    _plan        what 'auto' stands for: solver, penalty, hidden layers, number of networks
-    _consistency whether the fitted state fits together
-    _fitted      the fitted function: mean, standard deviation and slopes at raw X
-    _state       what a fit leaves, typed, and how an estimator holds it as plain data
-    _report      what is read off from trained networks: the fitted state and warnings
-    _columns     kinds of columns, and which of them are numbers
-    _validation  what may be passed, and the errors for the rest
-    _sparse      sparse tables whose index arrays contradict their shape
-    _start       where a fit starts: network asked for, weights given or left by the last fit
-    _notebook    the estimator's documentation in its HTML representation
-    _predictor   what a fitted regressor gives: predictions, slopes, weights for raw X
-    _regressor   BackpropRegressor: parameters, the order of events, fitted attributes
-    _display/    pictures, by the public API of a fitted estimator
-    _operands    what may stand for an input in a formula
-    export       the fitted function as an MLPRegressor or a formula
-    textbook     one forward and one backward pass with every number in between
-    __main__     `python -m sk_backprop`: a comparison on real data, by the public API
+    _blocks       arrays, blocks of rows, sums by one tree, threads
+        arrays          the type of arrays, rows that stay sparse, blocks of rows
+        blocks          sums over blocks that do not depend on who computes which
+        threads         one BLAS thread where the matrices are small; threads that share rows
+    _network      layers of units, and the distribution of y around their outputs
+        network         one flat vector of parameters; forward and backward pass, derivatives
+        dispersion      the noise estimated from residuals: Pearson's statistic
+        likelihood      everything in which losses differ
+        averaging       several networks as the one that is their average, and back
+    _coordinates  units and scales
+        affine          one function in other coordinates: its weights, and their precision
+        scales          MaxAbs for X, location and scale for y, coordinates that train well
+        row_order       an order of rows, equal ones merged, and ranks of columns, by values
+        seen_rows       which rows a stream has seen: a sketch of fixed size
+    _inference    from rows to a posterior, and from a posterior to predictions
+        objective       the weighted, penalised loss; mini-batches; normal equations
+        evidence        precisions of weights and noise, and the log evidence
+        laplace         Laplace's approximation of the posterior of the weights
+        online          noise and posterior in a stream
+        predictive      the fitted function: mean, standard deviation, gradient, leverage
+        consistency     checks that stored numbers belong together
+    _solvers      one algorithm per file, their registry, and the monitor that watches a run
+    _training     from a checked table to fitted networks
+        problem         settings, starts, and rows in the coordinates of a solver
+        run             one run: an objective, a solver, the posterior at its end
+        events          what a fit reports while it goes on
+        ensemble        several networks from different initial weights
+        budget          how many operations a fit may take
+        folds           rows to train on and rows to judge by, drawn over distinct rows
+        selection       candidates scored on held-out rows
+        plan            what 'auto' stands for: solver, penalty, hidden layers, networks
+    _estimator    what scikit-learn's users see
+        columns, sparse, checks    what may be passed, and the errors for the rest
+        state           the fitted state, and how an estimator holds it
+        start           where a fit starts: weights given, or left by the last fit
+        diagnostics     the fitted state of a call, and the warnings
+        progress, callbacks        observers of events: lines on the screen, scikit-learn's
+        notebook        the estimator's documentation in its HTML representation
+        operands        what may stand for an input in a formula
+        predictor, regressor       BackpropRegressor
+    _display      pictures, by the public API of a fitted estimator
+    export        the fitted function as an MLPRegressor or a formula
+    textbook      one forward and one backward pass with every number in between
+    __main__      `python -m sk_backprop`: a comparison on real data, by the public API
 
 The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
 objective over row blocks -> a solver moves the parameter vector -> the posterior is
@@ -80,7 +64,7 @@ dataclasses. (One of these costs the import .4 ms even without == and repr, whic
 
 from typing import TYPE_CHECKING
 
-from sk_backprop._regressor import BackpropRegressor
+from sk_backprop._estimator.regressor import BackpropRegressor
 
 if TYPE_CHECKING:
     from sk_backprop._display import (

@@ -1,5 +1,5 @@
-"""``python -m sk_backprop``: cross-validate `BackpropRegressor` beside scikit-learn's network,
-on tables that come with scikit-learn or on the user's own.
+"""``python -m sk_backprop``: cross-validate `BackpropRegressor` and scikit-learn's network,
+on tables that come with scikit-learn or on the user's own table.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ MISSING = {"", "na", "n/a", "nan", "null", "none"}
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 DESCRIPTION = """\
 Cross-validate BackpropRegressor on raw data, with default parameters and with early
-stopping, beside scikit-learn's MLPRegressor: as it comes, and with X and y
-standardised. All models get the same folds. The tables show the error in units of
-the target, R2, and the time of a fit.
+stopping, and compare it with scikit-learn's MLPRegressor, with default parameters
+and with X and y standardised. All models use the same folds. The tables show the
+error in units of the target, R2, and the time per fit.
 
 Without FILE, the data are four tables that come with scikit-learn; this takes about
-a minute and needs no network. With FILE, they are your own: its numeric columns
-predict the target. Columns that are not numeric and rows with a missing value are
-left out, and the report says which and how many."""
+a minute and works offline. With FILE, the data are your own table, whose numeric
+columns predict the target. Columns that are not numeric and rows with a missing value
+are left out, and the report says which and how many."""
 EXAMPLES = """\
 examples:
   python -m sk_backprop
@@ -62,7 +62,7 @@ LEGEND = """\
 
   RMSE  mean over folds +/- its standard error, in units of the target
   R2    mean over folds; 1 is perfect, below 0 is worse than the mean of y; erratic
-        where a fold has few rows"""
+        if a fold has few rows"""
 CLOSING = """\
 To use the estimator in your own code, give it X and y as they are:
 
@@ -339,14 +339,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("file", metavar="FILE", nargs="?", help="table in UTF-8 text, column names in line 1")
+    add("file", metavar="FILE", nargs="?", help="table as UTF-8 text, with column names in line 1")
     text = "name of the column to predict; repeat it to predict several at once"
     add("--target", metavar="COLUMN", action="append", default=[], help=text)
-    text = "what separates the columns (default: whichever the first line shows)"
+    text = "column separator (default: detected from the first line)"
     add("--delimiter", choices=list(DELIMITERS), help=text)
     text = "number of folds (default: %(default)s)"
     add("--folds", metavar="N", type=int, default=5, help=text)
-    text = "random state of folds and models (default: %(default)s)"
+    text = "random state of the folds and models (default: %(default)s)"
     add("--seed", metavar="N", type=int, default=0, help=text)
     add("--version", action="version", version=f"sk_backprop {__version__}")
     return parser

@@ -1,4 +1,4 @@
-"""A fitted regressor as something else: scikit-learn's MLPRegressor, or a formula."""
+"""Export of a fitted regressor: to scikit-learn's MLPRegressor, or to a formula."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import numpy as np
 from sklearn.neural_network import MLPRegressor
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._fitted import FittedFunction, NetworkWeights
-from sk_backprop._network import Array
-from sk_backprop._operands import default_name, is_reserved, operand
-from sk_backprop._regressor import BackpropRegressor
-from sk_backprop._state import fitted_function
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._coordinates.affine import TANH_FOR_SIGMOID, with_hidden_units
+from sk_backprop._estimator.operands import default_name, is_reserved, operand
+from sk_backprop._estimator.regressor import BackpropRegressor
+from sk_backprop._estimator.state import fitted_function
+from sk_backprop._inference.predictive import FittedFunction
+from sk_backprop._network.network import NetworkWeights
 
 __all__ = ["to_expression", "to_mlp_regressor"]
 
@@ -43,31 +45,31 @@ def _raw_weights(function: FittedFunction) -> NetworkWeights:
 
 
 def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
-    """The same function as a fitted scikit-learn MLPRegressor, for raw X and y.
+    """Convert to a fitted scikit-learn MLPRegressor that computes the same function of raw X.
 
-    All scales are folded into its weights, and several networks are one, with the hidden
-    units of all of them. It serves whatever knows only scikit-learn's own classes, such as
-    an export to ONNX by ``skl2onnx`` (which takes no Poisson fit). Standard deviations
-    stay behind.
+    All scaling is absorbed into its weights, and several networks are combined into one with
+    the hidden units of all of them. Use it with tools that support only scikit-learn's own
+    classes, such as ``skl2onnx`` for an export to ONNX (which does not support Poisson fits).
+    Standard deviations are not exported.
 
     Parameters
     ----------
     reg : BackpropRegressor
-        Fitted.
+        The fitted regressor.
 
     Returns
     -------
     mlp : sklearn.neural_network.MLPRegressor
-        ``mlp.predict(X)`` is ``reg.predict(X)`` to rounding, in float64.
+        Its ``mlp.predict(X)`` equals ``reg.predict(X)`` up to rounding, in float64.
 
     Raises
     ------
     TypeError
         If `reg` is not a BackpropRegressor.
     NotFittedError
-        If it is not fitted.
+        If `reg` is not fitted.
     ValueError
-        If it has a logistic output, which MLPRegressor cannot hold.
+        If `reg` has a logistic output, which MLPRegressor does not support.
 
     Examples
     --------
@@ -151,43 +153,43 @@ def to_expression(
     input_names: Sequence[str] | None = None,
     max_length: int | None = None,
 ) -> Any:
-    """The fitted function of raw inputs as a formula, for small networks.
+    """Write the fitted function of raw inputs as a formula, for small networks.
 
-    Sigmoid units are written as hyperbolic tangents, ``1 / (1 + exp(-z))`` being
-    ``tanh(z / 2) / 2 + 1 / 2``: it is shorter, and no sum is too large for it. Of deep
-    networks every unit is written out wherever it is used, so that they get long.
+    Sigmoid units are written as hyperbolic tangents, as ``1 / (1 + exp(-z))`` equals
+    ``tanh(z / 2) / 2 + 1 / 2``, which is shorter and cannot overflow. For deep networks,
+    formulas get long because every unit is written out wherever it is used.
 
     Parameters
     ----------
     reg : BackpropRegressor
-        Fitted.
+        The fitted regressor.
     syntax : {'python', 'c', 'excel'}, default='python'
-        'python' needs ``from numpy import exp, tanh, maximum``, and takes numbers or
-        arrays; 'c' needs ``<math.h>`` and inputs that are parameters or local variables of
+        'python' needs ``from numpy import exp, tanh, maximum``, and accepts numbers or
+        arrays; 'c' needs ``<math.h>``, and inputs that are parameters or local variables of
         type double; 'excel' begins with ``=`` and uses TANH, MAX and EXP. (Excel itself
-        reads 15 digits of a number.)
+        reads only 15 digits of a number.)
     input_names : sequence of str of shape (n_features_in_,), default=None
-        What stands for the inputs: names, ``x[0]``, ``row->age``, or cells as in
+        What to write for the inputs: names, ``x[0]``, ``row->age``, or cells such as
         ``Sheet1!$B$4``. Other expressions, such as ``a + b``, are put in parentheses. A name
-        that the language, its headers or the formula use for something else is refused (in
-        'c' also those of macros; in 'excel' a name like X1 is a cell). None is, in 'excel',
-        the cells A2, B2, C2, ...; otherwise `feature_names_in_` with an underscore for what
-        a name cannot hold, or x0, x1, ...
+        that the language, its headers or the formula use for something else is an error (in
+        'c' also names of macros; in 'excel' a name like X1 is a cell). None means the cells
+        A2, B2, C2, ... in 'excel'; otherwise `feature_names_in_`, with underscores in place of
+        characters that a name cannot contain, or x0, x1, ...
     max_length : int, default=None
-        Characters that a formula may have. None is 8192, which is Excel's limit, and
-        50,000 in the other languages.
+        Maximum number of characters of a formula. None means 8192 in 'excel', which is its
+        limit, and 50,000 in the other languages.
 
     Returns
     -------
     formula : str, or list of str of shape (n_outputs_,)
-        One formula for each output; a list if there are several.
+        One formula for each output; a list if there are several outputs.
 
     Raises
     ------
     TypeError
         If `reg` is not a BackpropRegressor.
     NotFittedError
-        If it is not fitted.
+        If `reg` is not fitted.
     ValueError
         If a parameter is not allowed, a name cannot stand for an input, or a formula
         would be longer than `max_length`.
@@ -228,7 +230,7 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
     activation, out_activation = fitted.network.activation, fitted.network.output_activation
     hidden = {"identity": "({})", "relu": language.relu}.get(activation, language.tanh)
     if activation == "logistic":
-        coefs, intercepts = _as_tanh(coefs, intercepts)
+        coefs, intercepts = with_hidden_units(coefs, intercepts, TANH_FOR_SIGMOID)
     units = names
     for W, b in zip(coefs[:-1], intercepts[:-1]):
         units = [hidden.format(_sum(c, w, units, language)) for c, w in zip(b, W.T)]
@@ -290,18 +292,6 @@ def _column(j: int) -> str:
         j, digit = divmod(j - 1, 26)
         letters = chr(ord("A") + digit) + letters
     return letters
-
-
-def _as_tanh(
-    coefs: Sequence[Array], intercepts: Sequence[Array]
-) -> tuple[list[Array], list[Array]]:
-    """Weights of the same function with tanh hidden units in place of logistic ones."""
-    coefs, intercepts = list(coefs), list(intercepts)
-    for layer in range(len(coefs) - 1):
-        coefs[layer], intercepts[layer] = coefs[layer] / 2, intercepts[layer] / 2
-        intercepts[layer + 1] = intercepts[layer + 1] + coefs[layer + 1].sum(axis=0) / 2
-        coefs[layer + 1] = coefs[layer + 1] / 2
-    return coefs, intercepts
 
 
 def _number(value: float) -> str:

@@ -1,8 +1,8 @@
-"""One forward and one backward pass with every number in between, for those who learn it.
+"""One forward and one backward pass with every intermediate number, for learners.
 
-The numbers are those that training goes by: z and h come from the network's forward pass,
-errors and derivatives from the objective, one row of X after the other. For a single row
-the derivative of the error by a unit's bias is the unit's delta.
+The numbers are those that training uses: z and h come from the network's forward pass, and
+errors and derivatives from the objective, for one row of X at a time. For a single row, the
+derivative of the error with respect to a unit's bias is the unit's delta.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._likelihood import LIKELIHOODS
-from sk_backprop._network import Array, Network, evaluate
-from sk_backprop._objective import Objective
-from sk_backprop._validation import check_pass
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._estimator.checks import check_pass
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.network import Network, evaluate
 
 __all__ = ["BackpropPass", "backprop_pass"]
 
@@ -34,10 +35,10 @@ _SHOWN_ROWS, _SHOWN_COLUMNS = 8, 6
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BackpropPass:
-    """What one forward and one backward pass compute; `print` shows it as a table.
+    """Result of one forward and one backward pass; `print` shows it as a table.
 
-    Lists have an entry for each layer with weights: ``[0]`` is the first hidden layer, as in
-    ``coefs[0]``, and ``[-1]`` the output layer. Made by `backprop_pass`.
+    `backprop_pass` returns it. Lists have one entry for each layer with weights: ``[0]`` is the
+    first hidden layer, as in ``coefs[0]``, and ``[-1]`` the output layer.
 
     Attributes
     ----------
@@ -46,23 +47,23 @@ class BackpropPass:
     y : ndarray of shape (n_samples, n_outputs)
         The targets.
     coefs : list of ndarray of shape (n_in, n_out)
-        The weights; ``coefs[l][i, j]`` leads from unit i below to unit j of layer l.
+        The weights; ``coefs[l][i, j]`` connects unit i of the layer below to unit j of layer l.
     intercepts : list of ndarray of shape (n_out,)
         The biases.
     activation, output_activation : str
-        Of the hidden units and of the output units.
+        Activation functions of the hidden units and of the output units.
     z : list of ndarray of shape (n_samples, n_out)
-        The sums that come into the units of a layer.
+        The weighted sums that enter the units of each layer.
     h : list of ndarray of shape (n_samples, n_out)
-        The values of its units; ``h[-1]`` is the output of the network.
+        The activations of the units in each layer; ``h[-1]`` is the output of the network.
     error : float
-        Half the sum of the squares of ``h[-1] - y``, over all rows and outputs.
+        Half the sum of squares of ``h[-1] - y``, over all rows and outputs.
     deltas : list of ndarray of shape (n_samples, n_out)
-        The derivatives of the error by z.
+        The derivatives of the error with respect to z.
     coef_gradients : list of ndarray of shape (n_in, n_out)
-        Its derivatives by the weights, a sum over the rows.
+        The derivatives of the error with respect to the weights, summed over the rows.
     intercept_gradients : list of ndarray of shape (n_out,)
-        Its derivatives by the biases, a sum over the rows.
+        The derivatives of the error with respect to the biases, summed over the rows.
     """
 
     X: Array
@@ -133,9 +134,9 @@ def backprop_pass(
     activation: str = "logistic",
     output_activation: str = "logistic",
 ) -> BackpropPass:
-    """One forward and one backward pass through a network, with every intermediate number.
+    """Run one forward and one backward pass through a network, with every intermediate number.
 
-    For each layer l, with h_0 = X and the activation g::
+    For each layer l, with h_0 = X and activation function g::
 
         z_l = h_{l-1} W_l + b_l          h_l = g(z_l)
         E = 1/2 sum (h_L - y)^2          the sum is over rows and outputs
@@ -143,39 +144,39 @@ def backprop_pass(
         dE/dW_l = h_{l-1}^T delta_l      dE/db_l = the sum of delta_l over the rows
 
     (Rumelhart, Hinton & Williams 1986, Nature 323, 533-536, doi:10.1038/323533a0.) Nothing
-    is scaled: a logistic output lies between 0 and 1, and y should, too.
+    is scaled: a logistic output lies between 0 and 1, and so should y.
 
     E is the sum over the rows, as in textbooks. `BackpropRegressor` and scikit-learn's
     MLPRegressor minimise the mean, whose derivatives are these divided by n_samples: a step
-    of learning rate r here is one of ``learning_rate_init=n_samples * r`` there.
+    with learning rate r here is one with ``learning_rate_init=n_samples * r`` there.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        The inputs, a row for each sample. All is computed in float64.
+        The inputs, one row for each sample. All computations are in float64.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         The targets.
     coefs : list of array-like of shape (n_in, n_out)
-        The weights of each layer, as `BackpropRegressor.coefs_`. Their shapes tell how many
-        hidden layers there are and how many units each has.
+        The weights of each layer, like `BackpropRegressor.coefs_`. Their shapes determine the
+        number of hidden layers and the number of units in each.
     intercepts : list of array-like of shape (n_out,)
-        The biases of each layer, as `BackpropRegressor.intercepts_`.
+        The biases of each layer, like `BackpropRegressor.intercepts_`.
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='logistic'
-        Of the hidden units.
+        Activation function of the hidden units.
     output_activation : {'identity', 'logistic'}, default='logistic'
-        Of the output units.
+        Activation function of the output units.
 
     Returns
     -------
     trace : BackpropPass
-        Sums z, values h, error, deltas and gradients; ``print(trace)`` shows them in the
-        order in which they are computed, each below its formula.
+        The sums z, activations h, error, deltas and gradients; ``print(trace)`` shows them in
+        the order in which they are computed, each below its formula.
 
     Raises
     ------
     ValueError, TypeError
-        For an argument that is not allowed; the message says which, what was given and
-        what is allowed.
+        If an argument is not allowed; the message says which one, what was given and what is
+        allowed.
 
     Examples
     --------

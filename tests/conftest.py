@@ -11,9 +11,18 @@ from typing import Any
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 # Read by matplotlib: pictures without windows.
 os.environ.setdefault("MPLBACKEND", "agg")
+# Read by numpy's BLAS at its import, and by OpenMP: where the suite runs in several processes, each
+# takes one thread, unless something else is asked for. Tests of threads set the number they need.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from sklearn.datasets import load_diabetes
+
+try:
+    import fcntl
+except ImportError:  # on Windows, where timings may meet
+    fcntl = None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -38,6 +47,17 @@ def without_callbacks(text: str, examples: Sequence[doctest.Example]) -> list[do
 def diabetes():
     """442 patients, ten features in their raw units, and a score from 25 to 346."""
     return load_diabetes(return_X_y=True, scaled=False)
+
+
+@pytest.fixture
+def timing(tmp_path_factory):
+    """Tests that compare times run one after the other, whichever workers they are in."""
+    # Not in a group of xdist: xdist 3.8 loses its groups with pytest 9.2. The parent of a worker's
+    # folder is that of all workers.
+    with (tmp_path_factory.getbasetemp().parent / "timing.lock").open("w") as lock:
+        if fcntl is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 from likelihoods import likelihood
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._evidence import Precisions, WeightGroups, reestimate
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._posterior import evident
+from sk_backprop._inference.evidence import Precisions, WeightGroups, reestimate
+from sk_backprop._inference.laplace import evident
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Network, lecun_bound
 
 jax = pytest.importorskip("jax")
 jnp = jax.numpy

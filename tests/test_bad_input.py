@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from cases import by_turns, every_pair
 from sklearn import config_context, get_config
 from sklearn.exceptions import NotFittedError
 
@@ -508,10 +509,10 @@ def test_wrong_first_batch(name):
 # --- a refused call leaves an earlier fit as it was ---
 
 
-@pytest.mark.parametrize("name", WRONG_DATA)
-@pytest.mark.parametrize("earlier", [LBFGS, EVIDENCE], ids=["lbfgs", "evidence"])
+@pytest.mark.parametrize(("name", "earlier"), by_turns(WRONG_DATA, ["lbfgs", "evidence"]))
 def test_refused_fit_keeps_the_earlier_one(earlier, name):
     arguments, params, _ = WRONG_DATA[name]
+    earlier = {"lbfgs": LBFGS, "evidence": EVIDENCE}[earlier]
     estimator = BackpropRegressor(**{**earlier, "random_state": np.random.RandomState(0)})
     estimator.fit(frame("pqr"), Y2, X_val=frame("pqr", 5), y_val=Y2[:5])
     estimator.set_params(**params)
@@ -551,8 +552,7 @@ def test_training_that_fails_changes_nothing(method, solver):
     assert snapshot(fitted) == before
 
 
-@pytest.mark.parametrize("name", WRONG_BATCHES)
-@pytest.mark.parametrize("solver", ["sgd", "adam", "auto"])
+@pytest.mark.parametrize(("name", "solver"), by_turns(WRONG_BATCHES, ["sgd", "adam", "auto"]))
 def test_refused_batch_keeps_the_stream(solver, name):
     arguments, params, _ = WRONG_DATA[name]
     given = arguments.get("X")
@@ -747,9 +747,10 @@ def test_wrong_data_in_predict(use, given, says):
     assert snapshot(estimator) == before
 
 
-@pytest.mark.parametrize("params", [{}, LBFGS, STREAM, EVIDENCE], ids=str)
-@pytest.mark.parametrize("value", [NAN, INF, -INF])
-@pytest.mark.parametrize("container", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize(
+    ("params", "value", "container"),
+    every_pair([{}, LBFGS, STREAM, EVIDENCE], [NAN, INF, -INF], [np.asarray, sp.csr_array]),
+)
 def test_training_looks_at_its_rows_whatever_scikit_learn_is_told(params, value, container):
     bad = container(with_value(X, value)), with_value(Y, value)
     with config_context(assume_finite=True):

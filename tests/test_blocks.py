@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from sk_backprop._blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
+from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
 
 
 def batch(n, seed=0):

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from cases import every_pair, slow
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
@@ -16,7 +17,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sk_backprop import BackpropRegressor, _callbacks, _training
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator import callbacks as _callbacks
+from sk_backprop._training import run as _training
 
 try:
     from sklearn.callback import ProgressBar, ScoringMonitor
@@ -59,7 +62,10 @@ def friedman():
 
 
 def regressor(**params):
-    return BackpropRegressor(**{"hidden_layer_sizes": (4,), "random_state": 0, **params})
+    """A small network; of mini-batches some thirty epochs in place of hundreds."""
+    rough = {"tol": 0.01} if params.get("solver") in ("adam", "sgd") else {}
+    small = {"hidden_layer_sizes": (4,), "random_state": 0}
+    return BackpropRegressor(**{**small, **rough, **params})
 
 
 class Recorder:
@@ -131,7 +137,7 @@ def test_older_versions_of_scikit_learn_have_no_callbacks_and_miss_nothing_else(
 
 
 @needs_callbacks
-@pytest.mark.parametrize("name", [*SINGLE_RUNS, *SEVERAL_RUNS])
+@pytest.mark.parametrize("name", [*SINGLE_RUNS, "networks", "penalties", *slow(["default"])])
 def test_a_fit_that_is_watched_is_the_same_to_the_last_bit(friedman, name):
     params = {**SINGLE_RUNS, **SEVERAL_RUNS}[name]
     alone = regressor(**params).fit(*friedman)
@@ -491,14 +497,14 @@ MOMENTS = {
 
 
 @needs_callbacks
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("fitted", [False, True], ids=["new", "fitted"])
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize(
+    ("moment", "solver", "earlier"), every_pair(MOMENTS, SOLVERS, ["new", "fitted"])
+)
 def test_what_a_callback_raises_reaches_the_user_and_the_fit_stays(
-    friedman, solver, fitted, moment
+    friedman, solver, earlier, moment
 ):
     model = regressor(solver=solver, alpha=1.0)
-    if fitted:
+    if earlier == "fitted":
         model.fit(friedman[0][:, :3], friedman[1])
     assert_stays_when_raising(model, MOMENTS[moment], *friedman)
     # And nothing is in the way of another fit.

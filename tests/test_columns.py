@@ -18,7 +18,7 @@ from pyarrow.interchange import from_dataframe
 from sklearn.linear_model import RidgeCV
 
 from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
-from sk_backprop._columns import REMEDIES, Kind, columns_of
+from sk_backprop._estimator.columns import REMEDIES, Kind, columns_of
 from sk_backprop.textbook import backprop_pass
 
 N = 12
@@ -579,7 +579,7 @@ def test_masked_layer_sizes():
 # --- pictures of tables ---
 
 
-@pytest.mark.parametrize("name", set(tables(NAMED)) - {"dask"})
+@pytest.mark.parametrize("name", sorted(set(tables(NAMED)) - {"dask"}))
 def test_a_curve_along_a_column_of_any_table(name):
     model, table = small().fit(NAMED, Y), tables(NAMED)[name]
     curve = IntervalDisplay.from_estimator(model, table, "b", y=Y, grid_resolution=5)
@@ -600,7 +600,7 @@ def test_errors_name_the_class_that_users_know(fitted):
     for name in ("predict", "gradient", "score", "fit", "partial_fit"):
         method = inspect.unwrap(getattr(BackpropRegressor, name))
         assert method.__qualname__ == f"BackpropRegressor.{name}"
-        assert method.__module__ == "sk_backprop._regressor"
+        assert method.__module__ == "sk_backprop._estimator.regressor"
         with pytest.raises(TypeError, match=rf"^BackpropRegressor\.{name}\(\).*'colour'"):
             getattr(small(solver="adam"), name)(X, colour="red")
     with pytest.raises(TypeError, match=r"^BackpropRegressor\.predict\(\).*'return_cov'"):

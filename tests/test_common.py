@@ -1,23 +1,17 @@
-"""scikit-learn's own checks of an estimator, on every kind of configuration."""
+"""scikit-learn's own checks of an estimator, on every kind of configuration.
+
+All the checks of all the configurations are slow; those that are not hold a configuration of
+every solver, each kind of stopping and of coordinates.
+"""
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sk_backprop import BackpropRegressor
 
-CONFIGURATIONS = [
-    BackpropRegressor(),
-    BackpropRegressor((5,), solver="lm", n_networks=2),
-    BackpropRegressor((5,), solver="lm", alpha=0.1),
-    BackpropRegressor((5, 5), solver="lm", alpha="auto", n_networks=1, weight_groups="layer"),
+QUICK = [
     BackpropRegressor((5,), solver="lm", n_networks=2, early_stopping=True),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, n_networks=3),
-    BackpropRegressor((20,), solver="sgd", alpha=2.0),
-    BackpropRegressor((20,), solver="adam", alpha=2.0),
     BackpropRegressor((), solver="lbfgs", alpha=2.0),
-    BackpropRegressor((5, 5), solver="lbfgs", alpha=2.0),
-    BackpropRegressor((20, 10), solver="adam", alpha=2.0),
     BackpropRegressor((20,), solver="lbfgs", alpha=2.0, precondition=False),
     BackpropRegressor(
         # With a lower rate it stays on its first plateau from some initial weights; so below.
@@ -27,11 +21,23 @@ CONFIGURATIONS = [
         learning_rate_init=0.05,
         alpha=0.001,
     ),
+    BackpropRegressor((20,), solver="adam", alpha=2.0, early_stopping=True),
+]
+SLOW = [
+    BackpropRegressor(),
+    BackpropRegressor((5,), solver="lm", n_networks=2),
+    BackpropRegressor((5,), solver="lm", alpha=0.1),
+    BackpropRegressor((5, 5), solver="lm", alpha="auto", n_networks=1, weight_groups="layer"),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, n_networks=3),
+    BackpropRegressor((20,), solver="sgd", alpha=2.0),
+    BackpropRegressor((20,), solver="adam", alpha=2.0),
+    BackpropRegressor((5, 5), solver="lbfgs", alpha=2.0),
+    BackpropRegressor((20, 10), solver="adam", alpha=2.0),
     BackpropRegressor(
         (20,), solver="adam", alpha=2.0, precondition=False, shuffle=False, learning_rate_init=0.03
     ),
     BackpropRegressor((20,), solver="lbfgs", alpha=2.0, early_stopping=True),
-    BackpropRegressor((20,), solver="adam", alpha=2.0, early_stopping=True),
     BackpropRegressor(
         (20,), solver="sgd", alpha=2.0, learning_rate="adaptive", nesterovs_momentum=False
     ),
@@ -43,8 +49,18 @@ CONFIGURATIONS = [
 # scikit-learn's multi-output check feeds negative y whatever the estimator's tags say.
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.filterwarnings("ignore:The networks use:UserWarning")  # data of eleven rows
-@parametrize_with_checks(CONFIGURATIONS)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("ignore:The networks use:UserWarning"),  # data of eleven rows
+]
+
+
+@parametrize_with_checks(QUICK)
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(SLOW)
+def test_scikit_learn_checks_of_other_settings(estimator, check):
     check(estimator)

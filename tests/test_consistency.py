@@ -86,10 +86,10 @@ def without_state(*keys):
     return tamper
 
 
-def in_scaler(change):
+def in_scaler(change, name="scale_"):
     def tamper(model):
         model.scaler_ = copy.deepcopy(model.scaler_)
-        model.scaler_.scale_ = change(model.scaler_.scale_)
+        setattr(model.scaler_, name, change(getattr(model.scaler_, name)))
 
     return tamper
 
@@ -163,6 +163,9 @@ OF_STD = {
     "negative unit": in_state("scales", "y_unit", change=with_value(-1.0)),
     "negative weight": in_state("scales", "weight", change=lambda w: -w),
     "scales lost": without_state("scales", "x_var"),
+    "a largest value less": in_scaler(cut, "max_abs_"),
+    "largest values of other scales": in_scaler(lambda largest: 2 * largest, "max_abs_"),
+    "largest values lost": in_scaler(lambda largest: None, "max_abs_"),
 }
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from cases import every_pair, slow
 from scipy.stats import norm
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -83,9 +84,10 @@ def draw(rows, model):
 KINDS = ["loss", "prediction", "calibration", "interval", "network", "relevance"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("style", ["default", "dark_background"])
-@pytest.mark.parametrize("size", [(3.6, 2.8), (6.4, 4.8), None], ids=str)
+@pytest.mark.parametrize(
+    ("kind", "size", "style"),
+    every_pair(KINDS, [(3.6, 2.8), (6.4, 4.8), None], ["default", "dark_background"]),
+)
 def test_everything_is_inside_the_figure_and_stands_out(draw, kind, style, size):
     with plt.style.context(style):
         ax = None if size is None else plt.subplots(figsize=size, layout="constrained")[1]
@@ -144,32 +146,38 @@ def drawn(display):
     return [f"formula {words}" if is_formula else words for words, is_formula in parsed]
 
 
-@pytest.mark.parametrize("kind", NAMED)
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("$$", "US$ per m$", "cost ($)", "a$b$c$d", r"$\alpha$", r"\$", r"a\$b$", "$"),
-        *("_a", "__", "_nolegend_", "#5 & {x}^2 ~ 10%", "", r"\alpha_{1}"),
-    ],
-)
-def test_names_are_drawn_as_they_are(kind, name):
-    display = NAMED[kind](name, None)
-    display.figure_.canvas.draw()
-    expected = {
-        "loss": f"{name}, validation" if name else "validation",
-        "prediction": f"{name}, actual",
-    }.get(kind, name)
-    assert expected in drawn(display) or not expected
+PLAIN_NAMES = [
+    *("$$", "US$ per m$", "cost ($)", "a$b$c$d", r"$\alpha$", r"\$", r"a\$b$", "$"),
+    *("_a", "__", "_nolegend_", "#5 & {x}^2 ~ 10%", "", r"\alpha_{1}"),
+]
 
 
 @pytest.mark.parametrize("kind", NAMED)
-@pytest.mark.parametrize("size", [(3.6, 2.8), None], ids=str)
-@pytest.mark.parametrize(
-    "name",
-    ["a\nb\r\n\tc", "a\x1b[31mb\x00\x7f\u202e\ud800", "long " * 100, "x" * 5000, "\n", "W" * 40],
-    ids=["lines", "control", "long", "very long", "empty line", "wide"],
-)
+def test_names_are_drawn_as_they_are(kind):
+    for name in PLAIN_NAMES:
+        display = NAMED[kind](name, None)
+        display.figure_.canvas.draw()
+        expected = {
+            "loss": f"{name}, validation" if name else "validation",
+            "prediction": f"{name}, actual",
+        }.get(kind, name)
+        assert expected in drawn(display) or not expected
+        plt.close(display.figure_)
+
+
+ANY_NAMES = {
+    "lines": "a\nb\r\n\tc",
+    "control": "a\x1b[31mb\x00\x7f\u202e\ud800",
+    "long": "long " * 100,
+    "very long": "x" * 5000,
+    "empty line": "\n",
+    "wide": "W" * 40,
+}
+
+
+@pytest.mark.parametrize(("name", "kind", "size"), every_pair(ANY_NAMES, NAMED, [(3.6, 2.8), None]))
 def test_names_of_any_kind_stay_in_one_line_inside_the_figure(kind, size, name):
+    name = ANY_NAMES[name]
     ax = None if size is None else plt.subplots(figsize=size, layout="constrained")[1]
     display = NAMED[kind](name, ax)
     figure = display.figure_
@@ -509,8 +517,17 @@ def test_weights_of_inputs_of_unit_spread(rows):
     np.testing.assert_array_equal(sparse.coefs[0], display.coefs[0])
 
 
-@pytest.mark.parametrize("hidden", [(), (2,), (50,), (5, 5, 5)], ids=str)
-@pytest.mark.parametrize("size", [(3.6, 2.8), None], ids=str)
+@pytest.mark.parametrize(
+    ("hidden", "size"),
+    [
+        ((), None),
+        ((50,), (3.6, 2.8)),
+        ((5, 5, 5), None),
+        *slow([((2,), None), ((2,), (3.6, 2.8)), ((50,), None), ((5, 5, 5), (3.6, 2.8))]),
+        *slow([((), (3.6, 2.8))]),
+    ],
+    ids=str,
+)
 def test_units_of_networks_of_any_size_do_not_touch(hidden, size):
     rng = np.random.RandomState(0)
     X = pd.DataFrame(rng.randn(60, 20), columns=[f"the {k}th of the inputs" for k in range(20)])

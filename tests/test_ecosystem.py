@@ -1,15 +1,9 @@
 """In the company of scikit-learn, pandas and joblib, on the data sets that come with it."""
 
-import copy
-import io
-import pickle
-
-import joblib
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 import sklearn
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
@@ -468,84 +462,3 @@ def test_clone(diabetes):
         copied.predict(X)
     np.testing.assert_array_equal(copied.fit(X, y).predict(X), fitted.predict(X))
     assert copied.coefs_[0] is not fitted.coefs_[0]
-
-
-def by_pickle(estimator):
-    return pickle.loads(pickle.dumps(estimator))
-
-
-def by_joblib(estimator):
-    file = io.BytesIO()
-    joblib.dump(estimator, file)
-    file.seek(0)
-    return joblib.load(file)
-
-
-def by_compressed_joblib(estimator):
-    file = io.BytesIO()
-    joblib.dump(estimator, file, compress=3)
-    file.seek(0)
-    return joblib.load(file)
-
-
-KINDS = {
-    "plain": ({}, lambda X: X, lambda y: y),
-    "float32": ({}, lambda X: X.astype(np.float32), lambda y: y),
-    "sparse": ({}, sp.csr_matrix, lambda y: y),
-    "data frame": ({}, lambda X: pd.DataFrame(X).add_prefix("x"), lambda y: pd.Series(y)),
-    "two targets": ({}, lambda X: X, lambda y: np.column_stack([y, y**2])),
-    "poisson": ({"loss": "poisson"}, lambda X: X, lambda y: y),
-    "logistic output": ({"output_activation": "logistic", "alpha": 1.0}, lambda X: X, lambda y: y),
-    "evidence": ({"solver": "lm", "alpha": "auto", "n_networks": 2}, lambda X: X, lambda y: y),
-    "three networks": ({"n_networks": 3}, lambda X: X, lambda y: y),
-    "not preconditioned": ({"precondition": False, "alpha": 0.1}, lambda X: X, lambda y: y),
-}
-
-
-@pytest.mark.parametrize("copied", [by_pickle, by_joblib, by_compressed_joblib])
-@pytest.mark.parametrize("kind", KINDS)
-def test_stored_and_loaded(diabetes, kind, copied):
-    params, of_X, of_y = KINDS[kind]
-    X, y = of_X(diabetes[0]), of_y(diabetes[1])
-    fitted = network(**params).fit(X, y)
-    assert fitted.score(X, y) > 0.4
-    loaded = copied(fitted)
-    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
-    assert loaded.predict(X).dtype == fitted.predict(X).dtype
-    stds = [model.predict(X, return_std=True)[1] for model in (loaded, fitted)]
-    np.testing.assert_array_equal(*stds)
-    for ours, theirs in zip(
-        loaded.raw_coefs_ + loaded.raw_intercepts_,
-        fitted.raw_coefs_ + fitted.raw_intercepts_,
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-@pytest.mark.parametrize("copied", [by_pickle, by_joblib, copy.deepcopy])
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_stored_stream_goes_on(diabetes, solver, copied):
-    X, y = diabetes
-    stream = network(solver=solver, learning_rate_init=0.01, batch_size=50)
-    stream.partial_fit(X[:200], y[:200])
-    before = stream.predict(X)
-    loaded = copied(stream)
-    for each in (stream, loaded):
-        each.partial_fit(X[200:], y[200:])
-    np.testing.assert_array_equal(loaded.predict(X), stream.predict(X))
-    assert np.abs(stream.predict(X) - before).max() > 1
-    assert loaded.loss_curve_ == stream.loss_curve_
-
-
-@pytest.mark.parametrize("copied", [by_pickle, by_joblib])
-@pytest.mark.parametrize(
-    "params", [{}, {"solver": "lm", "alpha": "auto", "n_networks": 2}], ids=["lbfgs", "evidence"]
-)
-def test_stored_warm_start_goes_on(diabetes, params, copied):
-    X, y = diabetes
-    fitted = network(warm_start=True, tol=0.5, n_iter_no_change=1, **params).fit(X, y)
-    loaded = copied(fitted)
-    for each in (fitted, loaded):
-        each.set_params(tol=1e-4, n_iter_no_change=10).fit(X, y)
-    np.testing.assert_array_equal(loaded.predict(X), fitted.predict(X))
-    assert loaded.loss_curve_ == fitted.loss_curve_

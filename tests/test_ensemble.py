@@ -9,13 +9,16 @@ from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
-from sk_backprop import BackpropRegressor, _ensemble
-from sk_backprop._fitted import merged, separated
-from sk_backprop._network import Network, evaluate, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._plan import make_plan
-from sk_backprop._state import fitted_function
-from sk_backprop._training import Settings, TrainingRun
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.state import fitted_function
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.averaging import merged, separated
+from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.network import Network, evaluate, lecun_bound
+from sk_backprop._training import ensemble as _ensemble
+from sk_backprop._training.plan import make_plan
+from sk_backprop._training.problem import Settings
+from sk_backprop._training.run import TrainingRun
 
 
 def regressor(**params):
@@ -70,9 +73,9 @@ def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 @pytest.mark.parametrize("hidden", [(4,), (4, 3), (3, 4, 2)], ids=str)
 def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype):
-    network, networks = random_networks(hidden, dtype, n_networks)
+    _, networks = random_networks(hidden, dtype, n_networks)
     output_intercepts = [intercepts[-1] for _, intercepts in networks]
-    found = separated(network, *merged(networks), output_intercepts)
+    found = separated(*merged(networks), output_intercepts)
     for ours, theirs in zip(found, networks, strict=True):
         for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
             assert a.dtype == dtype
@@ -82,9 +85,9 @@ def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 def test_linear_models_once_merged_are_all_their_mean(n_networks):
     # Which was which is lost; they all have the same optimum.
-    network, networks = random_networks((), n_networks=n_networks)
+    _, networks = random_networks((), n_networks=n_networks)
     coefs, intercepts = merged(networks)
-    for W, _ in separated(network, coefs, intercepts, [b[-1] for _, b in networks]):
+    for W, _ in separated(coefs, intercepts, [b[-1] for _, b in networks]):
         np.testing.assert_allclose(W[0], coefs[0], rtol=1e-12)
 
 
@@ -350,6 +353,7 @@ def plan_of(
     """The plan for settings that leave everything open but what is given."""
     taken = dict.fromkeys(Settings._fields)
     taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
+    taken["likelihood"] = SquaredError()
     taken |= {"weight_unit": 1.0, "tol": 1e-3}
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
     wanted = Settings(**{**taken, "network": network, **settings})
@@ -521,6 +525,7 @@ def test_random_state_does_not_decide_the_shape(n_samples):
     assert len(shapes) == 1
 
 
+@pytest.mark.slow
 def test_ensembles_agree_more_than_twice_as_well_as_single_networks(friedman):
     X, y = friedman
     Xt, _ = make_friedman1(500, n_features=5, random_state=1)
@@ -552,6 +557,7 @@ def test_a_wide_linear_target_is_found_as_well_as_by_bayesian_ridge():
         assert 0.88 < covered.mean() < 0.99
 
 
+@pytest.mark.slow
 def test_a_smooth_function_of_few_factors_behind_many_columns_is_found_and_its_bars_cover():
     rng = np.random.RandomState(0)
     factors = rng.randn(1150, 4)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_friedman1
 
-from sk_backprop import BackpropRegressor, _regressor
-from sk_backprop._events import Events, FitObserver, RunObserver
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator import regressor as _regressor
 from sk_backprop._solvers._result import IterationObserver
+from sk_backprop._training.events import Events, FitObserver, RunObserver
 
 
 class Recorder(FitObserver):

@@ -9,8 +9,9 @@ from scipy.stats import multivariate_normal
 from sklearn.datasets import make_friedman1
 from sklearn.linear_model import ARDRegression, BayesianRidge, LinearRegression
 
-from sk_backprop import BackpropRegressor, _evidence
-from sk_backprop._evidence import (
+from sk_backprop import BackpropRegressor
+from sk_backprop._inference import evidence as _evidence
+from sk_backprop._inference.evidence import (
     Precisions,
     WeightGroups,
     effective,
@@ -19,9 +20,9 @@ from sk_backprop._evidence import (
     reestimate,
     weak_precisions,
 )
-from sk_backprop._likelihood import SquaredError
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import NormalEquations, Objective
+from sk_backprop._inference.objective import NormalEquations, Objective
+from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 
 
 def symmetric(lower):

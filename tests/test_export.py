@@ -326,6 +326,7 @@ def test_large_networks_are_refused_at_once(diabetes):
         to_expression(wide, max_length=length - 1)
 
 
+@pytest.mark.slow
 def test_the_longest_sum_can_be_evaluated():
     rng = np.random.RandomState(0)
     X = rng.randn(30, 2000)

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cases import slow
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_friedman1
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -12,8 +13,8 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.preprocessing import MaxAbsScaler
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._network import Network
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Network
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 
@@ -525,7 +526,7 @@ def test_interruption_goes_back_to_the_last_whole_epoch(friedman, solver, monkey
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *slow([1, 2, 3])])
 def test_the_default_learns_a_wave(seed, early_stopping):
     # From Glorot's bound it stopped on a first plateau, at R^2 = 0.14.
     x = np.random.RandomState(0).uniform(size=(500, 1))
@@ -594,17 +595,6 @@ def test_a_batch_of_zero_weights_is_no_trouble(friedman):
     w = np.r_[np.zeros(100), np.ones(200)]
     model = small(solver="adam", batch_size=50, shuffle=False)
     assert np.isfinite(model.fit(X, y, w).predict(X)).all()
-
-
-@pytest.mark.parametrize("params", [{"solver": "adam"}, {}, {"early_stopping": True}], ids=str)
-def test_a_pickle_holds_little_but_the_weights_and_their_uncertainty(params):
-    X, y = make_friedman1(200, n_features=50, random_state=0)
-    model = small(hidden_layer_sizes=(300, 100), max_iter=2, **params)
-    with pytest.warns(ConvergenceWarning):
-        model.fit(X, y)
-    kept = model.coefs_ + model.intercepts_
-    kept += [A for posterior in model._fit_state["posteriors"] for A in posterior["factors"]]
-    assert len(pickle.dumps(model)) < 1.1 * sum(a.nbytes for a in kept)
 
 
 def test_raw_weights_of_an_unfitted_estimator():

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -305,8 +306,15 @@ many = settings(
 
 
 @any_calls
-@settings(many, derandomize=True)
+@settings(many, max_examples=100, derandomize=True)
 def test_any_calls(sequence):
+    assert_done_or_refused(sequence)
+
+
+@pytest.mark.slow
+@any_calls
+@settings(many, derandomize=True)
+def test_any_more_calls(sequence):
     assert_done_or_refused(sequence)
 
 

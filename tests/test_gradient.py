@@ -7,7 +7,7 @@ from reference import input_gradient_row
 from sklearn.exceptions import NotFittedError
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._network import Network, Workspace, forward, input_gradient, lecun_bound
+from sk_backprop._network.network import Network, Workspace, forward, input_gradient, lecun_bound
 
 ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
 

@@ -6,17 +6,30 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse as sp
+from cases import every_pair
 from likelihoods import likelihood
 from scipy.optimize import least_squares
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._evidence import Precisions, WeightGroups, fixed_precisions, weak_precisions
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, Workspace, evaluate, forward, jacobian, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._scaling import CentredSparse
+from sk_backprop._coordinates.scales import CentredSparse
+from sk_backprop._inference.evidence import (
+    Precisions,
+    WeightGroups,
+    fixed_precisions,
+    weak_precisions,
+)
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import (
+    Network,
+    Workspace,
+    evaluate,
+    forward,
+    jacobian,
+    lecun_bound,
+)
 from sk_backprop._solvers import LevenbergMarquardt, levenberg_marquardt
 from sk_backprop._solvers._base import Prior
 from sk_backprop._solvers._result import Monitor
@@ -109,14 +122,12 @@ def test_jacobian_of_rows_that_stay_sparse_is_that_of_dense_ones(hidden):
 # --- normal equations ---
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_outputs", [1, 3])
-@pytest.mark.parametrize(("loss", "output"), LOSSES)
-@pytest.mark.parametrize("activation", ["logistic", "relu"])
-@pytest.mark.parametrize("hidden", HIDDEN, ids=str)
-def test_normal_equations_equal_a_loop_over_rows(
-    hidden, activation, loss, output, n_outputs, weighted
-):
+@pytest.mark.parametrize(
+    ("hidden", "activation", "losses", "n_outputs", "weighted"),
+    every_pair(HIDDEN, ACTIVATIONS, LOSSES, [1, 3], [False, True]),
+)
+def test_normal_equations_equal_a_loop_over_rows(hidden, activation, losses, n_outputs, weighted):
+    loss, output = losses
     network, params, X, y, w = problem(
         hidden, activation, loss, output, n_outputs, weighted=weighted
     )
@@ -130,13 +141,12 @@ def test_normal_equations_equal_a_loop_over_rows(
     np.testing.assert_allclose(symmetric(normal.curvature), curvature, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("loss", "output"), LOSSES)
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("hidden", HIDDEN, ids=str)
-def test_jt_rho_is_the_gradient_that_the_other_solvers_follow(
-    hidden, activation, loss, output, weighted
-):
+@pytest.mark.parametrize(
+    ("hidden", "activation", "losses", "weighted"),
+    every_pair(HIDDEN, ACTIVATIONS, LOSSES, [False, True]),
+)
+def test_jt_rho_is_the_gradient_that_the_other_solvers_follow(hidden, activation, losses, weighted):
+    loss, output = losses
     network, params, X, y, w = problem(hidden, activation, loss, output, 3, weighted=weighted)
     objective = Objective(network, likelihood(loss, network), X, y, w)
     grad = objective.parameters(params.flat)
@@ -456,9 +466,9 @@ AWKWARD = [
 
 @pytest.mark.filterwarnings("ignore:The networks use:UserWarning")
 @pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
-@pytest.mark.parametrize("alpha", [0, "auto"])
-@pytest.mark.parametrize("hidden", [(), (6,), (4, 4)], ids=str)
-@pytest.mark.parametrize("case", AWKWARD)
+@pytest.mark.parametrize(
+    ("case", "hidden", "alpha"), every_pair(AWKWARD, [(), (6,), (4, 4)], [0, "auto"])
+)
 def test_what_is_nearly_singular_still_gives_a_finite_fit(case, hidden, alpha):
     X, y = awkward(case)
     model = BackpropRegressor(

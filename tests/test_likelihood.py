@@ -10,9 +10,15 @@ from scipy.stats import norm
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._dispersion import LEAST_VARIANCE
-from sk_backprop._likelihood import LIKELIHOODS, Likelihood, Poisson, SquaredError, effective_size
-from sk_backprop._network import ACTIVATIONS
+from sk_backprop._network.dispersion import LEAST_VARIANCE
+from sk_backprop._network.likelihood import (
+    LIKELIHOODS,
+    Likelihood,
+    Poisson,
+    SquaredError,
+    effective_size,
+)
+from sk_backprop._network.network import ACTIVATIONS
 
 
 class PseudoHuber(Likelihood):

@@ -79,7 +79,9 @@ needs_proc = pytest.mark.skipif(
 )
 
 
+@pytest.mark.usefixtures("timing")
 @needs_proc
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_a_long_stream(solver):
     megabytes, files, slower, _ = run(batches(solver), N_BATCHES // 5)
@@ -88,6 +90,7 @@ def test_a_long_stream(solver):
     assert slower < 2
 
 
+@pytest.mark.usefixtures("timing")
 @needs_proc
 def test_many_fits():
     megabytes, files, slower, _ = run(fits, N_FITS // 5)
@@ -124,6 +127,7 @@ def judgements(estimator, X, y):
     return {"r2": r2_score(y, estimator.predict(X)), "told": estimator.most_told_}
 
 
+@pytest.mark.slow
 def test_a_large_grid_gives_each_warning_once_a_fit():
     grid = [
         {"solver": ["lm"], "n_networks": [3], "max_iter": range(1, 37)},

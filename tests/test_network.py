@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from reference import FUNCTIONS, SLOPES, forward_row
 
-from sk_backprop._network import (
+from sk_backprop._network.network import (
     ACTIVATIONS,
     Network,
     Workspace,

@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import reference
 import scipy.sparse as sp
+from cases import every_pair
 from likelihoods import likelihood
 from sklearn.metrics import mean_poisson_deviance, r2_score
 
-from sk_backprop import _objective
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, lecun_bound, row_blocks, rows_per_block
-from sk_backprop._objective import Objective, ValidationSet
-from sk_backprop._scaling import CentredSparse
+from sk_backprop._blocks.arrays import row_blocks
+from sk_backprop._coordinates.scales import CentredSparse
+from sk_backprop._inference import objective as _objective
+from sk_backprop._inference.objective import Objective, ValidationSet
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, lecun_bound, rows_per_block
 
 LOSSES = [("squared_error", "identity"), ("squared_error", "logistic"), ("poisson", "exp")]
 HIDDEN = [(), (4,), (4, 3), (3, 4, 2)]
+ACTIVATIONS = ["identity", "logistic", "tanh", "relu"]
 
 
 def problem(hidden, activation, loss, output, n_outputs, *, weighted, n=7, seed=0):
@@ -30,14 +33,14 @@ def problem(hidden, activation, loss, output, n_outputs, *, weighted, n=7, seed=
     return network, params, X, y, w
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("n_outputs", [1, 3])
-@pytest.mark.parametrize(("loss", "output"), LOSSES)
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("hidden", HIDDEN, ids=str)
+@pytest.mark.parametrize(
+    ("hidden", "activation", "losses", "n_outputs", "weighted"),
+    every_pair(HIDDEN, ACTIVATIONS, LOSSES, [1, 3], [False, True]),
+)
 def test_loss_and_gradient_equal_a_loop_over_neurons(
-    hidden, activation, loss, output, n_outputs, weighted
+    hidden, activation, losses, n_outputs, weighted
 ):
+    loss, output = losses
     network, params, X, y, w = problem(
         hidden, activation, loss, output, n_outputs, weighted=weighted
     )
@@ -53,14 +56,14 @@ def test_loss_and_gradient_equal_a_loop_over_neurons(
         np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-13)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("loss", "output"), LOSSES)
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("hidden", HIDDEN, ids=str)
+@pytest.mark.parametrize(
+    ("hidden", "activation", "losses", "weighted", "sparse"),
+    every_pair(HIDDEN, ACTIVATIONS, LOSSES, [False, True], [False, True]),
+)
 def test_gradient_equals_central_differences_in_random_directions(
-    hidden, activation, loss, output, weighted, sparse
+    hidden, activation, losses, weighted, sparse
 ):
+    loss, output = losses
     network, params, X, y, w = problem(hidden, activation, loss, output, 2, weighted=weighted)
     rows = CentredSparse.of(sp.csr_array(X), X.mean(axis=0), X.std(axis=0)) if sparse else X
     objective = Objective(network, likelihood(loss, network), rows, y, w, alpha=0.3)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._operands import default_name, is_reserved, operand
+from sk_backprop._estimator.operands import default_name, is_reserved, operand
 from sk_backprop.export import to_expression
 
 needs_cc = pytest.mark.skipif(shutil.which("cc") is None, reason="asks a C compiler")

@@ -5,20 +5,23 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cases import slow
 from likelihoods import likelihood
 from scipy import stats
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
 
-from sk_backprop import BackpropRegressor, _evidence, _posterior
-from sk_backprop._dispersion import HeldOutNoise
-from sk_backprop._evidence import Precisions, WeightGroups, factor
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, evaluate, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, laplace, pack_factor, unpack_factor
-from sk_backprop._validation import _MOST_WEIGHT
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.checks import _MOST_WEIGHT
+from sk_backprop._inference import evidence as _evidence
+from sk_backprop._inference import laplace as _posterior
+from sk_backprop._inference.evidence import Precisions, WeightGroups, factor
+from sk_backprop._inference.laplace import Posterior, laplace, pack_factor, unpack_factor
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, evaluate, lecun_bound
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 
@@ -242,10 +245,15 @@ def test_copies_of_a_row_do_not_make_the_weights_more_certain(weights):
     )
 
 
+SIZES = [(1, 1200), (2, 800), (10, 1600), (30, 2000), (1000, 2000)]
+QUICK_SIZES = [(2, 800, "lm"), (30, 2000, None), (1000, 2000, "lbfgs")]
+ALL_SIZES = [(*size, first) for size in SIZES for first in (None, "lm", "lbfgs")]
+
+
 @pytest.mark.parametrize(
-    ("size", "n_samples"), [(1, 1200), (2, 800), (10, 1600), (30, 2000), (1000, 2000)]
+    ("size", "n_samples", "first"),
+    [*QUICK_SIZES, *slow(case for case in ALL_SIZES if case not in QUICK_SIZES)],
 )
-@pytest.mark.parametrize("first", [None, "lm", "lbfgs"])
 def test_error_bars_of_a_stream_are_right_however_small_its_batches_are(size, n_samples, first):
     # From the start on (`first` is None), 400 rows one by one are too few: errors are then 0.74
     # standard deviations, as they have fallen by a quarter since the rows that told the noise.
@@ -497,9 +505,13 @@ def test_intervals_cover_what_they_say(params):
     "params",
     [
         {"solver": "lbfgs", "hidden_layer_sizes": (100,)},
-        {"solver": "lbfgs", "hidden_layer_sizes": (300,)},
-        {"solver": "adam", "hidden_layer_sizes": (300,)},
-        {"solver": "adam", "hidden_layer_sizes": (500,)},
+        *slow(
+            [
+                {"solver": "lbfgs", "hidden_layer_sizes": (300,)},
+                {"solver": "adam", "hidden_layer_sizes": (300,)},
+                {"solver": "adam", "hidden_layer_sizes": (500,)},
+            ]
+        ),
     ],
     ids=str,
 )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_friedman1
 
-from sk_backprop import BackpropRegressor, _progress
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator import progress as _progress
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from sk_backprop import BackpropRegressor
-from sk_backprop import _rows as rows_module
-from sk_backprop._rows import canonical_rows
+from sk_backprop._coordinates import row_order as rows_module
+from sk_backprop._coordinates.row_order import canonical_rows
 
 
 @pytest.fixture

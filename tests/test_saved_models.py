@@ -15,7 +15,7 @@ import sklearn
 from save_models import BY_JOBLIB, BY_SKOPS, MODELS, SAVED, predictions
 from sklearn.exceptions import InconsistentVersionWarning
 
-OURS = "sk_backprop._regressor.BackpropRegressor"
+OURS = "sk_backprop._estimator.regressor.BackpropRegressor"
 FILES = sorted([f"{name}.joblib" for name in BY_JOBLIB] + [f"{name}.skops" for name in BY_SKOPS])
 
 

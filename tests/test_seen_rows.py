@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from sk_backprop._seen_rows import _N_KEPT, SeenRows
+from sk_backprop._coordinates.seen_rows import _N_KEPT, SeenRows
 
 
 def table(n_rows, seed=0):

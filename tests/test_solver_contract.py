@@ -10,14 +10,14 @@ from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._evidence import WeightGroups, fixed_precisions
-from sk_backprop._likelihood import SquaredError
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective
+from sk_backprop._inference.evidence import WeightGroups, fixed_precisions
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._solvers._base import Prior, RunContext, Solver, StreamPass
 from sk_backprop._solvers._result import ENDINGS, Monitor
-from sk_backprop._training import Settings
+from sk_backprop._training.problem import Settings
 
 
 @dataclass(frozen=True)

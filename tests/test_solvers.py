@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from cases import every_pair
 from scipy.optimize import minimize as scipy_minimize
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 from sk_backprop._solvers import LBFGS, lbfgs, stochastic
 from sk_backprop._solvers._base import StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor
@@ -32,10 +33,10 @@ MLP_SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("hidden", [(7,), (4, 3)])
-@pytest.mark.parametrize("batch_size", [120, 32])
-@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu"])
-@pytest.mark.parametrize("settings", MLP_SETTINGS, ids=str)
+@pytest.mark.parametrize(
+    ("settings", "activation", "batch_size", "hidden"),
+    every_pair(MLP_SETTINGS, ["logistic", "tanh", "relu"], [120, 32], [(7,), (4, 3)]),
+)
 def test_stochastic_steps_are_those_of_mlpregressor(
     unit_problem, settings, activation, batch_size, hidden
 ):

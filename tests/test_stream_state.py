@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from likelihoods import likelihood
 
-from sk_backprop._dispersion import HeldOutNoise
-from sk_backprop._likelihood import SquaredError
-from sk_backprop._network import Network, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._posterior import Posterior, laplace, unpack_factor
-from sk_backprop._scaling import Scales, carry_over
-from sk_backprop._seen_rows import SeenRows
-from sk_backprop._stream import Earlier, Move, PassErrors, StreamState, of_stream
+from sk_backprop._coordinates.affine import AffineMap, Coordinates
+from sk_backprop._coordinates.scales import Scales
+from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._inference.laplace import Posterior, laplace, unpack_factor
+from sk_backprop._inference.objective import Objective
+from sk_backprop._inference.online import Earlier, PassErrors, StreamState, of_stream
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 
 
 def rows_of_weight(weight):
@@ -35,11 +36,19 @@ def problem(output="identity", n_outputs=1):
     )
 
 
+def in_unit(y_scale):
+    return Coordinates(
+        x_unit=np.ones(3),
+        y_location=np.zeros_like(y_scale),
+        y_scale=y_scale,
+        likelihood=SquaredError(),
+    )
+
+
 def past(posterior, weight):
     """What is known of rows whose scales are those of the next."""
-    n_outputs = len(posterior.noise)
-    still = Move(np.ones(3), np.zeros(3), *np.ones((2, n_outputs)))
-    return Earlier(posterior, weight, weight, still)
+    same = in_unit(np.ones_like(posterior.noise))
+    return Earlier(posterior, weight, weight, AffineMap(same, same))
 
 
 def posterior_after(earlier, weights, objective, params, alpha, rows=None):
@@ -189,24 +198,31 @@ def test_curvature_of_other_weights_or_of_rows_that_no_longer_count_is_not_known
         assert not past(posterior, 0.0).knows_curvature_of(one)
 
 
-@pytest.mark.parametrize("precondition", [True, False])
+@pytest.mark.parametrize("preconditions", [(True, True), (False, False), (True, False)], ids=str)
 @pytest.mark.parametrize("weights", ["all", "last_layer", "none"])
 @pytest.mark.parametrize("output", ["identity", "exp", "logistic"])
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)], ids=str)
-def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, precondition):
+def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preconditions):
     rng = np.random.RandomState(0)
     X, y = rng.uniform(1, 2, (40, 3)), rng.uniform(1, 2, (40, 2))
     loss = "poisson" if output == "exp" else "squared_error"
     network = Network((3, *hidden, 2), "logistic", output)
     drawn = network.initial_parameters(rng, float, lecun_bound)
-    options = {"precondition": precondition, "likelihood": likelihood(loss, network)}
-    old = Scales.fit(X, y, None, **options)
-    new = Scales.fit(X * [1, 7, 0.1] + [0, 5, 0], y * [30, 2], None, **options, seen=old)
+    old, new = (
+        {"precondition": one, "likelihood": likelihood(loss, network)} for one in preconditions
+    )
+    old = Scales.fit(X, y, None, **old)
+    new = Scales.fit(X * [1, 7, 0.1] + [0, 5, 0], y * [30, 2], None, **new, seen=old)
 
-    carried = carry_over(drawn.coefs, drawn.intercepts, old, new)
+    to_new = AffineMap(old.max_abs_coordinates, new.max_abs_coordinates)
+    carried = to_new.weights(drawn.coefs, drawn.intercepts)
+
+    def solver_params(scales, coefs, intercepts):
+        to_solver = AffineMap(scales.max_abs_coordinates, scales.solver_coordinates(network))
+        return network.pack(*to_solver.weights(coefs, intercepts), float)
 
     def known(scales, coefs, intercepts, earlier=None, rows=slice(None)):
-        params = scales.unfold(network, coefs, intercepts, float)
+        params = solver_params(scales, coefs, intercepts)
         inputs, targets = scales.input(X[rows], float), scales.target(y[rows], float)
         objective = Objective(
             scales.solver_network(network), likelihood(loss, network), inputs, targets
@@ -214,7 +230,8 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
         return posterior_after(earlier, weights, objective, params, 1.0)
 
     before, expected = known(old, drawn.coefs, drawn.intercepts), known(new, *carried)
-    earlier = Earlier(before, 40.0, 40.0, Move.between(old, new))
+    move = AffineMap(old.solver_coordinates(network), new.solver_coordinates(network))
+    earlier = Earlier(before, 40.0, 40.0, move)
     np.testing.assert_allclose(earlier.noise, expected.noise, rtol=1e-9)
     np.testing.assert_allclose(earlier.least_noise, expected.least_noise, rtol=1e-9)
     np.testing.assert_allclose(earlier.variance_of_new, expected.variance_of_new, rtol=1e-9)
@@ -236,7 +253,7 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
     # The penalty, and gamma with it, are those of the scales that they were found in.
     expected = replace(expected, n_effective=before.n_effective)
     wanted = known(new, *carried, past(expected, 40.0), rows=slice(0, 9))
-    params, inputs = new.unfold(network, *carried, float), new.input(X, float)
+    params, inputs = solver_params(new, *carried), new.input(X, float)
     solver_network = new.solver_network(network)
     np.testing.assert_allclose(
         found.variance(solver_network, params, inputs),
@@ -249,7 +266,7 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
 def test_what_is_known_in_units_beyond_all_before_is_not_used(weights):
     network, params, objective, Xt = problem()
     before = posterior_after(None, weights, objective, params, 2.0)
-    beyond = Move(np.ones(3), np.zeros(3), np.zeros(1), np.zeros(1))  # y 1e300 times as large
+    beyond = AffineMap(in_unit(np.full(1, 1e-300)), in_unit(np.full(1, 1e300)))
     stream = posterior_after(Earlier(before, 60.0, 60.0, beyond), weights, objective, params, 2.0)
     alone = posterior_after(None, weights, objective, params, 2.0)
     # Sixty rows replace what the first had shown; their errors are in part of the weights.

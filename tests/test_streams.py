@@ -3,18 +3,20 @@
 import copy
 import pickle
 import warnings
+from itertools import product
 
 import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from cases import slow
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
 from sk_backprop._solvers import stochastic
 
 
@@ -420,9 +422,14 @@ def rows_of(function, n_rows, seed):
     return X, X @ [2.0, -1.0, 0.5, 0.0, 0.3] + 0.5 * rng.randn(n_rows)
 
 
-@pytest.mark.parametrize("function", ["friedman", "linear"])
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-@pytest.mark.parametrize("size", [1, 10, 50, 200, 1000, 5000])
+QUICK_STREAMS = [("linear", "adam", 10), ("friedman", "sgd", 50)]
+STREAMS = product(["friedman", "linear"], ["adam", "sgd"], [1, 10, 50, 200, 1000, 5000])
+
+
+@pytest.mark.parametrize(
+    ("function", "solver", "size"),
+    [*QUICK_STREAMS, *slow(case for case in STREAMS if case not in QUICK_STREAMS)],
+)
 def test_error_bars_in_the_first_pass_are_right_for_batches_of_any_size(solver, size, function):
     # While the function still learns: a mean over the errors of ten batches is too wide.
     n_calls = max(20, 100 // size)
@@ -436,6 +443,7 @@ def test_error_bars_in_the_first_pass_are_right_for_batches_of_any_size(solver, 
     assert np.mean(errors) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hidden", "n_passes"), [((20,), 150), ((50,), 120)])
 def test_error_bars_after_many_passes(hidden, n_passes):
     covered = []
@@ -449,7 +457,7 @@ def test_error_bars_after_many_passes(hidden, n_passes):
     assert 0.9 <= np.mean(covered) <= 0.98
 
 
-@pytest.mark.parametrize("params", [{}, {"alpha": 0}], ids=str)
+@pytest.mark.parametrize("params", [{"alpha": 0}, *slow([{}])], ids=str)
 def test_ten_rows_again_and_again_do_not_make_the_error_bars_small(params):
     # Intervals of 95 % had covered 8 %.
     covered, n_told = [], 0

@@ -1,21 +1,24 @@
-"""The suite itself: it ends wherever it is started, and runs all that README.md shows."""
+"""The suite itself: it ends wherever it is started, its marker, and all that README.md shows."""
 
 import doctest
 import importlib.util
+import os
 import re
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import pytest
+from cases import every_pair
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def run_pytest(*arguments, before="", timeout=200):
-    """Its exit status and output, in a process of its own."""
-    command = f'{before} exec "$0" -m pytest -q -p no:cacheprovider "$@"'
+def run_pytest(*arguments, before="", timeout=200, **environment):
+    """Its exit status and output, in a process of its own; without workers unless asked for."""
+    command = f'{before} exec "$0" -m pytest -q -p no:cacheprovider -n 0 "$@"'
     done = subprocess.run(
         ["sh", "-c", command, sys.executable, *map(str, arguments)],
         capture_output=True,
@@ -23,8 +26,18 @@ def run_pytest(*arguments, before="", timeout=200):
         check=False,
         cwd=ROOT,
         timeout=timeout,
+        env={**os.environ, **environment},
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def load_conftest():
+    """tests/conftest.py, run again as a module of another name."""
+    path = ROOT / "tests" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("conftest_of_tests", path)
+    conftest = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(conftest)
+    return conftest
 
 
 needs_sh = pytest.mark.skipif(sys.platform == "win32", reason="runs in a shell of POSIX")
@@ -43,7 +56,8 @@ def test_ctrl_c_is_tested_where_a_shell_lets_it_be_ignored():
 
 
 @needs_sh
-def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(tmp_path):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(workers, tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text(
         "import faulthandler, threading, time\n"
@@ -52,16 +66,94 @@ def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(tmp_path):
         "def test_busy():\n    while True: pass\n"
         "def test_after(): assert faulthandler.is_enabled()\n"
     )
-    status, output = run_pytest(file, "-c", ROOT / "pyproject.toml", "-o", "timeout=1")
+    # A second is not enough for what pytest itself imports at the first failure.
+    asked = ("-c", ROOT / "pyproject.toml", "-o", "timeout=2", "-n", workers)
+    status, output = run_pytest(file, *asked)
     assert status == 1, output
     failed = re.findall(r"^FAILED .*::(\w+) - Failed: Timeout", output, re.MULTILINE)
-    assert failed == ["test_sleeping", "test_waiting", "test_busy"]
+    assert sorted(failed) == ["test_busy", "test_sleeping", "test_waiting"]
     assert "3 failed, 1 passed" in output
+
+
+@needs_sh
+def test_a_test_that_ends_its_worker_is_named_and_the_others_go_on(tmp_path):
+    file = tmp_path / "test_some.py"
+    file.write_text("import os\ndef test_ending(): os._exit(1)\ndef test_other(): pass\n")
+    status, output = run_pytest(file, "-c", ROOT / "pyproject.toml", "-n", 2)
+    assert status == 1, output
+    named = re.findall(r"^worker '\w+' crashed while running '.*::(\w+)'", output, re.MULTILINE)
+    assert named == ["test_ending"], output
+    assert "1 failed, 1 passed" in output
 
 
 def test_every_test_has_a_timeout(request):
     assert request.config.pluginmanager.hasplugin("timeout")
     assert 100 <= float(request.config.getini("timeout")) <= 600
+
+
+# --- the marker, and workers ---
+
+
+def collected(*arguments, **environment):
+    """The ids of the tests that a run would make, in order."""
+    status, output = run_pytest("--collect-only", *arguments, **environment)
+    assert status == 0, output
+    return re.findall(r"^[\w./]+::.*$", output, re.MULTILINE)
+
+
+@needs_sh
+def test_what_is_slow_is_left_out_unless_asked_for():
+    file = "tests/test_long_runs.py"
+    fast, slow = collected(file), collected(file, "-m", "slow")
+    assert fast
+    assert slow
+    assert not set(fast) & set(slow)
+
+
+@pytest.mark.slow
+@needs_sh
+def test_every_process_finds_the_same_tests_in_the_same_order():
+    # Workers refuse to begin otherwise. Sets of strings have another order under each seed.
+    one, other = (collected("-m", "", PYTHONHASHSEED=seed) for seed in "12")
+    assert len(one) > 1000
+    assert one == other
+
+
+def slow_and_fast():
+    """{file: [number of fast tests, number of slow tests]} of the whole suite."""
+    numbers = {}
+    for column, chosen in enumerate(["not slow", "slow"]):
+        for test in collected("tests", "-m", chosen):
+            numbers.setdefault(test.partition("::")[0], [0, 0])[column] += 1
+    return numbers
+
+
+@pytest.mark.slow
+@needs_sh
+def test_no_file_is_slow_as_a_whole():
+    numbers = slow_and_fast()
+    assert [file for file, (fast, _) in numbers.items() if not fast] == []
+    assert sum(slow for _, slow in numbers.values()) > 100
+
+
+def test_every_two_values_of_a_covering_set_meet():
+    rows = every_pair("abcd", range(4), [None, True], "xyz")
+    assert len(set(rows)) == len(rows) < 4 * 4 * 2 * 3 / 4
+    for one, other in combinations(range(4), 2):
+        met = {(row[one], row[other]) for row in rows}
+        assert len(met) == len({row[one] for row in rows}) * len({row[other] for row in rows})
+    assert {len({row[k] for row in rows}) for k in range(4)} == {4, 2, 3}
+    assert rows == every_pair("abcd", range(4), [None, True], "xyz")
+
+
+def test_workers_take_one_blas_thread_unless_another_number_is_asked_for(monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+    for asked in ("3", None):
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        if asked:
+            monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        load_conftest()
+        assert os.environ["OMP_NUM_THREADS"] == (asked or "1")
 
 
 # --- README.md ---
@@ -84,11 +176,7 @@ def test_every_block_of_the_readme_is_run_or_for_a_shell():
 
 
 def test_without_callbacks_the_rest_of_the_readme_is_run():
-    spec = importlib.util.spec_from_file_location(
-        "conftest_of_tests", ROOT / "tests" / "conftest.py"
-    )
-    conftest = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(conftest)
+    conftest = load_conftest()
     examples = doctest.DocTestParser().get_examples(README)
     kept = conftest.without_callbacks(README, examples)
     left_out = [example.source for example in examples if example not in kept]

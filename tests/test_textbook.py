@@ -14,9 +14,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._likelihood import LogisticSquaredError
-from sk_backprop._network import Network
-from sk_backprop._objective import Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import LogisticSquaredError
+from sk_backprop._network.network import Network
 from sk_backprop.textbook import backprop_pass
 
 TUTORIAL_X = np.array([[2, 9], [1, 5], [3, 6]], dtype=float)

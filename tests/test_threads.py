@@ -13,11 +13,14 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limits
 
-from sk_backprop import BackpropRegressor, _fitted, _threads
-from sk_backprop._likelihood import Poisson, SquaredError
-from sk_backprop._network import Network, beyond_range_is_inf, lecun_bound
-from sk_backprop._objective import Objective
-from sk_backprop._threads import Team, allowed_threads, one_blas_thread
+from sk_backprop import BackpropRegressor
+from sk_backprop._blocks import threads as _threads
+from sk_backprop._blocks.arrays import beyond_range_is_inf
+from sk_backprop._blocks.threads import Team, allowed_threads, one_blas_thread
+from sk_backprop._inference import predictive as _fitted
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.network import Network, lecun_bound
 
 
 def blas_threads():
@@ -362,6 +365,7 @@ def test_the_defaults_do_not_depend_on_the_threads(monkeypatch):
     np.testing.assert_array_equal(*found)
 
 
+@pytest.mark.slow
 def test_large_steps_of_lm_do_not_depend_on_the_threads():
     X, y = surface(4000)
     found = []

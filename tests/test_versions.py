@@ -6,6 +6,7 @@ of lbfgs for more tables, with much, little and no noise.
 
 import ast
 import compileall
+import functools
 import importlib.util
 import json
 import os
@@ -79,6 +80,7 @@ def test_displays_are_there_when_asked_for():
 THEIRS, OURS = 890 if importlib.util.find_spec("sklearn.callback") else 620, 20
 
 
+@pytest.mark.usefixtures("timing")
 def test_import_takes_little_beside_scikit_learns(tmp_path):
     # Of the compiled package. Measured, the least of 15 each: 15 ms beside 1,375 ms, and with the
     # oldest versions 17 ms beside 1,029 ms.
@@ -89,8 +91,12 @@ def test_import_takes_little_beside_scikit_learns(tmp_path):
         "import sklearn.neural_network, sklearn.model_selection; between = time.process_time();"
         "import sk_backprop; print(between - start, time.process_time() - between)"
     )
-    times = [[float(t) for t in run(code, tmp_path).split()] for _ in range(7)]
-    theirs, ours = np.min(times, axis=0)  # what else runs can only add to it
+    theirs, ours = np.inf, np.inf
+    for _ in range(7):  # the least: what else runs can only add to it
+        times = [float(t) for t in run(code, tmp_path).split()]
+        theirs, ours = np.minimum((theirs, ours), times)
+        if ours < theirs * OURS / THEIRS:
+            break
     assert ours < theirs * OURS / THEIRS
 
 
@@ -109,15 +115,14 @@ TAKEN = {
     "sklearn.preprocessing": {"MaxAbsScaler"},
     "sklearn.utils": {"check_array", "check_random_state", "column_or_1d"},
     "sklearn.utils.parallel": {"Parallel", "delayed"},
-    "sklearn.utils.sparsefuncs": {"mean_variance_axis"},
     "sklearn.utils.validation": {"check_is_fitted", "validate_data"},
 }
 SINCE = {"sklearn.callback": (1, 9)}
 # Hooks that scikit-learn documents for developers of estimators.
 HOOKS = {"__sklearn_tags__"}
-# Methods of scikit-learn's that are overridden, in `_notebook.py`, which says why.
+# Methods of scikit-learn's that are overridden, in `_estimator/notebook.py`, which says why.
 OVERRIDDEN = {"_get_params_html", "_get_fitted_attr_html"}
-# Private attributes that are others', all of them in `_callbacks.py` but for the last two.
+# Private attributes that are others', all but the last two in `_estimator/callbacks.py`.
 THEIR_ATTRIBUTES = {
     # In the API reference of CallbackSupportMixin, for developers of estimators.
     "_init_callback_context",
@@ -164,7 +169,7 @@ def test_private_methods_that_are_overridden_are_named():
     }
     private = {name for name in ours if re.match("_[^_]", name)}
     assert private & theirs <= OVERRIDDEN
-    source = (PACKAGE / "_notebook.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "_estimator" / "notebook.py").read_text(encoding="utf-8")
     assert all(f"def {name}(" in source for name in OVERRIDDEN)
 
 
@@ -282,6 +287,11 @@ def test_two_processes_give_the_same_bits(here):
         np.testing.assert_array_equal(one, other)
 
 
+@functools.cache
+def on_this_processor():
+    return predictions(DETERMINISTIC, OPENBLAS_NUM_THREADS="1")
+
+
 PROCESSORS = ["Nehalem", "Sandybridge", "Haswell", "SkylakeX"]
 BLAS = {one["internal_api"] for one in threadpool_info() if one["user_api"] == "blas"}
 
@@ -290,6 +300,7 @@ BLAS = {one["internal_api"] for one in threadpool_info() if one["user_api"] == "
     "openblas" not in BLAS or platform.machine().lower() not in ("x86_64", "amd64"),
     reason="asks OpenBLAS for the routines of another x86 processor",
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("processor", PROCESSORS[:3])
 def test_other_processors_give_the_same_predictions(processor):
     # Between the four, with newest versions: lm and the defaults where there is noise to 5e-9;
@@ -300,7 +311,7 @@ def test_other_processors_give_the_same_predictions(processor):
     which = "import scipy.linalg; from threadpoolctl import threadpool_info as info; "
     which += "print({one['architecture'] for one in info() if one['user_api'] == 'blas'})"
     assert run(which, **asked).strip().lower() == f"{{'{processor.lower()}'}}"
-    one = predictions(DETERMINISTIC, OPENBLAS_NUM_THREADS="1")
+    one = on_this_processor()
     other = predictions(DETERMINISTIC, **asked)
     differences = largest_difference(one, other)
     assert len(differences) == 24

@@ -1,8 +1,7 @@
-"""Pictures, by scikit-learn's convention of displays: one of them per file.
+"""Plots that follow scikit-learn's convention of displays, one display per file.
 
-A display holds numbers. `from_estimator` or `from_predictions` gathers them by the public
-API of an estimator, and `plot` draws them: there, and nowhere else, matplotlib is
-imported.
+A display stores numbers. `from_estimator` or `from_predictions` computes them through the
+public API of an estimator, and `plot` draws them; only then is matplotlib imported.
 """
 
 from sk_backprop._display._interval import IntervalDisplay

@@ -1,4 +1,4 @@
-"""The fitted function along one feature."""
+"""Plot of the fitted function along one feature."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from sk_backprop._display._shared import (
     target_name,
     user_text,
 )
-from sk_backprop._sparse import check_structure
+from sk_backprop._estimator.sparse import check_structure
 
 # {probability: opacity}; the inner band lies on the outer one.
 _BANDS = {0.95: 0.25, 0.5: 0.4}
 
 
 class IntervalDisplay:
-    """Mean and bands of 50 % and 95 % along one feature, the others held fixed.
+    """Predicted mean with 50 % and 95 % bands along one feature, with the others fixed.
 
-    Use :meth:`from_estimator` to make one. All parameters are kept as attributes.
+    Use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     x : array-like of shape (n_points,)
-        Values of the feature, ascending.
+        Values of the feature, in ascending order.
     mean, std : array-like of shape (n_points,)
         Predicted mean and standard deviation of a new observation.
     x_data, y_data : array-like of shape (n_samples,), default=None
-        Points to draw over it.
+        Data points to draw in addition.
     x_name, y_name : str, default='x', 'y'
-        Of the feature and the target.
+        Names of the feature and of the target.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
-        The mean.
+        Curve of the mean.
     bands_ : list of matplotlib PolyCollection
-        95 % and 50 %.
+        The 95 % band and the 50 % band.
     points_ : matplotlib PathCollection or None
-        The data.
+        Data points.
     ax_ : matplotlib Axes
-        What is drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that contains the axes.
 
     See Also
     --------
-    sklearn.inspection.PartialDependenceDisplay : The mean over the other features.
+    sklearn.inspection.PartialDependenceDisplay : The average over the other features.
 
     Examples
     --------
@@ -100,46 +100,46 @@ class IntervalDisplay:
         grid_resolution: int = 200,
         ax: Any = None,
     ) -> IntervalDisplay:
-        """Predict along the range of a feature in X, and draw.
+        """Predict along the range of a feature in X, and draw the result.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
-            that ends with one, or another.
+            Fitted estimator with ``predict(X, return_std=True)``, such as BackpropRegressor
+            or a Pipeline that ends with one.
         X : {array-like, sparse matrix, table} of shape (n_samples, n_features)
-            Rows that give the range of the feature and the medians of the others, without
-            their missing values (nan), which a pipeline may know what to do with. Tables of
-            polars or pyarrow are converted to pandas, which must be installed.
+            Rows that determine the range of the feature and the medians of the others.
+            Missing values (nan), which a pipeline may handle, are ignored. polars and
+            pyarrow tables are converted to pandas, which must be installed.
         feature : int or str
-            Number of the feature, or its name in a table.
+            Index of the feature, or its name in a table.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Targets of X, to be drawn as points. Their other features differ from those
-            of the curve.
+            Targets of X, to be drawn as points. The other features of these points differ
+            from those of the curve.
         fixed : dict of {int or str: value}, default=None
-            Values of other features. Those not mentioned have their median in X, or,
-            where they are not numbers, their most frequent value.
+            Values of the other features. Features that are not given have their median in X
+            or, if they are not numeric, their most frequent value.
         target : int, default=0
-            Which of several targets.
+            Index of the target, if there are several.
         grid_resolution : int, default=200
-            Points of the curve.
+            Number of points of the curve.
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : IntervalDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there is no such feature or target, the feature has no finite value, or y has not
-            as many rows as X and as many targets as are predicted.
+            If the feature or target does not exist, the feature has no finite value, or y does
+            not have as many rows as X and as many targets as are predicted.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         check_structure(X, "X")
         X = _as_frame(X)
@@ -168,22 +168,22 @@ class IntervalDisplay:
         return display.plot(ax)
 
     def plot(self, ax: Any = None) -> IntervalDisplay:
-        """Draw mean, bands and points.
+        """Draw the mean, the bands and the points.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : IntervalDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         ax = axes_for(ax)
         x, mean, std = (np.asarray(values) for values in (self.x, self.mean, self.std))

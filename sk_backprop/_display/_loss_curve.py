@@ -1,4 +1,4 @@
-"""The loss while training went on."""
+"""Plot of the loss during training."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ _LOG_FROM = 10.0
 
 
 class LossCurveDisplay:
-    """Training and validation loss of each iteration, for one or several estimators.
+    """Training and validation loss at each iteration, for one or several estimators.
 
-    Use :meth:`from_estimator` to make one. All parameters are kept as attributes.
+    Use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     names : sequence of str of shape (n_estimators,)
-        '' for an only one.
+        Names of the estimators; '' for a single one.
     loss_curves : sequence of array-like of shape (n_iter,)
-        Training loss of each iteration.
+        Training loss at each iteration.
     validation_loss_curves : sequence of array-like of shape (n_iter,) or None
-        Validation loss of each iteration, None for an estimator that has none.
+        Validation loss at each iteration, or None for an estimator without validation data.
     best_iters : sequence of int or None
-        The iteration whose weights were kept, counted from 1; 0 and None mark nothing.
+        Iteration whose weights were kept, counted from 1; for 0 and None nothing is marked.
 
     Attributes
     ----------
     lines_ : list of matplotlib Line2D
-        Training and, where there is one, validation curve of each estimator.
+        Training curve and, if there is one, validation curve of each estimator.
     ax_ : matplotlib Axes
-        What is drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that contains the axes.
 
     Examples
     --------
@@ -65,29 +65,29 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> LossCurveDisplay:
-        """Draw the curves of one estimator, or of several in one picture.
+        """Draw the loss curves of one estimator, or of several in one figure.
 
         Parameters
         ----------
         estimator : estimator, or dict of str: estimator
-            Fitted, with a `loss_curve_`: BackpropRegressor, MLPRegressor, or a Pipeline
-            that ends with one. Of several networks it is the first's.
+            Fitted estimator with a `loss_curve_`: BackpropRegressor, MLPRegressor, or a
+            Pipeline that ends with one. With several networks, it is that of the first one.
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : LossCurveDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         NotFittedError
             If an estimator is not fitted.
         AttributeError
-            If it has no `loss_curve_`.
+            If an estimator has no `loss_curve_`.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         named = dict(estimator) if isinstance(estimator, Mapping) else {"": estimator}
         fitted = [regressor_of(each) for each in named.values()]
@@ -102,24 +102,24 @@ class LossCurveDisplay:
         return display.plot(ax)
 
     def plot(self, ax: Any = None) -> LossCurveDisplay:
-        """Draw the curves; a dot is the iteration whose weights were kept.
+        """Draw the curves; a dot marks the iteration whose weights were kept.
 
-        The axis of the loss is logarithmic if the curves span a factor of ten.
+        The loss axis is logarithmic if the curves span a factor of ten.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : LossCurveDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         ax = axes_for(ax)
         self.lines_, most = [], most_letters(ax, width=0.4)

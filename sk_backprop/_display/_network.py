@@ -1,4 +1,4 @@
-"""The network as a drawing: units, and weights between them."""
+"""Drawing of a network: units, and the weights between them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from sk_backprop._display._shared import (
     shortened,
     user_text,
 )
-from sk_backprop._sparse import check_structure
+from sk_backprop._estimator.sparse import check_structure
+from sk_backprop._network.averaging import separated
 
 # Weights up to which each has its number written on it.
 _MOST_NUMBERS = 24
@@ -37,11 +38,11 @@ _MOST_LETTERS = 200
 
 
 class NetworkDisplay:
-    """Units as circles, weights as lines: blue is positive, red negative.
+    """Network with units as circles and weights as lines, blue if positive and red if negative.
 
-    The width and the opacity of a line are the size of the weight, in relation to the
-    largest of its layer. The small circles on top have the biases. Use
-    :meth:`from_estimator` to make one. All parameters are kept as attributes.
+    The width and opacity of a line show the magnitude of the weight relative to the largest
+    of its layer. The lines of the biases start at the small circles on top. Use
+    :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -50,16 +51,16 @@ class NetworkDisplay:
     intercepts : sequence of ndarray of shape (n_out,)
         Biases of each layer.
     input_names, output_names : sequence of str
-        Of the units of the first and the last layer.
+        Names of the units of the first and of the last layer.
 
     Attributes
     ----------
     lines_ : list of matplotlib LineCollection
-        Weights and biases of each layer, in ascending order of their size.
+        Weights and biases of each layer, in ascending order of magnitude.
     ax_ : matplotlib Axes
-        What is drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that contains the axes.
 
     Examples
     --------
@@ -99,32 +100,32 @@ class NetworkDisplay:
         Parameters
         ----------
         estimator : estimator
-            Fitted, with `coefs_` and `intercepts_`: BackpropRegressor, MLPRegressor, or a
-            Pipeline that ends with one.
+            Fitted estimator with `coefs_` and `intercepts_`: BackpropRegressor, MLPRegressor,
+            or a Pipeline that ends with one.
         X : array-like of shape (n_samples, n_features), default=None
-            Rows, as the regressor sees them. If given, the first layer is drawn for inputs
-            in standard deviations around their means in X, so that its weights can be
-            compared; otherwise as it is in `coefs_`.
+            Inputs of the regressor (after the other steps of a Pipeline). If given, the first
+            layer is drawn for standardised inputs, with the means and standard deviations of
+            X, so that its weights can be compared; otherwise as in `coefs_`.
         network : int, default=0
-            Which of several networks; its output bias is the mean of theirs.
+            Index of the network, if there are several; the output bias is their mean.
         output_names : sequence of str of shape (n_outputs_,), default=None
-            None is y, or y0, y1, ...
+            Names of the outputs; None means y, or y0, y1, ...
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : NetworkDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there is no such network.
+            If the network does not exist.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         regressor = regressor_of(estimator)
         coefs, intercepts = _one_of(regressor, network)
@@ -147,22 +148,22 @@ class NetworkDisplay:
         return display.plot(ax)
 
     def plot(self, ax: Any = None) -> NetworkDisplay:
-        """Draw the network; of a small one, with the weights as numbers.
+        """Draw the network; if it is small, with the weights as numbers.
 
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a new figure, larger for a larger network.
+            Axes to draw on; None creates a new figure, larger for a larger network.
 
         Returns
         -------
         display : NetworkDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         sizes = [len(self.coefs[0]), *(np.shape(W)[1] for W in self.coefs)]
         inches = max(6.4, 2.2 * len(sizes)), float(np.clip(0.2 * max(sizes), 4.8, 12))
@@ -220,17 +221,8 @@ def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array]]:
     n_networks = getattr(regressor, "n_networks_", 1)
     if not 0 <= network < n_networks:
         raise ValueError(f"network must be from 0 to {n_networks - 1}, got {network}.")
-    coefs, intercepts = list(regressor.coefs_), list(regressor.intercepts_)
-    rows = slice(None)
-    for layer in range(len(coefs) - 1):
-        size = coefs[layer].shape[1] // n_networks
-        columns = slice(network * size, (network + 1) * size)
-        coefs[layer] = coefs[layer][rows, columns]
-        intercepts[layer] = intercepts[layer][columns]
-        rows = columns
-    if len(coefs) > 1:
-        coefs[-1] = n_networks * coefs[-1][rows]
-    return coefs, intercepts
+    coefs, intercepts = regressor.coefs_, regressor.intercepts_
+    return separated(coefs, intercepts, [intercepts[-1]] * n_networks)[network]
 
 
 def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> list[_Layer]:

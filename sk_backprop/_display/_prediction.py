@@ -1,4 +1,4 @@
-"""Predictions beside what was observed, and whether the error bars are right."""
+"""Plots of predictions against observations, and of the calibration of the error bars."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ _KINDS = ("predicted_vs_actual", "calibration")
 
 
 class PredictionDisplay:
-    """Predicted against actual values with error bars, or the calibration of the bars.
+    """Predicted against actual values with error bars, or the calibration of the error bars.
 
-    Use :meth:`from_estimator` or :meth:`from_predictions` to make one, preferably of
-    rows that were not trained on. All parameters are kept as attributes.
+    Use :meth:`from_estimator` or :meth:`from_predictions` to create a display, preferably
+    for held-out rows. All parameters are stored as attributes.
 
     Parameters
     ----------
     y_true : array-like of shape (n_samples,)
-        What was observed.
+        Observed values.
     y_pred : array-like of shape (n_samples,)
         Predicted means.
     y_std : array-like of shape (n_samples,), default=None
         Predicted standard deviations; None draws no error bars.
     name : str, default='y'
-        Of the target.
+        Name of the target.
 
     Attributes
     ----------
     ax_ : matplotlib Axes
-        What is drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that contains the axes.
 
     See Also
     --------
-    sklearn.metrics.PredictionErrorDisplay : Residuals, without error bars.
+    sklearn.metrics.PredictionErrorDisplay : Plot of residuals, without error bars.
 
     Examples
     --------
@@ -82,38 +82,38 @@ class PredictionDisplay:
         kind: str = "predicted_vs_actual",
         ax: Any = None,
     ) -> PredictionDisplay:
-        """Predict X and draw.
+        """Predict X and draw the result.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``predict(X, return_std=True)``: BackpropRegressor, a Pipeline
-            that ends with one, or another.
+            Fitted estimator with ``predict(X, return_std=True)``, such as BackpropRegressor
+            or a Pipeline that ends with one.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs of rows that were not trained on.
+            Inputs of held-out rows.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            What was observed there.
+            Observed targets of these rows.
         target : int, default=0
-            Which of several targets.
+            Index of the target, if there are several.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
-            See :meth:`plot`.
+            Kind of plot, see :meth:`plot`.
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : PredictionDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there is no such target or kind, or y is not of finite numbers, one a row and
-            target.
+            If the target or kind does not exist, or y does not have one finite number for each
+            row and target.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         mean, std = estimator.predict(X, return_std=True)
         check_targets(y, mean)
@@ -136,53 +136,53 @@ class PredictionDisplay:
         kind: str = "predicted_vs_actual",
         ax: Any = None,
     ) -> PredictionDisplay:
-        """Draw given predictions, of one target.
+        """Draw given predictions of one target.
 
         Parameters
         ----------
         y_true, y_pred : array-like of shape (n_samples,)
-            What was observed, and predicted means.
+            Observed values and predicted means.
         y_std : array-like of shape (n_samples,), default=None
             Predicted standard deviations; None draws no error bars.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
-            See :meth:`plot`.
+            Kind of plot, see :meth:`plot`.
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : PredictionDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         ValueError
-            If there is no such kind, calibration is asked for without `y_std`, or they are
-            not finite numbers, as many in each.
+            If the kind does not exist, `y_std` is missing for calibration, or the arrays are
+            not finite numbers of equal length.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         check_columns(y_true=y_true, y_pred=y_pred, y_std=y_std)
         display = cls(y_true=y_true, y_pred=y_pred, y_std=y_std, name=target_name(y_true, 0))
         return display.plot(ax, kind=kind)
 
     def coverage(self, probability: Any) -> Array:
-        """Count the rows inside their central intervals of given probability.
+        """Compute the fraction of rows inside their central intervals of given probability.
 
         Parameters
         ----------
         probability : float or array-like, in [0, 1]
-            Nominal coverage of a normal distribution.
+            Nominal coverage of the intervals, for normal distributions.
 
         Returns
         -------
         coverage : ndarray of the same shape
-            Part of the rows, from 0 to 1.
+            Fraction of the rows, from 0 to 1.
 
         Raises
         ------
         ValueError
-            If there is no `y_std`, or a probability is not in [0, 1].
+            If `y_std` is None, or a probability is not in [0, 1].
         """
         needed, nominal = np.sort(self._least_probability()), np.asarray(probability, dtype=float)
         if not np.all((nominal >= 0) & (nominal <= 1)):
@@ -196,25 +196,25 @@ class PredictionDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
-            'predicted_vs_actual' has a 95 % interval around each prediction; those that
-            miss what was observed have a colour of their own. 'calibration' has the part
-            of the rows inside central intervals, against the probability that the
-            intervals claim; a right claim stays within the grey band, at each
-            probability with 95 %.
+            'predicted_vs_actual' draws a 95 % interval around each prediction, in another
+            colour if it does not contain the observed value. 'calibration' draws the
+            fraction of rows inside central intervals against the nominal probability of
+            these intervals. At each probability, the curve of right error bars lies within
+            the grey band with probability 95 %.
 
         Returns
         -------
         display : PredictionDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ValueError
-            If there is no such kind, or calibration is asked for without `y_std`.
+            If the kind does not exist, or `y_std` is missing for calibration.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {list(_KINDS)}, got {kind!r}.")

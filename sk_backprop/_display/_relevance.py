@@ -1,4 +1,4 @@
-"""Which inputs matter."""
+"""Plot of the relevance of the inputs."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from sk_backprop._display._shared import (
 
 
 class RelevanceDisplay:
-    """Relevance of each input as a bar, the largest on top.
+    """Relevance of each input as a bar, with the largest on top.
 
-    Use :meth:`from_estimator` to make one. All parameters are kept as attributes.
+    Use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     relevance : array-like of shape (n_features,)
-        As `input_relevance_`.
+        Relevance of each input, see `input_relevance_`.
     names : sequence of str of shape (n_features,)
-        Of the inputs.
+        Names of the inputs.
 
     Attributes
     ----------
     bars_ : matplotlib BarContainer
-        From the bottom to the top.
+        Bars, from the bottom to the top.
     ax_ : matplotlib Axes
-        What is drawn on.
+        Axes of the plot.
     figure_ : matplotlib Figure
-        What the axes are in.
+        Figure that contains the axes.
 
     See Also
     --------
-    sklearn.inspection.permutation_importance : What a feature is worth to the score.
+    sklearn.inspection.permutation_importance : Effect of a feature on the score.
 
     Examples
     --------
@@ -58,29 +58,29 @@ class RelevanceDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> RelevanceDisplay:
-        """Draw `input_relevance_` of a fitted regressor.
+        """Draw the `input_relevance_` of a fitted regressor.
 
         Parameters
         ----------
         estimator : BackpropRegressor, or a Pipeline that ends with one
-            Fitted with ``weight_groups='input'``, ``alpha='auto'``, and solver 'lm' or
-            'auto', where that is 'lm'.
+            Fitted estimator with ``weight_groups='input'``, ``alpha='auto'``, and solver 'lm'
+            (or 'auto', if it selects 'lm').
         ax : matplotlib Axes, default=None
-            None makes a new figure.
+            Axes to draw on; None creates a new figure.
 
         Returns
         -------
         display : RelevanceDisplay
-            Drawn.
+            The display, drawn.
 
         Raises
         ------
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the fit has found no relevance.
+            If `input_relevance_` is None.
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         regressor = regressor_of(estimator)
         relevance = getattr(regressor, "input_relevance_", None)
@@ -97,17 +97,17 @@ class RelevanceDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            None makes a new figure, higher for more inputs.
+            Axes to draw on; None creates a new figure, higher for more inputs.
 
         Returns
         -------
         display : RelevanceDisplay
-            This one.
+            This display.
 
         Raises
         ------
         ImportError
-            If there is no matplotlib.
+            If matplotlib is not installed.
         """
         relevance = np.asarray(self.relevance)
         ax = axes_for(ax, figsize=(6.4, float(np.clip(1 + 0.3 * len(relevance), 2.5, 12))))

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple, Self
 
-from sk_backprop._blocks import Batch
-from sk_backprop._evidence import Precisions, WeightGroups
-from sk_backprop._network import Array, Network, Parameters
-from sk_backprop._objective import Objective
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.blocks import Batch
+from sk_backprop._inference.evidence import Precisions, WeightGroups
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._result import Monitor, OptimizerState, SolverResult, Status
 
 
@@ -61,9 +62,9 @@ class RunContext(NamedTuple):
 class Solver:
     """Base class of solvers; its defaults are those of one on all rows, with a fixed penalty.
 
-    A subclass is a frozen dataclass that defines `minimize` and `cost`. Its fields are what it
-    depends on: parameters of the estimator (`_training.Settings`) and items of `RunContext`, by
-    their names. One entry in `SOLVERS` makes it known.
+    A subclass is a frozen dataclass that defines `minimize` and `cost`. Its fields have the names
+    of what it depends on: parameters of the estimator (`_training.problem.Settings`), and items of
+    `RunContext`. One entry in `SOLVERS` makes it known.
 
     Attributes
     ----------
@@ -94,7 +95,7 @@ class Solver:
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """Multiply-adds of training one network; see `_cost`.
+        """Multiply-adds of training one network; see `_training.budget`.
 
         n_iter : float or None, iterations that runs on some of the rows have taken
         """

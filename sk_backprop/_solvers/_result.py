@@ -7,9 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from sk_backprop._evidence import Precisions
-from sk_backprop._network import Array, Parameters
-from sk_backprop._objective import ValidationSet
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._inference.evidence import Precisions
+from sk_backprop._inference.objective import ValidationSet
+from sk_backprop._network.network import Parameters
 
 Status = Literal["converged", "max_iter", "max_fun", "stopped", "interrupted", "diverged"]
 

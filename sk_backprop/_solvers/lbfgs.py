@@ -17,8 +17,9 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
 
-from sk_backprop._network import Array, Network, beyond_range_is_inf
-from sk_backprop._objective import Objective
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Network
 from sk_backprop._solvers._base import Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 

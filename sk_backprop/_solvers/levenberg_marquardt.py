@@ -1,6 +1,6 @@
 """Levenberg-Marquardt on all rows at once, with fixed precisions or with evidence.
 
-With A the Gauss-Newton curvature of M (`_evidence`) and g its gradient, a step is
+With A the Gauss-Newton curvature of M (`_inference.evidence`) and g its gradient, a step is
 
     (A + mu b I) delta = -g,       b = mean noise precision
     gain ratio = (M(theta) - M(theta + delta)) / (1/2 delta^T (mu b delta - g))
@@ -22,15 +22,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import lapack
 
-from sk_backprop._evidence import (
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._inference.evidence import (
     LEAST_NOISE,
     Precisions,
     WeightGroups,
     factor,
     reestimate,
 )
-from sk_backprop._network import Array, Network, Parameters, beyond_range_is_inf
-from sk_backprop._objective import NormalEquations, Objective
+from sk_backprop._inference.objective import NormalEquations, Objective
+from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._base import Prior, Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
@@ -190,7 +191,7 @@ def _penalised_mean(
     precisions: Precisions,
     total_weight: float,
 ) -> float:
-    """E of `_objective`, with alpha / beta of each group for its alpha."""
+    """E of `_inference.objective`, with alpha / beta of each group for its alpha."""
     decay = precisions.weight[groups.index] / precisions.noise.mean()
     penalty = 0.5 * np.dot(decay * params.flat, params.flat)
     return float((normal.loss.sum() + penalty) / total_weight)

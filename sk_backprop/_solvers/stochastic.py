@@ -19,8 +19,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from sk_backprop._network import Array, Network, beyond_range_is_inf
-from sk_backprop._objective import Objective
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.network import Network
 from sk_backprop._solvers._base import Solver, StreamPass
 from sk_backprop._solvers._result import Monitor, OptimizerState, SolverResult, Status
 

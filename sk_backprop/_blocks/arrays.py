@@ -1,0 +1,48 @@
+"""Arrays: their type, rows that stay sparse, and blocks of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: inf and nan without numpy's alarms; who calls looks for them.
+
+    A decorator of `np.errstate` itself keeps, in numpy 1, one state for all threads. (After
+    some LAPACK calls there are false alarms, for a product of finite float32.)
+    """
+
+    @wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return function(*args, **kwargs)
+
+    return quiet
+
+
+class Rows(Protocol):
+    """What the network asks of its input: an ndarray, or rows that stay sparse."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    @property
+    def T(self) -> Any: ...  # noqa: N802 - as of an array
+    def astype(self, dtype: Any, /) -> Any: ...
+    def __matmul__(self, other: Any, /) -> Any: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
+    """Consecutive slices of at most `block_rows` rows."""
+    return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]

@@ -1,0 +1,186 @@
+"""Threads: one for BLAS where the matrices are small, and blocks of rows side by side.
+
+A second BLAS thread costs more than it gives below some size: a Cholesky factorisation of
+order 551 took 2 ms with one thread and 6 ms with two, and with another process on the
+same two cores a whole fit took 20 times as long (OpenBLAS 0.3.31). Blocks of rows share
+nothing until their sums are added, and numpy lets other threads run meanwhile.
+
+As many threads as BLAS was allowed: where joblib, a user or the environment has limited
+it, as in joblib's workers, that is the limit here too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+
+class _Limit:
+    """One thread for some BLAS libraries, from the first who holds it to the last."""
+
+    def __init__(self, libraries: list[Any]) -> None:
+        self._libraries = libraries
+        self._holders: set[object] = set()
+        self._before: list[int] | None = None
+
+    def hold(self, holder: object) -> None:
+        self._holders.add(holder)
+        if self._before is None:
+            self._before = self._threads()
+            for library in self._libraries:
+                _set_threads(library, 1)
+
+    def release(self, holder: object) -> None:
+        self._holders.discard(holder)
+        if not self._holders and self._before is not None:
+            for library, n_threads in zip(self._libraries, self._before, strict=True):
+                if library.num_threads == 1:  # what somebody has set meanwhile is theirs
+                    _set_threads(library, n_threads)
+            self._before = None
+
+    def forget_holders(self) -> None:
+        """Restore the number of threads, whoever holds the limit."""
+        self._holders.clear()
+        self.release(None)
+
+    def share(self) -> int:
+        """Threads that each holder may use, of those that there were before."""
+        before = self._threads() if self._before is None else self._before
+        return max(before, default=1) // max(1, len(self._holders))
+
+    def _threads(self) -> list[int]:
+        return [int(library.num_threads) for library in self._libraries]
+
+
+def _set_threads(library: Any, n_threads: int) -> None:
+    # threadpoolctl 3.8 lets no other thread set what one has set before, and says
+    # nothing: the last fit to end could not lift the limit of the first.
+    free = getattr(library, "clear_controlling_thread", lambda force: None)
+    free(force=True)
+    library.set_num_threads(n_threads)
+    free(force=True)
+
+
+@cache
+def _libraries() -> tuple[list[Any], list[Any]]:
+    """BLAS libraries whose threads are the process's, and those where each thread has its own."""
+    # Some ms: it looks through all loaded libraries. Its `limit` takes 0.2 ms each time, for
+    # all that it notes of them; asking and setting the number of threads takes 2 us.
+    found = ThreadpoolController().select(user_api="blas").lib_controllers
+    own = [one for one in found if one.internal_api == "mkl" or _layer(one) == "openmp"]
+    return [one for one in found if one not in own], own
+
+
+def _layer(library: Any) -> str | None:
+    return getattr(library, "threading_layer", None)
+
+
+@cache
+def _limit_of_process() -> _Limit:
+    return _Limit(_libraries()[0])
+
+
+# Held by whoever uses the limits, and while the process forks.
+_lock = threading.RLock()
+_of_thread = threading.local()
+
+
+def _limits() -> list[_Limit]:
+    """Limits that a fit in this thread holds; call it under the lock.
+
+    Two threads that come first at once would otherwise make two limits of the process, and
+    the second would restore the one thread that the first had set.
+    """
+    if not hasattr(_of_thread, "limit"):
+        _of_thread.limit = _Limit(_libraries()[1])
+    return [_limit_of_process(), _of_thread.limit]
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread.
+
+    Fits in several Python threads share the limit: the first sets it, and the last
+    restores what was there.
+    """
+    holder = object()
+    with _lock:
+        limits = _limits()
+
+    def release() -> None:
+        with _lock:
+            for limit in limits:
+                limit.release(holder)
+
+    try:
+        with _lock:
+            for limit in limits:
+                limit.hold(holder)
+        yield
+    finally:
+        try:
+            release()
+        except BaseException:  # Ctrl-C, while it was at it
+            release()
+            raise
+
+
+def allowed_threads() -> int:
+    """Threads that a fit may use: what BLAS had before `one_blas_thread`, or has now.
+
+    Shared among the fits that run in other Python threads.
+    """
+    with _lock:
+        return max(1, *(limit.share() for limit in _limits()))
+
+
+def _after_fork_in_child() -> None:
+    # Only the thread that forked exists in the child; fits that other threads were running
+    # never release their limits here.
+    try:
+        for limit in _limits():
+            limit.forget_holders()
+    finally:
+        _lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(
+        before=_lock.acquire,  # no thread is in the middle of a change
+        after_in_parent=_lock.release,
+        after_in_child=_after_fork_in_child,
+    )
+
+
+class Team:
+    """Threads that share a piece of work, this one among them."""
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._start()
+
+    def _start(self) -> None:
+        self._process = os.getpid()
+        self._others = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else None
+
+    def run(self, work: Callable[[int], None]) -> None:
+        """Call work(0), ..., work(n_threads - 1), one in each thread; all end, or raise."""
+        if self._others is None:
+            work(0)
+            return
+        if self._process != os.getpid():  # a forked child has none of its parent's threads
+            self._start()
+        futures = [self._others.submit(work, number) for number in range(1, self.n_threads)]
+        try:
+            work(0)
+        finally:
+            wait(futures)  # an interrupt here must not leave them writing
+        for future in futures:
+            future.result()

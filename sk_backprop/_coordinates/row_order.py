@@ -1,0 +1,202 @@
+"""Rows and columns in an order that depends on their values alone.
+
+A quasi-Newton run amplifies rounding: on the diabetes data, with alpha=1, rows repeated
+instead of weighted moved single predictions by 0.3 standard deviations of y. Here rows
+are put in an order that depends on their values alone, and equal
+rows become one, so that the solver is given the same numbers, bit for bit, however the
+user's table was arranged.
+
+Columns stay where they are, but get ranks by their values. Whatever treats columns
+differently, such as initial weights, uses these ranks and not the positions in the table.
+"""
+
+from __future__ import annotations
+
+from operator import add
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from sk_backprop._blocks.arrays import Array, Rows, row_blocks
+from sk_backprop._blocks.blocks import power_of_two, tree_sum
+from sk_backprop._coordinates.scales import divide_columns
+
+# Values whose keys are held at a time.
+_BLOCK_VALUES = 2**18
+
+# Decimals, in units of the spreads, in which products of two columns with y must differ to rank
+# the columns. Those of a symmetric design differ by rounding alone.
+_DIGITS = 10
+
+
+def canonical_rows(
+    X: Any, x_scale: Array, y: Array, sample_weight: Array | None
+) -> tuple[Array, Array | None]:
+    """Which rows to take, in which order, and the weights that they then have.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features), dense or CSR; x_scale : (n_features,)
+        The order is that of X / x_scale: it must not depend on the user's units.
+    y : (n_samples, n_outputs), in scaled units
+    sample_weight : (n_samples,) or None for ones
+
+    Returns
+    -------
+    rows : (n_distinct,) int, and weights : (n_distinct,) or None for ones
+    """
+    order, repeated = _sorted_rows(X, x_scale, y)
+    if not repeated.any():
+        return order, None if sample_weight is None else _unless_ones(sample_weight[order])
+    starts = np.flatnonzero(~repeated)
+    weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
+    return order[starts], _unless_ones(np.add.reduceat(weights, starts))
+
+
+def row_groups(X: Any, x_scale: Array, y: Array) -> Array:
+    """Number of the distinct row that each row equals, (n_samples,) int.
+
+    Distinct rows are numbered in the order of `canonical_rows`, whose parameters these are.
+    """
+    order, repeated = _sorted_rows(X, x_scale, y)
+    groups = np.empty(len(order), dtype=np.intp)
+    groups[order] = np.cumsum(~repeated) - 1
+    return groups
+
+
+def row_order(X: Any, y: Array) -> Array:
+    """An order of rows that no unit, shift or order of columns changes: (n_samples,) int.
+
+    By sums over the columns, each between its smallest and its largest value, and over the
+    targets, whose signs do not matter. Rows that agree in them stay in the order of the table.
+
+    X : (n_samples, n_features), dense or CSR; y : (n_samples, n_outputs)
+    """
+    low, span = _low_and_span(X)
+    sums = np.empty((2, X.shape[0]))
+    if sp.issparse(X):
+        entries = X.astype(np.float64)
+        sums[0] = entries @ (1 / span) - np.sum(low / span)
+        sums[1] = entries.multiply(entries) @ span**-2 - 2 * (entries @ (low / span**2))
+        sums[1] += np.sum(np.square(low / span))
+    else:
+        for rows in row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1]))):
+            place = (X[rows].astype(np.float64) - low) / span
+            sums[:, rows] = place.sum(axis=1), np.square(place, out=place).sum(axis=1)
+    low, span = _low_and_span(y)
+    sums += np.abs((y - low) / span - 0.5).sum(axis=1)
+    # Rounded, as other units and another order of columns change the last digits.
+    return np.lexsort(np.round(sums[::-1], _DIGITS))
+
+
+def _low_and_span(values: Any) -> tuple[Array, Array]:
+    """Smallest value of each column, and its range, 1 where that is zero: float64."""
+    ends = [end(axis=0) for end in (values.min, values.max)]
+    low, high = (
+        np.asarray(end.toarray() if sp.issparse(end) else end, dtype=np.float64).ravel()
+        for end in ends
+    )
+    with np.errstate(over="ignore"):
+        span = high - low
+    return low, np.where((span > 0) & np.isfinite(span), span, 1.0)
+
+
+def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int) -> Array:
+    """Rank of each column among all, by its products with y: (n_features,) int.
+
+    Ranks move with the columns when a table lists them in another order. They do not depend
+    on the order of rows or targets, the units, or the signs of columns and targets. Columns
+    of zeros come last, and equal columns in the order of the table.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features or more), y : (n_samples, n_outputs), in the solver's coordinates
+    sample_weight : (n_samples,) or None for ones
+    """
+    targets = y.astype(np.float64)
+    factors = np.concatenate([targets, np.abs(targets), targets**2], axis=1)
+    w = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
+    factors *= (w / w.sum())[:, None]
+    blocks = row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
+    products = tree_sum((X[rows].astype(np.float64).T @ factors[rows] for rows in blocks), add)
+    sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
+    # The sums of another order of columns may differ in the last digits.
+    rounded = np.round(sizes, _DIGITS)
+    ranks = np.empty(n_features, dtype=np.intp)
+    ranks[np.lexsort(-rounded.T[::-1])] = np.arange(n_features)
+    return ranks
+
+
+def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
+    """The order of `canonical_rows`, and which rows in it equal the row before: (n_samples,)."""
+    keys = _row_keys(X, x_scale)
+    keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    same_key = np.flatnonzero(keys[1:] == keys[:-1])
+    a, b = order[same_key], order[same_key + 1]
+    repeated = np.zeros(len(order), dtype=bool)
+    repeated[1 + same_key] = _equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1)
+    return order, repeated
+
+
+def _unless_ones(weights: Array) -> Array | None:
+    return None if np.all(weights == 1) else weights
+
+
+def _mixed(bits: Array) -> Array:
+    # The finaliser of splitmix64 (Steele, Lea & Flood 2014,
+    # doi:10.1145/2660193.2660195): every bit of a value reaches every bit of its key.
+    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(bits ^ (bits >> np.uint64(31)))
+
+
+def _value_keys(values: Array, columns: Array) -> Array:
+    """Keys of values in their columns; 0 for a zero, so that sparse rows agree."""
+    bits = (values.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
+    salt = _mixed(columns.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    return np.asarray(np.where(bits == 0, np.uint64(0), _mixed(bits + salt)))
+
+
+def _row_keys(X: Any, scale: Array, first_column: int = 0) -> Array:
+    """Sum of the keys of the values of X / scale in each row, modulo 2^64: (n_samples,)."""
+    if sp.issparse(X):
+        values = X.data / scale[X.indices]
+        keys = np.append(_value_keys(values, X.indices), np.uint64(0))
+        sums = np.concatenate([[np.uint64(0)], np.cumsum(keys, dtype=np.uint64)])
+        return np.asarray(sums[X.indptr[1:]] - sums[X.indptr[:-1]])
+    columns = np.arange(first_column, first_column + X.shape[1])
+    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
+    keys = np.empty(X.shape[0], dtype=np.uint64)
+    for start in range(0, X.shape[0], step):
+        block = _value_keys(divide_columns(X[start : start + step], scale), columns)
+        keys[start : start + step] = block.sum(axis=1, dtype=np.uint64)
+    return keys
+
+
+def _equal_rows(X: Any, a: Array, b: Array) -> Array:
+    if sp.issparse(X):
+        different = (X[a] != X[b]).tocsr()
+        different.eliminate_zeros()
+        return np.asarray(np.diff(different.indptr) == 0)
+    return np.asarray(np.all(X[a] == X[b], axis=1))
+
+
+def hashed_rows(X: Any, y: Array) -> Array:
+    """A hash of each row of X and y together, in the units of the user: (n_samples,) uint64."""
+    n_columns = X.shape[1] + y.shape[1]
+    columns, ones = np.arange(n_columns), np.ones(n_columns)
+    per_row = n_columns if not sp.issparse(X) else 1 + y.shape[1] + X.nnz // X.shape[0]
+    step = max(1, _BLOCK_VALUES // per_row)
+    keys = np.empty(len(y), dtype=np.uint64)
+    for start in range(0, len(y), step):
+        rows = slice(start, start + step)
+        if sp.issparse(X):
+            keys[rows] = _row_keys(X[rows], ones)
+            keys[rows] += _row_keys(y[rows], ones[: y.shape[1]], first_column=X.shape[1])
+        else:
+            block = _value_keys(np.concatenate([X[rows], y[rows]], axis=1), columns)
+            keys[rows] = block.sum(axis=1, dtype=np.uint64)
+    return _mixed(keys)

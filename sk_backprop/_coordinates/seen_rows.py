@@ -1,0 +1,102 @@
+"""Which rows a stream has seen: a sketch of fixed size.
+
+Passes over the same batches bring no new rows, whatever the order of the rows and the size
+of the batches are. The sketch keeps the smallest k of the hashes of all rows, X and y
+together ("k minimum values"): a row that comes again has the hash that it had, and k uniform
+hashes below u come from about (k - 1) / u rows (Bar-Yossef et al. 2002, "Counting distinct
+elements in a data stream", doi:10.1007/3-540-45726-7_1; Beyer et al. 2007, "On synopses for
+distinct-value estimation under multiset operations", doi:10.1145/1247480.1247504). The kept
+rows are a uniform sample of the distinct ones, which their mean weight is estimated from.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._coordinates.row_order import hashed_rows
+
+# Hashes that are kept: up to so many distinct rows the count is exact, and beyond it has a
+# relative standard deviation of 4 %. (8 kB of each fitted model.)
+_N_KEPT = 512
+
+# Rows that a running share of repeated rows is over at least, where only some can be looked up.
+_LOOKED_UP = 10.0
+
+
+class SeenRows(NamedTuple):
+    """A sketch of the rows of a stream.
+
+    hashes : (n_kept,) uint64, ascending
+    weights : (n_kept,), the largest total weight that the row has had within one batch: as in
+        `fit`, equal rows of one batch count as one of their total weight
+    repeated : float, share of the newest rows that had been seen before
+    warned : bool, whether a warning has said what repeated rows cannot show
+    """
+
+    hashes: Array
+    weights: Array
+    repeated: float = 0.0
+    warned: bool = False
+
+    @classmethod
+    def of(cls, X: Any, y: Array, sample_weight: Array | None) -> SeenRows:
+        """The rows of one batch or fit, in the units of the user."""
+        hashes = hashed_rows(X, y)
+        if len(hashes) == 1:
+            weights = np.ones(1) if sample_weight is None else sample_weight.astype(float)
+            return cls(hashes, weights)
+        order = np.argsort(hashes, kind="stable")
+        hashes = hashes[order]
+        weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
+        starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
+        return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
+
+    def kept(self) -> SeenRows:
+        """The rows of the smallest hashes."""
+        return self._replace(hashes=self.hashes[:_N_KEPT], weights=self.weights[:_N_KEPT])
+
+    @property
+    def _is_sample(self) -> bool:
+        return len(self.hashes) == _N_KEPT
+
+    @property
+    def weight(self) -> float:
+        """Total weight of the distinct rows."""
+        if not self._is_sample:
+            return float(self.weights.sum())
+        n_distinct = (_N_KEPT - 1) / ((float(self.hashes[-1]) + 1) / 2.0**64)
+        return n_distinct * float(self.weights.mean())
+
+    def with_batch(self, batch: SeenRows) -> SeenRows:
+        """The sketch of all rows before and those of a batch."""
+        if self._is_sample and batch.hashes[0] > self.hashes[-1]:
+            return self  # most batches of few rows
+        place = np.searchsorted(self.hashes, batch.hashes)
+        known = np.append(self.hashes, batch.hashes[-1:])[place] == batch.hashes
+        known &= place < len(self.hashes)
+        repeated = self._repeated_with(batch, place, known)
+        weights = self.weights.copy()
+        again = place[known]
+        weights[again] = np.maximum(weights[again], batch.weights[known])
+        hashes = np.insert(self.hashes, place[~known], batch.hashes[~known])
+        weights = np.insert(weights, place[~known], batch.weights[~known])
+        sketch = self._replace(hashes=hashes, weights=weights, repeated=repeated)
+        return sketch.kept()
+
+    def _repeated_with(self, batch: SeenRows, place: Array, known: Array) -> float:
+        """Share of the newest rows that had been seen, where the batch comes next."""
+        # Rows beyond the largest hash of a sample may have been seen, or not.
+        weights = batch.weights
+        if self._is_sample:
+            weights = weights * (place < _N_KEPT)
+        total = float(weights.sum())
+        if total == 0:
+            return self.repeated
+        share = float(weights[known].sum()) / total
+        if not self._is_sample:
+            return share
+        newest = min(1.0, float(np.count_nonzero(weights)) / _LOOKED_UP)
+        return self.repeated + newest * (share - self.repeated)

@@ -1,0 +1,1 @@
+"""What scikit-learn's users see: parameters, checks, predictions, warnings, fitted state."""

@@ -1,0 +1,222 @@
+"""scikit-learn's callbacks: a fit as a tree of tasks. They need scikit-learn 1.9 or newer.
+
+    fit
+    |-- trials              where rows held out judge several candidates
+    |   `-- trial           one candidate
+    |-- network 1           a run, of max_iter iterations at most
+    |   `-- iteration       an epoch for sgd and adam
+    `-- network 2 ...       with several starts, "network 2, start 1" and so on
+
+Each task has a begin and an end; an iteration that its run has left has an end without a
+fitted estimator. Those of one estimator are told in the order in which they happen, and a
+worker process (`n_jobs`) tells its own copies of the callbacks.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._network.network import Parameters
+from sk_backprop._solvers._result import Monitor
+from sk_backprop._training.events import FitObserver, RunObserver
+from sk_backprop._training.problem import Settings
+from sk_backprop._training.run import Trained, TrainingResult, TrainingRun
+
+
+class _NoCallbacks:
+    """What an estimator has of callbacks under scikit-learn 1.7 and 1.8."""
+
+
+try:
+    from sklearn.callback import CallbackSupportMixin as CallbackSupport
+    from sklearn.callback import with_callbacks
+except ImportError:
+    CallbackSupport, with_callbacks = _NoCallbacks, None
+
+__all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "callback_observers"]
+
+Attributes = Callable[[TrainingResult], dict[str, Any]]
+
+
+def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Tear callbacks down after `method`, and undo it where one of them raises."""
+    if with_callbacks is None:
+        return method
+    torn_down = with_callbacks(method)
+
+    @functools.wraps(method)
+    def undone(estimator: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _callbacks_of(estimator):
+            return method(estimator, *args, **kwargs)
+        before = vars(estimator).copy()
+        try:
+            return torn_down(estimator, *args, **kwargs)
+        except BaseException:
+            vars(estimator).clear()
+            vars(estimator).update(before)
+            raise
+
+    return undone
+
+
+def callback_observers(
+    estimator: Any, rows: tuple[Any, Any, Any], attributes: Attributes, n_tasks: int
+) -> list[FitObserver]:
+    """The observer that tells the callbacks of `estimator`; none where it has none.
+
+    Parameters
+    ----------
+    rows : X, y and sample_weight, as they were given
+    attributes : TrainingResult -> fitted attributes of a fit that ends with it
+    n_tasks : int, trials and runs that there may be
+    """
+    if not _callbacks_of(estimator):
+        return []
+    return [_Tasks(estimator, _Hooks(estimator, rows, attributes), n_tasks)]
+
+
+def _callbacks_of(estimator: Any) -> Any:
+    # Where set_callbacks and clone keep them; it is not there without any.
+    return getattr(estimator, "_skl_callbacks", None)
+
+
+class _Hooks:
+    """Calls the callbacks' hooks, with what they may ask for: see `callback_observers`."""
+
+    def __init__(self, estimator: Any, rows: tuple[Any, Any, Any], attributes: Attributes) -> None:
+        self.estimator, self._rows, self._attributes = estimator, rows, attributes
+        self._errors = np.geterr()
+
+    def begin(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> None:
+        """A task begins; `fitted` gives the training as it is."""
+        self._call(context.call_on_fit_task_begin, fitted)
+
+    def end(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> bool:
+        """A task has ended. True if a callback asks to end the tasks of its level."""
+        return bool(self._call(context.call_on_fit_task_end, fitted))
+
+    def _call(self, call: Callable[..., Any], fitted: Callable[[], TrainingResult] | None) -> Any:
+        # Callbacks meet the user's floating-point settings, not those of a run.
+        with np.errstate(**self._errors):
+            try:
+                return call(
+                    estimator=self.estimator,
+                    X=self._inputs,
+                    y=self._targets,
+                    metadata=self._metadata,
+                    reconstruction_attributes=None
+                    if fitted is None
+                    else lambda: self._reconstruct(fitted()),
+                )
+            except StopIteration as error:  # to scipy it would be the end of the run
+                raise RuntimeError("A callback raised StopIteration.") from error
+
+    def _reconstruct(self, result: TrainingResult) -> dict[str, Any]:
+        attributes = self._attributes(result)
+        # Those of an earlier fit to named columns would stay.
+        stale = "feature_names_in_" not in attributes and hasattr(
+            self.estimator, "feature_names_in_"
+        )
+        return attributes | ({"feature_names_in_": None} if stale else {})
+
+    def _inputs(self) -> Any:
+        X = self._rows[0]
+        return X if hasattr(X, "shape") else np.asarray(X)
+
+    def _targets(self) -> Any:
+        y = np.asarray(self._rows[1])
+        return y.ravel() if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _metadata(self) -> dict[str, Any] | None:
+        weight = self._rows[2]
+        if weight is None:
+            return None
+        if isinstance(weight, Real):
+            weight = np.full(len(self._targets()), float(weight))
+        return {"sample_weight": np.asarray(weight)}
+
+
+class _Tasks(FitObserver):
+    """Tells callbacks of a fit."""
+
+    def __init__(self, estimator: Any, hooks: _Hooks, n_tasks: int) -> None:
+        self._hooks, self._n_tasks = hooks, 0
+        # Networks are not steps of a sequence: they may be trained side by side.
+        self._fit = estimator._init_callback_context(
+            max_subtasks=n_tasks, sequential_subtasks=False
+        )
+        self._trials: Any = None
+        self._trial: Any = None
+        self._max_iter = 0
+        hooks.begin(self._fit)
+
+    def _task(self, name: str, max_subtasks: int) -> Any:
+        self._n_tasks += 1
+        return self._fit.subcontext(
+            task_name=name, task_id=self._n_tasks - 1, max_subtasks=max_subtasks
+        )
+
+    def begin_trials(self, n_candidates: int) -> None:
+        self._trials = self._task("trials", n_candidates)
+        self._hooks.begin(self._trials)
+
+    def begin_trial(self) -> None:
+        self._trial = self._trials.subcontext(task_name="trial")
+        self._hooks.begin(self._trial)
+
+    def end_trial(self, best: Settings) -> bool:
+        return self._hooks.end(self._trial)
+
+    def end_trials(self) -> bool:
+        return self._hooks.end(self._trials)
+
+    def begin_networks(self, settings: Settings, n_networks: int) -> None:
+        self._max_iter = settings.max_iter
+
+    def begin_network(self, number: int, n_runs: int) -> list[RunObserver]:
+        names = [f"network {number}"]
+        if n_runs > 1:
+            names = [f"network {number}, start {k}" for k in range(1, n_runs + 1)]
+        return [_RunTask(self._hooks, self._task(name, self._max_iter)) for name in names]
+
+    def end_fit(self, result: TrainingResult) -> None:
+        self._hooks.end(self._fit, lambda: result)
+
+
+class _RunTask(RunObserver):
+    """Tells callbacks of one run and its iterations."""
+
+    def __init__(self, hooks: _Hooks, context: Any) -> None:
+        self._hooks, self._context = hooks, context
+        self._iteration: Any = None
+
+    def begin_run(self, run: TrainingRun) -> None:
+        self._run = run
+        self._hooks.begin(self._context)
+
+    def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
+        if self._iteration is None:
+            self._iteration = self._context.subcontext(task_name="iteration")
+            self._hooks.begin(self._iteration, lambda: self._so_far(monitor, params))
+
+    def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
+        task, self._iteration = self._iteration, None
+        return self._hooks.end(task, lambda: self._so_far(monitor, params))
+
+    def end_run(self, trained: Trained) -> bool:
+        if self._iteration is not None:
+            self._hooks.end(self._iteration)
+            self._iteration = None
+        return self._hooks.end(self._context, lambda: self._alone(trained))
+
+    def _so_far(self, monitor: Monitor, params: Parameters) -> TrainingResult:
+        """A fit of this network alone, if it ended here."""
+        return self._alone(self._run.finish(monitor.so_far(params)))
+
+    def _alone(self, trained: Trained) -> TrainingResult:
+        return TrainingResult(self._run.settings, self._run.problem, [trained])

@@ -1,0 +1,593 @@
+"""What may be passed to `BackpropRegressor`, and the errors for the rest.
+
+Every error names the argument, what was given and what is allowed. The functions
+return checked arrays and change nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from numbers import Integral, Real
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn import config_context
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils.validation import validate_data
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._coordinates.row_order import row_order
+from sk_backprop._estimator.columns import readable, require_numeric
+from sk_backprop._estimator.sparse import check_structure
+from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
+from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS
+from sk_backprop._training.problem import Data, groups_of_rows
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A constructor parameter has a value or type that is not allowed."""
+
+
+# --- constructor parameters ---
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _integer(low: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda v: _is_integer(v) and v >= low, f"an int >= {low}"
+
+
+def _real(interval: str) -> tuple[Callable[[Any], bool], str]:
+    """A finite real number in an interval written as '[0, 1)' or '(0, inf)'."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+
+    def inside(value: Any) -> bool:
+        try:
+            # float first: asking the abstract class takes ten times as long.
+            if not (type(value) is float or _is_real(value)) or not math.isfinite(value):
+                return False
+        except OverflowError:  # an int beyond float64
+            return False
+        above = value > low or (interval[0] == "[" and value == low)
+        return above and (value < high or (interval[-1] == "]" and value == high))
+
+    return inside, f"a real number in {interval}"
+
+
+def _choice(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return (
+        lambda v: isinstance(v, str) and v in names,
+        "one of " + ", ".join(repr(name) for name in names),
+    )
+
+
+def _or_auto(rule: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], bool], str]:
+    allowed, description = rule
+    return lambda v: (isinstance(v, str) and v == "auto") or allowed(v), f"'auto' or {description}"
+
+
+def _is_seed(value: Any) -> bool:
+    if _is_integer(value):
+        return bool(0 <= value < 2**32)  # a RandomState takes 70 us to make
+    try:
+        check_random_state(value)
+    except (ValueError, TypeError):  # scikit-learn 1.7 stumbles over a tuple in its message
+        return False
+    return not isinstance(value, (bool, np.bool_))
+
+
+_FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
+
+_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "activation": _choice("identity", "logistic", "tanh", "relu"),
+    "precondition": _FLAG,
+    "alpha": _or_auto(_real("[0, inf)")),
+    "weight_groups": _choice("auto", "input", "layer"),
+    "n_networks": _or_auto(_integer(1)),
+    "n_jobs": (
+        lambda v: v is None or (_is_integer(v) and v != 0),
+        "None or an int other than 0",
+    ),
+    "batch_size": _or_auto(_integer(1)),
+    "learning_rate": _choice("constant", "invscaling", "adaptive"),
+    "learning_rate_init": _real("(0, inf)"),
+    "power_t": _real("[0, inf)"),
+    "max_iter": _integer(1),
+    "shuffle": _FLAG,
+    "random_state": (_is_seed, "None, a RandomState or an int in [0, 2**32)"),
+    "tol": _real("[0, inf)"),
+    "verbose": (
+        lambda v: isinstance(v, (bool, np.bool_)) or (_is_integer(v) and v >= 0),
+        "True, False or an int >= 0",
+    ),
+    "warm_start": _FLAG,
+    "momentum": _real("[0, 1]"),
+    "nesterovs_momentum": _FLAG,
+    "early_stopping": _FLAG,
+    "validation_fraction": _real("[0, 1)"),
+    "beta_1": _real("[0, 1)"),
+    "beta_2": _real("[0, 1)"),
+    "epsilon": _real("(0, inf)"),
+    "n_iter_no_change": (
+        lambda v: (_is_integer(v) and _real("[1, inf)")[0](v)) or (_is_real(v) and v == np.inf),
+        "an int >= 1 or inf",
+    ),
+    "max_fun": _integer(1),
+}
+
+
+def _registry_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
+    """Rules for the parameters that choose one of the likelihoods or solvers that there are."""
+    losses, outputs = zip(*LIKELIHOODS)
+    return {
+        "loss": _choice(*dict.fromkeys(losses)),
+        "output_activation": _choice(*dict.fromkeys(outputs)),
+        "solver": _choice("auto", *SOLVERS),
+    }
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raise InvalidParameterError unless every constructor parameter is allowed."""
+    for name, (allowed, description) in {**_registry_rules(), **_RULES}.items():
+        value = getattr(estimator, name)
+        if not allowed(value):
+            raise InvalidParameterError(
+                f"The {name!r} parameter of BackpropRegressor must be {description}. "
+                f"Got {value!r} instead."
+            )
+    hidden_layers(estimator.hidden_layer_sizes)
+    asked = (estimator.loss, estimator.output_activation)
+    if asked not in LIKELIHOODS:
+        outputs = [output for loss, output in LIKELIHOODS if loss == estimator.loss]
+        raise InvalidParameterError(
+            f"loss={estimator.loss!r} allows only output_activation="
+            f"{' or '.join(map(repr, outputs))}. Got {estimator.output_activation!r} instead."
+        )
+
+
+def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
+    """`hidden_layer_sizes` as a tuple of ints; an int stands for one layer, None for 'auto'."""
+    if isinstance(sizes, str) and sizes == "auto":
+        return None
+    layers: Sequence[Any] | None = None
+    if _is_integer(sizes):
+        layers = [sizes]
+    elif hasattr(sizes, "__array__") and np.ndim(sizes) == 1:
+        layers = list(np.ma.asarray(sizes))  # a masked entry is not an int
+    elif isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes, bytearray)):
+        layers = sizes
+    if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
+        raise InvalidParameterError(
+            "The 'hidden_layer_sizes' parameter of BackpropRegressor must be 'auto', an int >= "
+            f"1 or a sequence of ints >= 1, one for each hidden layer. Got {sizes!r} instead."
+        )
+    return tuple(int(size) for size in layers)
+
+
+# --- data ---
+
+# Training reads its rows some hundred times: looking at them once costs nothing beside it, and
+# without the look nan would come out. scikit-learn's `assume_finite` is for `predict`.
+_always_looking = config_context(assume_finite=False)
+
+
+@_always_looking
+def check_rows(
+    estimator: BaseEstimator,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    reset: bool,
+) -> Data:
+    """Checked X, y and weights for training, without the rows of zero weight.
+
+    `estimator` gets `n_features_in_` and `feature_names_in_` if `reset`, and is
+    held to them otherwise.
+    """
+    if y is None:
+        raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
+    X = _inputs(estimator, X, reset=reset)
+    return _rows(X, _target(y, "y"), sample_weight, "")
+
+
+def check_new_rows(estimator: BaseEstimator, X: Any) -> Any:
+    """X of `predict`, dense or CSR."""
+    return _inputs(estimator, X, reset=False)
+
+
+def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Y and weights of `score`, which are numbers."""
+    arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
+    for name, values in arguments.items():
+        with _checking(name):
+            require_numeric(values, name)
+    return arguments["y"], arguments["sample_weight"]
+
+
+def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
+    """X as float64 or float32, dense or CSR; `reset` as of `check_rows`."""
+    if _is_plain(X, 2, (np.float64, np.float32)):
+        if reset:
+            estimator.n_features_in_ = X.shape[1]
+            vars(estimator).pop("feature_names_in_", None)
+        names = hasattr(estimator, "feature_names_in_")
+        if X.shape[1] == estimator.n_features_in_ and not names:
+            return X
+    check_structure(X, "X")
+    with _checking("X"):
+        X = readable(X)
+        require_numeric(X, "X")
+        checked = validate_data(
+            estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
+        )
+    return summed(checked)
+
+
+def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
+    """Whether these are a few finite numbers in an array that needs no conversion.
+
+    They are only looked at: scikit-learn's checks take 60 us a call, six times as long as
+    the prediction of a row, and four calls were a tenth of a fit of 50 rows.
+    """
+    return bool(
+        type(values) is np.ndarray
+        and values.ndim == ndim
+        and 0 < values.size <= _FEW_VALUES
+        and values.dtype in dtypes
+        and values.dtype.isnative
+        and np.isfinite(values).all()
+    )
+
+
+# Total weight up to which sums over the rows stay finite, also by the noise of a perfect fit,
+# 1e-20.
+_MOST_WEIGHT = 1e280
+
+# Values that `_is_plain` looks at.
+_FEW_VALUES = 2**12
+
+
+def summed(X: Any) -> Any:
+    """X, with the entries that a sparse X may have twice in one place added up."""
+    if not sp.issparse(X):
+        return X
+    # scipy remembers whether there were such entries, even if the indices have changed since.
+    X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return X
+
+
+@contextmanager
+def _checking(name: str) -> Iterator[None]:
+    """Put the argument's name before scikit-learn's messages where they lack it.
+
+    And no alarm of the sum that its search for nan begins with: it is inf - inf for finite
+    values near either end of the range.
+    """
+    try:
+        with np.errstate(invalid="ignore"):
+            yield
+    except (ValueError, TypeError, OverflowError) as error:
+        if re.search(rf"\b{name}\b", str(error)):
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: {error}") from error
+
+
+def _target(y: Any, name: str) -> Array:
+    """Y as float64, dense and finite, of one or two dimensions."""
+    if _is_plain(y, 1, (np.float64,)):
+        return np.asarray(y)
+    y = _numbers(y, name)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = column_or_1d(y, warn=True)
+    return np.asarray(y)
+
+
+def _numbers(values: Any, name: str) -> Array:
+    """`values` as float64, dense and finite, of one or two dimensions."""
+    if sp.issparse(values):
+        raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
+    with _checking(name):
+        values = readable(values)
+        require_numeric(values, name)
+        values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+    return np.asarray(values)
+
+
+@_always_looking
+def check_validation_rows(
+    estimator: BaseEstimator, X_val: Any, y_val: Any, sample_weight_val: Any, training: Data
+) -> Data | None:
+    """Checked validation data, or None where none is given."""
+    given = {"X_val": X_val, "y_val": y_val}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 2:
+        if sample_weight_val is not None:
+            raise ValueError("sample_weight_val was given without X_val and y_val.")
+        return None
+    if missing:
+        there = "y_val" if missing[0] == "X_val" else "X_val"
+        raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
+    check_structure(X_val, "X_val")
+    with _checking("X_val"):
+        X_val = readable(X_val)
+        require_numeric(X_val, "X_val")
+        checked = check_array(
+            X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
+        )
+    n_features = training.X.shape[1]
+    if checked.shape[1] != n_features:
+        raise ValueError(
+            f"X_val has {checked.shape[1]} features; X has {n_features} and they must agree."
+        )
+    with _checking("X_val"):
+        validate_data(estimator, X_val, reset=False, skip_check_array=True)
+    _check_range(checked, "X_val", training.X.dtype)
+    rows = _rows(
+        summed(checked.astype(training.X.dtype, copy=False)),
+        _target(y_val, "y_val"),
+        sample_weight_val,
+        "_val",
+    )
+    if rows.y.shape[1] != training.y.shape[1]:
+        raise ValueError(
+            f"y_val has {rows.y.shape[1]} outputs; y has {training.y.shape[1]} and they must agree."
+        )
+    return rows
+
+
+def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
+    if X.shape[0] != y.shape[0]:
+        raise ValueError(
+            f"X{suffix} has {X.shape[0]} rows and y{suffix} has {y.shape[0]}; they must agree."
+        )
+    y = y.reshape(-1, 1) if y.ndim == 1 else y
+    _check_range(y, f"y{suffix}", X.dtype)
+    if sample_weight is None:
+        return Data(X, y)
+    weights = _weights(sample_weight, X.shape[0], f"sample_weight{suffix}")
+    kept = weights > 0
+    if not kept.all():
+        X, y, weights = X[kept], y[kept], weights[kept]
+    return Data(X, y, weights)
+
+
+def _check_range(values: Any, name: str, dtype: Any) -> None:
+    """Raise ValueError if `values` do not fit into the precision of X."""
+    if dtype == np.float32 and values.dtype != np.float32:
+        largest = max(values.max(), -values.min())
+        if largest > np.finfo(np.float32).max:
+            raise ValueError(
+                f"{name} has values up to {largest:g}, too large for float32, the precision of X "
+                f"and so of the fit. Pass X as float64 or rescale {name}."
+            )
+
+
+def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
+    if isinstance(sample_weight, Real) and not isinstance(sample_weight, bool):
+        sample_weight = np.full(n_samples, sample_weight)
+    with _checking(name):
+        sample_weight = readable(sample_weight)
+        require_numeric(sample_weight, name)
+        weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
+    if weights.shape != (n_samples,):
+        raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")
+    if weights.min() < 0:
+        raise ValueError(
+            f"{name} has negative values, down to {weights.min():g}; allowed are >= 0."
+        )
+    if weights.max() == 0:
+        raise ValueError(f"{name} is zero for every row; at least one weight must be positive.")
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not np.finfo(np.float64).tiny <= total <= _MOST_WEIGHT:
+        raise ValueError(
+            f"{name} sums to {total:g}; allowed are {np.finfo(np.float64).tiny:.1g} to "
+            f"{_MOST_WEIGHT:g}, so that sums of weighted losses are within the range of float64. "
+            f"Rescale it."
+        )
+    return np.asarray(weights)
+
+
+def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[Data, Data]:
+    """Training and validation part, at random, for early stopping.
+
+    It draws among distinct rows: all copies of a row are on one side.
+    """
+    groups = groups_of_rows(data)
+    # Numbered in an order that does not depend on units or on the order of rows and columns.
+    _, first = np.unique(groups[row_order(data.X, data.y)], return_index=True)
+    n_distinct = len(first)
+    n_validation = int(np.ceil(fraction * n_distinct))
+    if not 0 < n_validation < n_distinct:
+        raise ValueError(
+            f"early_stopping=True sets {n_validation} rows aside for validation, by "
+            f"validation_fraction={fraction}; with n_samples={data.n_samples}, of which "
+            f"{n_distinct} differ, at least one must be set aside and one left to train on."
+        )
+    # One draw, however many rows there are: the initial weights come after it.
+    _, drawn = train_test_split(
+        np.arange(n_distinct),
+        test_size=n_validation,
+        random_state=rng.randint(2**31 - 1),
+    )
+    is_set_aside = np.isin(groups, np.argsort(first)[drawn])
+    return data.take(np.flatnonzero(~is_set_aside)), data.take(np.flatnonzero(is_set_aside))
+
+
+def check_target_range(y: Array, likelihood: Likelihood, name: str) -> None:
+    """Raise ValueError if y is below what the output units can reach."""
+    if y.min() >= likelihood.min_target:
+        return
+    default = likelihood.output_parameter == "identity"
+    cause = f"loss={likelihood.loss!r}"
+    cause = cause if default else f"output_activation={likelihood.output_parameter!r}"
+    raise ValueError(
+        f"{cause} requires {name} >= {likelihood.min_target:g}; got values down to {y.min():g}."
+    )
+
+
+def check_initial_weights(
+    coefs_init: Any,
+    intercepts_init: Any,
+    n_features: int,
+    hidden: tuple[int, ...] | None,
+    n_outputs: int,
+    dtype: Any,
+) -> tuple[list[Array], list[Array]]:
+    """Checked initial weights; biases default to zeros.
+
+    hidden : units of the hidden layers, or None: those that `coefs_init` has.
+    """
+    if coefs_init is None:
+        raise ValueError("intercepts_init was given without coefs_init; pass both.")
+    if hidden is None:
+        hidden = _hidden_units(coefs_init, "coefs_init", "hidden_layer_sizes='auto' is taken")
+    shapes = list(pairwise((n_features, *hidden, n_outputs)))
+    coefs = _arrays(coefs_init, shapes, "coefs_init", dtype)
+    bias_shapes = [(n_out,) for _, n_out in shapes]
+    if intercepts_init is None:
+        return coefs, [np.zeros(shape) for shape in bias_shapes]
+    return coefs, _arrays(intercepts_init, bias_shapes, "intercepts_init", dtype)
+
+
+def check_pass(
+    X: Any, y: Any, coefs: Any, intercepts: Any, activation: Any, output_activation: Any
+) -> tuple[Array, Array, list[Array], list[Array]]:
+    """Checked arguments of `textbook.backprop_pass`: copies in float64, y of two dimensions."""
+    for name, value in {"activation": activation, "output_activation": output_activation}.items():
+        allowed, description = {**_registry_rules(), **_RULES}[name]
+        if not allowed(value):
+            raise ValueError(f"{name} must be {description}; got {value!r}.")
+    X = np.array(_numbers(X, "X"))
+    if X.ndim != 2:
+        raise ValueError(f"X must have two dimensions, a row for each sample; got shape {X.shape}.")
+    rows = _rows(X, np.array(_numbers(y, "y")), None, "")
+    hidden = _hidden_units(coefs, "coefs", "the hidden layers are taken")
+    shapes = list(pairwise((X.shape[1], *hidden, rows.y.shape[1])))
+    coefs = _arrays(coefs, shapes, "coefs", np.float64)
+    intercepts = _arrays(intercepts, [(n_out,) for _, n_out in shapes], "intercepts", np.float64)
+    return X, rows.y, coefs, intercepts
+
+
+def _hidden_units(coefs: Any, name: str, what: str) -> tuple[int, ...]:
+    """Units of the hidden layers, by the shapes of the weights; `what` is taken from them."""
+    expected = f"{name} must be a list of 2-d arrays, from whose shapes {what}"
+    try:
+        hidden = tuple(int(np.shape(W)[1]) for W in coefs[:-1])
+    except (TypeError, ValueError, LookupError) as error:
+        raise ValueError(f"{expected}; got {coefs!r:.200}.") from error
+    if 0 in hidden:
+        raise ValueError(f"{expected}, with at least one unit each; got {hidden} hidden units.")
+    return hidden
+
+
+def check_one_network(n_networks: int | None) -> None:
+    """Raise ValueError unless `n_networks` leaves it at one, as initial weights ask."""
+    if n_networks not in (None, 1):
+        raise ValueError(
+            "coefs_init sets the initial weights of one network; with it n_networks must be 1 or "
+            f"'auto'. Got n_networks={n_networks}."
+        )
+
+
+def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any) -> list[Array]:
+    expected = (
+        f"{name} must be a list of {len(shapes)} arrays of real numbers, of shapes {list(shapes)}"
+    )
+    try:
+        arrays = list(given)
+        for layer, array in enumerate(arrays):
+            require_numeric(array, f"{name}[{layer}]")
+        arrays = [np.asarray(array).astype(np.float64) for array in arrays]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{expected}; got {given!r:.200}. ({error})") from error
+    if [array.shape for array in arrays] != list(shapes):
+        raise ValueError(f"{expected}; got shapes {[array.shape for array in arrays]}.")
+    for layer, array in enumerate(arrays):
+        # Not ">": a nan compares false.
+        if not np.abs(array).max() <= np.finfo(dtype).max:
+            raise ValueError(f"{name}[{layer}] has values that are not finite in {dtype}.")
+    return arrays
+
+
+# --- what can go on ---
+
+
+class PartialFitError(AttributeError, ValueError):
+    """The parameters leave no room for `partial_fit`."""
+
+
+class OnlyIfStreaming:
+    """Makes a method an attribute only of estimators that can learn from a stream.
+
+    scikit-learn's `available_if` hides the reason behind "has no attribute"; here
+    the error says what to change. As an AttributeError it makes `hasattr` False.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __get__(self, estimator: Any, owner: Any = None) -> Any:
+        if estimator is None:
+            return self._method
+        streaming = [name for name, solver in SOLVERS.items() if solver.streams]
+        if estimator.solver not in ("auto", *streaming):
+            raise PartialFitError(
+                f"partial_fit needs {' or '.join(f'solver={name!r}' for name in streaming)} (or "
+                f"'auto', which is 'adam' there); this estimator has solver={estimator.solver!r}."
+            )
+        if estimator.early_stopping:
+            raise PartialFitError(
+                "partial_fit does not support early_stopping=True: a batch has no validation "
+                "part. Pass early_stopping=False."
+            )
+        return MethodType(self._method, estimator)
+
+
+def check_same_network(
+    last: Network, network: Network, n_last: int, n_networks: int | None
+) -> None:
+    """Raise ValueError if a fit cannot go on from `last` with what is asked for now."""
+    for what, has, asked in (
+        ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
+        ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
+        ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
+        ("n_networks", n_last, n_networks),
+        ("activation", last.activation, network.activation),
+    ):
+        _check_same(what, has, asked)
+
+
+def check_same_likelihood(last: Likelihood, likelihood: Likelihood) -> None:
+    """Raise ValueError if a fit cannot go on from one of another likelihood."""
+    _check_same("loss", last.loss, likelihood.loss)
+    _check_same("output_activation", last.output_parameter, likelihood.output_parameter)
+
+
+def _check_same(what: str, has: Any, asked: Any) -> None:
+    if has != asked:
+        raise ValueError(
+            f"warm_start=True and partial_fit go on with the network fitted before, in which "
+            f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
+            "clone(estimator)."
+        )

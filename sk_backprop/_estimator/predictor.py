@@ -1,0 +1,351 @@
+"""What a fitted regressor gives: predictions, their score, slopes, and weights for raw X."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._estimator.checks import check_new_rows, check_scored
+from sk_backprop._estimator.notebook import ParameterTooltips
+from sk_backprop._estimator.state import fitted_function, predictive_of
+from sk_backprop._inference.predictive import FittedFunction, Predictive
+
+
+def _tell_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan, unless the fitted state is to blame: ValueError.
+
+    source : what they were computed from
+    """
+    n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
+    if n_beyond:
+        source.check_finite()
+        dtype = results[0].dtype
+        warnings.warn(
+            f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
+            f"many times that of the training rows, or its values or those of y are near the "
+            f"ends of {dtype}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _shown_in(name: str, module: str) -> Callable[[type], type]:
+    """Class decorator: errors and help() show the methods under the class that users know."""
+
+    def rename(cls: type) -> type:
+        for method in vars(cls).values():
+            if isinstance(method, FunctionType):
+                method.__qualname__, method.__module__ = f"{name}.{method.__name__}", module
+        return cls
+
+    return rename
+
+
+def shallow_copy(estimator: Any) -> Any:
+    """Make a new estimator with the same attributes, none of them copied.
+
+    A stream of n batches would copy n^2 / 2 values of its loss curve otherwise.
+
+    Parameters
+    ----------
+    estimator : object
+        An estimator, fitted or not.
+
+    Returns
+    -------
+    copied : object
+        Of the same class.
+    """
+    cls: Any = type(estimator)
+    new = cls.__new__(cls)
+    vars(new).update(vars(estimator))
+    return new
+
+
+@_shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
+class Predictor(RegressorMixin, ParameterTooltips):
+    """An estimator that predicts by its fitted attributes."""
+
+    def __copy__(self) -> Any:
+        # `partial_fit` extends the curve in place; all else that is fitted it replaces.
+        copied = shallow_copy(self)
+        if hasattr(copied, "loss_curve_"):
+            copied.loss_curve_ = list(copied.loss_curve_)
+        return copied
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        r"""Predict targets in the units of the training y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+        return_std : bool, default=False
+            Whether to return the predictive standard deviation as well.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predicted mean; float32 if the weights (see `fit`) and this X are float32.
+        std : ndarray of the same shape, if `return_std`
+            Predictive standard deviation of a new observation at X, in units of y. It
+            combines the noise, the uncertainty of the weights (`uncertain_weights_`), and
+            the spread of the networks' means. For 'poisson', the variance of the noise
+            is proportional to the mean.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError
+            If X has other features than the training X, or values that are not finite; or if
+            the fitted state was changed or damaged after the fit.
+
+        Warns
+        -----
+        RuntimeWarning
+            If a result is beyond the range of the dtype, and therefore inf or nan.
+
+        Notes
+        -----
+        The predictive variance of one network is :math:`1 / \beta + g^T H^{-1} g` with
+        :math:`g = \partial f / \partial \theta`: the noise variance plus the variance due
+        to the weights (Laplace approximation). For several networks it is the mean of their
+        variances plus the variance of their means. The central 95 % interval is ``mean``
+        plus and minus ``1.96 * std``.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor((5,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> mean, std = model.predict(X, return_std=True)
+        >>> bool(40 < std.mean() < 70)
+        True
+        """
+        if not isinstance(return_std, (bool, np.bool_)):
+            raise ValueError(f"return_std must be True or False, got {return_std!r}.")
+        X, function = self._to_evaluate(X)
+        mean = function.predict(X)
+        mean = mean.ravel() if self.n_outputs_ == 1 else mean
+        if not return_std:
+            _tell_of_overflow(function, "predict(X)", mean)
+            return mean
+        predictive = predictive_of(self, function)
+        std = predictive.std(X).reshape(mean.shape)
+        _tell_of_overflow(predictive, "predict(X)", mean, std)
+        return mean, std
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination, R^2, of the predictions.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Observed targets; the scores of several outputs are averaged.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            R^2: 1 for perfect predictions, 0 for predictions no better than the mean of y.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError, TypeError
+            If X has other features than the training X, or an argument is not numeric, has
+            masked values, or has values that are not finite.
+
+        Warns
+        -----
+        RuntimeWarning
+            As for `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> y = np.sin(X.ravel() / 1000)
+        >>> BackpropRegressor(random_state=0).fit(X, y).score(X, y)
+        1.000
+        """
+        check_is_fitted(self, "coefs_")
+        y, sample_weight = check_scored(y, sample_weight)
+        return float(super().score(X, y, sample_weight=sample_weight))
+
+    def gradient(self, X: Any) -> Array:
+        """Compute the derivative of the prediction with respect to each feature, in raw units.
+
+        The derivative is exact, by one more step of backpropagation. (At the kink of a
+        'relu' unit, the left derivative of that unit is used.)
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+
+        Returns
+        -------
+        gradient : ndarray of shape (n_samples, n_features) or \
+                (n_samples, n_outputs, n_features)
+            Derivative at each row, in units of y per unit of the feature; float32 if the
+            weights (see `fit`) and this X are float32.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As for `predict`.
+
+        Warns
+        -----
+        RuntimeWarning
+            As for `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor(random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> float(1000 * model.gradient([[0.0]])[0, 0])
+        1.000
+        """
+        X, function = self._to_evaluate(X)
+        gradient = function.gradient(X)
+        _tell_of_overflow(function, "gradient(X)", gradient)
+        return gradient[:, 0] if self.n_outputs_ == 1 else gradient
+
+    def leverage(self, X: Any) -> Array:
+        r"""Compute how far rows lie outside the training data, in terms of the fitted weights.
+
+        The leverage is the variance of the prediction due to the uncertainty of the weights,
+        :math:`g^T H^{-1} g` with :math:`g = \partial f / \partial \theta`, relative to its
+        largest value over the training rows. Where it is above 1, the prediction is an
+        extrapolation and its standard deviation is likely to be too small: a network of
+        sigmoid units cannot know how the function continues.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+
+        Returns
+        -------
+        leverage : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Leverage of each row, at most 1 for a training row; of more than 2,048 training rows,
+            those farthest from their mean are used. 0 for an output whose target did not vary.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        ValueError
+            If X has other features than the training X, or values that are not finite; if
+            `uncertain_weights_` is 'none'; or after `partial_fit`, because a stream does not
+            keep its rows.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3, 50).reshape(-1, 1)
+        >>> y = X.ravel() + np.random.RandomState(0).normal(scale=0.1, size=50)
+        >>> model = BackpropRegressor(random_state=0).fit(X, y)
+        >>> model.leverage([[1.5], [3.0], [30.0]]) > 1
+        array([False, False,  True])
+        """
+        X, function = self._to_evaluate(X)
+        predictive = predictive_of(self, function)
+        if predictive.largest_leverage is None:
+            if predictive.posteriors[0].weights == "none":
+                raise ValueError(
+                    "leverage(X) needs the uncertainty of the weights, and this network has too "
+                    "many units for it: uncertain_weights_ is 'none'. Fit fewer hidden units."
+                )
+            raise ValueError(
+                "leverage(X) compares rows with the training rows, which are not known after "
+                "partial_fit. Call fit on the rows to compare with."
+            )
+        leverage = predictive.leverage(X)
+        _tell_of_overflow(predictive, "leverage(X)", leverage)
+        return leverage[:, 0] if self.n_outputs_ == 1 else leverage
+
+    @property
+    def raw_coefs_(self) -> list[Array]:
+        """The weights that act on raw X; see `raw_intercepts_`.
+
+        Returns
+        -------
+        coefs : list of ndarray of shape (n_in, n_out)
+            Weights of each layer, in float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+
+        Warns
+        -----
+        RuntimeWarning
+            As for `predict`, if X was near the limits of float64.
+        """
+        check_is_fitted(self)
+        function = fitted_function(self)
+        coefs = function.raw_weights()[0]
+        _tell_of_overflow(function, "raw_coefs_", *coefs)
+        return coefs
+
+    @property
+    def raw_intercepts_(self) -> list[Array]:
+        """The biases corresponding to `raw_coefs_`.
+
+        With one sigmoid layer, ``sigmoid(X @ W1 + b1) @ W2 + b2`` equals ``predict(X)``.
+        For a Poisson fit, apply ``exp`` to it; for a logistic output, the prediction is
+        ``y_scale_ * sigmoid(...)``, as no weight can absorb that scale.
+
+        Returns
+        -------
+        intercepts : list of ndarray of shape (n_out,)
+            Biases of each layer, in float64.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor((3,), random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> (W1, W2), (b1, b2) = model.raw_coefs_, model.raw_intercepts_
+        >>> by_hand = 1 / (1 + np.exp(-(X @ W1 + b1))) @ W2 + b2
+        >>> bool(np.allclose(by_hand.ravel(), model.predict(X)))
+        True
+        """
+        check_is_fitted(self)
+        function = fitted_function(self)
+        intercepts = function.raw_weights()[1]
+        _tell_of_overflow(function, "raw_intercepts_", *intercepts)
+        return intercepts
+
+    def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
+        """Checked X, and the fitted function."""
+        if not hasattr(self, "coefs_"):  # asked first: the check takes 2 us
+            check_is_fitted(self, "coefs_")
+        return check_new_rows(self, X), fitted_function(self)

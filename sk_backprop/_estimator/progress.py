@@ -1,0 +1,124 @@
+"""Lines on the screen: what `verbose` prints of a fit while it goes on."""
+
+from __future__ import annotations
+
+import time
+
+from sk_backprop._network.network import Parameters
+from sk_backprop._solvers._result import ENDINGS, Monitor, SolverResult
+from sk_backprop._training.events import FitObserver, RunObserver
+from sk_backprop._training.problem import Settings
+from sk_backprop._training.run import Trained, TrainingResult
+
+# Seconds between two lines, at verbose=1.
+_PAUSE = 1.0
+
+
+def printers(verbose: int, n_before: int = 0) -> list[FitObserver]:
+    """The printer that `verbose` asks for, or none; see `Printer`."""
+    return [Printer(int(verbose), n_before)] if verbose else []
+
+
+class Printer(FitObserver):
+    """Prints lines.
+
+    Parameters
+    ----------
+    verbose : int; 1 prints a line a second, and always the first iteration, what the trials
+        have chosen and how the fit ended; 2 all trials, iterations and ends of runs
+    n_before : int, for a stream: iterations that earlier batches have made
+    """
+
+    def __init__(self, verbose: int, n_before: int = 0) -> None:
+        self.verbose, self.n_before = verbose, n_before
+        self._start = time.monotonic()
+        self._last_line = -float("inf")
+        self._n_trials = self._most_trials = self._most_networks = 0
+
+    def begin_trials(self, n_candidates: int) -> None:
+        self._most_trials = n_candidates
+
+    def begin_trial(self) -> None:
+        self._n_trials += 1
+
+    def end_trial(self, best: Settings) -> bool:
+        if self.is_due():
+            count = f"trial {self._n_trials} of at most {self._most_trials}"
+            self.tell(f"{count}; best so far: {_described(best)}")
+        return False
+
+    def begin_networks(self, settings: Settings, n_networks: int) -> None:
+        if self._n_trials and not self._most_networks:
+            self.tell(f"chosen: {_described(settings)}")
+            self._last_line = -float("inf")
+        self._most_networks += n_networks
+
+    def begin_network(self, number: int, n_runs: int) -> list[RunObserver]:
+        label, width = "", len(str(self._most_networks))
+        if self._most_networks > 1:
+            label = f"network {number:{width}d} of {self._most_networks}  "
+        if n_runs == 1:
+            return [_Lines(self, label)]
+        return [_Lines(self, f"{label}start {k} of {n_runs}  ") for k in range(1, n_runs + 1)]
+
+    def end_fit(self, result: TrainingResult) -> None:
+        results = [one.result for one in result.networks]
+        # A run that was interrupted says so itself, but is left out beside whole ones.
+        left_out = result.interrupted and results[0].status != "interrupted"
+        how = "interrupted; " if left_out else ""
+        if len(results) == 1:
+            self.tell(how + _ended(results[0]))
+            return
+        counts = {one.status: 0 for one in results}
+        for one in results:
+            counts[one.status] += 1
+        ends = ", ".join(f"{n} {ENDINGS[status].summary}" for status, n in counts.items())
+        steps = sum(one.n_iter for one in results)
+        self.tell(f"{how}{len(results)} networks: {ends}; {steps} iterations in all")
+
+    def is_due(self) -> bool:
+        """Whether a line more is no flood."""
+        if self.verbose != 1:
+            return self.verbose > 1
+        return time.monotonic() - self._last_line >= _PAUSE
+
+    def tell(self, line: str) -> None:
+        """Print a line, after the seconds since the beginning."""
+        self._last_line = time.monotonic()
+        # One string, newline and all: lines of several processes must not mix.
+        print(f"{self._last_line - self._start:7.1f} s  {line}\n", end="", flush=True)
+
+
+class _Lines(RunObserver):
+    """Prints lines of one run."""
+
+    def __init__(self, printer: Printer, label: str) -> None:
+        self._printer, self._label = printer, label
+
+    def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
+        if self._printer.is_due():
+            n_iter = monitor.n_iter + self._printer.n_before
+            line = f"iteration {n_iter:5d}  loss {monitor.loss_curve[-1]:#11.6g}"
+            if monitor.validation_scores:
+                line += f"  validation loss {monitor.validation_loss_curve[-1]:#11.6g}"
+                line += f"  R2 {monitor.validation_scores[-1]:9.6f}"
+            if monitor.n_effective is not None:
+                line += f"  gamma {monitor.n_effective:7.1f}"
+            self._printer.tell(self._label + line)
+        return False
+
+    def end_run(self, trained: Trained) -> bool:
+        if self._printer.verbose > 1 and self._label:
+            self._printer.tell(self._label + _ended(trained.result))
+        return False
+
+
+def _described(settings: Settings) -> str:
+    hidden = settings.network.layer_sizes[1:-1]
+    alpha = "" if settings.alpha is None else f", alpha={settings.alpha:g}"
+    return f"solver={settings.solver!r}, hidden_layer_sizes={hidden}{alpha}"
+
+
+def _ended(result: SolverResult) -> str:
+    how = ENDINGS[result.status].summary
+    return f"{how} after {result.n_iter} iterations, loss {result.loss:.6g}"

@@ -1,0 +1,599 @@
+"""`BackpropRegressor`: parameters, fitted attributes, and the order of events in training."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._estimator.callbacks import CallbackSupport, all_or_nothing, callback_observers
+from sk_backprop._estimator.checks import (
+    OnlyIfStreaming,
+    check_parameters,
+    check_rows,
+    check_target_range,
+    check_validation_rows,
+    set_aside,
+)
+from sk_backprop._estimator.diagnostics import (
+    NOTHING_KEPT,
+    Call,
+    attributes_if_ended,
+    complaints,
+    fitted_state,
+)
+from sk_backprop._estimator.predictor import Predictor, shallow_copy
+from sk_backprop._estimator.progress import printers
+from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_starts, rows_so_far
+from sk_backprop._estimator.state import Columns, FittedState, store
+from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._training.events import Events
+from sk_backprop._training.plan import Plan, carry_out
+from sk_backprop._training.problem import Data, Problem, Start, prepare
+
+
+class BackpropRegressor(CallbackSupport, Predictor):
+    r"""Sigmoid network for regression on raw data, trained by backpropagation.
+
+    Scaling is part of the fit: X is divided by each feature's largest absolute value, y is
+    scaled as well, and (with `precondition`) the solvers work in centred coordinates with
+    unit standard deviation, so that units and shifts do not matter. Predictions are in the
+    units of y and come with a standard deviation.
+
+    With the defaults, linear models and networks are trained by Levenberg-Marquardt, their
+    penalties are determined by the evidence, the architecture is selected on held-out rows,
+    and several networks are averaged. Every keyword of
+    :class:`sklearn.neural_network.MLPRegressor` exists with the same name and meaning.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
+        Number of units in each hidden layer; an int is a single layer, and () a linear model.
+        'auto' selects the architecture that predicts held-out rows best: with 'lm' no hidden
+        layer, one of 20 units or two of 5 to 30 (while affordable); with the other solvers none
+        or (20,). It is (20,) in `partial_fit`, and with these solvers for fewer than 10 rows.
+    activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
+        Activation function of the hidden units. With `precondition=True`, the logistic
+        sigmoid and tanh give the same family of functions and train alike.
+    output_activation : {'identity', 'logistic'}, default='identity'
+        Activation function of the output units. 'logistic', as in textbooks, requires
+        y >= 0 and predicts values between 0 and the largest y of the training rows.
+    loss : {'squared_error', 'poisson'}, default='squared_error'
+        'poisson' is half the Poisson deviance with an exponential output; it requires y >= 0.
+    solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd'}, default='auto'
+        'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and 'sgd'
+        mini-batches. 'auto' is 'lm' while that is affordable, otherwise 'lbfgs' up to 10,000
+        rows or n_samples * n_params = 2.5e7, and 'adam' beyond. With more weights than rows,
+        held-out rows decide. In `partial_fit`, 'auto' is 'adam'. See `solver_`.
+    precondition : bool, default=True
+        Whether to train in coordinates in which features, hidden sigmoids and target are
+        centred and have unit standard deviation. False scales as textbooks do: X / max,
+        y / max, and nothing else.
+    alpha : float or 'auto', default='auto'
+        Strength of the L2 penalty, divided by the total weight of the rows. It applies in
+        the solver's coordinates. With 'lm', 'auto' determines one penalty for each of
+        `weight_groups` by the evidence [3]_. With 'lbfgs', 'auto' selects the one of 100, 30,
+        10, ..., 0.01 (for 'poisson' from 10,000 on) that predicts held-out rows best; it is 2
+        with `early_stopping` or fewer than 10 rows, and the strongest with fewer than 10 counts
+        above 0. With 'sgd' and 'adam' it is 2, or 0.01 for a linear model that 'auto' layers
+        try. These values are multiplied by the mean weight of distinct rows. See `alpha_`.
+    weight_groups : {'auto', 'input', 'layer'}, default='auto'
+        Groups of weights that share one penalty determined by the evidence: each layer's
+        weights, its biases, and with 'input' the first-layer weights of each input (automatic
+        relevance determination, see `input_relevance_`). 'auto' is 'input' or, for a linear
+        model, whichever predicts held-out rows best.
+    n_networks : int or 'auto', default='auto'
+        Number of networks of the same architecture, with different initial weights, whose
+        outputs are averaged. With alpha='auto' and 'lm', 'auto' is as many of up to 12 as are
+        affordable, without those whose log evidence shows that they have failed; otherwise
+        it is 1.
+    n_jobs : int or None, default=None
+        Number of joblib processes that train networks in parallel. None means 1, unless
+        `joblib.parallel_config` sets another number. The result does not depend on it.
+    batch_size : int or 'auto', default='auto'
+        Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
+        or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
+        50: ten epochs of one or two steps gain so little that they count as a stall (see `tol`).
+    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        Learning rate schedule of 'sgd': constant; divided by (1 + samples seen) **
+        `power_t`; or divided by 5 each time training stalls (see `tol`) until it is below
+        1e-6. A stream makes one pass per batch and never stalls.
+    learning_rate_init : float, default=0.003
+        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'`, the learning
+        rate of 'sgd' is at most the Polyak step size, loss / |gradient|^2 [9]_.
+    power_t : float, default=0.5
+        Exponent of `learning_rate='invscaling'`.
+    max_iter : int, default=1000
+        Maximum number of iterations; for 'sgd' and 'adam', of epochs.
+    max_fun : int, default=15000
+        Maximum number of loss evaluations by 'lbfgs'.
+    shuffle : bool, default=True
+        Whether to shuffle the rows in each epoch of 'sgd' and 'adam'.
+    random_state : int, RandomState or None, default=None
+        Determines the initial weights, the validation split and shuffling. The columns get
+        their initial weights in an order given by their values (how strongly they vary with y),
+        so that their own order does not matter. Otherwise, the weights do not depend on the rows.
+    tol : float, default=1e-3
+        Training has stalled when, for `n_iter_no_change` consecutive iterations, the loss
+        (with early stopping, the validation loss) does not fall below ``1 - tol`` times the
+        lowest value before. The tolerance is relative, so that units do not matter, and bounds
+        the decrease of the loss, not the gradient. With 0 and ``n_iter_no_change=inf``,
+        'lm' and 'lbfgs' continue until rounding hides any further progress: with `precondition`,
+        to a gradient of the mean loss of 1e-8.
+    n_iter_no_change : int or inf, default=10
+        Number of iterations without progress after which training stops, see `tol`.
+    early_stopping : bool, default=False
+        Whether to stop by the validation loss, and keep the weights with the lowest one. The
+        validation data are those given to `fit`, or a random `validation_fraction` of the rows.
+    validation_fraction : float, default=0.1
+        Fraction of the distinct rows set aside by `early_stopping`, in [0, 1), and above 0 if
+        it is used. A row and its copies are set aside together.
+    warm_start : bool, default=False
+        Whether `fit` continues from the last fit. It starts from the same function of raw X
+        even if the scales of the data have changed (with a logistic output, from that function
+        stretched to the new largest y).
+    momentum : float, default=0.9
+        Momentum of 'sgd', in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether to use Nesterov's momentum.
+    beta_1 : float, default=0.9
+        Decay rate of the first moment estimate of 'adam', in [0, 1).
+    beta_2 : float, default=0.999
+        Decay rate of the second moment estimate of 'adam', in [0, 1).
+    epsilon : float, default=1e-8
+        Value added to the denominator of 'adam' for numerical stability.
+    verbose : bool or int, default=False
+        1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
+        the validation data, and with 'lm' gamma, the effective number of parameters according
+        to the evidence. The first iteration, the candidate selected by the trials and the end
+        of the fit are always printed. 2 prints all trials, iterations and ends of runs.
+        `partial_fit` prints one line per batch.
+
+    Attributes
+    ----------
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of each layer. Inputs are features scaled by `scaler_`, and outputs are
+        (y - `y_location_`) / `y_scale_`. Several networks are combined into one with the
+        hidden units of all of them.
+    intercepts_ : list of ndarray of shape (n_out,)
+        Biases of each layer, corresponding to `coefs_`.
+    hidden_layer_sizes_ : tuple of int
+        Hidden layer sizes of each network.
+    n_networks_ : int
+        Number of networks that were averaged.
+    alpha_ : float or None
+        Penalty given or selected; None if the evidence determined several.
+    n_effective_params_ : ndarray of shape (n_networks_,)
+        Effective number of parameters of each network [3]_, within `uncertain_weights_`.
+    noise_precision_ : ndarray of shape (n_outputs,)
+        Inverse variance of the noise, in units of 1 / y^2; for 'poisson', 1 / dispersion in
+        units of 1 / y. With a fixed penalty and more effective parameters than a quarter of
+        the rows (for a large network, more weights than a tenth), it is estimated from the
+        errors of additional networks on rows that they were not trained on.
+    residual_dof_ : ndarray of shape (n_outputs,), or None
+        Residual degrees of freedom used to estimate the noise: the total weight of the rows
+        minus the effective number of parameters, averaged over the networks. If the noise was
+        estimated from rows that the networks were not trained on, the weight of those rows.
+        None for a stream.
+    weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
+        Penalty of each group of weights determined by the evidence: a prior precision,
+        1 / variance, in the solver's coordinates. None with a fixed `alpha`.
+    log_evidence_ : ndarray of shape (n_networks_,), or None
+        Log evidence of each network, for y in its own units.
+    input_relevance_ : ndarray of shape (n_features_in_,), or None
+        Prior standard deviation of the weights from each input, scaled to unit standard
+        deviation, averaged over the networks; 0 for an input that does not matter. None
+        unless the evidence used one group per input.
+    uncertain_weights_ : {'all', 'last_layer', 'none'}
+        Weights whose uncertainty `predict(return_std=True)` includes: all of them or, if
+        they are too many, those of the last layer.
+    raw_coefs_ : list of ndarray of shape (n_in, n_out)
+        Weights of the same function from raw X to y, with all scaling absorbed.
+    raw_intercepts_ : list of ndarray of shape (n_out,)
+        Biases corresponding to `raw_coefs_`.
+    scaler_ : MaxAbsScaler
+        Scaler fitted to the training X.
+    y_location_ : ndarray of shape (n_outputs,)
+        Mean of y, in its units; 0 without preconditioning, with a logistic output, and
+        for 'poisson'.
+    y_scale_ : ndarray of shape (n_outputs,)
+        Standard deviation of y, in its units; without preconditioning and with a logistic
+        output, the largest \|y\|; for 'poisson', the mean.
+    solver_ : str
+        Solver that was used. The attributes below are those of the first network.
+    loss_ : float
+        Training loss, including the penalty and in scaled units, at the iteration whose
+        weights are kept; for 'sgd' and 'adam', its mean over the mini-batches.
+    loss_curve_ : list of float
+        Training loss at each iteration, for every solver.
+    best_loss_ : float
+        Lowest value of `loss_curve_`. (With the evidence, the loss may increase.)
+    n_iter_ : int
+        Number of iterations.
+    best_iter_ : int
+        Iteration whose weights were kept; 0 means the initial weights.
+    t_ : int
+        Number of samples seen, including those of earlier warm starts and batches.
+    validation_scores_ : list of float or None
+        R^2 on the validation data at each iteration; nan if their targets do not vary.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation data, without penalty, at each iteration; see `early_stopping`.
+    best_validation_score_ : float or None
+        R^2 on the validation data at `best_iter_`.
+    n_layers_ : int
+        Number of layers, including input and output.
+    n_outputs_ : int
+        Number of output units.
+    out_activation_ : {'identity', 'logistic', 'exp'}
+        Activation function of the output units.
+    n_features_in_ : int
+        Number of columns of the training X.
+    feature_names_in_ : ndarray of str of shape (n_features_in_,)
+        Names of these columns; only defined if all are strings.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPRegressor : The same network without scaling.
+
+    Notes
+    -----
+    With sample weights w_i, and squares summed over all outputs, the loss is
+
+    .. math:: \frac{1}{2\sum_i w_i} \Big[\sum_i w_i \|f(x_i) - y_i\|^2
+              + \alpha \sum_l \|W_l\|^2\Big]
+
+    with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson'.
+
+    Each step of 'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda
+    \theta)`, with residuals r, their Jacobian J and penalties :math:`\Lambda`; the ratio of
+    actual to predicted reduction of the loss determines :math:`\mu` [4]_. For each group g of
+    N_g weights, and with :math:`H = \beta J^T J + \Lambda`, the evidence updates
+
+    .. math:: \gamma_g = N_g - \alpha_g \, \mathrm{tr}_g H^{-1}, \quad
+              \alpha_g = \gamma_g / \|\theta_g\|^2, \quad
+              \beta = \Big(\sum_i w_i - \sum_g \gamma_g\Big) / \sum_i w_i r_i^2
+
+    until they converge [3]_, [5]_. For 'poisson', the noise is estimated by Pearson's
+    statistic, with Fletcher's correction for sparse counts, instead of the sum of squares [7]_.
+
+    A run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds
+    the whole penalty divided by the weight of all rows (in MLPRegressor, of the batch). With
+    `precondition`, mini-batches are computed in float32.
+
+    Callbacks of scikit-learn 1.9 and newer are supported by ``set_callbacks(...)``. The tasks
+    of `fit` are the trials, each run of a network, and each iteration; at the end of a task,
+    ``fitted_estimator`` is the network of that run alone. A callback that asks to stop at an
+    iteration ends that run, which keeps its current weights (with `early_stopping`, the best).
+    At a trial it ends the trials; at the end of the trials or of a run, it ends training as
+    soon as there is a network. Callbacks receive X, y and weights as given to `fit`.
+    `partial_fit` calls none.
+
+    References
+    ----------
+    .. [1] Rumelhart, Hinton & Williams (1986). Learning representations by
+       back-propagating errors. Nature 323, 533-536. doi:10.1038/323533a0
+    .. [2] LeCun, Bottou, Orr & Mueller (1998). Efficient BackProp.
+       doi:10.1007/3-540-49430-8_2
+    .. [3] MacKay (1992). A practical Bayesian framework for backpropagation networks.
+       Neural Computation 4, 448-472. doi:10.1162/neco.1992.4.3.448
+    .. [4] Marquardt (1963). An algorithm for least-squares estimation of nonlinear
+       parameters. Journal of SIAM 11, 431-441. doi:10.1137/0111030
+    .. [5] Foresee & Hagan (1997). Gauss-Newton approximation to Bayesian learning.
+       ICNN 3, 1930-1935. doi:10.1109/ICNN.1997.614194
+    .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization.
+       doi:10.48550/arXiv.1412.6980
+    .. [7] Fletcher (2012). Estimating overdispersion when fitting a generalized linear
+       model to sparse data. Biometrika 99, 230-237. doi:10.1093/biomet/asr083
+    .. [8] Liu et al. (2020). On the variance of the adaptive learning rate and beyond.
+       doi:10.48550/arXiv.1908.03265
+    .. [9] Loizou, Vaswani, Laradji & Lacoste-Julien (2021). Stochastic Polyak step-size for
+       SGD. doi:10.48550/arXiv.2002.10542
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sk_backprop import BackpropRegressor
+    >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+    >>> X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+    >>> model = BackpropRegressor(random_state=0).fit(X_train, y_train)
+    >>> mean, std = model.predict(X_test[:3], return_std=True)
+    >>> mean.shape, std.shape
+    ((3,), (3,))
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = "auto",
+        *,
+        activation: str = "logistic",
+        output_activation: str = "identity",
+        loss: str = "squared_error",
+        solver: str = "auto",
+        precondition: bool = True,
+        alpha: float | str = "auto",
+        weight_groups: str = "auto",
+        n_networks: int | str = "auto",
+        n_jobs: int | None = None,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.003,
+        power_t: float = 0.5,
+        max_iter: int = 1000,
+        max_fun: int = 15000,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-3,
+        n_iter_no_change: float = 10,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        verbose: int = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.output_activation = output_activation
+        self.loss = loss
+        self.solver = solver
+        self.precondition = precondition
+        self.alpha = alpha
+        self.weight_groups = weight_groups
+        self.n_networks = n_networks
+        self.n_jobs = n_jobs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.max_fun = max_fun
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.multi_output = True
+        likelihood = LIKELIHOODS.get((self.loss, self.output_activation))
+        tags.target_tags.positive_only = likelihood is not None and likelihood.min_target >= 0
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+    ) -> BackpropRegressor:
+        """Fit the network to raw X and y.
+
+        The estimator does not change until training has ended, so that a call that raises an
+        error leaves an earlier fit as it was. Ctrl-C ends training with a warning and keeps
+        the networks that were completed or, if there are none, the last complete iteration; a
+        fit that continued several networks keeps the earlier fit. During trials, or with
+        `n_jobs`, KeyboardInterrupt is raised.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in any units; the columns of a table (pandas, polars, pyarrow) must be
+            numeric or boolean. float32 stays float32, unless the mean of a column or of y is 100
+            times its standard deviation; everything else becomes float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets in any units.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out.
+            Copies of a row stay together wherever rows are held out. For the evidence, weights
+            that sum to 1 carry no more information than one row: divide relative weights (such
+            as exposures of rates, or precisions, 1 / variance of each target) by their mean.
+        X_val, y_val : array-like, default=None
+            Validation data. Their loss and score are recorded; with `early_stopping=True`,
+            they are used instead of a random part of X to decide when to stop.
+        sample_weight_val : array-like, default=None
+            Weights of the validation rows.
+        coefs_init, intercepts_init : list of arrays, default=None
+            Initial weights and biases, in the form of `coefs_` and `intercepts_`; biases
+            default to zeros. They take precedence over `warm_start`.
+
+        Returns
+        -------
+        self : BackpropRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument or parameter is not allowed; the message says which one, what was
+            given and what is allowed.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training reached `max_iter` or `max_fun`, or diverged.
+        UserWarning
+            If training was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0)
+            remain after subtracting the effective number of parameters, the weights make many
+            rows count as less than three, or a single row has most of the squared error.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.linspace(0, 3000, 100).reshape(-1, 1)
+        >>> model = BackpropRegressor(random_state=0).fit(X, np.sin(X.ravel() / 1000))
+        >>> float(model.predict([[1570.8]])[0])
+        1.000
+        """
+        check_parameters(self)
+        continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
+        checked, data = self._check(X, y, sample_weight, reset=not continued)
+        last = FittedState.of(self) if continued else None
+        validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
+        if validation is not None:
+            check_target_range(validation.y, likelihood_of(self), "y_val")
+        plan, starts = plan_and_starts(self, data, last, (coefs_init, intercepts_init))
+        rng = check_random_state(self.random_state)
+        if self.early_stopping and validation is None:
+            data, validation = set_aside(data, self.validation_fraction, rng)
+        problem = prepare(plan.settings, data, validation)
+        call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
+        told = self._train(call, plan, problem, starts, rng, (X, y, sample_weight))
+        for message, category in told:
+            warnings.warn(message, category, stacklevel=2)
+        return self
+
+    @OnlyIfStreaming
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> BackpropRegressor:
+        """Make one pass over the next batch of a stream.
+
+        The scales of X and y are those of all batches so far; the weights are adjusted so that
+        the function learned so far stays the same. (A logistic output keeps the target scale
+        of the first batch, with a warning if y exceeds it.) The penalty `alpha` is divided by
+        the total weight of all distinct rows so far. If training diverges in a batch (the loss
+        is twice that before, and more than noise explains), the function stays as it was and
+        the optimizer is reset. A batch that is interrupted is left out, with a warning.
+        `solver='auto'` is 'adam' here, even after a fit by another solver. After a fit by 'lm' or
+        'lbfgs', 'adam' begins with short steps [8]_, and the learning rate of 'sgd' is bounded
+        [9]_, except for the textbook's steps (`precondition=False`).
+
+        The noise is estimated from the errors of each mini-batch before the step on it, as a
+        running mean over the last tenth of the rows, at least 30 and at most 300 of them (300
+        and 1,000 for counts). The uncertainty of the weights is based on all rows at first, then
+        on ten batches or at least 1,000 rows. The standard deviations are thus valid for rows
+        like the most recent ones: in a stream that is sorted by y or drifts, for the next rows,
+        but not for all. Pass rows in random order if you have the choice.
+
+        Rows that are passed again, in any order and any batches, are recognised by a sketch of
+        fixed size and add nothing to the weight of the distinct rows; their errors count as
+        errors on training rows. Rows are the same if X and y are equal. Equal rows within one
+        batch all count, as with `sample_weight`, and the largest total weight in one batch is
+        kept. If X and y have few distinct values, pass batches of a few hundred rows.
+
+        Scales only grow: an outlier or a change of units in one batch has a lasting effect, and
+        an outlier of y causes a warning. It helps if the first batch shows the usual range of
+        every column.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs of the batch, in the units of the first batch.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets of the batch.
+        sample_weight : array-like of shape (n_samples,) or float, default=None
+            Non-negative counts of the rows, as in `fit`.
+
+        Returns
+        -------
+        self : BackpropRegressor
+            The estimator, fitted to all batches so far.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `fit`. A batch that raises an error leaves the estimator as it was.
+        PartialFitError
+            If the solver is 'lm' or 'lbfgs', or `early_stopping` is True. It is both an
+            AttributeError and a ValueError.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If training diverged.
+        UserWarning
+            If training was interrupted, a single row has most of the variance of y so far, rows
+            are passed again that cannot show the noise, or y exceeds the range of a logistic
+            output.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor(random_state=0)
+        >>> for rows in (slice(0, 200), slice(200, 442)):
+        ...     model = model.partial_fit(X[rows], y[rows])
+        >>> model.solver_, model.t_
+        ('adam', 442)
+        """
+        check_parameters(self)
+        fitted = hasattr(self, "coefs_")
+        checked, data = self._check(X, y, sample_weight, reset=not fitted)
+        last = FittedState.of(self) if fitted else None
+        plan, starts = plan_and_starts(self, data, last, streaming=True)
+        rng = check_random_state(self.random_state if last is None else last.continuation.seed)
+        seen = None if last is None else last.predictive.scales
+        problem = prepare(plan.settings, data, None, seen, streaming=True)
+        starts = in_stream(starts, last, plan, problem, SeenRows.of(*data))
+        curve = [] if last is None else last.history.loss_curve
+        events = Events(*printers(self.verbose, len(curve)))
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        if trained.interrupted:
+            warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
+            return self
+        rows = rows_so_far(starts, trained.settings.network)
+        call = Call(Columns.of(checked), data.n_samples, rows, last, streaming=True)
+        store(self, fitted_state(call, trained, rng), curve)
+        for message, category in complaints(call, trained, alpha_given=self.alpha != "auto"):
+            warnings.warn(message, category, stacklevel=2)
+        if trained.settings.likelihood.max_target_is_unit and np.any(data.y > self.y_scale_):
+            warnings.warn(
+                f"y has values up to {data.y.max():g}, above the largest of the first batch, "
+                f"{self.y_scale_}, which a logistic output cannot exceed.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def _check(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
+    ) -> tuple[BackpropRegressor, Data]:
+        """Checked data, on a copy that holds n_features_in_ and names."""
+        checked = shallow_copy(self)
+        data = check_rows(checked, X, y, sample_weight, reset=reset)
+        check_target_range(data.y, likelihood_of(self), "y")
+        return checked, data
+
+    @all_or_nothing
+    def _train(
+        self,
+        call: Call,
+        plan: Plan,
+        problem: Problem,
+        starts: list[Start] | None,
+        rng: np.random.RandomState,
+        rows: tuple[Any, Any, Any],
+    ) -> list[tuple[str, type[Warning]]]:
+        """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
+        attributes = partial(attributes_if_ended, call, rng)
+        callbacks = callback_observers(self, rows, attributes, plan.most_tasks)
+        events = Events(*printers(self.verbose), *callbacks)
+        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        events.end_fit(trained)
+        if len(trained.networks) < len(starts or ()):  # interrupted
+            return [(NOTHING_KEPT, UserWarning)]
+        store(self, fitted_state(call, trained, rng))
+        return list(complaints(call, trained, alpha_given=self.alpha != "auto"))

@@ -1,0 +1,134 @@
+"""Where a fit starts: the network asked for, and weights given or left by the last fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sk_backprop._coordinates.affine import AffineMap
+from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._estimator.checks import (
+    check_initial_weights,
+    check_one_network,
+    check_same_likelihood,
+    check_same_network,
+    hidden_layers,
+)
+from sk_backprop._estimator.state import FittedState
+from sk_backprop._inference.online import Earlier, StreamState
+from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
+from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS
+from sk_backprop._training.plan import Plan, make_plan, settings_of
+from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
+
+
+def likelihood_of(estimator: Any) -> Likelihood:
+    """The likelihood that the parameters ask for."""
+    return LIKELIHOODS[estimator.loss, estimator.output_activation]
+
+
+def plan_and_starts(
+    estimator: Any,
+    data: Data,
+    last: FittedState | None,
+    init: tuple[Any, Any] = (None, None),
+    *,
+    streaming: bool = False,
+) -> tuple[Plan, list[Start] | None]:
+    """What to train, and where each network starts, unless from weights to be drawn.
+
+    last : FittedState to go on from, where no initial weights are given, or None
+    init : `coefs_init` and `intercepts_init`, or None for each
+    streaming : whether the data are one batch of a stream
+    """
+    n_features, n_outputs = data.X.shape[1], data.y.shape[1]
+    hidden = hidden_layers(estimator.hidden_layer_sizes)
+    n_networks = None if estimator.n_networks == "auto" else int(estimator.n_networks)
+    starts = None
+    if any(one is not None for one in init):
+        coefs, intercepts = check_initial_weights(
+            *init, n_features, hidden, n_outputs, data.X.dtype
+        )
+        check_one_network(n_networks)
+        hidden, n_networks = tuple(W.shape[1] for W in coefs[:-1]), 1
+        last, starts = None, [Start(Weights(coefs, intercepts))]
+    elif last is not None:
+        hidden = last.function.network.layer_sizes[1:-1] if hidden is None else hidden
+        starts = [Start(weights) for weights in last.weights()]
+        n_networks = n_networks or len(starts)
+    likelihood = likelihood_of(estimator)
+    network = Network(
+        (n_features, *(hidden or ()), n_outputs),
+        str(estimator.activation),
+        likelihood.output_activation,
+    )
+    if last is not None:
+        check_same_network(last.function.network, network, len(starts or ()), n_networks)
+        check_same_likelihood(last.function.likelihood, likelihood)
+    settings = settings_of(estimator, network, likelihood, data.n_samples, streaming=streaming)
+    if last is not None:  # what was chosen before
+        alpha = last.regularization.alpha if settings.alpha is None else settings.alpha
+        groups = estimator.weight_groups
+        groups = last.regularization.weight_groups if groups == "auto" else groups
+        settings = settings._replace(alpha=alpha, weight_groups=groups)
+    n_rows = data.n_samples if streaming else n_distinct_rows(data)
+    mean_weight = data.total_weight / n_rows
+    plan = make_plan(settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming)
+    return plan, starts
+
+
+def in_stream(
+    starts: list[Start] | None,
+    last: FittedState | None,
+    plan: Plan,
+    problem: Problem,
+    rows: SeenRows,
+) -> list[Start]:
+    """The starts of a stream's networks, with what else each of them goes on from.
+
+    starts, plan : as `plan_and_starts` gave them
+    last : FittedState of the batches before, or None
+    problem : Problem, the next batch
+    rows : SeenRows, those of the batch
+    """
+    if starts is None or last is None:
+        first = StreamState(0, None, None, False, rows, rows.weight)
+        return [Start(None, first)] * (plan.n_networks or 1)
+    seen, posteriors = last.continuation.rows, last.predictive.posteriors
+    optimizers = last.continuation.optimizers.get(plan.settings.solver)
+    states: Sequence[dict[str, Any] | None]
+    states = len(starts) * [None] if optimizers is None else optimizers
+    n_seen = problem.scales.x.weight - problem.rows.total_weight
+    rows = seen.with_batch(rows)
+    network = last.function.network
+    move = AffineMap(
+        last.predictive.scales.solver_coordinates(network),
+        problem.scales.solver_coordinates(network),
+    )
+    from_optimum = SOLVERS[last.history.solver].all_rows
+    seen_weight, weight = seen.weight, rows.weight
+    return [
+        start._replace(
+            stream=StreamState(
+                last.history.n_seen,
+                state,
+                Earlier(posterior, seen_weight, n_seen, move),
+                from_optimum,
+                rows,
+                weight,
+            )
+        )
+        for start, state, posterior in zip(starts, states, posteriors, strict=True)
+    ]
+
+
+def rows_so_far(starts: list[Start], network: Network) -> SeenRows:
+    """The rows of a stream, marked as such once they come again and cannot show the noise.
+
+    starts : as `in_stream` gave them
+    """
+    streams = [start.stream for start in starts if start.stream is not None]
+    rows = streams[0].rows
+    warned = rows.warned or any(one.repeats_hide_noise(network) for one in streams)
+    return rows._replace(warned=warned)

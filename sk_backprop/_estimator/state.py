@@ -1,0 +1,307 @@
+"""What a fit leaves: `FittedState`, and how an estimator holds it.
+
+An estimator holds plain data: arrays, numbers, strings, lists and dicts, so that a stored one
+needs no class but its own (and that of `scaler_`). What users ask for is in public attributes,
+and what only this package reads in one private dict, `_fit_state`. Nothing outside this module
+knows its keys.
+
+Predictions read no more than they need, and check it at each call: `fitted_function` what the
+mean needs, `predictive_of` what standard deviations need. What goes on from a fit reads all of it
+(`FittedState.of`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import ge, gt
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._coordinates.scales import Scales, as_units
+from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._inference.consistency import (
+    READING_ERRORS,
+    check_float,
+    check_range,
+    inconsistent,
+)
+from sk_backprop._inference.evidence import Precisions
+from sk_backprop._inference.laplace import Posterior
+from sk_backprop._inference.predictive import FittedFunction, Predictive
+from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.network import Network
+from sk_backprop._training.problem import Weights
+
+
+class Columns(NamedTuple):
+    """The columns of the training X.
+
+    n_features : int
+    names : (n_features,) object, or None where they have none
+    """
+
+    n_features: int
+    names: Array | None
+
+    @classmethod
+    def of(cls, estimator: Any) -> Columns:
+        """As scikit-learn's checks of X have left them."""
+        return cls(estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+
+
+class History(NamedTuple):
+    """How training went: of several networks, the first's.
+
+    n_seen : int, samples seen, also over warm starts and batches
+    loss_curve : of each iteration; in a stream of this batch alone, as `store` appends it
+    others : as the fitted attributes of these names
+    """
+
+    solver: str
+    loss: float
+    loss_curve: list[float]
+    best_loss: float
+    n_iter: int
+    best_iter: int
+    n_seen: int
+    validation_loss_curve: list[float] | None
+    validation_scores: list[float] | None
+    best_validation_score: float | None
+
+
+class Regularization(NamedTuple):
+    """What held the weights.
+
+    alpha : float, or None where the evidence has found several
+    weight_groups : {'input', 'layer', 'auto'}, weights that share one precision
+    weight_precision, log_evidence, input_relevance : as the fitted attributes
+    """
+
+    alpha: float | None
+    weight_groups: str
+    weight_precision: dict[str, Array] | None
+    log_evidence: Array | None
+    input_relevance: Array | None
+
+
+class Continuation(NamedTuple):
+    """What streams and warm starts go on from, beside the function.
+
+    seed : int, of the random numbers of the next batch
+    optimizers : {solver: `_solvers._result.OptimizerState` of each network}; of streams alone
+    rows : SeenRows, of this fit, or of the stream
+    """
+
+    seed: int
+    optimizers: dict[str, list[dict[str, Any]]]
+    rows: SeenRows
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedState:
+    """All that a fit leaves.
+
+    Attributes
+    ----------
+    columns : Columns
+    predictive : Predictive, the fitted function and its uncertainty
+    noise_precision : (n_outputs,), in units of 1 / y^2, or for counts of 1 / y
+    regularization : Regularization
+    history : History
+    continuation : Continuation
+    """
+
+    columns: Columns
+    predictive: Predictive
+    noise_precision: Array
+    regularization: Regularization
+    history: History
+    continuation: Continuation
+
+    @property
+    def function(self) -> FittedFunction:
+        """The mean, in the units of y."""
+        return self.predictive.function
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of an estimator that holds this, by name: plain data."""
+        function, history, held_by = self.function, self.history, self.regularization
+        posteriors = self.predictive.posteriors
+        columns: dict[str, Any] = {"n_features_in_": self.columns.n_features}
+        if self.columns.names is not None:
+            columns["feature_names_in_"] = self.columns.names
+        dof = [one.dof for one in posteriors if one.dof is not None]
+        return {
+            **columns,
+            "coefs_": function.coefs,
+            "intercepts_": function.intercepts,
+            "scaler_": function.scaler,
+            "y_location_": function.y_location,
+            "y_scale_": function.y_scale,
+            "hidden_layer_sizes_": function.network.layer_sizes[1:-1],
+            "n_networks_": len(function.output_intercepts),
+            "n_layers_": len(function.coefs) + 1,
+            "n_outputs_": function.network.layer_sizes[-1],
+            "out_activation_": function.network.output_activation,
+            "solver_": history.solver,
+            "loss_": history.loss,
+            "loss_curve_": history.loss_curve,
+            "best_loss_": history.best_loss,
+            "n_iter_": history.n_iter,
+            "best_iter_": history.best_iter,
+            "t_": history.n_seen,
+            "validation_loss_curve_": history.validation_loss_curve,
+            "validation_scores_": history.validation_scores,
+            "best_validation_score_": history.best_validation_score,
+            "n_effective_params_": np.array([one.n_effective.sum() for one in posteriors]),
+            "noise_precision_": self.noise_precision,
+            "residual_dof_": np.mean(dof, axis=0) if dof else None,
+            "alpha_": held_by.alpha,
+            "uncertain_weights_": posteriors[0].weights,
+            "weight_precision_": held_by.weight_precision,
+            "log_evidence_": held_by.log_evidence,
+            "input_relevance_": held_by.input_relevance,
+            "_fit_state": {
+                "seed": self.continuation.seed,
+                "activation": function.network.activation,
+                "likelihood": function.likelihood.key,
+                "weight_groups": held_by.weight_groups,
+                "scales": self.predictive.scales.state(),
+                "output_intercepts": function.output_intercepts,
+                "optimizers": self.continuation.optimizers,
+                "rows": self.continuation.rows._asdict(),
+                "posteriors": [dict(vars(one)) for one in posteriors],
+                "largest_leverage": self.predictive.largest_leverage,
+                "sound": function.sound,
+            },
+        }
+
+    @classmethod
+    def of(cls, estimator: Any) -> FittedState:
+        """The inverse of `attributes`; ValueError if they do not fit together."""
+        function = fitted_function(estimator)
+        predictive = predictive_of(estimator, function)
+        try:
+            kept = estimator._fit_state
+            return cls(
+                Columns.of(estimator),
+                predictive,
+                estimator.noise_precision_,
+                Regularization(
+                    estimator.alpha_,
+                    kept["weight_groups"],
+                    estimator.weight_precision_,
+                    estimator.log_evidence_,
+                    estimator.input_relevance_,
+                ),
+                History(
+                    estimator.solver_,
+                    estimator.loss_,
+                    estimator.loss_curve_,
+                    estimator.best_loss_,
+                    estimator.n_iter_,
+                    estimator.best_iter_,
+                    estimator.t_,
+                    estimator.validation_loss_curve_,
+                    estimator.validation_scores_,
+                    estimator.best_validation_score_,
+                ),
+                Continuation(kept["seed"], kept["optimizers"], SeenRows(**kept["rows"])),
+            )
+        except READING_ERRORS as error:
+            raise inconsistent(error) from error
+
+    def weights(self) -> list[Weights]:
+        """What a warm start of each network goes on from."""
+        networks, scales = self.function.networks(), self.predictive.scales
+        if self.regularization.weight_precision is None:
+            return [Weights(*one, scales) for one in networks]
+        by_network = np.array(list(self.regularization.weight_precision.values())).T
+        return [
+            Weights(*one, scales, Precisions(weight, 1 / posterior.noise))
+            for one, weight, posterior in zip(networks, by_network, self.predictive.posteriors)
+        ]
+
+
+def fitted_function(estimator: Any) -> FittedFunction:
+    """The mean, from the fitted attributes; ValueError if they do not fit together."""
+    try:
+        kept = estimator._fit_state
+        sizes = (estimator.n_features_in_, *estimator.hidden_layer_sizes_, estimator.n_outputs_)
+        function = FittedFunction(
+            Network(sizes, kept["activation"], estimator.out_activation_),
+            LIKELIHOODS[tuple(kept["likelihood"])],
+            estimator.coefs_,
+            estimator.intercepts_,
+            kept["output_intercepts"],
+            estimator.scaler_,
+            estimator.y_location_,
+            estimator.y_scale_,
+            kept["sound"],
+        )
+        function.check(estimator.n_networks_)
+    except READING_ERRORS as error:
+        raise inconsistent(error) from error
+    return function
+
+
+def predictive_of(estimator: Any, function: FittedFunction) -> Predictive:
+    """`function` with its uncertainty; ValueError if they do not fit together.
+
+    function : as `fitted_function` has read it from the estimator
+    """
+    try:
+        kept = estimator._fit_state
+        predictive = Predictive(
+            function,
+            _scales_of(function, kept["scales"]),
+            [Posterior(**posterior) for posterior in kept["posteriors"]],
+            kept["largest_leverage"],
+        )
+        predictive.check()
+    except READING_ERRORS as error:
+        raise inconsistent(error) from error
+    return predictive
+
+
+def _scales_of(function: FittedFunction, state: dict[str, Any]) -> Scales:
+    n_features, n_outputs = function.network.layer_sizes[:1], function.network.layer_sizes[-1:]
+    x_max = function.scaler.max_abs_
+    check_float("scaler_.max_abs_", x_max, n_features)
+    if not np.array_equal(function.scaler.scale_, as_units(x_max)):
+        raise inconsistent("scaler_.scale_ is not that of scaler_.max_abs_")
+    for name, shape in (
+        *(("x_mean", n_features), ("x_var", n_features)),
+        *(("y_mean", n_outputs), ("y_var", n_outputs), ("y_unit", n_outputs)),
+    ):
+        check_float(f"the scale {name}", state[name], shape)
+    if function.sound:
+        for name in ("x_var", "y_var"):
+            check_range(f"the scale {name}", state[name], ge, ">= 0")
+        for name in ("y_unit", "weight"):
+            check_range(f"the scale {name}", np.ravel(state[name]), gt, "> 0")
+    n_rows = function.scaler.n_samples_seen_
+    return Scales.from_state(x_max, n_rows, function.likelihood, state)
+
+
+def store(estimator: Any, state: FittedState, earlier: list[float] | None = None) -> None:
+    """Set all fitted attributes at once.
+
+    earlier : loss curve that a stream goes on from, extended in place, or None
+    """
+    fitted, attributes = state.attributes(), vars(estimator)
+    before, n_earlier = attributes.get("coefs_"), len(earlier or ())
+    try:
+        if earlier is not None:
+            # In place: joining lists would take a stream of n batches n^2 / 2 copies.
+            earlier.extend(state.history.loss_curve)
+            fitted["loss_curve_"] = earlier
+        if "feature_names_in_" not in fitted:
+            attributes.pop("feature_names_in_", None)
+        attributes.update(fitted)
+    except BaseException:  # Ctrl-C
+        if earlier is not None and attributes.get("coefs_") is before:
+            del earlier[n_earlier:]
+        raise

@@ -1,0 +1,1 @@
+"""From data to a posterior: the objective, evidence, Laplace's approximation, predictions."""

@@ -1,0 +1,1 @@
+"""The network: layers of units, activations, likelihoods, and averages of several networks."""

@@ -1,0 +1,92 @@
+"""Dispersion: what the residuals say of the noise.
+
+Noise of variance phi V(f), with V = 1 for squared errors and V = f for counts, is told by
+Pearson's statistic, of mean (n - gamma) phi, with Fletcher's correction for sparse counts:
+
+    X^2 = sum_i w_i (y_i - f_i)^2 / V_i  /  mean_i [1 + V'_i (y_i - f_i) / V_i]
+
+which is the sum of squares for squared errors; for counts the mean is that of y / f
+(McCullagh & Nelder 1989, "Generalized Linear Models", section 4.5.2; Fletcher 2012,
+Biometrika 99, 230-237, doi:10.1093/biomet/asr083). The deviance does not tell phi where
+counts are rare: it is 0.3 a row for a mean of 0.05 and phi = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+
+# Least mean of y / f of counts: rows of y = 0 alone give no more than twice their rates.
+_LEAST_RATIO = 0.5
+
+# Least noise of a perfect fit: 1 / noise stays within the range of float64.
+LEAST_VARIANCE = 1e-20
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PearsonSums:
+    """What Pearson's statistic is made of: sums over rows, which may be added up.
+
+    squares, ratio : (n_outputs,), of w (y - f)^2 / V and of w V' (y - f) / V
+    weight : float, of the rows
+    """
+
+    squares: Array
+    ratio: Array
+    weight: float
+
+    @classmethod
+    def of(
+        cls, squares: Array, ratio: Array, w: Array | None, inflation: Array | float = 0.0
+    ) -> PearsonSums:
+        """Sums over rows.
+
+        Parameters
+        ----------
+        squares, ratio : (n_outputs, n_rows), the terms of `Likelihood.pearson_terms`
+        w : (1, n_rows), weights, or None for ones
+        inflation : (n_outputs, n_rows), variance of f relative to that of the noise, where the
+            rows were not trained on: their squared errors are larger by this
+        """
+        squares = squares / (1 + inflation)
+        if w is not None:
+            squares, ratio = squares * w, ratio * w
+        weight = float(squares.shape[1] if w is None else w.sum())
+        return cls(squares.sum(axis=1), ratio.sum(axis=1), weight)
+
+    def __add__(self, other: PearsonSums) -> PearsonSums:
+        """The sums over both."""
+        return PearsonSums(
+            self.squares + other.squares, self.ratio + other.ratio, self.weight + other.weight
+        )
+
+    def __mul__(self, factor: float) -> PearsonSums:
+        """The sums over so many times the rows."""
+        return PearsonSums(self.squares * factor, self.ratio * factor, self.weight * factor)
+
+    def __getitem__(self, outputs: slice) -> PearsonSums:
+        """Of some outputs."""
+        return PearsonSums(self.squares[outputs], self.ratio[outputs], self.weight)
+
+    @property
+    def value(self) -> Array:
+        """Pearson's statistic X^2, (n_outputs,).
+
+        The correction is by all rows: ten rows without a count would tell next to no noise.
+        """
+        return np.asarray(self.squares / np.maximum(1 + self.ratio / self.weight, _LEAST_RATIO))
+
+
+class HeldOutNoise(NamedTuple):
+    """Noise estimated from rows that the networks were not trained on.
+
+    variance : (n_outputs,), in the solver's coordinates; for counts the dispersion
+    weight : float, the total weight of these rows
+    """
+
+    variance: Array
+    weight: float

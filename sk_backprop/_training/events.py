@@ -1,0 +1,128 @@
+"""What a fit tells while it goes on, and who listens.
+
+`Events` passes each event on to its observers: one prints lines, another one calls the hooks of
+scikit-learn's callbacks. For each run every observer names a `RunObserver`, which
+hears of its begin and its end; to the solver it is an `IterationObserver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sk_backprop._network.network import Parameters
+from sk_backprop._solvers._result import IterationObserver, Monitor
+from sk_backprop._training.problem import Settings
+from sk_backprop._training.run import Trained, TrainingResult, TrainingRun
+
+
+class RunObserver(IterationObserver):
+    """Base observer of one run; ignores every event."""
+
+    def begin_run(self, run: TrainingRun) -> None:
+        """The run begins; `run.finish` makes a trained network of a result."""
+
+    def end_run(self, trained: Trained) -> bool:
+        """The run has ended. True asks for no further run."""
+        return False
+
+
+class FitObserver:
+    """Base observer of a fit; ignores every event."""
+
+    def begin_trials(self, n_candidates: int) -> None:
+        """At most `n_candidates` will be tried."""
+
+    def begin_trial(self) -> None:
+        """A candidate is tried."""
+
+    def end_trial(self, best: Settings) -> bool:
+        """It has been; `best` is the best so far. True asks to try no more."""
+        return False
+
+    def end_trials(self) -> bool:
+        """The trials are over. True asks for no more than one run."""
+        return False
+
+    def begin_networks(self, settings: Settings, n_networks: int) -> None:
+        """So many (more) networks will be trained."""
+
+    def begin_network(self, number: int, n_runs: int) -> Sequence[RunObserver]:
+        """Network `number`, from 1 on, is next: an observer for each run of it."""
+        return [RunObserver()] * n_runs
+
+    def end_fit(self, result: TrainingResult) -> None:
+        """All networks are trained."""
+
+
+class Events:
+    """Passes the events of a fit on to its observers, in their order.
+
+    Attributes
+    ----------
+    stopped : bool, whether an observer wants no more runs
+    """
+
+    def __init__(self, *observers: FitObserver) -> None:
+        self._observers = observers
+        self._n_networks = 0
+        self.stopped = False
+
+    def begin_trials(self, n_candidates: int) -> None:
+        for one in self._observers:
+            one.begin_trials(n_candidates)
+
+    def begin_trial(self) -> None:
+        for one in self._observers:
+            one.begin_trial()
+
+    def end_trial(self, best: Settings) -> bool:
+        """True if an observer asks to try no more."""
+        return _one_asks(one.end_trial(best) for one in self._observers)
+
+    def end_trials(self) -> None:
+        self.note(_one_asks(one.end_trials() for one in self._observers))
+
+    def begin_networks(self, settings: Settings, n_networks: int) -> None:
+        for one in self._observers:
+            one.begin_networks(settings, n_networks)
+
+    def begin_network(self, n_runs: int) -> list[RunObserver]:
+        """What to tell of each run of the next network."""
+        self._n_networks += 1
+        by_observer = [one.begin_network(self._n_networks, n_runs) for one in self._observers]
+        return [_RunEvents(self, [runs[k] for runs in by_observer]) for k in range(n_runs)]
+
+    def end_fit(self, result: TrainingResult) -> None:
+        for one in self._observers:
+            one.end_fit(result)
+
+    def note(self, stop: bool) -> None:
+        """Whether an observer has asked for no more runs."""
+        self.stopped = self.stopped or stop
+
+
+class _RunEvents(RunObserver):
+    """Passes the events of one run on."""
+
+    def __init__(self, events: Events, observers: Sequence[RunObserver]) -> None:
+        self._events, self._observers = events, observers
+
+    def begin_run(self, run: TrainingRun) -> None:
+        for one in self._observers:
+            one.begin_run(run)
+
+    def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
+        for one in self._observers:
+            one.begin_iteration(monitor, params)
+
+    def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
+        return _one_asks(one.end_iteration(monitor, params) for one in self._observers)
+
+    def end_run(self, trained: Trained) -> bool:
+        self._events.note(_one_asks(one.end_run(trained) for one in self._observers))
+        return self._events.stopped
+
+
+def _one_asks(answers: Iterable[bool]) -> bool:
+    """Whether one answer is True. All observers are told, whatever the first one answers."""
+    return any(list(answers))

@@ -1,0 +1,91 @@
+"""Folds: rows to train on and rows to judge by, drawn over distinct rows.
+
+A row that the table repeats, or that has a weight above 1, is in one fold with all of its
+copies. Otherwise a network would be judged by rows that it was trained on.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._training.problem import Data, Problem
+
+# Up to `_MANY_ROWS` distinct rows there are five folds, each without another fifth of the rows, so
+# that all of them can be judged; up to `_FEW_ROWS` all five are used, and above it two at first.
+# Of more rows there is one, which holds out at most `MOST_HELD_OUT` rows. It is worth holding out
+# many: by 4,000 of the 41,000 rows of the UCI set protein a network came out best whose error was
+# 6 % larger than that of the right one.
+_FEW_ROWS, _MANY_ROWS, MOST_HELD_OUT = 200, 3000, 4000
+_N_PARTS = 5
+
+_GOLDEN = (np.sqrt(5.0) - 1) / 2
+
+
+def make_folds(problem: Problem, n_kept: int) -> list[tuple[Problem, Data]]:
+    """For each fold the problem of the rows to train on, and the rows to judge by.
+
+    Parameters
+    ----------
+    problem : Problem, with all rows
+    n_kept : int, distinct rows to train on where there are more than 3,000
+    """
+    n_distinct, rank = problem.n_distinct, _ranks(problem)
+    if problem.groups is not None:
+        rank = _ranks_of_groups(rank, problem.groups)
+    # Multiples of the golden ratio fill the unit interval evenly, without the period of every
+    # fifth row, which may be one of the table: of an experiment in all combinations of levels.
+    place = np.empty(n_distinct, dtype=np.intp)
+    place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
+    place = place[rank]
+    if n_distinct > _MANY_ROWS:
+        n_held_out = min(n_distinct - n_kept, MOST_HELD_OUT)
+        held_out = (place >= n_kept) & (place < n_kept + n_held_out)
+        return [_split(problem, place < n_kept, held_out)]
+    part = place * _N_PARTS // n_distinct
+    return [_split(problem, part != k, part == k) for k in range(_N_PARTS)]
+
+
+def n_first_folds(n_distinct: int) -> int:
+    """How many of the folds are used at first."""
+    return _N_PARTS if n_distinct <= _FEW_ROWS else min(2, 1 + (n_distinct <= _MANY_ROWS))
+
+
+def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Data]:
+    kept, groups = np.flatnonzero(kept), problem.groups
+    if groups is not None:
+        groups = np.unique(groups[kept], return_inverse=True)[1]
+    part = problem._replace(rows=problem.rows.take(kept), groups=groups)
+    return part, problem.rows.take(np.flatnonzero(held_out))
+
+
+def _ranks(problem: Problem) -> Array:
+    """Rank of each row in an order that no change of units, and no order of columns, changes.
+
+    By a sum over all columns, in the solver's coordinates, with a fixed coefficient for each
+    rank of a column; of the target the size, as its sign is arbitrary. The order of
+    `_coordinates.row_order` depends on the units, and then the choice would: R^2 on the diabetes
+    data moved by 0.05.
+    """
+    rows, n_features = problem.rows, len(problem.scales.x.mean)
+    coefficients = 0.5 + ((1 + problem.column_ranks) * _GOLDEN) % 1.0
+    inputs = rows.X[:, :n_features] if isinstance(rows.X, np.ndarray) else rows.X
+    place = (inputs @ coefficients[:, None]).ravel() + np.abs(rows.y).sum(axis=1)
+    # Another order of the columns changes the last digits of the sums.
+    place = np.round(place, _DIGITS)
+    rank = np.empty(len(place), dtype=np.intp)
+    rank[np.argsort(place, kind="stable")] = np.arange(len(place))
+    return rank
+
+
+# Decimals of the sums that order the rows, in the solver's coordinates.
+_DIGITS = 9
+
+
+def _ranks_of_groups(rank: Array, groups: Array) -> Array:
+    """Rank, among distinct rows, of the one that each row equals."""
+    first = np.full(groups.max() + 1, len(rank))
+    np.minimum.at(first, groups, rank)
+    rank_of_group = np.empty(len(first), dtype=np.intp)
+    rank_of_group[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(rank_of_group[groups])

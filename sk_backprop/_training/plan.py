@@ -1,0 +1,423 @@
+"""What 'auto' stands for: solver, penalty, hidden layers, and how many networks.
+
+Levenberg-Marquardt with evidence is taken while its steps, n P^2 + P^3 operations for P
+parameters, are affordable (`_training.budget`). Held-out rows decide what the evidence does not
+(`_training.selection`): shape and start, and the penalty of lbfgs, which is there for tables too
+wide for lm. As many networks are trained as are affordable.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from sk_backprop._blocks.threads import one_blas_thread
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.likelihood import Likelihood
+from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS
+from sk_backprop._training.budget import budget
+from sk_backprop._training.ensemble import best, credible, train_networks
+from sk_backprop._training.events import Events
+from sk_backprop._training.problem import Problem, Settings, Start
+from sk_backprop._training.run import TrainingResult, TrainingRun, shows_noise
+from sk_backprop._training.selection import Choice, choose, held_out_noise
+
+# n_samples * n_params up to which all rows at once, by lbfgs, are taken where lm is not: a
+# run of 4 s on the UCI protein set with 50 units (2.3e7, one thread). Mini-batches gain
+# from many rows, not from many columns: up to so many rows lbfgs is taken in any case.
+_LBFGS_LIMIT, _FEW_ROWS = 2.5e7, 10_000
+
+# Hidden layers tried in turn. Two layers of ten units have about as many parameters as
+# one of twenty, and the higher likelihood on eight of the nine UCI sets; but one layer
+# erred less on the smoothest of them (yacht: RMSE 0.29, with two layers 0.38).
+_SHAPES = ((5, 5), (20,), (10, 10), (15, 15), (20, 20), (30, 30))
+
+# Parameters for each row, at most: as many as rows in a trial, which has four fifths of them.
+_PER_ROW = 0.8
+
+# Plain steps of lm before the evidence decides: from a cold start a wiggly target may be
+# taken for noise, from a warm one noise for a wiggly target.
+_COLD, _WARM = 2, 10
+
+_LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
+
+# What the other solvers take for 'auto' where nothing is tried: one layer, and the penalty
+# that served best over 20 data sets.
+_PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
+
+# Penalties tried for lbfgs in turn: noisy tables want the strong ones, and noiseless
+# functions the weak ones.
+_ALPHAS: tuple[float, ...] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+
+# Those before them where a strong penalty is preferred. The dispersion of counts, in units of their
+# mean, is 100 for a mean of 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250
+# rows one was predicted exactly.
+_STRONGEST_ALPHAS = (10_000.0, 1000.0)
+
+# Largest `tol` of a linear model that is chosen by rows held out: of all rows at once, and of
+# mini-batches, whose noise hides smaller gains.
+_LINEAR_TOL = {False: 1e-8, True: 1e-5}
+
+# Rows, or counts above 0, below which none is tried: a fifth of them tells nothing.
+_LEAST_ROWS = 10
+
+# Parts of the budget that the trials and the final networks may take.
+_TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
+
+# Rows of a mini-batch, at most and at least, and steps of an epoch where there are few rows.
+# An epoch of one step gains so little that ten of them count as a stall: with all of 150 rows
+# of friedman1 in a batch the R2 of 'adam' ended .034 and that of 'sgd' .19 below that of lbfgs,
+# with batches of 25 .016 and .06 (`test_solvers`). Below 50 rows all at once did as well.
+_BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
+
+# The settings that are not parameters as they stand; {name: type} of those that are.
+_DERIVED_SETTINGS = frozenset(
+    ("network", "likelihood", "solver", "alpha", "batch_size", "starts", "memory", "weight_unit")
+)
+_PLAIN_SETTINGS = {
+    name: kind for name, kind in get_type_hints(Settings).items() if name not in _DERIVED_SETTINGS
+}
+
+
+def settings_of(
+    estimator: Any,
+    network: Network,
+    likelihood: Likelihood,
+    n_samples: int,
+    *,
+    streaming: bool = False,
+) -> Settings:
+    """The estimator's parameters, of which the solver may still be 'auto'.
+
+    streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam',
+        because the solvers that use all rows at once would forget earlier batches
+    """
+    by_default = "adam" if streaming else "auto"
+    # numpy scalars are numbers here: a float32 would spoil the arithmetic.
+    plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN_SETTINGS.items()}
+    return Settings(
+        network=network,
+        likelihood=likelihood,
+        solver=by_default if estimator.solver == "auto" else str(estimator.solver),
+        alpha=None if estimator.alpha == "auto" else float(estimator.alpha),
+        batch_size=_batch_size(n_samples, streaming=streaming)
+        if estimator.batch_size == "auto"
+        else int(estimator.batch_size),
+        starts=(),
+        **plain,
+    )
+
+
+def _batch_size(n_samples: int, *, streaming: bool) -> int:
+    """What batch_size='auto' stands for: batches of one size, as nearly as can be."""
+    if streaming:
+        return _BATCH
+    n_steps = max(1, min(_STEPS, n_samples // _LEAST_BATCH))
+    return min(_BATCH, math.ceil(n_samples / n_steps))
+
+
+class Plan(NamedTuple):
+    """What to train.
+
+    families : Settings to choose from by rows held out; see `_training.selection.choose`
+    n_networks : int, or None for as many as are affordable
+    untried : Settings that are taken where there are too few rows to hold some out
+    """
+
+    families: list[list[Settings]]
+    n_networks: int | None
+    untried: Settings
+
+    @property
+    def settings(self) -> Settings:
+        """The first candidate, for what all agree on."""
+        return self.families[0][0]
+
+    @property
+    def candidates(self) -> list[Settings]:
+        """Those of all families."""
+        return [settings for family in self.families for settings in family]
+
+    @property
+    def most_tasks(self) -> int:
+        """The trials, and the runs that there may be: for each start, some of them twice."""
+        n_networks = self.n_networks or _MOST_NETWORKS
+        if self.n_networks and any(settings.alpha is None for settings in self.candidates):
+            n_networks = 2 * n_networks - 1  # those that failed are replaced
+        n_starts = max(len(settings.starts) for settings in self.candidates)
+        return int(len(self.candidates) > 1) + n_networks * max(n_starts, 1)
+
+
+def choose_solver(network: Network, n_samples: int) -> str:
+    """What solver='auto' stands for, for a network of given shape."""
+    n_features = network.layer_sizes[0]
+    affordable = _FINAL_SHARE * budget(n_samples, n_features)
+    if SOLVERS["lm"].cost(network, n_samples) <= affordable:
+        return "lm"
+    few = n_samples * network.n_params <= _LBFGS_LIMIT or n_samples <= _FEW_ROWS
+    return "lbfgs" if few else "adam"
+
+
+def make_plan(
+    settings: Settings,
+    hidden: tuple[int, ...] | None,
+    n_networks: int | None,
+    n_samples: int,
+    mean_weight: float = 1.0,
+    *,
+    streaming: bool = False,
+) -> Plan:
+    """Resolve solver='auto', alpha='auto' (None), and hidden layers 'auto' (None).
+
+    Parameters
+    ----------
+    settings : Settings, of which `network` may lack the hidden layers
+    n_networks : int, or None for 'auto'
+    n_samples : int, distinct rows where that matters
+    mean_weight : float, of distinct rows; penalties that are chosen here are multiples of it
+    streaming : bool, whether the rows are one batch of a stream, of which none are held out
+    """
+    everything_auto = hidden is None and settings.solver == "auto" and settings.alpha is None
+    if everything_auto:
+        families = _automatic(settings, n_samples)
+    else:
+        families = _families(settings, hidden, n_samples)
+    last = families[-1]
+    untried = families[0][0] if families[0][0].alpha is None else last[0]
+    if len({one.alpha for one in last}) > 1 and not settings.likelihood.prefers_strong_penalty:
+        # Of counts the strongest penalty stays, as too few of them are above 0.
+        untried = last[0]._replace(alpha=_PLAIN_ALPHA)
+    if streaming:
+        families = [[untried]]
+    by_evidence = [[one for one in family if one.alpha is None] for family in families]
+    by_evidence = [family for family in by_evidence if family]
+    if len(families) > 1 and mean_weight >= _LARGE_WEIGHT:
+        families = families + [
+            [one._replace(weight_unit=mean_weight) for one in family] for family in by_evidence
+        ]
+    if settings.alpha is None:
+        families = [[_times(one, mean_weight) for one in family] for family in families]
+        untried = _times(untried, mean_weight)
+    averaged = untried.solver_class.all_rows if everything_auto else bool(by_evidence)
+    return Plan(families, n_networks or (None if averaged else 1), untried)
+
+
+# Mean weight of distinct rows from which on rows held out decide whether the evidence takes
+# weights as counts, or only as relative ones: with 300 rows of weight 5, whose noise would be
+# well known if they were 1,500, the error was 7 % larger, with weights of 100 57 %.
+_LARGE_WEIGHT = 2.0
+
+
+def _times(settings: Settings, mean_weight: float) -> Settings:
+    """With the penalty, if it has one, that does the same to rows of this mean weight."""
+    alpha = settings.alpha
+    return settings if alpha is None else settings._replace(alpha=alpha * mean_weight)
+
+
+def _families(
+    settings: Settings, hidden: tuple[int, ...] | None, n_samples: int
+) -> list[list[Settings]]:
+    """The candidates of `make_plan`, with penalties for weights of 1."""
+    shapes = [settings.network if hidden is not None else _shaped(settings.network, _PLAIN_SHAPE)]
+    if hidden is None and settings.solver == "auto":
+        shapes = _affordable(settings._replace(solver="lm"), n_samples) or shapes
+    elif hidden is None and settings.solver_class.evidence:
+        # Where nothing is affordable, the least that it can do.
+        least = _shaped(settings.network, _SHAPES[0])
+        shapes = _affordable(settings, n_samples) or [least]
+    solver = settings.solver
+    if solver == "auto":
+        solver = choose_solver(shapes[0], n_samples)
+    settings = settings._replace(solver=solver, network=shapes[0])
+    if settings.solver_class.evidence and settings.alpha is None:
+        if hidden is None:
+            return [_linear(settings), _nonlinear(settings, shapes)]
+        by_evidence = settings._replace(starts=(_COLD, _WARM))
+        return [[by_evidence] if hidden else _linear(settings)]
+    if hidden is not None:
+        return [_penalised(settings)]
+    nonlinear = [settings._replace(network=shape) for shape in shapes]
+    return [_linear_penalised(settings), [one for net in nonlinear for one in _penalised(net)]]
+
+
+def _linear_penalised(settings: Settings) -> list[Settings]:
+    """Linear models with the given penalty, or those that there are to choose from.
+
+    A penalty draws slopes towards zero, and far from the data their error grows while the
+    standard deviation does not know of it: with 150 rows, the slope 2 and a penalty of 2, 95 %
+    intervals covered 86 % at ten times the range. The weakest penalty is therefore the first.
+    (A rate is different: the exponential of a steep slope is worse than that of a flat one.)
+    """
+    linear = settings._replace(network=_shaped(settings.network, ()))
+    # At the usual tolerance slopes end 2 % from their optimum.
+    by_batches = not settings.solver_class.all_rows
+    linear = linear._replace(tol=min(linear.tol, _LINEAR_TOL[by_batches]))
+    if by_batches and settings.alpha is None and not settings.likelihood.prefers_strong_penalty:
+        return [linear._replace(alpha=alpha) for alpha in (_ALPHAS[-1], _PLAIN_ALPHA)]
+    family = _penalised(linear)
+    return family if settings.likelihood.prefers_strong_penalty else family[::-1]
+
+
+def _penalised(settings: Settings) -> list[Settings]:
+    """Models of one shape with the given penalty, or those that there are to choose from."""
+    if settings.alpha is not None:
+        return [settings]
+    if settings.solver_class.all_rows and not settings.early_stopping:
+        return _penalties(settings)
+    return [settings._replace(alpha=_PLAIN_ALPHA)]
+
+
+def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
+    """Candidates where solver, penalty and shape are all to be chosen."""
+    network = settings.network
+    plain = settings._replace(network=_shaped(network, _PLAIN_SHAPE))
+    lm = settings._replace(solver="lm")
+    shapes = _affordable(lm, n_samples)
+    otherwise = choose_solver(plain.network, n_samples)
+    if not shapes and otherwise == "adam":
+        return _families(settings._replace(solver="adam"), None, n_samples)
+    families = []
+    affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
+    if lm._replace(network=_shaped(network, ())).cost(n_samples) <= affordable:
+        families.append(_linear(lm))
+    if shapes:
+        families.append(_nonlinear(lm, shapes))
+    wide = not shapes or shapes[0].n_params > n_samples
+    lbfgs = plain._replace(solver="lbfgs")
+    if wide and otherwise == "lbfgs" and not settings.early_stopping:
+        families.append(_penalties(lbfgs))
+    return families or [[lbfgs._replace(alpha=_PLAIN_ALPHA)]]
+
+
+def _linear(settings: Settings) -> list[Settings]:
+    """Linear models, by evidence."""
+    network = _shaped(settings.network, ())
+    linear = settings._replace(network=network, starts=(_COLD,))
+    if settings.weight_groups != "auto":
+        return [linear]
+    # One precision for each single weight overfits where columns are many: intervals of
+    # 95 % covered 59 % with 1,000 columns of 975 rows.
+    return [linear._replace(weight_groups=groups) for groups in ("layer", "input")]
+
+
+def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
+    """Networks, by evidence."""
+    warm = [settings._replace(network=shape, starts=(_WARM,)) for shape in shapes]
+    return [settings._replace(network=shapes[0], starts=(_COLD,)), *warm]
+
+
+def _penalties(settings: Settings) -> list[Settings]:
+    """Networks of one shape under several penalties."""
+    alphas = _ALPHAS
+    if settings.likelihood.prefers_strong_penalty:
+        alphas = (*_STRONGEST_ALPHAS, *_ALPHAS)
+    return [settings._replace(alpha=alpha) for alpha in alphas]
+
+
+def carry_out(
+    plan: Plan,
+    problem: Problem,
+    starts: Sequence[Start] | None,
+    rng: np.random.RandomState,
+    n_jobs: int | None,
+    events: Events,
+) -> TrainingResult:
+    """Choose among the candidates, and train the networks.
+
+    Parameters
+    ----------
+    starts : of each network, or None to draw all initial weights
+    events : Events, told of what goes on
+    """
+    n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
+    seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
+    n_samples = problem.rows.n_samples
+    affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
+
+    def n_networks_of(candidate: Settings, n_steps: float | None) -> int:
+        if plan.n_networks or len(candidate.network.layer_sizes) == 2:
+            return plan.n_networks or 1  # all linear models end in the one optimum
+        cost = candidate.cost(n_samples, n_steps)
+        return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
+
+    choice = Choice(plan.untried, None, None)
+    can_hold_out = _n_telling(plan.settings, problem) >= _LEAST_ROWS
+    if len(plan.candidates) > 1 and can_hold_out:
+        events.begin_trials(len(plan.candidates))
+        share = _TRIALS_SHARE * affordable
+        choice = choose(plan.families, n_networks_of, problem, share, events, n_jobs)
+        events.end_trials()
+    settings, problem = choice.settings, problem.in_unit(choice.settings.weight_unit)
+    n_networks = n_networks_of(settings, choice.n_steps)
+    result = train_networks(
+        settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
+    )
+    networks = result.networks
+    good = credible(networks, problem.rows.total_weight)
+    n_failed = len(networks) - len(good)
+    if plan.n_networks is None:
+        result = result._replace(networks=good)
+    elif n_failed and starts is None and not (events.stopped or result.interrupted):
+        more = seeds[n_networks : n_networks + n_failed]
+        others = train_networks(settings, problem, more, events, n_jobs=n_jobs)
+        several = best(networks + others.networks, n_networks)
+        result = others._replace(networks=several)
+    streaming = starts is not None and starts[0].stream is not None
+    if can_hold_out and not streaming:
+        result = _with_held_out_noise(result, choice.noise, n_jobs)
+    return result
+
+
+def _n_telling(settings: Settings, problem: Problem) -> float:
+    """Distinct rows, or counts above 0 among them."""
+    rows = problem.rows
+    return float(
+        problem.n_distinct * settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
+    )
+
+
+def _with_held_out_noise(
+    result: TrainingResult, noise: HeldOutNoise | None, n_jobs: int | None
+) -> TrainingResult:
+    """The result, with noise by unseen rows where the networks' own do not show it.
+
+    noise : HeldOutNoise or None, that the trials have found
+    """
+    settings, problem, networks, _ = result
+    if all(shows_noise(settings, problem, one) for one in networks):
+        return result
+    if noise is None:
+        n_iter = max(1, *(one.result.n_iter for one in networks))
+        try:
+            noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
+        except KeyboardInterrupt:  # the networks are whole
+            return result._replace(interrupted=True)
+    problem = problem._replace(noise=noise)
+    with one_blas_thread():
+        networks = [TrainingRun(settings, problem, Start()).finish(one.result) for one in networks]
+    return result._replace(problem=problem, networks=networks)
+
+
+def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:
+    n_features, n_outputs = network.layer_sizes[0], network.layer_sizes[-1]
+    return replace(network, layer_sizes=(n_features, *hidden, n_outputs))
+
+
+def _affordable(settings: Settings, n_samples: int) -> list[Network]:
+    """The network with the hidden layers that its solver can pay for, from the smallest on.
+
+    All but the smallest have no more parameters than there are rows in a trial.
+    """
+    limit = _FINAL_SHARE * budget(n_samples, settings.network.layer_sizes[0]) / _LEAST_NETWORKS
+    shapes = [_shaped(settings.network, hidden) for hidden in _SHAPES]
+    return [
+        shape
+        for shape in shapes
+        if settings._replace(network=shape).cost(n_samples) <= limit
+        and (shape.n_params <= _PER_ROW * n_samples or shape == shapes[0])
+    ]

@@ -1,0 +1,249 @@
+"""The problem of a run: checked rows, settings and starts, in the coordinates of the solver.
+
+raw X, y, weights -> scales -> rows in the solver's coordinates (`prepare`, once for all networks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.threads import one_blas_thread
+from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
+from sk_backprop._coordinates.scales import Scales, as_units, divide_columns, largest_values
+from sk_backprop._inference.evidence import (
+    Precisions,
+)
+from sk_backprop._inference.online import StreamState
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.likelihood import Likelihood
+from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS, lbfgs
+from sk_backprop._solvers._base import Solver
+
+
+class Data(NamedTuple):
+    """Rows to learn from or to validate on.
+
+    X : (n_samples, n_features), float32 or float64, dense or CSR
+    y : (n_samples, n_outputs), float64
+    sample_weight : (n_samples,), positive, float64, or None for ones
+    """
+
+    X: Any
+    y: Array
+    sample_weight: Array | None = None
+
+    @property
+    def n_samples(self) -> int:
+        return int(self.y.shape[0])
+
+    @property
+    def total_weight(self) -> float:
+        return float(self.n_samples if self.sample_weight is None else self.sample_weight.sum())
+
+    def take(self, rows: Array) -> Data:
+        """The given rows."""
+        w = self.sample_weight
+        return Data(self.X[rows], self.y[rows], None if w is None else w[rows])
+
+
+class Settings(NamedTuple):
+    """The constructor's parameters that a run depends on, resolved.
+
+    `solver` is a name in `SOLVERS`; `alpha` is None where the evidence
+    decides; the others are as `BackpropRegressor` documents them.
+
+    starts : tuple of int, numbers of plain steps of lm before the evidence decides; a
+        network is trained with each, and the run of the highest log evidence is kept
+    memory : int, correction pairs that lbfgs keeps
+    weight_unit : float, what the weights of the rows are divided by
+    """
+
+    network: Network
+    likelihood: Likelihood
+    solver: str
+    precondition: bool
+    alpha: float | None
+    weight_groups: str
+    starts: tuple[int, ...]
+    batch_size: int
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    momentum: float
+    nesterovs_momentum: bool
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    max_iter: int
+    max_fun: int
+    tol: float
+    n_iter_no_change: float
+    shuffle: bool
+    early_stopping: bool
+    memory: int = lbfgs.MEMORY
+    weight_unit: float = 1.0
+
+    @property
+    def solver_class(self) -> type[Solver]:
+        """The solver, which says what it needs, offers and costs."""
+        return SOLVERS[self.solver]
+
+    def cost(self, n_samples: int, n_iter: float | None = None) -> float:
+        """Multiply-adds of training one network; see `Solver.cost`."""
+        return self.solver_class.cost(self.network, n_samples, n_iter)
+
+
+class Weights(NamedTuple):
+    """Weights of MaxAbs-scaled inputs, and the scales they belong to.
+
+    scales is None for weights that the user gives: they belong to the scales of
+    whatever they are trained on. precisions are what the evidence had found for them.
+    """
+
+    coefs: Sequence[Array]
+    intercepts: Sequence[Array]
+    scales: Scales | None = None
+    precisions: Precisions | None = None
+
+
+class Start(NamedTuple):
+    """What the run of a network goes on from.
+
+    weights : Weights, or None to draw them
+    stream : StreamState, what else the earlier batches of a stream have left; None in a fit
+    """
+
+    weights: Weights | None = None
+    stream: StreamState | None = None
+
+
+class Problem(NamedTuple):
+    """Rows in the solver's coordinates, and the scales that led there.
+
+    rows, validation : Data, validation may be None
+    dtype : of the weights that come out: that of the user's X, or float64 where need be
+    groups : (n_samples,) int, the distinct row that each row equals, or None where all differ
+    column_ranks : (n_features,) int, see `row_order.column_ranks`
+    noise : HeldOutNoise or None, where rows that were not trained on have shown it
+    """
+
+    scales: Scales
+    rows: Data
+    validation: Data | None
+    dtype: Any
+    groups: Array | None
+    column_ranks: Array
+    noise: HeldOutNoise | None = None
+
+    @property
+    def n_distinct(self) -> int:
+        """Distinct rows."""
+        return self.rows.n_samples if self.groups is None else int(self.groups.max()) + 1
+
+    def in_unit(self, weight_unit: float) -> Problem:
+        """The same rows, with their weights divided by a unit."""
+        weights = self.rows.sample_weight
+        if weight_unit == 1 or weights is None:
+            return self
+        weights = weights / weight_unit
+        ones = np.allclose(weights, 1, rtol=1e-12, atol=0)
+        return self._replace(rows=self.rows._replace(sample_weight=None if ones else weights))
+
+    @property
+    def n_counted(self) -> float:
+        """Distinct rows, or their total weight where that is less."""
+        return min(float(self.n_distinct), self.rows.total_weight)
+
+
+@one_blas_thread()  # BLAS adds up in another order with two
+def prepare(
+    settings: Settings,
+    data: Data,
+    validation: Data | None,
+    seen: Scales | None = None,
+    *,
+    streaming: bool = False,
+) -> Problem:
+    """Scales of `data`, and of what `seen` was made from, and the rows in them.
+
+    streaming : bool, whether `data` are a batch of a stream
+    """
+    dtype = data.X.dtype
+    x_max, order, y, w = None, None, data.y, data.sample_weight
+    if settings.solver_class.all_rows:
+        x_max = largest_values(data.X)
+        order, w = _canonical(data, as_units(x_max))
+        y = y[order]
+    scales = Scales.fit(
+        data.X,
+        y,
+        w,
+        precondition=settings.precondition,
+        likelihood=settings.likelihood,
+        x_max=x_max,
+        seen=seen,
+        order=order,
+    )
+    dtype = np.result_type(dtype, np.float64) if scales.far_from_zero else dtype
+    within = _precision(settings, len(y), dtype)
+    if scales.far_from_zero and not isinstance(data.X, np.ndarray):
+        within = np.dtype(np.float64)  # the mean is taken from products, not from X
+    y = scales.target(y, within)  # before there is a second X
+    rows = Data(scales.input(data.X, within, order), y, w)
+    if validation is not None:
+        X_val, y_val = scales.input(validation.X, dtype), scales.target(validation.y, dtype)
+        validation = Data(X_val, y_val, validation.sample_weight)
+    n_features, groups = len(scales.x.mean), None
+    ranks = np.arange(n_features)
+    if seen is None:  # initial weights are still to be drawn
+        ranks = column_ranks(rows.X, rows.y, w, n_features)
+    if order is None and not streaming:
+        groups = groups_of_rows(data)
+        groups = None if len(groups) == groups.max() + 1 else groups
+    return Problem(scales, rows, validation, dtype, groups, ranks)
+
+
+def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
+    """What a solver computes in, for X of the given precision.
+
+    The noise of mini-batches is many times the rounding of float32, which is twice as fast; where
+    they start from stays in the precision of X (`Monitor.rounded_from`). All rows at once have no
+    such noise, and the textbook's steps (precondition=False) are those of X throughout.
+    """
+    solver = settings.solver_class
+    if solver.float64:
+        return np.dtype(np.float64)
+    mini_batches = not solver.all_rows and settings.batch_size < n_samples
+    if mini_batches and settings.precondition:
+        return np.dtype(np.float32)
+    return dtype
+
+
+def n_distinct_rows(data: Data) -> int:
+    """Rows that differ: what all rows at once cost, however the table repeats them."""
+    if data.n_samples > _COUNTED_ROWS:
+        return data.n_samples
+    return int(groups_of_rows(data).max()) + 1
+
+
+# Rows above which they are all taken to differ.
+_COUNTED_ROWS = 200_000
+
+
+def groups_of_rows(data: Data) -> Array:
+    """Number of the distinct row that each row equals, in an order by values; (n_samples,)."""
+    return row_groups(data.X, as_units(largest_values(data.X)), _scaled_target(data))
+
+
+def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
+    """Rows, equal ones once, in an order that is theirs and not the table's; their weights."""
+    return canonical_rows(data.X, x_scale, _scaled_target(data), data.sample_weight)
+
+
+def _scaled_target(data: Data) -> Array:
+    return np.asarray(divide_columns(data.y, as_units(np.abs(data.y).max(axis=0))))

@@ -1,0 +1,323 @@
+"""One training run: a problem in, fitted weights and a posterior out.
+
+rows in the solver's coordinates (`_training.problem`) -> an objective -> a solver -> the posterior
+at its end -> weights brought back (`TrainingRun`, one for each network). Nothing here knows of an
+estimator, draws a warning, or changes what it is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._coordinates.affine import AffineMap
+from sk_backprop._inference.evidence import (
+    Precisions,
+    WeightGroups,
+    fixed_precisions,
+    weak_precisions,
+)
+from sk_backprop._inference.laplace import Posterior, Uncertain, evident, laplace, residuals_suffice
+from sk_backprop._inference.objective import Objective, ValidationSet
+from sk_backprop._inference.online import PassErrors, of_stream
+from sk_backprop._network.dispersion import HeldOutNoise, PearsonSums
+from sk_backprop._network.network import Network, Parameters, evaluate, glorot_bound, lecun_bound
+from sk_backprop._solvers._base import Prior, RunContext, StreamPass
+from sk_backprop._solvers._result import IterationObserver, Monitor, SolverResult
+from sk_backprop._training.problem import Data, Problem, Settings, Start
+
+
+class Trained(NamedTuple):
+    """The end of a run: the fitted function, and accounts of how it was found.
+
+    params : Parameters, in the solver's coordinates
+    coefs, intercepts : the same weights, for MaxAbs-scaled inputs
+    precisions, log_evidence : what the evidence said, or None with a fixed penalty
+    """
+
+    params: Parameters
+    coefs: list[Array]
+    intercepts: list[Array]
+    result: SolverResult
+    posterior: Posterior
+    precisions: Precisions | None
+    log_evidence: float | None
+
+
+class TrainingResult(NamedTuple):
+    """The end of training: one network or several, and the problem that they solve.
+
+    interrupted : bool, whether Ctrl-C ended it. The networks are those that were whole then, or
+        the one that was not.
+    """
+
+    settings: Settings
+    problem: Problem
+    networks: list[Trained]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TrainingRun:
+    """One run of a solver, from a start to a trained network.
+
+    Floating-point warnings are off: what overflows shows in the loss and ends the run.
+
+    Attributes
+    ----------
+    settings : Settings
+    problem : Problem
+        In a stream it is the next batch, whose scales have grown with it, and one pass is made.
+    start : Start
+    n_plain_steps : int
+        Steps of lm before the evidence decides.
+    """
+
+    settings: Settings
+    problem: Problem
+    start: Start
+    n_plain_steps: int = 0
+
+    @cached_property
+    def objective(self) -> Objective:
+        """That of the rows; in a stream the penalty is divided by the weight of all so far."""
+        settings, rows, stream = self.settings, self.problem.rows, self.start.stream
+        return Objective(
+            self.problem.scales.solver_network(settings.network),
+            settings.likelihood,
+            rows.X,
+            rows.y,
+            rows.sample_weight,
+            0.0 if settings.alpha is None else settings.alpha,
+            penalty_weight=None if stream is None else stream.weight,
+        )
+
+    @cached_property
+    def _errors(self) -> PassErrors | None:
+        """Of a stream, the errors of this pass."""
+        return None if self.start.stream is None else PassErrors(self.objective)
+
+    @beyond_range_is_inf
+    def train(
+        self, rng: np.random.RandomState, observer: IterationObserver | None = None
+    ) -> Trained:
+        """Train the network.
+
+        Parameters
+        ----------
+        rng : RandomState
+            Initial weights are drawn from it before anything else is.
+        observer : IterationObserver or None
+            Is told of each iteration.
+        """
+        settings, problem = self.settings, self.problem
+        params = self._initial_parameters(rng)
+        validation = problem.validation
+        monitor = Monitor(
+            self.objective.parameters(params.flat),
+            tol=settings.tol,
+            n_iter_no_change=settings.n_iter_no_change,
+            validation=None
+            if validation is None
+            else ValidationSet(self.objective.network, settings.likelihood, *validation),
+            early_stopping=settings.early_stopping,
+            observer=observer,
+        )
+        return self.finish(self._solve(params, monitor, rng))
+
+    def _initial_parameters(self, rng: np.random.RandomState) -> Parameters:
+        network, scales = self.settings.network, self.problem.scales
+        dtype = np.result_type(self.problem.rows.y.dtype, self.problem.dtype)
+        weights, stream = self.start
+        if weights is not None:
+            before = scales if weights.scales is None else weights.scales
+            to_solver = AffineMap(before.max_abs_coordinates, scales.solver_coordinates(network))
+            return network.pack(*to_solver.weights(weights.coefs, weights.intercepts), dtype)
+        known = scales.x.constant if stream is None and scales.precondition else None
+        params = _random_start(scales.solver_network(network), self.problem, rng, dtype, known)
+        scales.settle(params)
+        return params
+
+    def _solve(
+        self, params: Parameters, monitor: Monitor, rng: np.random.RandomState
+    ) -> SolverResult:
+        settings, stream = self.settings, self.start.stream
+        context = RunContext(
+            prior=self._prior() if settings.solver_class.evidence else None,
+            permutation=rng.permutation if settings.shuffle else None,
+        )
+        if stream is not None and self._errors is not None:
+            settings = settings._replace(max_iter=1)
+            context = context._replace(
+                stream=StreamPass(
+                    stream.optimizer,
+                    stream.n_seen,
+                    stream.from_optimum,
+                    stream.noise_to_keep(self.problem.scales.dispersion),
+                    self._errors.before_step,
+                )
+            )
+        solver = settings.solver_class.of(settings, context)
+        return solver.minimize(self.objective, params.flat, monitor)
+
+    def _prior(self) -> Prior:
+        """What holds the weights in a run with evidence, and how it begins."""
+        settings, objective, scales = self.settings, self.objective, self.problem.scales
+        groups = groups_of(settings, objective.network)
+        if settings.alpha is not None:
+            fixed = fixed_precisions(groups, settings.alpha, objective.n_outputs)
+            return Prior(groups, fixed)
+        weights = self.start.weights
+        found_before = None if weights is None else weights.precisions
+        if found_before is not None and len(found_before.weight) == len(groups.names):
+            return Prior(groups, found_before, self.n_plain_steps)
+        n_inputs = max(1, int((~scales.x.constant).sum()))
+        weak = weak_precisions(groups, objective.network, n_inputs, scales.dispersion)
+        return Prior(groups, weak, self.n_plain_steps)
+
+    @beyond_range_is_inf
+    def finish(self, result: SolverResult) -> Trained:
+        """The network at a result, with its posterior, and its weights folded back."""
+        settings, scales, objective = self.settings, self.problem.scales, self.objective
+        kept = objective.network.parameters(result.theta)
+        at = objective.parameters(result.theta)
+        if result.best_iter == 0:  # ended before any iteration had told the loss
+            start_loss = objective.loss_gradient(at, objective.parameters(result.theta))
+            result = replace(result, loss=start_loss)
+        network = settings.network
+        to_fitted = AffineMap(scales.solver_coordinates(network), scales.max_abs_coordinates)
+        fitted = network.pack(*to_fitted.weights(kept.coefs, kept.intercepts), self.problem.dtype)
+        log_evidence = None
+        if settings.alpha is None and result.precisions is not None:
+            groups = groups_of(settings, objective.network)
+            posterior, log_evidence = evident(objective, at, groups, result.precisions)
+        else:
+            if self._errors is not None and result.status in ("diverged", "interrupted"):
+                self._errors.left_out(at)
+            posterior = self._laplace(at)
+        constant = scales.y.constant
+        if self.start.stream is None and constant.any():
+            sums = objective.pearson(at)
+            posterior = posterior.of_constants(constant, sums.value / sums.weight)
+        return Trained(
+            kept,
+            fitted.coefs,
+            fitted.intercepts,
+            result,
+            posterior,
+            None if log_evidence is None else result.precisions,
+            log_evidence,
+        )
+
+    def _laplace(self, params: Parameters) -> Posterior:
+        """The posterior under a fixed penalty."""
+        settings, problem, objective = self.settings, self.problem, self.objective
+        weights, alpha = _uncertain(objective.network, objective.n_samples), settings.alpha or 0.0
+        stream, errors = self.start.stream, self._errors
+        if stream is not None and errors is not None:
+            return of_stream(stream, weights, objective, params, alpha, errors.sums)
+        of_noise = partial(
+            laplace, weights, objective, params, alpha, n_distinct=problem.n_distinct
+        )
+        posterior, validation = of_noise(problem.noise), None
+        if settings.early_stopping and problem.noise is None:
+            validation = problem.validation
+        if validation is None:
+            return posterior
+        noise = _noise_at(settings, objective.network, params, posterior, validation)
+        if residuals_suffice(posterior, objective.network, problem.n_distinct):
+            noise = _pooled(posterior, noise)
+        elif validation.n_samples < LEAST_HELD_OUT:
+            return posterior
+        return of_noise(noise)
+
+
+# Validation rows that show the noise by themselves: to 13 % of its standard deviation.
+LEAST_HELD_OUT = 30
+
+
+def _noise_at(
+    settings: Settings, network: Network, params: Parameters, posterior: Posterior, rows: Data
+) -> HeldOutNoise:
+    """Noise by the errors of one network at rows that it was not trained on."""
+    X, params = rows.X.astype(float), network.parameters(params.flat.astype(float))
+    f = evaluate(network, params.coefs, params.intercepts, X)
+    variance, likelihood = posterior.variance(network, params, X), settings.likelihood
+    inflation = likelihood.inflation(variance, posterior.noise, f)
+    w = None if rows.sample_weight is None else rows.sample_weight[None]
+    sums = PearsonSums.of(*likelihood.pearson_terms(f.T, rows.y.T), w, inflation.T)
+    return HeldOutNoise(sums.value / sums.weight, sums.weight)
+
+
+def _pooled(posterior: Posterior, held_out: HeldOutNoise) -> HeldOutNoise:
+    """The noise by the rows that were trained on and others together."""
+    assert posterior.dof is not None
+    dof = posterior.dof + held_out.weight
+    squares = posterior.noise * posterior.dof + held_out.variance * held_out.weight
+    return HeldOutNoise(squares / dof, float(dof.min()))
+
+
+def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
+    """Whether the noise of a trained network can be trusted.
+
+    The evidence has its own estimate. With a fixed penalty the residuals of the rows trained on
+    are too small where the network could fit the noise of each row, and rows that it has not
+    seen are needed.
+    """
+    if trained.precisions is not None or problem.noise is not None:
+        return True
+    validation = problem.validation if settings.early_stopping else None
+    if validation is not None and validation.n_samples >= LEAST_HELD_OUT:
+        return True
+    return residuals_suffice(trained.posterior, settings.network, problem.n_distinct)
+
+
+# n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
+# units of the last layer up to which these do.
+_ALL_WEIGHTS_FLOPS, _ALL_WEIGHTS_PARAMS, _LAST_LAYER_UNITS = 2e9, 1500, 2000
+
+
+def _uncertain(network: Network, n_samples: int) -> Uncertain:
+    n_params = network.n_params
+    work = n_samples * n_params**2 * network.layer_sizes[-1]
+    if n_params <= _ALL_WEIGHTS_PARAMS and work <= _ALL_WEIGHTS_FLOPS:
+        return "all"
+    return "last_layer" if network.layer_sizes[-2] <= _LAST_LAYER_UNITS else "none"
+
+
+def groups_of(settings: Settings, network: Network) -> WeightGroups:
+    """The groups of weights that share a precision."""
+    return WeightGroups.of(network, per_input=settings.weight_groups != "layer")
+
+
+def _random_start(
+    network: Network,
+    problem: Problem,
+    rng: np.random.RandomState,
+    dtype: Any,
+    constant: Array | None,
+) -> Parameters:
+    """Initial weights of the solver's network.
+
+    The weights of each column are drawn in the order of the columns' ranks, so that they move
+    with the columns when a table lists them in another order.
+
+    constant : (n_features,) bool, inputs that do not vary and never will, or None. Their
+        weights are zero, and nothing else depends on their being there.
+    """
+    # Glorot's bound leaves tanh units almost linear where there are few inputs:
+    # from it, a fit to a sine of one input ended on its first plateau.
+    preconditioned = problem.scales.precondition
+    bound = lecun_bound if preconditioned else glorot_bound(network.activation)
+    by_rank = np.argsort(problem.column_ranks)
+    if constant is not None:
+        by_rank = by_rank[~constant[by_rank]]
+    narrow = replace(network, layer_sizes=(len(by_rank), *network.layer_sizes[1:]))
+    drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
+    first = np.zeros(network.layer_sizes[:2], dtype)
+    first[by_rank] = drawn.coefs[0]
+    return network.pack([first, *drawn.coefs[1:]], drawn.intercepts, dtype)

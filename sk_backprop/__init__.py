@@ -28,13 +28,13 @@ The rooms, each with what it may import from those before it::
         online          noise and posterior in a stream
         predictive      the fitted function: mean, standard deviation, gradient, leverage
         consistency     checks that stored numbers belong together
-    _solvers      one algorithm per file, and the monitor that watches a run
+    _solvers      one algorithm per file, their registry, and the monitor that watches a run
     _training     from a checked table to fitted networks
         problem         settings, starts, and rows in the coordinates of a solver
         run             one run: an objective, a solver, the posterior at its end
         events          what a fit reports while it goes on
         ensemble        several networks from different initial weights
-        budget          operations of a run, and how many a fit may take
+        budget          how many operations a fit may take
         folds           rows to train on and rows to judge by, drawn over distinct rows
         selection       candidates scored on held-out rows
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks

@@ -120,6 +120,5 @@ def _described(settings: Settings) -> str:
 
 
 def _ended(result: SolverResult) -> str:
-    return (
-        f"{ENDINGS[result.status].summary} after {result.n_iter} iterations, loss {result.loss:.6g}"
-    )
+    how = ENDINGS[result.status].summary
+    return f"{how} after {result.n_iter} iterations, loss {result.loss:.6g}"

@@ -62,9 +62,9 @@ class RunContext(NamedTuple):
 class Solver:
     """Base class of solvers; its defaults are those of one on all rows, with a fixed penalty.
 
-    A subclass is a frozen dataclass that defines `minimize` and `cost`. Its fields are what it
-    depends on: parameters of the estimator (`_training.Settings`) and items of `RunContext`, by
-    their names. One entry in `SOLVERS` makes it known.
+    A subclass is a frozen dataclass that defines `minimize` and `cost`. Its fields have the names
+    of what it depends on: parameters of the estimator (`_training.problem.Settings`), and items of
+    `RunContext`. One entry in `SOLVERS` makes it known.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class Solver:
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """Multiply-adds of training one network; see `_cost`.
+        """Multiply-adds of training one network; see `_training.budget`.
 
         n_iter : float or None, iterations that runs on some of the rows have taken
         """

@@ -11,7 +11,6 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._network.network import Network
 from sk_backprop._training.events import Events, RunObserver
 from sk_backprop._training.problem import Problem, Settings, Start
 from sk_backprop._training.run import Trained, TrainingResult, TrainingRun

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cases import every_pair, slow
+from likelihoods import likelihood
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
@@ -24,7 +25,8 @@ def problem_of(X, y, solver="adam", sample_weight=None):
     estimator = BackpropRegressor((3,), solver=solver, alpha=1.0)
     network = Network((X.shape[1], 3, 1), "logistic", "identity")
     data = Data(X, y[:, None], sample_weight)
-    return prepare(settings_of(estimator, network, len(y)), data, None)
+    settings = settings_of(estimator, network, likelihood("squared_error", network), len(y))
+    return prepare(settings, data, None)
 
 
 def as_rows(data):

@@ -347,7 +347,7 @@ def test_compare_tells_the_same_bits_from_others_and_twice_the_time(tmp_path, fo
 import time
 __path__ = [{str(package)!r}]
 __version__ = "changed"
-from sk_backprop._regressor import BackpropRegressor as Before
+from sk_backprop._estimator.regressor import BackpropRegressor as Before
 class BackpropRegressor(Before):
     def fit(self, X, y):
         time.sleep(0.5)

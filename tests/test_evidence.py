@@ -96,7 +96,8 @@ def test_factor_into_given_memory_is_the_same():
 def test_an_indefinite_matrix_is_nudged_as_little_as_it_takes(scale, short):
     # Eigenvalues 2 and -short: what rounding leaves of a singular J^T J, and worse.
     H = np.array([[1 - short / 2, 1 + short / 2], [1 + short / 2, 1 - short / 2]])
-    normal = NormalEquations(*np.ones((3, 1)), np.zeros((1, 2)), np.asfortranarray(scale * H)[None])
+    one, curvature = np.ones(1), np.asfortranarray(scale * H)[None]
+    normal = NormalEquations(one, one, one, np.zeros((1, 2)), curvature, one, one)
     groups = WeightGroups(("coefs_[0]",), np.zeros(2, dtype=int))
     L = np.tril(factor(normal, groups, Precisions(np.zeros(1), np.ones(1))))
     assert np.isfinite(L).all()
@@ -106,7 +107,8 @@ def test_an_indefinite_matrix_is_nudged_as_little_as_it_takes(scale, short):
 
 def test_all_parameters_count_where_neither_data_nor_prior_say_anything():
     n = 300
-    normal = NormalEquations(*np.ones((3, 1)), np.zeros((1, n)), np.zeros((1, n, n)))
+    one = np.ones(1)
+    normal = NormalEquations(one, one, one, np.zeros((1, n)), np.zeros((1, n, n)), one, one)
     groups = WeightGroups(("coefs_[0]", "intercepts_[0]"), np.repeat([0, 1], n // 2))
     precisions = Precisions(np.zeros(2), np.ones(1))
     _, gamma = effective(factor(normal, groups, precisions), normal, groups, precisions)

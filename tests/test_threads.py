@@ -112,8 +112,9 @@ _FORK = """
 import os, signal, threading, time, warnings
 import numpy as np
 from threadpoolctl import threadpool_info
-from sk_backprop import BackpropRegressor, _threads
-from sk_backprop._threads import Team, allowed_threads, one_blas_thread
+from sk_backprop import BackpropRegressor
+from sk_backprop._blocks import threads as _threads
+from sk_backprop._blocks.threads import Team, allowed_threads, one_blas_thread
 
 # Python 3.12 and newer warn of every fork of a process that has several threads.
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)

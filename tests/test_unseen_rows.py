@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from cases import every_pair, slow
+from likelihoods import likelihood
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._coordinates.row_order import column_ranks, row_groups, row_order
 from sk_backprop._estimator.checks import set_aside
 from sk_backprop._network.network import Network
-from sk_backprop._training.folds import make_folds
+from sk_backprop._training.folds import make_folds, n_first_folds
 from sk_backprop._training.plan import settings_of
 from sk_backprop._training.problem import Data, prepare
 
@@ -24,7 +25,8 @@ def problem_of(X, y, solver="adam", sample_weight=None):
     estimator = BackpropRegressor((3,), solver=solver, alpha=1.0)
     network = Network((X.shape[1], 3, 1), "logistic", "identity")
     data = Data(X, y[:, None], sample_weight)
-    return prepare(settings_of(estimator, network, len(y)), data, None)
+    settings = settings_of(estimator, network, likelihood("squared_error", network), len(y))
+    return prepare(settings, data, None)
 
 
 def as_rows(data):
@@ -42,14 +44,15 @@ def test_copies_of_a_row_are_in_one_fold(solver, n, sparse):
     rows = rng.permutation(np.repeat(np.arange(n), rng.randint(1, 4, n)))
     X = sp.csr_array(X[rows]) if sparse else X[rows]
     folds = make_folds(problem_of(X, y[rows], solver), int(0.8 * n))
-    assert len(folds) == {60: 5, 400: 2, 3500: 1}[n]
+    assert len(folds) == {60: 5, 400: 5, 3500: 1}[n]
+    assert n_first_folds(n) == {60: 5, 400: 2, 3500: 1}[n]
     for part, held_out in folds:
         kept, judged = as_rows(part.rows), as_rows(held_out)
         assert not kept & judged
         assert part.n_distinct == len(kept)
         assert len(judged) == pytest.approx(n / 5, abs=1)
         assert part.rows.total_weight + held_out.total_weight == len(rows)
-    if n == 60:
+    if len(folds) == 5:
         assert len(set.union(*(as_rows(held_out) for _, held_out in folds))) == n
 
 

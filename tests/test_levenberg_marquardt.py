@@ -233,7 +233,9 @@ def lm(objective, start, precisions, *, max_iter=1000, n_plain_steps=None):
     groups = WeightGroups.of(objective.network, per_input=False)
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
     prior = Prior(groups, precisions, n_plain_steps)
-    return LevenbergMarquardt(max_iter, prior).minimize(objective, start.flat, monitor)
+    return LevenbergMarquardt(max_iter=max_iter, prior=prior).minimize(
+        objective, start.flat, monitor
+    )
 
 
 def penalty_of(objective, alpha):

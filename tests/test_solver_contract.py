@@ -1,7 +1,6 @@
 """A solver is one class and one line in the registry: shown by two that only this file has."""
 
 import warnings
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +19,6 @@ from sk_backprop._solvers._result import ENDINGS, Monitor
 from sk_backprop._training.problem import Settings
 
 
-@dataclass(frozen=True)
 class SteepestDescent(Solver):
     """Gradient descent on all rows, each step halved until the loss falls."""
 
@@ -54,7 +52,6 @@ class SteepestDescent(Solver):
         return monitor.result(params, status)
 
 
-@dataclass(frozen=True)
 class PlainSteps(Solver):
     """Steps of one length by mini-batches; it counts them, over all batches of a stream."""
 

@@ -12,7 +12,6 @@ mean needs, `predictive_of` what standard deviations need. What goes on from a f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import ge, gt
 from typing import Any, NamedTuple
 
@@ -99,8 +98,7 @@ class Continuation(NamedTuple):
     rows: SeenRows
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FittedState:
+class FittedState(NamedTuple):
     """All that a fit leaves.
 
     Attributes

@@ -7,9 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from operator import gt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,8 +45,7 @@ from sk_backprop._network.network import (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class FittedFunction:
+class FittedFunction(NamedTuple):
     """Raw X in, mean and standard deviation in the units of y out.
 
     Attributes
@@ -220,8 +218,7 @@ class FittedFunction:
         return AffineMap.to_raw(fitted).weights(self.coefs, self.intercepts)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Predictive:
+class Predictive(NamedTuple):
     """The distribution of a new observation: the fitted function and its uncertainty.
 
     Attributes

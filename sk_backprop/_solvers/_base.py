@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import Batch
@@ -58,13 +57,12 @@ class RunContext(NamedTuple):
     stream: StreamPass = StreamPass()
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Solver:
     """Base class of solvers; its defaults are those of one on all rows, with a fixed penalty.
 
-    A subclass is a frozen dataclass that defines `minimize` and `cost`. Its fields have the names
-    of what it depends on: parameters of the estimator (`_training.problem.Settings`), and items of
-    `RunContext`. One entry in `SOLVERS` makes it known.
+    A subclass defines `minimize` and `cost`, and annotates what it depends on, by name: parameters
+    of the estimator (`_training.problem.Settings`) and items of `RunContext`. One entry in
+    `SOLVERS` makes it known.
 
     Attributes
     ----------
@@ -86,12 +84,28 @@ class Solver:
     blas_threads: ClassVar[bool] = False
     advice: ClassVar[Mapping[Status, str]] = {}
 
+    # Not a dataclass: six of them would take a seventh of the time of the import.
+    def __init__(self, **parameters: Any) -> None:
+        """With what it depends on; what is left out has the default of the class."""
+        vars(self).update(parameters)
+
     @classmethod
     def of(cls, settings: object, context: RunContext) -> Self:
         """The solver of a run, whose parameters are attributes of `settings`."""
-        names = [field.name for field in fields(cls)]
         given = context._asdict()
+        names = cls._parameters()
         return cls(**{n: given[n] if n in given else getattr(settings, n) for n in names})
+
+    @classmethod
+    def _parameters(cls) -> list[str]:
+        """Names of what it depends on, base classes first."""
+        annotated = [vars(kind).get("__annotations__", {}) for kind in reversed(cls.__mro__)]
+        return [
+            name
+            for names in annotated
+            for name, kind in names.items()
+            if not str(kind).startswith(("ClassVar", "typing.ClassVar"))
+        ]
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:

@@ -11,8 +11,6 @@ matrices.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.optimize import OptimizeResult
 from scipy.optimize import minimize as scipy_minimize
@@ -41,7 +39,6 @@ _ITERATIONS, _PASSES, _COST_ROWS = 300, 12, 200
 _LIMIT_REACHED = 1
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class LBFGS(Solver):
     """L-BFGS-B of scipy, without bounds.
 

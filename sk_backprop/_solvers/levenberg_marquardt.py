@@ -17,7 +17,7 @@ With evidence, the precisions are estimated anew before each step (Foresee & Hag
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from scipy.linalg import lapack
@@ -45,7 +45,6 @@ _NO_GAIN = 4 * np.finfo(float).eps
 _STEPS, _STEP_OVERHEAD = 40, 2e7
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class LevenbergMarquardt(Solver):
     """The algorithm above.
 

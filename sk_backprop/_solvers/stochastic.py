@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -322,7 +321,6 @@ def run_epochs(
     return monitor.result(params, status, optimizer.state())
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class _MiniBatchSolver(Solver):
     """Base class of solvers by mini-batches, which differ in their rule for steps.
 
@@ -366,7 +364,6 @@ class _MiniBatchSolver(Solver):
         raise NotImplementedError
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class SGDSolver(_MiniBatchSolver):
     """`SGD`, with the estimator's parameters.
 
@@ -396,7 +393,6 @@ class SGDSolver(_MiniBatchSolver):
         )
 
 
-@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class AdamSolver(_MiniBatchSolver):
     """`Adam`, with the estimator's parameters.
 

@@ -62,9 +62,10 @@ def train_networks(
 _LARGE_NETWORK = 1_000_000
 
 
-def _pays_threads(network: Network) -> bool:
-    """Whether more than one BLAS thread is likely to be worth having, by mini-batches."""
-    return network.n_params >= _LARGE_NETWORK
+def _pays_threads(settings: Settings) -> bool:
+    """Whether more than one BLAS thread is likely to be worth having."""
+    # Where all rows are used at once, threads share the rows instead.
+    return settings.solver_class.blas_threads and settings.network.n_params >= _LARGE_NETWORK
 
 
 def _train_one(
@@ -75,8 +76,7 @@ def _train_one(
     observers: Sequence[RunObserver],
 ) -> tuple[Trained, bool]:
     """The best of the runs of one network, and whether the last of them was interrupted."""
-    # Where all rows are used at once, threads share the rows instead.
-    threads = settings.solver_class.blas_threads and _pays_threads(settings.network)
+    threads = _pays_threads(settings)
     trained: list[Trained] = []
     for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
         run = TrainingRun(settings, problem, start, n_plain_steps)

@@ -63,7 +63,7 @@ def posterior_after(earlier, weights, objective, params, alpha, rows=None):
 
 
 def told_by(posterior, network, number=0, outputs=slice(None), *, at_inputs=True):
-    return past(posterior, 1.0).told(number, network, outputs, at_inputs=at_inputs)
+    return past(posterior, 1.0).data_precision(number, network, outputs, at_inputs=at_inputs)
 
 
 def batches_of(objective, size):
@@ -245,7 +245,7 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
             part = Network((network.layer_sizes[-2], 1), "tanh", output)
             outputs = slice(number, number + 1)
         which = {"at_inputs": weights == "all" or not hidden}
-        found = earlier.told(number, part, outputs, **which)
+        found = earlier.data_precision(number, part, outputs, **which)
         wanted = told_by(expected, part, number, outputs, **which)
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9 * np.abs(wanted).max())
     # And so is what comes of it with the next rows.

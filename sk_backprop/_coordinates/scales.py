@@ -437,7 +437,7 @@ class Scales:
             hidden=SAME_UNITS if same else TANH_FOR_SIGMOID,
         )
 
-    def settle(self, params: Parameters) -> None:
+    def zero_output_layer(self, params: Parameters) -> None:
         """Zero the initial weights of the output layer, in place, if preconditioned.
 
         The function starts as the mean of y, a target of the other sign gives the mirrored

@@ -52,8 +52,8 @@ _MOST_EFFECTIVE, _LEAST_FREE_ROWS, _LEAST_FREE_COUNTS = 0.9, 10.0, 3.0
 _LEAST_FREE_OF_PENALTY = 5.0
 
 # Noise, in units of the variance of y, of a fit that goes through every row. With a fixed penalty
-# this alone is told, and only where it may be for want of rows: it may be what was asked for. (Of
-# counts more is told: few of them above 0 are soon all foretold, under the usual penalties.)
+# only this draws a warning, and only where it may be for lack of rows: it may be intended. (Counts
+# draw more: a few of them above 0 are soon all predicted exactly, under the usual penalties.)
 _EXACT = 1e-12
 
 # Total weight below which weights of many rows were hardly meant as counts.
@@ -234,7 +234,7 @@ def _regularization(
     return held_by
 
 
-def complaints(
+def fit_warnings(
     call: Call, trained: TrainingResult, *, alpha_given: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Messages of warnings, each kind at most once for all networks."""

@@ -23,7 +23,7 @@ from sk_backprop._estimator.diagnostics import (
     NOTHING_KEPT,
     Call,
     attributes_if_ended,
-    complaints,
+    fit_warnings,
     fitted_state,
 )
 from sk_backprop._estimator.predictor import Predictor, shallow_copy
@@ -32,7 +32,7 @@ from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_star
 from sk_backprop._estimator.state import Columns, FittedState, store
 from sk_backprop._network.likelihood import LIKELIHOODS
 from sk_backprop._training.events import Events
-from sk_backprop._training.plan import Plan, carry_out
+from sk_backprop._training.plan import Plan, fit_networks
 from sk_backprop._training.problem import Data, Problem, Start, prepare
 
 
@@ -550,14 +550,14 @@ class BackpropRegressor(CallbackSupport, Predictor):
         starts = in_stream(starts, last, plan, problem, SeenRows.of(*data))
         curve = [] if last is None else last.history.loss_curve
         events = Events(*printers(self.verbose, len(curve)))
-        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        trained = fit_networks(plan, problem, starts, rng, self.n_jobs, events)
         if trained.interrupted:
             warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
             return self
         rows = rows_so_far(starts, trained.settings.network)
         call = Call(Columns.of(checked), data.n_samples, rows, last, streaming=True)
         store(self, fitted_state(call, trained, rng), curve)
-        for message, category in complaints(call, trained, alpha_given=self.alpha != "auto"):
+        for message, category in fit_warnings(call, trained, alpha_given=self.alpha != "auto"):
             warnings.warn(message, category, stacklevel=2)
         if trained.settings.likelihood.max_target_is_unit and np.any(data.y > self.y_scale_):
             warnings.warn(
@@ -591,9 +591,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         attributes = partial(attributes_if_ended, call, rng)
         callbacks = callback_observers(self, rows, attributes, plan.most_tasks)
         events = Events(*printers(self.verbose), *callbacks)
-        trained = carry_out(plan, problem, starts, rng, self.n_jobs, events)
+        trained = fit_networks(plan, problem, starts, rng, self.n_jobs, events)
         events.end_fit(trained)
         if len(trained.networks) < len(starts or ()):  # interrupted
             return [(NOTHING_KEPT, UserWarning)]
         store(self, fitted_state(call, trained, rng))
-        return list(complaints(call, trained, alpha_given=self.alpha != "auto"))
+        return list(fit_warnings(call, trained, alpha_given=self.alpha != "auto"))

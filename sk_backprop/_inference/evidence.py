@@ -24,7 +24,7 @@ Pearson's statistic X^2 (`_network.dispersion`) is 2 L for squared errors, and n
 
 For the Poisson loss 2 L is the deviance and 1 / beta the dispersion, of which counts of 0
 have no density: n_k is the weight of the others. With n rows, and the dispersion told by
-the deviance, a few counts among many zeros were foretold exactly, and new rows as 1e16.
+the deviance, a few counts among many zeros were predicted exactly, and new rows as 1e16.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Streams: what the rows before have told, as the scales of the next batch have it.
+"""Streams: statistics of earlier batches, in the coordinates of the next batch.
 
 Scales grow with every batch, and the weights move with them so that the function stays. So does
 what is known of the noise and of the weights' uncertainty (`AffineMap`).
@@ -52,7 +52,7 @@ LEAST_NOISE_PART = 0.5
 
 
 class Earlier(NamedTuple):
-    """What the rows before have told.
+    """Statistics of the earlier batches.
 
     posterior : Posterior, in the coordinates of their own scales
     weight : float, of the distinct rows
@@ -134,8 +134,10 @@ class Earlier(NamedTuple):
             self.posterior.weights == weights and self.weight > 0  # 0 beside rows of weight 1e17
         )
 
-    def told(self, number: int, network: Network, outputs: slice, *, at_inputs: bool) -> Array:
-        """The part of the precision that rows have told: its lower triangle.
+    def data_precision(
+        self, number: int, network: Network, outputs: slice, *, at_inputs: bool
+    ) -> Array:
+        """The part of the precision that comes from data, without the prior: lower triangle.
 
         number : int, of the factor
         network, outputs, at_inputs : as of `AffineMap.precision`
@@ -153,7 +155,7 @@ class StreamState(NamedTuple):
     n_seen : int, samples seen before
     optimizer : `_solvers._result.OptimizerState` after the last batch; None where that was a fit,
         or of another solver
-    earlier : Earlier or None, what the batches before have told
+    earlier : Earlier or None, statistics of the earlier batches
     from_optimum : bool, whether the weights were fitted to all rows at once before
     rows : SeenRows, those seen, the newest among them
     weight : float, of the distinct ones
@@ -248,21 +250,23 @@ def of_stream(
         groups, fixed = penalties(part, alpha)
         held = fixed.weight[groups.index] * np.mean(1 / noise[outputs])
         curvature = part.normal_equations(part_params).curvature
-        told = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
-        diverged = not np.isfinite(told).all()
+        precision = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
+        diverged = not np.isfinite(precision).all()
         if diverged:
-            told[...] = 0
+            precision[...] = 0
         if earlier is not None and earlier.knows_curvature_of(weights):
-            others = earlier.told(len(factors), part.network, outputs, at_inputs=at_inputs)
+            others = earlier.data_precision(
+                len(factors), part.network, outputs, at_inputs=at_inputs
+            )
             others *= total / before * float(np.mean(earlier.noise[outputs] / noise[outputs]))
             if np.isfinite(others).all():  # not of units beyond all before
                 part_of_newest = max(weight / total, min(_NEWEST_SHARE, weight / _CURVATURE_ROWS))
                 part_of_newest = 0.0 if diverged else min(part_of_newest, 1.0)
-                told *= part_of_newest
+                precision *= part_of_newest
                 others *= 1 - part_of_newest
-                told += others
-        A = np.empty_like(told, order="F")
-        L = cholesky(partial(np.copyto, A, told), held, A)
+                precision += others
+        A = np.empty_like(precision, order="F")
+        L = cholesky(partial(np.copyto, A, precision), held, A)
         factors.append(pack_factor(L))
         prior.append(held)
         inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)

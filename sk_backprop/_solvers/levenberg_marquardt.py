@@ -133,7 +133,7 @@ class _Region:
             self.mu = _FIRST_DAMPING * max(largest_curvature, np.finfo(float).tiny)
 
     def widen(self, gain_ratio: float) -> None:
-        """A step was taken: the better it was foretold, the less damping."""
+        """A step was taken: the better it was predicted, the less damping."""
         self.mu *= max(1 / 3, 1 - (2 * min(gain_ratio, 1.0) - 1) ** 3)
         self._factor = 2.0
 
@@ -163,15 +163,17 @@ def _step(
     while np.isfinite(region.mu):
         L = factor(normal, groups, precisions, region.mu * unit, work)
         delta, _ = lapack.dpotrs(L, -gradient, lower=1)
-        foretold = 0.5 * np.dot(delta, region.mu * unit * delta - gradient)
-        if not foretold > _NO_GAIN * cost:
+        predicted_reduction = 0.5 * np.dot(delta, region.mu * unit * delta - gradient)
+        if not predicted_reduction > _NO_GAIN * cost:
             return False
         trial = objective.parameters(theta + delta)
         decayed = decay * trial.flat
-        gain = cost - (beta @ objective.losses(trial) + 0.5 * np.dot(decayed, trial.flat))
-        if gain > 0:
+        actual_reduction = cost - (
+            beta @ objective.losses(trial) + 0.5 * np.dot(decayed, trial.flat)
+        )
+        if actual_reduction > 0:
             theta[...] = trial.flat
-            region.widen(gain / foretold)
+            region.widen(actual_reduction / predicted_reduction)
             return True
         region.narrow()
     return False

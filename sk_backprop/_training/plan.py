@@ -319,7 +319,7 @@ def _penalties(settings: Settings) -> list[Settings]:
     return [settings._replace(alpha=alpha) for alpha in alphas]
 
 
-def carry_out(
+def fit_networks(
     plan: Plan,
     problem: Problem,
     starts: Sequence[Start] | None,

@@ -139,7 +139,7 @@ class TrainingRun:
             return network.pack(*to_solver.weights(weights.coefs, weights.intercepts), dtype)
         known = scales.x.constant if stream is None and scales.precondition else None
         params = _random_start(scales.solver_network(network), self.problem, rng, dtype, known)
-        scales.settle(params)
+        scales.zero_output_layer(params)
         return params
 
     def _solve(

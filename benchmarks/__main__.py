@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _measured(args: argparse.Namespace) -> list[Any]:
     """Rows that are measured now, after those that --resume keeps."""
-    if "n_splits" in args:  # before the file is opened, and what is in it lost
+    if "n_splits" in args:  # before the file is opened, which empties it
         args.chosen = problems.chosen(args)
     args.done = []
     if args.resume and os.path.exists(args.out):

@@ -124,7 +124,9 @@ def measure(name: str, problem: Problem) -> Row:
     model = COMPETITORS[name](problem)
     std = None
     with warnings.catch_warnings():
-        if name != "ours":  # ours must converge; the others are taken as they come
+        # Ours must converge. The others may not: their defaults are part of what is compared,
+        # and RealMLP's libraries have warnings of their own.
+        if name != "ours":
             category = Warning if name == "realmlp" else ConvergenceWarning
             warnings.simplefilter("ignore", category)
         try:
@@ -152,10 +154,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Iterator[Row]:
-    """Measure what is not done; say on standard error who cannot run."""
+    """Measure the rows that are missing; name competitors that cannot run on standard error."""
     names = args.competitors or (QUICK if args.quick else COMPETITORS)
     done = {(row.problem, row.split, row.competitor) for row in args.done}
-    told = set()
+    named = set()
     for problem in args.chosen:
         print(problem, file=sys.stderr, flush=True)
         for name in names:
@@ -163,9 +165,9 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
                 continue
             if not (why := obstacle(name, problem)):
                 yield measure(name, problem)
-            elif (name, why) not in told:
+            elif (name, why) not in named:
                 print(f"{name} skipped: {why}", file=sys.stderr, flush=True)
-                told.add((name, why))
+                named.add((name, why))
 
 
 # --- the table ---
@@ -237,7 +239,7 @@ LABELS = {
     "mlp_scaled": "MLPRegressor, scaled",
     "mlp": "MLPRegressor",
 }
-# Two signs for each, shape and colour. What is published is grey and hollow.
+# A shape and a colour for each; published results are grey and hollow.
 STYLES: dict[str, dict[str, Any]] = {
     name: {"marker": marker, "color": color, "mfc": color}
     for name, marker, color in zip(LABELS, "oDs^vX", drawing.COLORS, strict=True)
@@ -254,7 +256,7 @@ def beside_ours(rows: Sequence[Row], problem: str, measure: str) -> Values:
     """RMSE over that of ours, or log likelihood minus that of ours, on the same splits.
 
     The standard errors are those of paired differences; for the ratio, a ratio of means, of
-    paired residuals. Ours has the error of its own mean; what is published has none.
+    paired residuals. Ours has the error of its own mean; published results have none.
     """
     found: Values = {}
     of_ours = by_split(rows, problem, "ours", measure)

@@ -53,6 +53,7 @@ def with_seed(model: Any, seed: int) -> Any:
 def measure(name: str, problem: Problem) -> Row:
     predictions = []
     with warnings.catch_warnings():
+        # Ours must converge. MLPRegressor may not: it is compared as it comes.
         if not isinstance(model := MODELS[name](problem), BackpropRegressor):
             warnings.simplefilter("ignore", ConvergenceWarning)
         for seed in range(N_SEEDS):

@@ -1,6 +1,6 @@
 """The same training by mini-batches: ours, MLPRegressor's, PyTorch's and JAX's.
 
-What is minimised, for a batch of b rows and without biases in the penalty::
+All minimise, for a batch of b rows and without biases in the penalty::
 
     1 / (2 b) sum_i (f(x_i) - y_i)^2  +  penalty / 2 sum_l ||W_l||^2
 

@@ -34,7 +34,7 @@ class Problem:
     y_test: Array
 
     def __str__(self) -> str:
-        """Name, split and size, for the line that says what is measured now."""
+        """Name, split and size, for progress messages."""
         return "{}, split {}: {} x {}".format(self.name, self.split, *self.X_train.shape)
 
 
@@ -131,7 +131,7 @@ def add_data_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_options(parser: argparse.ArgumentParser, n_splits: int | None) -> None:
-    """Options that name problems; so many splits of each are measured by default."""
+    """Add the options that select problems; by default `n_splits` splits of each are measured."""
     add_data_option(parser)
     parser.set_defaults(n_splits=n_splits)
     text = "data sets to measure on (default: those of the folder, and all built-in ones)"

@@ -230,14 +230,20 @@ def _shortest_runs(
     plans, missed = [], 0
     for repeat in range(repeats):
         target = error(fit_peer(repeat), repeat)
-        good = lambda model, k=repeat, most=target: error(model, k) <= most  # noqa: E731
-        fits, found = shortest(fit, good, repeat)
+        fits, found = shortest(fit, partial(_reaches, error, repeat, target), repeat)
         plans.append(fits)
         missed += not found
     note = "iterations: " + ", ".join("+".join(str(n) for _, n in fits) for fits in plans)
     note += f"; {missed} not reached" if missed else ""
-    ours = lambda repeat: timed(lambda: [fit(*one) for one in plans[repeat]])  # noqa: E731
+
+    def ours(repeat: int) -> float:
+        return timed(lambda: [fit(*one) for one in plans[repeat]])
+
     return ours, lambda repeat: timed(lambda: fit_peer(repeat)), note
+
+
+def _reaches(error: Callable[[Any, int], float], repeat: int, target: float, model: Any) -> bool:
+    return error(model, repeat) <= target
 
 
 def same_loss(repeats: int, n_samples: int = 2000) -> Pair:
@@ -335,8 +341,8 @@ def obstacle(race: Race, data: str | None) -> str:
 
 def measure(race: Race, repeats: int) -> Row:
     """Run it: ours, the peer, ours, the peer, ..."""
-    # Runs are cut short on purpose, and peers are taken as they come.
     with warnings.catch_warnings(), threadpool_limits(race.threads):
+        # Runs are cut short on purpose, so that both do the same work.
         warnings.simplefilter("ignore", ConvergenceWarning)
         ours, theirs, note = race.prepare()
         laps = [(ours(repeat), theirs(repeat)) for repeat in range(repeats)]
@@ -344,8 +350,8 @@ def measure(race: Race, repeats: int) -> Row:
     if package := PACKAGES.get(race.peer):
         versions.append(f"{package} {version(package)}")
     mine, other = (float(seconds) for seconds in np.median(laps, axis=0))
-    told = repeats, race.threads, note, "; ".join(versions)
-    return Row(*race[:3], mine, other, other / mine, math.nan, *told)
+    how = repeats, race.threads, note, "; ".join(versions)
+    return Row(*race[:3], mine, other, other / mine, math.nan, *how)
 
 
 def over_the_sets(rows: Sequence[Row]) -> list[Row]:
@@ -370,10 +376,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> Iterator[Row]:
-    """Measure the rows named, in order; say on standard error what cannot be run."""
+    """Measure the selected rows in order; print to standard error which cannot be run."""
     names = args.rows or (QUICK if args.quick else list(ABOUT))
     repeats = args.repeats or (5 if args.quick else 7)
-    rows, told = [], set()
+    rows, named = [], set()
     for race in races(repeats, args.data):
         if race.row.split()[0] not in names:
             continue
@@ -381,9 +387,9 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
             print(f"{race.row}, {race.peer}, {race.dtype}", file=sys.stderr, flush=True)
             rows.append(measure(race, repeats))
             yield rows[-1]
-        elif why not in told:
+        elif why not in named:
             print(why, file=sys.stderr, flush=True)
-            told.add(why)
+            named.add(why)
     yield from over_the_sets(rows)
 
 

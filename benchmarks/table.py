@@ -42,7 +42,7 @@ def writing(path: str, kind: type[Any], append: bool = False) -> Iterator[Callab
 
 def read(path: str, kind: type[Row]) -> list[Row]:
     """The rows of a CSV that has the columns of `kind`."""
-    parse = {field.name: _PARSE[field.type] for field in fields(kind)}  # type: ignore[arg-type]
+    parse = {field.name: _PARSE[str(field.type)] for field in fields(kind)}
     with open(path, newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         if (header := next(lines, [])) != list(parse):

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
     for change, (X, y) in changes(*load_diabetes(return_X_y=True, scaled=False)).items():
         for name, model in MODELS.items():
             with warnings.catch_warnings():
-                # That the peer does not converge on raw data is what is shown; ours must.
+                # The peer does not converge on raw data, which is what this shows; ours must.
                 if isinstance(model, MLPRegressor):
                     warnings.simplefilter("ignore", ConvergenceWarning)
                 scores = cross_val_score(model, X, y, cv=folds, error_score="raise")

@@ -199,8 +199,15 @@ def test_error_of_the_uci_row_is_that_of_the_split(tmp_path):
 
 def test_laps_are_by_turns_and_each_is_timed():
     order = []
-    ours = lambda repeat: order.append(f"ours {repeat}") or 1.0  # noqa: E731
-    theirs = lambda repeat: order.append(f"peer {repeat}") or 2.0  # noqa: E731
+
+    def ours(repeat):
+        order.append(f"ours {repeat}")
+        return 1.0
+
+    def theirs(repeat):
+        order.append(f"peer {repeat}")
+        return 2.0
+
     race = Race("r", "mlp", "float64", lambda: (ours, theirs, ""))
     row = speed.measure(race, 2)
     assert order == ["ours 0", "peer 0", "ours 1", "peer 1"]

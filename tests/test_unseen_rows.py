@@ -13,7 +13,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._coordinates.row_order import column_ranks, row_groups, row_order
 from sk_backprop._estimator.checks import set_aside
 from sk_backprop._network.network import Network
-from sk_backprop._training.folds import make_folds, n_first_folds
+from sk_backprop._training.folds import Folds
 from sk_backprop._training.plan import settings_of
 from sk_backprop._training.problem import Data, prepare
 
@@ -43,9 +43,9 @@ def test_copies_of_a_row_are_in_one_fold(solver, n, sparse):
     X, y = rng.randn(n, 3), rng.randn(n)
     rows = rng.permutation(np.repeat(np.arange(n), rng.randint(1, 4, n)))
     X = sp.csr_array(X[rows]) if sparse else X[rows]
-    folds = make_folds(problem_of(X, y[rows], solver), int(0.8 * n))
+    folds = Folds(problem_of(X, y[rows], solver), int(0.8 * n))
     assert len(folds) == {60: 5, 400: 5, 3500: 1}[n]
-    assert n_first_folds(n) == {60: 5, 400: 2, 3500: 1}[n]
+    assert folds.n_first == {60: 5, 400: 2, 3500: 1}[n]
     for part, held_out in folds:
         kept, judged = as_rows(part.rows), as_rows(held_out)
         assert not kept & judged
@@ -59,7 +59,7 @@ def test_copies_of_a_row_are_in_one_fold(solver, n, sparse):
 @pytest.mark.parametrize("n", [150, 400, 3100])
 def test_rows_held_out_are_taken_evenly_from_all(n):
     X = np.arange(2.0 * n).reshape(n, 2)
-    for part, held_out in make_folds(problem_of(X, np.arange(float(n)), "lm"), int(0.7 * n)):
+    for part, held_out in Folds(problem_of(X, np.arange(float(n)), "lm"), int(0.7 * n)):
         # In units of the spread, as y is here: half the standard error of as many random rows.
         bound = 0.5 * np.sqrt(1 / held_out.n_samples - 1 / n)
         assert abs(held_out.y.mean()) < bound
@@ -73,7 +73,7 @@ def test_folds_do_not_depend_on_the_unit_of_the_weights():
     X, y = make_friedman1(150, 5, random_state=0)
     w = np.random.RandomState(0).lognormal(size=150)
     light, heavy = (
-        [held_out.sample_weight / unit for _, held_out in make_folds(problem, 0)]
+        [held_out.sample_weight / unit for _, held_out in Folds(problem, 0)]
         for unit in (1.0, 64.0)
         for problem in [problem_of(X, y, "lm", unit * w)]
     )

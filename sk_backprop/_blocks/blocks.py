@@ -99,10 +99,9 @@ class RowBlocks:
     def __init__(self, rows: Batch, block_rows: int, *, shared: bool) -> None:
         self.rows = rows
         self.blocks = row_blocks(rows.y.shape[0], block_rows)
-        n_threads = min(allowed_threads(), len(self.blocks)) if shared else 1
-        self._team: Team | None = None
-        self.n_threads = n_threads
-        self._nodes = _nodes(self.blocks, n_threads)
+        self.n_threads = min(allowed_threads(), len(self.blocks)) if shared else 1
+        self._team = Team(self.n_threads)
+        self._nodes = _nodes(self.blocks, self.n_threads)
 
     def sum(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> T:
         """The sum over all blocks; give it to `sums.release` when it is no longer needed.
@@ -110,8 +109,6 @@ class RowBlocks:
         kernel : writes what a block amounts to; called with its rows, the number of the thread, and
             what to write to
         """
-        if self._team is None:
-            self._team = Team(self.n_threads)
         found: list[Any] = [None] * len(self._nodes)
 
         def of_block(block: slice, thread: int) -> T:

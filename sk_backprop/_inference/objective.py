@@ -171,12 +171,13 @@ class Objective:
         for W in decay.coefs:
             W[...] = alpha / (total if penalty_weight is None else penalty_weight)
         self._decay = decay.flat if alpha > 0 else None
-        self._workspaces = Workspaces(network, self.dtype)
         self._blocks = self._make_blocks(block_rows)
         self._equation_rows = equation_rows
         self._equations: _Equations | None = None
         self._gradients: Sums[_GradientSum] | None = None
+        # Of each thread; the first one's are those of all that one thread does alone.
         self._of_thread = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
+        self._workspaces = self._of_thread[0]
         self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
         self._penalty_grad = np.empty(network.n_params, self.dtype)
 
@@ -293,7 +294,7 @@ class Objective:
         They are views of arrays that are used again.
         """
         if order is None:
-            yield from self._cut(Batch(self._X, self._y, self._w), batch_size)
+            yield from self._cut(self._blocks.rows, batch_size)
             return
         row_bytes = self.dtype.itemsize * (self._X.shape[1] + 1)
         chunk_rows = max(1, _CHUNK_BYTES // (row_bytes * batch_size)) * batch_size
@@ -445,9 +446,9 @@ class ValidationSet:
         a single row. Both are computed in float64.
         """
         loss, squares = 0.0, np.zeros(self._y.shape[1])
+        outputs = evaluate(self._network, params.coefs, params.intercepts, self._X)
         for block in self._blocks:
-            f = evaluate(self._network, params.coefs, params.intercepts, self._X[block])
-            f = f.astype(np.float64, copy=False).T
+            f = outputs[block].astype(np.float64, copy=False).T
             y, w = self._y[block].astype(np.float64, copy=False).T, self._w[block].T
             squares += np.sum(w * (f - y) ** 2, axis=1)
             delta, scratch = np.empty_like(f), np.empty_like(f)

@@ -14,6 +14,7 @@ To add a likelihood, write a class and enter an instance of it in `LIKELIHOODS`.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ class HeldOutScore(NamedTuple):
     pearson: PearsonSums
 
 
-class Likelihood:
+class Likelihood(ABC):
     """Base class of likelihoods; its defaults are those of y = f + noise, with V = 1.
 
     A subclass must define `loss_gradient` and `residual_root`.
@@ -101,6 +102,7 @@ class Likelihood:
 
     # --- the loss ---
 
+    @abstractmethod
     def loss_gradient(
         self, f: Array, y: Array, w: Array | None, delta: Array, scratch: Array
     ) -> float:
@@ -112,14 +114,13 @@ class Likelihood:
         w : (1, n_rows), weights, or None for ones
         delta, scratch : (n_outputs, n_rows), to write to
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def residual_root(self, f: Array, y: Array) -> tuple[Array, Array, Array]:
         """Loss, residual rho and root s of each row, for Gauss-Newton: (n_outputs, n_rows).
 
         dloss/dz = s rho, and the second derivative is approximated by s^2.
         """
-        raise NotImplementedError
 
     # --- the noise ---
 
@@ -189,7 +190,7 @@ class Likelihood:
 
         Parameters
         ----------
-        z : for each of m networks, (n_rows, n_outputs)
+        z : for each of m networks, (n_rows, n_outputs), which may be overwritten
         variances : for each, (n_rows, n_outputs), of f by the uncertainty of its weights
         noises : for each, (n_outputs,), phi
         y : (n_rows, n_outputs); sample_weight : (n_rows,) or None for ones

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -57,7 +58,7 @@ class RunContext(NamedTuple):
     stream: StreamPass = StreamPass()
 
 
-class Solver:
+class Solver(ABC):
     """Base class of solvers; its defaults are those of one on all rows, with a fixed penalty.
 
     A subclass defines `minimize` and `cost`, and annotates what it depends on, by name: parameters
@@ -87,6 +88,8 @@ class Solver:
     # Not a dataclass: six of them would take a seventh of the time of the import.
     def __init__(self, **parameters: Any) -> None:
         """With what it depends on; what is left out has the default of the class."""
+        if unknown := parameters.keys() - set(self._parameters()):
+            raise TypeError(f"{type(self).__name__} does not depend on {sorted(unknown)}")
         vars(self).update(parameters)
 
     @classmethod
@@ -108,13 +111,14 @@ class Solver:
         ]
 
     @staticmethod
+    @abstractmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
         """Multiply-adds of training one network; see `_training.budget`.
 
         n_iter : float or None, iterations that runs on some of the rows have taken
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
         """Minimise `objective` until `monitor`, a limit or the precision ends the run.
 
@@ -127,4 +131,3 @@ class Solver:
         monitor : Monitor, told when an iteration begins and ends. `Monitor.result` makes the
             result; an interrupt ends the run with the status 'interrupted'.
         """
-        raise NotImplementedError

@@ -13,6 +13,7 @@ of matrices take 0.8, at the speed that BLAS has, Adam 0.1 and the penalty 0.05.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol
 
@@ -359,9 +360,9 @@ class _MiniBatchSolver(Solver):
             stream=self.stream,
         )
 
+    @abstractmethod
     def _optimizer(self, objective: Objective) -> Optimizer:
         """The rule for steps, at its beginning."""
-        raise NotImplementedError
 
 
 class SGDSolver(_MiniBatchSolver):

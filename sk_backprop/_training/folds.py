@@ -12,43 +12,64 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._training.problem import Data, Problem
 
 # Up to `_MANY_ROWS` distinct rows there are five folds, each without another fifth of the rows, so
-# that all of them can be judged; up to `_FEW_ROWS` all five are used, and above it two at first.
-# Of more rows there is one, which holds out at most `MOST_HELD_OUT` rows. It is worth holding out
-# many: by 4,000 of the 41,000 rows of the UCI set protein a network came out best whose error was
-# 6 % larger than that of the right one.
-_FEW_ROWS, _MANY_ROWS, MOST_HELD_OUT = 200, 3000, 4000
+# that all of them can be judged. Of more rows there is one, which holds out at most `MOST_HELD_OUT`
+# rows. It is worth holding out many: by 4,000 of the 41,000 rows of the UCI set protein a network
+# came out best whose error was 6 % larger than that of the right one.
+_MANY_ROWS, MOST_HELD_OUT = 3000, 4000
 _N_PARTS = 5
+
+# Rows up to which all five folds are used from the beginning; above it, two are.
+_FEW_ROWS, _N_FIRST = 200, 2
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 
-def make_folds(problem: Problem, n_kept: int) -> list[tuple[Problem, Data]]:
-    """For each fold the problem of the rows to train on, and the rows to judge by.
+class Folds:
+    """Rows to train on, and others to judge by; a fold is made when it is first asked for.
 
     Parameters
     ----------
     problem : Problem, with all rows
     n_kept : int, distinct rows to train on where there are more than 3,000
+
+    Attributes
+    ----------
+    n_first : int, how many folds are used at first
     """
-    n_distinct, rank = problem.n_distinct, _ranks(problem)
-    if problem.groups is not None:
-        rank = _ranks_of_groups(rank, problem.groups)
-    # Multiples of the golden ratio fill the unit interval evenly, without the period of every
-    # fifth row, which may be one of the table: of an experiment in all combinations of levels.
-    place = np.empty(n_distinct, dtype=np.intp)
-    place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
-    place = place[rank]
-    if n_distinct > _MANY_ROWS:
-        n_held_out = min(n_distinct - n_kept, MOST_HELD_OUT)
-        held_out = (place >= n_kept) & (place < n_kept + n_held_out)
-        return [_split(problem, place < n_kept, held_out)]
-    part = place * _N_PARTS // n_distinct
-    return [_split(problem, part != k, part == k) for k in range(_N_PARTS)]
 
+    def __init__(self, problem: Problem, n_kept: int) -> None:
+        n_distinct, rank = problem.n_distinct, _ranks(problem)
+        if problem.groups is not None:
+            rank = _ranks_of_groups(rank, problem.groups)
+        # Multiples of the golden ratio fill the unit interval evenly, without the period of every
+        # fifth row, which may be one of the table: of an experiment in all combinations of levels.
+        place = np.empty(n_distinct, dtype=np.intp)
+        place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
+        self._problem, self._n_kept, self._place = problem, n_kept, place[rank]
+        self._made: dict[int, tuple[Problem, Data]] = {}
+        self._single = n_distinct > _MANY_ROWS
+        self.n_first = min(len(self), _N_PARTS if n_distinct <= _FEW_ROWS else _N_FIRST)
 
-def n_first_folds(n_distinct: int) -> int:
-    """How many of the folds are used at first."""
-    return _N_PARTS if n_distinct <= _FEW_ROWS else min(2, 1 + (n_distinct <= _MANY_ROWS))
+    def __len__(self) -> int:
+        return 1 if self._single else _N_PARTS
+
+    def __getitem__(self, number: int) -> tuple[Problem, Data]:
+        """The problem of the rows to train on, and the rows to judge by."""
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        if number not in self._made:
+            self._made[number] = _split(self._problem, *self._masks(number))
+        return self._made[number]
+
+    def _masks(self, number: int) -> tuple[Array, Array]:
+        """Which rows are kept and which held out, (n_samples,) bool each."""
+        place, n_distinct = self._place, self._problem.n_distinct
+        if self._single:
+            n_held_out = min(n_distinct - self._n_kept, MOST_HELD_OUT)
+            kept = place < self._n_kept
+            return kept, ~kept & (place < self._n_kept + n_held_out)
+        held_out = place * _N_PARTS // n_distinct == number
+        return ~held_out, held_out
 
 
 def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Data]:

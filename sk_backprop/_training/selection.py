@@ -22,7 +22,7 @@ from sk_backprop._network.likelihood import HeldOutScore
 from sk_backprop._network.network import evaluate
 from sk_backprop._training.ensemble import credible, train_networks
 from sk_backprop._training.events import Events
-from sk_backprop._training.folds import MOST_HELD_OUT, make_folds, n_first_folds
+from sk_backprop._training.folds import MOST_HELD_OUT, Folds
 from sk_backprop._training.problem import Data, Problem, Settings
 from sk_backprop._training.run import Trained
 
@@ -93,7 +93,7 @@ def choose(
     alone.
     """
     n_kept = _trial_rows(families, problem.n_distinct, affordable)
-    folds, n_first = make_folds(problem, n_kept), n_first_folds(problem.n_distinct)
+    folds = Folds(problem, n_kept)
     best: _Trial | None = None
     tried: list[_Trial] = []
     best_of_family: _Trial | None
@@ -101,14 +101,14 @@ def choose(
         n_worse, best_of_family = 0, None
         for candidate in family:
             cost = candidate.cost(folds[0][0].rows.n_samples)
-            n_folds, n_each = _extent(candidate, n_first, affordable / cost)
+            n_folds, n_each = _extent(candidate, folds.n_first, affordable / cost)
             if n_each == 0 and best is not None:
                 continue
             affordable -= n_folds * n_each * cost
             events.begin_trial()
             trial = _Trial(candidate, folds[0][0].n_distinct, [], [])
-            for part, held_out in folds[:n_folds]:
-                trial.run(part, held_out, max(n_each, 1), n_networks, n_jobs)
+            for number in range(n_folds):
+                trial.run(*folds[number], max(n_each, 1), n_networks, n_jobs)
             # Its own best decides whether a family is worth going on with: under the first and
             # strongest of several penalties any network may be worse than a linear model.
             if best_of_family is None or trial.beats(best_of_family):
@@ -125,17 +125,31 @@ def choose(
     assert best is not None
     rival = best.rival(tried)
     if rival is not None:
-        # Undecided: the simpler of the two may only have won by the margin.
-        for part, held_out in folds[len(best.scores) :]:
-            costs = [one.settings.cost(part.rows.n_samples) for one in (best, rival)]
-            affordable -= sum(n * cost for n, cost in zip((best.n_each, rival.n_each), costs))
-            if affordable < 0:
-                break
-            for one in (best, rival):
-                one.run(part, held_out, one.n_each, n_networks, n_jobs)
-        if rival.beats(best):
-            best = rival
+        best = _decided(best, rival, folds, n_networks, affordable, n_jobs)
     return best.choice(problem)
+
+
+def _decided(
+    best: _Trial,
+    rival: _Trial,
+    folds: Folds,
+    n_networks: Callable[[Settings, float | None], int],
+    affordable: float,
+    n_jobs: int | None,
+) -> _Trial:
+    """The better of two candidates, of which the simpler one was only ahead by the margin.
+
+    Both are scored on the folds that are left, as far as these are affordable.
+    """
+    for number in range(len(best.scores), len(folds)):
+        part, held_out = folds[number]
+        for one in (best, rival):
+            affordable -= one.n_each * one.settings.cost(part.rows.n_samples)
+        if affordable < 0:
+            break
+        for one in (best, rival):
+            one.run(part, held_out, one.n_each, n_networks, n_jobs)
+    return rival if rival.beats(best) else best
 
 
 def held_out_noise(
@@ -151,13 +165,13 @@ def held_out_noise(
     n_iter : int, iterations of a run on all rows
     """
     n_distinct = problem.n_distinct
-    folds = make_folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
+    folds = Folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
     if not settings.solver_class.all_rows:  # as many steps, with fewer of them in an epoch
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter)
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
-    for part, held_out in folds[: n_first_folds(n_distinct)]:
-        trial.run(part, held_out, min(n_networks, 2), lambda *_: n_networks, n_jobs)
+    for number in range(folds.n_first):
+        trial.run(*folds[number], min(n_networks, 2), lambda *_: n_networks, n_jobs)
         if sum(one.n_equivalent for one in trial.scores) >= _ENOUGH_HELD_OUT:
             break
     return trial.noise

@@ -1,0 +1,80 @@
+"""Which candidate is selected, and on how many folds: where it is close, on all that there are."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.start import plan_and_starts
+from sk_backprop._training.events import Events
+from sk_backprop._training.folds import Folds
+from sk_backprop._training.problem import Data, prepare
+from sk_backprop._training.selection import _Trial, choose
+
+# The strength of a curvature beside linear terms, and a seed: whether two candidates are close.
+CLOSE = [(0.05, 0), (0.15, 0), (0.2, 0)]
+CLEAR = [(0.0, 1), (1.0, 0)]
+
+
+def selected(curvature, seed, affordable=1e15, n_samples=300):
+    """The choice, the folds that each candidate was scored on, and the problem."""
+    rng = np.random.RandomState(seed)
+    X = rng.randn(n_samples, 3)
+    y = X @ [1, -1, 0.5] + curvature * X[:, 0] ** 2 + 0.5 * rng.randn(n_samples)
+    data = Data(X, y[:, None])
+    plan, _ = plan_and_starts(BackpropRegressor(), data, None)
+    problem = prepare(plan.settings, data, None)
+    n_folds = Counter()
+
+    def n_networks(candidate, n_steps):
+        n_folds[candidate] += 1  # asked once for each fold
+        return 4
+
+    choice = choose(plan.families, n_networks, problem, affordable, Events(), None)
+    return choice.settings, n_folds, problem
+
+
+@pytest.mark.parametrize(("curvature", "seed"), CLOSE)
+def test_close_candidates_are_scored_on_all_folds(curvature, seed):
+    settings, n_folds, problem = selected(curvature, seed)
+    assert set(n_folds.values()) == {2, 5}
+    close = [candidate for candidate, n in n_folds.items() if n == 5]
+    assert len(close) == 2
+    # The same by hand: both on five folds, the first found unless the other beats it.
+    folds, trials = Folds(problem, 0), []
+    for candidate in close:
+        trials.append(_Trial(candidate, 0, [], []))
+        n_each = 1 if len(candidate.network.layer_sizes) == 2 else 2
+        for number in range(5):
+            trials[-1].run(*folds[number], n_each, lambda *_: 4, None)
+    on_two = [trial._score(2) for trial in trials]
+    simpler, better = sorted(trials, key=lambda trial: -trial._score(2))
+    assert on_two[0] != on_two[1]
+    expected = better if better.beats(simpler) else simpler
+    assert settings == expected.settings
+
+
+@pytest.mark.parametrize(("curvature", "seed"), CLEAR)
+def test_what_is_clear_on_two_folds_is_not_asked_again(curvature, seed):
+    _, n_folds, _ = selected(curvature, seed)
+    assert set(n_folds.values()) == {2}
+
+
+def test_more_folds_are_made_only_as_far_as_they_are_affordable():
+    _, n_folds, problem = selected(*CLOSE[0])
+    cost = {one: one.cost(Folds(problem, 0)[0][0].rows.n_samples) for one in n_folds}
+    n_each = {one: 1 if len(one.network.layer_sizes) == 2 else 2 for one in n_folds}
+    first = sum(2 * n_each[one] * cost[one] for one in n_folds)
+    third = sum(n_each[one] * cost[one] for one, n in n_folds.items() if n == 5)
+    assert set(selected(*CLOSE[0], affordable=first + 0.5 * third)[1].values()) == {2}
+    assert set(selected(*CLOSE[0], affordable=first + 1.5 * third)[1].values()) == {2, 3}
+
+
+def test_folds_are_made_when_they_are_asked_for():
+    _, _, problem = selected(*CLEAR[0])
+    folds = Folds(problem, 0)
+    assert folds[1] is folds[1]
+    assert set(folds._made) == {1}
+    with pytest.raises(IndexError):
+        folds[5]

@@ -328,6 +328,32 @@ def test_ctrl_c_in_the_second_start_of_a_network_ends_the_fit(friedman, monkeypa
     assert model.n_networks_ == 1
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_ctrl_c_trains_no_other_networks_for_the_noise(friedman, monkeypatch, solver):
+    # So many weights that the residuals would not show the noise.
+    model = BackpropRegressor((60,), solver=solver, alpha=0.01, random_state=0)
+    name = {"adam": "batch_loss_gradient", "lbfgs": "loss_gradient"}[solver]
+    real_train, real = TrainingRun.train, getattr(Objective, name)
+    runs, calls = [], []
+
+    def train(*args, **kwargs):
+        runs.append(1)
+        return real_train(*args, **kwargs)
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(TrainingRun, "train", train)
+    monkeypatch.setattr(Objective, name, interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(*friedman)
+    assert len(runs) == 1
+    assert (model.predict(friedman[0], return_std=True)[1] > 0).all()
+
+
 def test_ctrl_c_while_shapes_are_tried_leaves_the_estimator_as_it_was(friedman, monkeypatch):
     model = regressor(hidden_layer_sizes="auto")
     interrupt_run(monkeypatch, 2)

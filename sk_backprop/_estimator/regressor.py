@@ -394,7 +394,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         The estimator does not change until training has ended, so that a call that raises an
         error leaves an earlier fit as it was. Ctrl-C ends training with a warning and keeps
         the networks that were completed or, if there are none, the last complete iteration; a
-        fit that continued several networks keeps the earlier fit. During trials, or with
+        fit that continued several networks keeps the earlier fit. No more networks are trained
+        for the noise, so that standard deviations may be too small. During trials, or with
         `n_jobs`, KeyboardInterrupt is raised.
 
         Parameters

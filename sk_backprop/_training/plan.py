@@ -386,10 +386,14 @@ def _with_held_out_noise(
 ) -> TrainingResult:
     """The result, with noise by unseen rows where the networks' own do not show it.
 
+    After an interrupt no other networks are trained for it: the user waits for the end.
+
     noise : HeldOutNoise or None, that the trials have found
     """
-    settings, problem, networks, _ = result
+    settings, problem, networks, interrupted = result
     if all(shows_noise(settings, problem, one) for one in networks):
+        return result
+    if noise is None and interrupted:
         return result
     if noise is None:
         n_iter = max(1, *(one.result.n_iter for one in networks))

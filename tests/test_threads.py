@@ -16,7 +16,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks import threads as _threads
 from sk_backprop._blocks.arrays import beyond_range_is_inf
-from sk_backprop._blocks.threads import Team, allowed_threads, one_blas_thread
+from sk_backprop._blocks.threads import Team, allowed_threads, cached_property, one_blas_thread
 from sk_backprop._inference import predictive as _fitted
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
@@ -104,6 +104,36 @@ def test_a_team_raises_what_a_member_raises_once_all_have_ended(culprit):
     with pytest.raises(ZeroDivisionError):
         Team(2).run(work)
     assert ended == [1 - culprit]
+
+
+# --- values that are computed once ---
+
+
+class Once:
+    def __init__(self, meet=lambda: None):
+        self.meet, self.calls = meet, 0
+
+    @cached_property
+    def value(self):
+        """What it is."""
+        self.calls += 1
+        self.meet()
+        return [self]
+
+
+def test_a_cached_property_is_computed_once_for_each_object():
+    one, other = Once(), Once()
+    assert one.value is one.value == [one]
+    assert other.value == [other]
+    assert one.calls == other.calls == 1
+    assert Once.value.__doc__ == "What it is."
+
+
+def test_two_threads_compute_a_cached_property_at_once():
+    meet = threading.Barrier(2, timeout=30).wait  # returns only if both are at work at once
+    objects = [Once(meet), Once(meet)]
+    Team(2).run(lambda number: objects[number].value)
+    assert [one.calls for one in objects] == [1, 1]
 
 
 # --- processes that are forked meanwhile ---

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
 from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
 
 
 class _Limit:
@@ -157,6 +159,30 @@ if hasattr(os, "register_at_fork"):  # not on Windows
         after_in_parent=_lock.release,
         after_in_child=_after_fork_in_child,
     )
+
+
+class cached_property(Generic[T]):  # noqa: N801 - as in functools
+    """`functools.cached_property` without a lock.
+
+    Python 3.11 holds one lock for the property of all objects while it is computed: fits in
+    other threads wait for it, and in a child forked meanwhile it is never released.
+    """
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> cached_property[T]: ...
+
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+
+    def __get__(self, owner: Any, kind: type) -> cached_property[T] | T:
+        if owner is None:
+            return self
+        value = owner.__dict__[self._compute.__name__] = self._compute(owner)
+        return value
 
 
 class Team:

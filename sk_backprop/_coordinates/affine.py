@@ -38,13 +38,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._blocks.threads import cached_property
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, NetworkWeights
 

@@ -23,7 +23,6 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ import scipy.sparse as sp
 
 from sk_backprop._blocks.arrays import Array, row_blocks
 from sk_backprop._blocks.blocks import power_of_two, tree_sum
+from sk_backprop._blocks.threads import cached_property
 from sk_backprop._coordinates.affine import SAME_UNITS, TANH_FOR_SIGMOID, Coordinates
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters

@@ -8,12 +8,13 @@ estimator, draws a warning, or changes what it is given.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._blocks.threads import cached_property
 from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._inference.evidence import (
     Precisions,

@@ -1,5 +1,7 @@
 """Sums over blocks of rows: one tree, whoever computes which part of it."""
 
+import threading
+import time
 from functools import reduce
 from operator import add
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from sk_backprop._blocks.blas import gram
 from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
 
 
@@ -80,3 +83,51 @@ def test_few_sums_are_held_at_a_time():
 @pytest.mark.parametrize(("n", "expected"), [(0, 1), (1, 1), (2, 2), (3, 2), (1023, 512), (64, 64)])
 def test_power_of_two(n, expected):
     assert power_of_two(n) == expected
+
+
+# --- products ---
+
+
+@pytest.mark.parametrize("add", [False, True])
+@pytest.mark.parametrize(("n_columns", "n_rows"), [(1, 1), (3, 5), (40, 7), (101, 1024)])
+def test_gram_is_the_product_in_the_lower_triangle(n_columns, n_rows, add):
+    rng = np.random.RandomState(0)
+    rows_t = rng.randint(-9, 9, (n_columns, n_rows)).astype(float)  # so that no sum is rounded
+    before = np.asfortranarray(rng.randint(-9, 9, (n_columns, n_columns)).astype(float))
+    found = before.copy(order="F")
+    gram(rows_t, found, add=add)
+    product = np.einsum("ir,jr->ij", rows_t, rows_t) + add * before
+    np.testing.assert_array_equal(found, np.where(np.tri(n_columns, dtype=bool), product, before))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (np.zeros((4, 3)), np.zeros((3, 3), order="F")),
+        (np.zeros((3, 4)).T, np.zeros((4, 4), order="F")),
+        (np.zeros((4, 3), np.float32), np.zeros((4, 4), order="F")),
+        (np.zeros((4, 3)), np.zeros((4, 4), np.float32, order="F")),
+        (np.zeros((4, 3)), np.zeros((4, 4))),
+    ],
+)
+def test_gram_refuses_what_blas_would_write_elsewhere(arguments):
+    with pytest.raises(ValueError, match="not as described"):
+        gram(*arguments, add=False)
+
+
+def test_another_thread_runs_during_a_large_product():
+    rows_t, out = np.ones((400, 100_000)), np.zeros((400, 400), order="F")
+    count, counts = 0, []
+
+    def multiply():
+        counts.append(count)
+        gram(rows_t, out, add=False)  # 0.3 s
+        counts.append(count)
+
+    thread = threading.Thread(target=multiply)
+    thread.start()
+    while thread.is_alive():
+        time.sleep(1e-4)
+        count += 1
+    before, after = counts
+    assert after - before > 10

@@ -31,9 +31,9 @@ from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg.blas import dsyrk
 
 from sk_backprop._blocks.arrays import Array, Rows, beyond_range_is_inf, row_blocks
+from sk_backprop._blocks.blas import gram
 from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
 from sk_backprop._network.dispersion import PearsonSums
 from sk_backprop._network.likelihood import Likelihood
@@ -394,7 +394,6 @@ class _Equations:
         for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
             array[...] = 0
         for rows in row_blocks(len(block.y), self._jacobian_rows):
-            so_far = float(rows.start > 0)  # the first rows overwrite what was there
             X, y, w = block.take(rows)
             n_rows, work = len(y), workspaces.of(len(y))
             f, y = forward(network, params, X, work), y.T
@@ -414,8 +413,8 @@ class _Equations:
                 seed[k] = root[k]
                 jacobian(network, params, X, work, seed, jac_t)
                 total.gradient[k] += jac_t @ rho[k]
-                curvature = total.curvature[k]
-                dsyrk(1.0, jac_t.T, so_far, curvature, trans=1, lower=1, overwrite_c=1)
+                # The first rows overwrite what was there.
+                gram(jac_t, total.curvature[k], add=rows.start > 0)
 
 
 class ValidationSet:

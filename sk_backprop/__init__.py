@@ -7,9 +7,10 @@ shows one pass of backpropagation with all its numbers.
 
 The rooms, each with what it may import from those before it::
 
-    _blocks       arrays, blocks of rows, sums by one tree, threads
+    _blocks       arrays, blocks of rows, sums by one tree, linear algebra, threads
         arrays          the type of arrays, rows that stay sparse, blocks of rows
         blocks          sums over blocks that do not depend on who computes which
+        linalg          the products and inverses that take most of the time of a fit
         threads         one BLAS thread where the matrices are small; threads that share rows
     _network      layers of units, and the distribution of y around their outputs
         network         one flat vector of parameters; forward and backward pass, derivatives

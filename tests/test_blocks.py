@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from sk_backprop._blocks.blas import gram
 from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
+from sk_backprop._blocks.linalg import gram, invert_triangle
 
 
 def batch(n, seed=0):
@@ -131,3 +131,13 @@ def test_another_thread_runs_during_a_large_product():
         count += 1
     before, after = counts
     assert after - before > 10
+
+
+@pytest.mark.parametrize("n", [1, 2, 64, 65, 131, 300])
+def test_a_triangle_is_replaced_by_its_inverse(n):
+    L = np.tril(np.random.RandomState(n).randn(n, n)) / np.sqrt(n) + 2 * np.eye(n)
+    inverse = np.array(L, order="F")
+    invert_triangle(inverse)
+    assert not np.triu(inverse, 1).any()
+    np.testing.assert_allclose(inverse @ L, np.eye(n), atol=1e-13)
+    np.testing.assert_allclose(L @ inverse, np.eye(n), atol=1e-13)

@@ -37,6 +37,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.linalg import invert_triangle
 from sk_backprop._inference.objective import NormalEquations
 from sk_backprop._network.network import Network
 
@@ -188,14 +189,14 @@ def effective(
     L : (n_params, n_params), the `factor` of the rest without damping; overwritten
     """
     alpha, beta = precisions.weight, precisions.noise
-    inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)
-    inverse_diagonal = np.einsum("ij,ij->j", inverse_factor, inverse_factor)
+    invert_triangle(L)
+    inverse_diagonal = np.einsum("ij,ij->j", L, L)
     sizes = groups.sums(np.ones(len(L)))
     # Rounding may leave a little below zero where a group has no effect at all.
     gamma = np.clip(sizes - alpha * groups.sums(inverse_diagonal), 0.0, sizes)
     if len(beta) == 1:
         return gamma, gamma.sum(keepdims=True)
-    inverse = inverse_factor.T @ inverse_factor
+    inverse = L.T @ L
     # Of a symmetric matrix whose lower triangle H holds: tr(B H) of both halves.
     return gamma, beta * np.array(
         [2 * np.vdot(inverse, H) - np.dot(np.diag(inverse), np.diag(H)) for H in normal.curvature]

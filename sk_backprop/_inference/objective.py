@@ -33,8 +33,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, Rows, beyond_range_is_inf, row_blocks
-from sk_backprop._blocks.blas import gram
 from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
+from sk_backprop._blocks.linalg import gram
 from sk_backprop._network.dispersion import PearsonSums
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import (

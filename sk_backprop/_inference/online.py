@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.linalg import blas, lapack
+from scipy.linalg import blas
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import Batch
+from sk_backprop._blocks.linalg import invert_triangle
 from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._inference.evidence import cholesky
@@ -269,8 +270,8 @@ def of_stream(
         L = cholesky(partial(np.copyto, A, precision), held, A)
         factors.append(pack_factor(L))
         prior.append(held)
-        inverse_factor, _ = lapack.dtrtri(L, lower=1, overwrite_c=1)
-        unknown = held * np.einsum("ij,ij->j", inverse_factor, inverse_factor)
+        invert_triangle(L)
+        unknown = held * np.einsum("ij,ij->j", L, L)
         n_effective[outputs] = np.clip(1 - unknown, 0, 1).sum() / part.n_outputs
     n_effective = np.minimum(n_effective, total)  # without a penalty all parameters count
     return Posterior(weights, factors, noise, n_effective, prior, *running)

@@ -172,6 +172,7 @@ def test_a_batch_of_a_stream_has_a_line(friedman, capsys, verbose):
     assert [int(line.split()[1]) for line in texts(capsys)] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_processes_print_whole_lines():
     # In an interpreter of its own: workers that are there already print elsewhere.
     code = (

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from cases import every_pair
+from cases import every_pair, slow
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,7 +56,7 @@ def test_ctrl_c_is_tested_where_a_shell_lets_it_be_ignored():
 
 
 @needs_sh
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [2, *slow([0])])
 def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(workers, tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text(

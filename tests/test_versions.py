@@ -280,6 +280,7 @@ def test_two_blas_threads_give_the_same_bits(here):
     assert set(largest_difference(here, two).values()) == {0.0}
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_bits(here):
     in_two = [{**settings, "n_jobs": 2} for settings in EVERY_SOLVER]
     two = predictions(in_two, OPENBLAS_NUM_THREADS="1")

@@ -107,6 +107,21 @@ def test_every_file_is_on_the_map():
     assert named == on_disk - {"__init__"} | set(ROOMS) - {"__init__"}
 
 
+def test_what_is_mutated_and_its_tests_are_there():
+    tests = Path(__file__).parent
+    script = ast.parse((tests.parent / ".ci" / "mutate.py").read_text(encoding="utf-8"))
+    tables = {
+        ast.unparse(node.targets[0]): node.value
+        for node in script.body
+        if isinstance(node, ast.Assign)
+    }
+    mutated = ast.literal_eval(tables["MUTATED"])
+    assert {name for name in mutated if not (PACKAGE / f"{name}.py").exists()} == set()
+    named = {node.value for node in ast.walk(tables["TESTS"]) if isinstance(node, ast.Constant)}
+    named.update(mutated.values())
+    assert {name for name in named if not (tests / f"test_{name}.py").exists()} == set()
+
+
 def test_no_file_is_longer_than_600_lines():
     lengths = {str(p): len(p.read_text(encoding="utf-8").splitlines()) for p in MODULES}
     assert max(lengths.values()) <= 600, lengths

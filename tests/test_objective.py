@@ -12,7 +12,6 @@ from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from sk_backprop._blocks.arrays import row_blocks
 from sk_backprop._coordinates.scales import CentredSparse
-from sk_backprop._inference import objective as _objective
 from sk_backprop._inference.objective import Objective, ValidationSet
 from sk_backprop._network.likelihood import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound, rows_per_block
@@ -127,16 +126,15 @@ def test_mini_batches_of_an_epoch_average_to_the_whole():
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
 @pytest.mark.parametrize("chunk_bytes", [1, 600, 2**20])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_batches_are_the_rows_in_order(weighted, chunk_bytes, kind, monkeypatch):
+def test_batches_are_the_rows_in_order(weighted, chunk_bytes, kind):
     network, _, X, y, w = problem(
         (4,), "logistic", "squared_error", "identity", 1, weighted=weighted, n=23
     )
-    monkeypatch.setattr(_objective, "_CHUNK_BYTES", chunk_bytes)
     objective = Objective(network, SquaredError(), kind(X), y, w, alpha=1.0)
     order = np.random.RandomState(0).permutation(23)
     for given, expected in ((None, np.arange(23)), (order, order)):
         rows = [expected[start : start + 5] for start in range(0, 23, 5)]
-        for batch, which in zip(objective.batches(5, given), rows, strict=True):
+        for batch, which in zip(objective.batches(5, given, chunk_bytes), rows, strict=True):
             found = batch.X if kind is np.asarray else batch.X.toarray()
             np.testing.assert_array_equal(found, X[which])
             np.testing.assert_array_equal(batch.y, y[which])

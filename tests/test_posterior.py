@@ -15,7 +15,6 @@ from sklearn.linear_model import BayesianRidge
 from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.checks import _MOST_WEIGHT
 from sk_backprop._inference import evidence as _evidence
-from sk_backprop._inference import laplace as _posterior
 from sk_backprop._inference.evidence import Precisions, WeightGroups, factor
 from sk_backprop._inference.laplace import Posterior, laplace, pack_factor, unpack_factor
 from sk_backprop._inference.objective import Objective
@@ -286,13 +285,13 @@ def test_noise_of_counts_is_proportional_to_their_mean():
     np.testing.assert_array_equal(SquaredError().noise_variance(noise, f), [[0.5, 2], [0.5, 2]])
 
 
-def test_variance_does_not_depend_on_the_rows_beside(monkeypatch):
+def test_variance_does_not_depend_on_the_rows_beside():
     network, params, objective, _ = network_problem((4,), "tanh")
     posterior = laplace("all", objective, params, 1.0)
-    Xt = np.random.RandomState(1).randn(100, 3)
+    Xt = np.random.RandomState(1).randn(60_000, 3)  # 24,966 in a block
     whole = posterior.variance(network, params, Xt)
-    monkeypatch.setattr(_posterior, "_BLOCK_BYTES", 0)
-    np.testing.assert_allclose(posterior.variance(network, params, Xt), whole, rtol=1e-12)
+    parts = [posterior.variance(network, params, part) for part in np.split(Xt, [1, 100, 40_000])]
+    np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 7, 40, 99, 100, 101])

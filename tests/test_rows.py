@@ -46,15 +46,25 @@ def test_order_depends_on_the_values_alone(table):
     np.testing.assert_array_equal(weights, weights_again)
 
 
-def test_order_is_the_same_for_dense_and_sparse_and_blocks(table, monkeypatch):
+def test_order_is_the_same_for_dense_and_sparse(table):
     X, y, w = table
     rows, _ = canonical_rows(X, np.ones(X.shape[1]), y, w)
     np.testing.assert_array_equal(
         canonical_rows(sp.csr_array(X), np.ones(X.shape[1]), y, w)[0], rows
     )
     np.testing.assert_array_equal(canonical_rows(X * -0.0 + X, np.ones(X.shape[1]), y, w)[0], rows)
-    monkeypatch.setattr(rows_module, "_BLOCK_VALUES", 20)
-    np.testing.assert_array_equal(canonical_rows(X, np.ones(X.shape[1]), y, w)[0], rows)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_order_does_not_depend_on_the_rows_beside(kind):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(150_000, 4), rng.randn(150_000, 1)  # 65,536 in a block
+    rows, _ = canonical_rows(kind(X), np.ones(4), y, None)
+    assert sorted(rows) == list(range(150_000))
+    for part in (slice(0, 200), slice(65_500, 65_600), slice(149_900, 150_000)):
+        alone, _ = canonical_rows(kind(X[part]), np.ones(4), y[part], None)
+        beside = rows[(rows >= part.start) & (rows < part.stop)]
+        np.testing.assert_array_equal(alone + part.start, beside)
 
 
 @pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])

@@ -455,13 +455,11 @@ def test_sparse_moments_are_those_of_scikit_learn(kind, density):
     np.testing.assert_allclose(found.var, var, rtol=1e-12)
 
 
-def test_moments_do_not_depend_on_block_size(monkeypatch):
-    X = np.random.RandomState(0).randn(50, 3).astype(np.float32)
-    whole = Moments.of(X, np.full(X.shape[1], 3.0))
-    monkeypatch.setattr("sk_backprop._coordinates.scales._BLOCK_VALUES", 21)
-    blocked = Moments.of(X, np.full(X.shape[1], 3.0))
-    np.testing.assert_allclose(blocked.mean, whole.mean, rtol=1e-12)
-    np.testing.assert_allclose(blocked.var, whole.var, rtol=1e-12)
+def test_moments_of_several_blocks_are_those_of_all_rows():
+    X = np.random.RandomState(0).randn(200_000, 3).astype(np.float32)  # 65,536 in a block
+    found = Moments.of(X, np.full(3, 3.0))
+    np.testing.assert_allclose(found.mean, X.mean(axis=0, dtype=float) / 3, rtol=1e-10)
+    np.testing.assert_allclose(found.var, X.var(axis=0, dtype=float) / 9, rtol=1e-10)
     np.testing.assert_array_equal(largest_values(X), np.abs(X).max(axis=0))
 
 

@@ -17,7 +17,6 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._blocks import threads as _threads
 from sk_backprop._blocks.arrays import beyond_range_is_inf
 from sk_backprop._blocks.threads import Team, allowed_threads, cached_property, one_blas_thread
-from sk_backprop._inference import predictive as _fitted
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound
@@ -371,8 +370,7 @@ def test_normal_equations_do_not_depend_on_the_threads(equation_rows):
     ("solver", "hidden"),
     [("lm", (30,)), *((solver, (256, 256)) for solver in ("lbfgs", "adam", "sgd"))],
 )
-def test_a_fit_does_not_depend_on_the_threads(solver, hidden, monkeypatch):
-    monkeypatch.setattr(_fitted, "_LEAST_SHARED", 0)
+def test_a_fit_does_not_depend_on_the_threads(solver, hidden):
     X, y = surface(5000)
     found = []
     for limit in (1, 2):
@@ -381,18 +379,21 @@ def test_a_fit_does_not_depend_on_the_threads(solver, hidden, monkeypatch):
             model = BackpropRegressor(
                 hidden, solver=solver, alpha=1.0, max_iter=4, random_state=0
             ).fit(X, y)
-            found.append(np.concatenate(model.predict(X, return_std=True)))
+            # Threads share the rows of many means.
+            many = model.predict(np.tile(X, (60_000 // len(X), 1)))
+            found.append(np.concatenate([*model.predict(X, return_std=True), many]))
     np.testing.assert_array_equal(*found)
 
 
-def test_the_defaults_do_not_depend_on_the_threads(monkeypatch):
-    monkeypatch.setattr(_fitted, "_LEAST_SHARED", 0)
+def test_the_defaults_do_not_depend_on_the_threads():
     X, y = surface(200)
     found = []
     for limit in (1, 2):
         with threadpool_limits(limit, user_api="blas"):
             model = BackpropRegressor(random_state=0).fit(X, y)
-            found.append(np.concatenate(model.predict(X, return_std=True)))
+            # Threads share the rows of many means.
+            many = model.predict(np.tile(X, (60_000 // len(X), 1)))
+            found.append(np.concatenate([*model.predict(X, return_std=True), many]))
     np.testing.assert_array_equal(*found)
 
 

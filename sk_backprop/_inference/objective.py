@@ -288,16 +288,18 @@ class Objective:
             )
         ]
 
-    def batches(self, batch_size: int, order: Array | None = None) -> Iterator[Batch]:
+    def batches(
+        self, batch_size: int, order: Array | None = None, chunk_bytes: int = _CHUNK_BYTES
+    ) -> Iterator[Batch]:
         """Mini-batches of the rows, in the given order or their own.
 
-        They are views of arrays that are used again.
+        They are views of arrays that are used again, of about `chunk_bytes`.
         """
         if order is None:
             yield from self._cut(self._blocks.rows, batch_size)
             return
         row_bytes = self.dtype.itemsize * (self._X.shape[1] + 1)
-        chunk_rows = max(1, _CHUNK_BYTES // (row_bytes * batch_size)) * batch_size
+        chunk_rows = max(1, chunk_bytes // (row_bytes * batch_size)) * batch_size
         for rows in row_blocks(self.n_samples, chunk_rows):
             yield from self._cut(self._take(order[rows]), batch_size)
 

@@ -319,6 +319,49 @@ def test_ctrl_c_keeps_the_whole_networks_or_the_first_and_warns(
     assert end.startswith("interrupted after 3 iterations" if number == 1 else "interrupted; ")
 
 
+@pytest.mark.parametrize("place", ["losses", "finish"])
+def test_ctrl_c_in_a_replacement_keeps_the_networks_that_are_whole(friedman, monkeypatch, place):
+    X, y = friedman
+    real = TrainingRun.finish
+    runs = interrupt_run(monkeypatch, 17 if place == "losses" else None)  # eight have had two each
+
+    def finish(*args):
+        if len(runs) == 17:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    if place == "finish":
+        monkeypatch.setattr(TrainingRun, "finish", finish)
+    with pytest.warns(UserWarning, match="^Training interrupted; 8 whole networks are kept.$"):
+        model = regressor(n_networks=8).fit(X, y)
+    assert len(runs) == 17
+    assert model.n_networks_ == 8
+
+
+@pytest.mark.parametrize("name", ["_initial_parameters", "finish"])
+def test_ctrl_c_before_or_after_the_steps_of_a_network_keeps_those_before(
+    friedman, monkeypatch, name
+):
+    real, calls = getattr(TrainingRun, name), []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(TrainingRun, name, interrupted)
+    model = regressor(n_networks=4, alpha=1.0)
+    with pytest.warns(UserWarning, match="^Training interrupted; 2 whole networks are kept.$"):
+        model.fit(*friedman)
+    assert model.n_networks_ == 2
+    calls[:] = [1, 1]  # the first network this time
+    expected = model.predict(friedman[0])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(*friedman)
+    np.testing.assert_array_equal(model.predict(friedman[0]), expected)
+
+
 def test_ctrl_c_in_the_second_start_of_a_network_ends_the_fit(friedman, monkeypatch):
     model = regressor(n_networks=4)
     runs = interrupt_run(monkeypatch, 2)

@@ -14,6 +14,7 @@ from sk_backprop._inference import evidence as _evidence
 from sk_backprop._inference.evidence import (
     Precisions,
     WeightGroups,
+    cholesky,
     effective,
     factor,
     fixed_precisions,
@@ -69,6 +70,13 @@ def small_problem(hidden=(3,), n_outputs=2, n=30):
     groups = WeightGroups.of(network, per_input=True)
     precisions = Precisions(rng.uniform(0.5, 2, len(groups.names)), rng.uniform(0.5, 2, n_outputs))
     return objective, params, groups, precisions
+
+
+def test_factorisation_of_what_is_no_number_ends(monkeypatch):
+    # As reference LAPACK does; OpenBLAS reports success.
+    monkeypatch.setattr(_evidence.lapack, "dpotrf", lambda A, **_: (A, 1))
+    A = np.full((2, 2), np.nan, order="F")
+    assert np.isnan(cholesky(lambda: None, np.ones(2), A)).all()
 
 
 def test_factor_is_the_cholesky_factor_of_the_weighted_sum():

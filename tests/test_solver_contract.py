@@ -104,6 +104,17 @@ def tables():
 OURS = {"n_networks": 1, "tol": 1e-4, "max_iter": 2000, "random_state": 0}
 
 
+class Unregistered(PlainSteps):
+    """With a parameter of its own, which the estimator does not have."""
+
+    n_repeats: int = 3
+
+
+def test_a_parameter_that_the_estimator_lacks_has_the_solvers_default():
+    solver = Unregistered.of(BackpropRegressor(max_iter=7), RunContext())
+    assert (solver.n_repeats, solver.max_iter) == (3, 7)
+
+
 # --- solvers that only a test has ---
 
 

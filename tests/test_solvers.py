@@ -9,11 +9,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._inference.evidence import WeightGroups, fixed_precisions
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound
-from sk_backprop._solvers import LBFGS, lbfgs, stochastic
-from sk_backprop._solvers._base import StreamPass
+from sk_backprop._solvers import LBFGS, SOLVERS, lbfgs, stochastic
+from sk_backprop._solvers._base import Prior, RunContext, StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor
 
 
@@ -605,6 +606,49 @@ def test_the_result_so_far_stays_while_the_run_goes_on():
     np.testing.assert_array_equal(so_far.theta, [2, 2])
     assert (so_far.status, so_far.n_iter, so_far.loss) == ("stopped", 2, 2.0)
     assert (so_far.loss_curve, so_far.validation_loss_curve) == ([3.0, 2.0], [5.0, 2.0])
+
+
+def test_a_run_that_diverges_keeps_the_best_of_what_is_watched_now():
+    # As lm does once the evidence decides; losses of before are no measure for it.
+    params = Network((1, 1), "identity", "identity").parameters(np.array([7.0, 7.0]))
+    monitor = Monitor(params, tol=0, n_iter_no_change=10)
+    monitor.note_start(0.5)
+    monitor.record(params, 0.1)
+    monitor.watch_anew()
+    for k, watched in enumerate([9.0, 8.0, 10.0]):
+        params.flat[...] = k
+        monitor.record(params, 0.2, watched=watched)
+    result = monitor.result(params, "diverged")
+    np.testing.assert_array_equal(result.theta, [1, 1])
+    assert result.best_iter == 3
+
+
+class Interrupting(IterationObserver):
+    """Notes the weights at the end of each iteration, and is interrupted in the fourth."""
+
+    def __init__(self):
+        self.seen = []
+
+    def end_iteration(self, monitor, params):
+        self.seen.append(params.flat.copy())
+        if len(self.seen) == 4:
+            raise KeyboardInterrupt
+        return False
+
+
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_ctrl_c_in_an_observer_leaves_the_weights_of_the_iteration_on_the_curves(
+    unit_problem, solver
+):
+    objective, start = objective_of(unit_problem)
+    observer = Interrupting()
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf, observer=observer)
+    groups = WeightGroups.of(objective.network, per_input=False)
+    context = RunContext(prior=Prior(groups, fixed_precisions(groups, 0.1, 1)))
+    run = SOLVERS[solver].of(BackpropRegressor(max_iter=10, batch_size=50), context)
+    result = run.minimize(objective, start.flat, monitor)
+    assert (result.status, result.n_iter, result.best_iter) == ("interrupted", 4, 4)
+    np.testing.assert_array_equal(result.theta, observer.seen[3])
 
 
 class Stopping(IterationObserver):

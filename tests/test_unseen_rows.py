@@ -122,6 +122,16 @@ def test_the_order_of_rows_has_no_units_and_no_order_of_columns(sparse):
         np.testing.assert_array_equal(row_order(X + shift, y + 9), expected)
 
 
+@pytest.mark.parametrize("shift", [-1e6, 0, 1e6, 1e12])
+def test_the_order_of_sparse_rows_is_that_of_dense_ones(shift):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(300, 4) * (rng.uniform(size=(300, 4)) > 0.3), rng.randn(300, 1)
+    X[:, 0] = shift + X[:, 0].round(3)
+    X[:, 1] = np.abs(X[:, 1]) * 1e200  # its square is beyond float64
+    X[:, 2] = 5.0
+    np.testing.assert_array_equal(row_order(sp.csr_array(X), y), row_order(X, y))
+
+
 # --- columns ---
 
 

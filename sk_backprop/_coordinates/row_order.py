@@ -76,10 +76,14 @@ def row_order(X: Any, y: Array) -> Array:
     low, span = _low_and_span(X)
     sums = np.empty((2, X.shape[0]))
     if sp.issparse(X):
-        entries = X.astype(np.float64)
-        sums[0] = entries @ (1 / span) - np.sum(low / span)
-        sums[1] = entries.multiply(entries) @ span**-2 - 2 * (entries @ (low / span**2))
-        sums[1] += np.sum(np.square(low / span))
+        # What zeros amount to, and by how much the other entries differ from them. A column
+        # whose smallest or largest value is beyond zero has no zeros.
+        at_zero = np.where((low <= 0) & (low + span >= 0), -low / span, 0.0)
+        place = (X.data - low[X.indices]) / span[X.indices]
+        for k, power in enumerate((1, 2)):
+            more = place**power - at_zero[X.indices] ** power
+            entries = sp.csr_array((more, X.indices, X.indptr), shape=X.shape)
+            sums[k] = entries.sum(axis=1) + np.sum(at_zero**power)
     else:
         for rows in row_blocks(X.shape[0], max(1, _BLOCK_VALUES // max(1, X.shape[1]))):
             place = (X[rows].astype(np.float64) - low) / span

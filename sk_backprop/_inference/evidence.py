@@ -175,7 +175,7 @@ def cholesky(fill: Callable[[], None], diagonal: Array, A: Array) -> Array:
         on_diagonal += diagonal + nudge
         nudge = max(10 * nudge, 1e-15 * float(on_diagonal.max()), _LEAST_NUDGE)
         L, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
-        if not failed:
+        if not failed or nudge == np.inf:  # some LAPACKs fail wherever a value is nan
             return np.asarray(L)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from inspect import get_annotations
 from typing import Any, ClassVar, NamedTuple, Self
 
 from sk_backprop._blocks.arrays import Array
@@ -94,15 +95,19 @@ class Solver(ABC):
 
     @classmethod
     def of(cls, settings: object, context: RunContext) -> Self:
-        """The solver of a run, whose parameters are attributes of `settings`."""
+        """The solver of a run.
+
+        What it depends on are items of `context`, attributes of `settings`, or, where these have
+        none of the name, its own defaults.
+        """
         given = context._asdict()
-        names = cls._parameters()
+        names = (n for n in cls._parameters() if n in given or hasattr(settings, n))
         return cls(**{n: given[n] if n in given else getattr(settings, n) for n in names})
 
     @classmethod
     def _parameters(cls) -> list[str]:
         """Names of what it depends on, base classes first."""
-        annotated = [vars(kind).get("__annotations__", {}) for kind in reversed(cls.__mro__)]
+        annotated = [get_annotations(kind) for kind in reversed(cls.__mro__)]
         return [
             name
             for names in annotated

@@ -122,6 +122,8 @@ class Monitor:
 
     Attributes
     ----------
+    last_theta : (n_params,), the weights at the end of the last iteration on the curves, or at
+        the start
     precisions, n_effective : as `record` was last told
     """
 
@@ -139,7 +141,7 @@ class Monitor:
         self._validation, self._early_stopping = validation, early_stopping
         self._observer = IterationObserver() if observer is None else observer
         self._best_watched = self._start_loss = np.inf
-        self._best_theta = start.flat.copy()
+        self._best_theta, self.last_theta = start.flat.copy(), start.flat.copy()
         self._start = start
         self._best_iter = 0
         self._n_idle = 0
@@ -185,6 +187,7 @@ class Monitor:
         if not np.isfinite(watched + loss + params.flat.sum()):
             return "diverged"
         self.loss_curve.append(loss)
+        self.last_theta[...] = params.flat
         if self._validation is not None:
             self.validation_loss_curve.append(validation_loss)
             self.validation_scores.append(score)
@@ -226,7 +229,7 @@ class Monitor:
         """What is watched changes: earlier values say nothing about it."""
         self._n_idle = 0
         if not self._early_stopping:
-            self._best_watched = np.inf
+            self._best_watched = self._start_loss = np.inf
 
     def be_patient_again(self) -> None:
         """Start the count of iterations without progress anew."""
@@ -254,6 +257,7 @@ class Monitor:
             loss_curve=self.loss_curve,
             validation_loss_curve=self.validation_loss_curve if watched else None,
             validation_scores=self.validation_scores if watched else None,
+            precisions=self.precisions,
             optimizer_state=optimizer_state,
         )
 
@@ -274,5 +278,4 @@ class Monitor:
             loss_curve=list(result.loss_curve),
             validation_loss_curve=losses,
             validation_scores=scores,
-            precisions=self.precisions,
         )

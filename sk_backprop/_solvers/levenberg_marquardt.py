@@ -17,8 +17,6 @@ With evidence, the precisions are estimated anew before each step (Foresee & Hag
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy.linalg import lapack
 
@@ -79,7 +77,6 @@ class LevenbergMarquardt(Solver):
         n_plain_steps = np.inf if prior.n_plain_steps is None else prior.n_plain_steps
         region, work = _Region(), np.empty((objective.network.n_params,) * 2, order="F")
         status: Status = "max_iter"
-        whole = params.flat.copy()  # the weights of the last whole iteration
         try:
             normal = objective.normal_equations(params)
             monitor.note_start(
@@ -102,7 +99,6 @@ class LevenbergMarquardt(Solver):
                 progress = monitor.record(
                     params, loss, watched=watched, precisions=precisions, n_effective=n_effective
                 )
-                whole[...] = params.flat
                 if progress in ("diverged", "stopped"):
                     status = progress
                     break
@@ -115,9 +111,9 @@ class LevenbergMarquardt(Solver):
                     status = "converged"
                     break
         except KeyboardInterrupt:
-            params.flat[...] = whole
+            params.flat[...] = monitor.last_theta
             status = "interrupted"
-        return replace(monitor.result(params, status), precisions=precisions)
+        return monitor.result(params, status)
 
 
 class _Region:

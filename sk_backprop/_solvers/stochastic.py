@@ -314,8 +314,7 @@ def run_epochs(
             if not loss_after <= worst:
                 status = "diverged"
     except KeyboardInterrupt:
-        # Back to the end of the last whole epoch, which the curves know of.
-        params.flat[...] = epoch_start
+        params.flat[...] = monitor.last_theta
         status = "interrupted"
     if status in ("diverged", "interrupted"):
         optimizer.forget()

@@ -48,7 +48,12 @@ def train_networks(
     networks: list[Trained] = []
     interrupted = False
     for task in tasks:
-        network, interrupted = _train_one(settings, problem, *task)
+        try:
+            network, interrupted = _train_one(settings, problem, *task)
+        except KeyboardInterrupt:  # outside the solver, which keeps what it has
+            if not networks:
+                raise
+            interrupted = True
         if not (interrupted and networks):
             networks.append(network)
         if interrupted or events.stopped:

@@ -364,13 +364,27 @@ def fit_networks(
         result = result._replace(networks=good)
     elif n_failed and starts is None and not (events.stopped or result.interrupted):
         more = seeds[n_networks : n_networks + n_failed]
-        others = train_networks(settings, problem, more, events, n_jobs=n_jobs)
-        several = best(networks + others.networks, n_networks)
-        result = others._replace(networks=several)
+        result = _with_replacements(result, more, events, n_jobs)
     streaming = starts is not None and starts[0].stream is not None
     if can_hold_out and not streaming:
         result = _with_held_out_noise(result, choice.noise, n_jobs)
     return result
+
+
+def _with_replacements(
+    result: TrainingResult, seeds: Sequence[int], events: Events, n_jobs: int | None
+) -> TrainingResult:
+    """The result with the best of its networks and those of more seeds, as many as there were.
+
+    After an interrupt those that are whole are kept.
+    """
+    settings, problem, networks, _ = result
+    try:
+        others = train_networks(settings, problem, seeds, events, n_jobs=n_jobs)
+    except KeyboardInterrupt:
+        return result._replace(interrupted=True)
+    whole = [one for one in others.networks if one.result.status != "interrupted"]
+    return others._replace(networks=best(networks + whole, len(networks)))
 
 
 def _n_telling(settings: Settings, problem: Problem) -> float:

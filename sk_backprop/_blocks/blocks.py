@@ -17,7 +17,7 @@ from sk_backprop._blocks.threads import Team, allowed_threads
 
 T = TypeVar("T")
 
-# Least number of nodes of the tree for each thread, so that the work is shared evenly: of five
+# Minimum number of nodes of the tree for each thread, so that the work is shared evenly: of five
 # blocks, two threads would otherwise compute four and one.
 _NODES_PER_THREAD = 4
 

@@ -38,9 +38,9 @@ from sk_backprop._network.network import Network, Parameters
 # Values of X that the statistics hold in float64 at a time.
 _BLOCK_VALUES = 2**18
 
-# Distance of the mean from zero, in spreads, beyond which a column or a target needs float64: at
-# 100, float32 resolves 1 / 170,000 of a spread. Years, times and pressures are such columns. At
-# 1e5 the error in float32 was 200 times that in float64 (a sine: RMSE .0045 instead of 2e-5).
+# Distance of the mean from zero, in spreads, beyond which a column or target needs float64: at 100,
+# float32 resolves 1 / 170,000 of a spread. Years, times and pressures are such columns. At 1e5 the
+# error was 200 times that in float64 (a sine without noise: RMSE .0045 instead of 2e-5).
 _FAR = 100.0
 
 

@@ -23,7 +23,7 @@ from sk_backprop._coordinates.row_order import hashed_rows
 # a relative standard deviation of 4 %. (8 kB of each fitted model.)
 _N_KEPT = 512
 
-# Least window, in rows, of the running share of repeated rows, if only some can be looked up.
+# Minimum window, in rows, of the running share of repeated rows, if only some can be looked up.
 _LOOKED_UP = 10.0
 
 

@@ -57,7 +57,7 @@ LEAST_NOISE = 1e-4
 # of new rows 0, now 0.69; with 30 rows of weight 1: 0.6).
 _LEAST_FREE = 1e-3
 
-# Least multiple of the identity that is added to a singular A: where A is zero (no data and no
+# Smallest multiple of the identity that is added to a singular A: where A is zero (no data and no
 # prior), its inverse and the trace of that stay within the range of float64.
 _LEAST_NUDGE = 1e-290
 

@@ -63,7 +63,7 @@ class Posterior:
     prior : list of (n_params,), the prior's part of the diagonal of A, for each factor
     ratio : (n_outputs,) or None; in a stream, running mean of `PearsonSums.ratio` / weight
     mean, slow_mean : (n_outputs,) or None; in a stream, the running mean from which the noise
-        is computed, and the running mean of `mean`, which shows whether it is falling
+        is computed, and the running mean of `mean`, which shows whether `mean` is falling
     usual, least_noise : (n_outputs,) or None; in a stream, mean squared error over about ten
         batches, and its minimum so far
     variance_of_new : (n_outputs,) or None; in a stream, mean squared error of rows seen for

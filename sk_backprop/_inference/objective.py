@@ -53,7 +53,7 @@ from sk_backprop._network.network import (
 # 256 to 512 rows and at 42 on 1,024 (one thread, OpenBLAS, SkylakeX).
 _JACOBIAN_BYTES = 2**21
 
-# Least n_samples * n_params for threads to share the blocks: about 1 ms of work, and handing it
+# Minimum n_samples * n_params for threads to share the blocks: about 1 ms of work, and handing it
 # over takes 0.05 ms. For the normal equations, n_samples * n_params^2.
 _LEAST_SHARED, _LEAST_SHARED_EQUATIONS = 1e6, 5e7
 

@@ -39,12 +39,12 @@ from sk_backprop._network.network import Network, Parameters
 _NOISE_PART = 0.125
 _MOST_BEHIND = 0.5
 
-# Least share of the newest rows in the running means of the curvature and of the error by which
-# divergence is detected, and the least window of the mean of the curvature, in rows.
+# Minimum share of the newest rows in the running means of the curvature and of the error by which
+# divergence is detected, and the minimum window of the mean of the curvature, in rows.
 _NEWEST_SHARE, _CURVATURE_ROWS = 0.1, 1000.0
 
-# Least residual degrees of freedom, as a fraction of the distinct rows, for which the errors of
-# repeated rows measure the noise. Below it they do not change the estimate.
+# Minimum residual degrees of freedom, as a fraction of the distinct rows, for which the errors of
+# repeated rows measure the noise. With fewer, these errors do not change the estimate.
 LEAST_FREE = 0.1
 
 # Lower bound on the part of a new row's squared error that counts as noise. The rest is due to

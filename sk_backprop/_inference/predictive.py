@@ -323,7 +323,7 @@ class Predictive(NamedTuple):
         return relative
 
 
-# Least n_samples * n_params for threads to share the rows of `predict` (a few ms of work), and
+# Minimum n_samples * n_params for threads to share the rows of `predict` (a few ms of work), and
 # for BLAS to divide a product among threads of its own (preventing that takes 10 us).
 _LEAST_SHARED, _LEAST_THREADED = 1e7, 1e5
 

@@ -2,7 +2,7 @@
 
 A `Likelihood` owns everything in which losses differ: the output units, the loss and its
 derivatives, the variance function of the noise, the range of y and how it may be scaled, the
-estimate of the dispersion, and the score of held-out rows. Nothing else asks which loss it is.
+estimate of the dispersion, and the score of held-out rows. No other code depends on the loss.
 
 Notation: z is the input of an output unit and f = g(z) its output, with g the output
 activation. The noise has the variance phi V(f).
@@ -26,7 +26,7 @@ from sk_backprop._network.network import ACTIVATIONS
 
 # Upper bound on the squared error of a held-out row, in units of its variance. Without it, one
 # image in a thousand, with ink where there was none in training, selected the linear model on
-# scikit-learn's digits (RMSE 1.8; of the networks 0.8).
+# scikit-learn's digits (RMSE 1.8; networks have 0.8).
 _MAX_SQUARED_Z = 36.0
 
 # Lower bound on the noise, as a fraction of the mean squared error of held-out rows.
@@ -77,9 +77,9 @@ class Likelihood(ABC):
     prefers_strong_penalty : bool, whether too weak a penalty does more harm than too strong a
         penalty: an exponential output with steep slopes has no bound
     needs_bounded_steps : bool, whether a single row may have a gradient many times the usual one
-    noise_rows : (float, float), in a stream, least and largest window of the running mean of the
-        noise, in rows
-    error_rows : float, in a stream, least window of the running mean of the loss, in rows
+    noise_rows : (float, float), in a stream, minimum and maximum window of the running mean of
+        the noise, in rows
+    error_rows : float, in a stream, minimum window of the running mean of the loss, in rows
     """
 
     loss: str

@@ -194,8 +194,8 @@ def test_curvature_of_other_weights_or_of_rows_that_no_longer_count_is_not_known
     for one in kinds:
         posterior = posterior_after(None, one, objective, params, 2.0)
         for other in kinds:
-            assert past(posterior, 60.0).knows_curvature_of(other) == (one == other)
-        assert not past(posterior, 0.0).knows_curvature_of(one)
+            assert past(posterior, 60.0).has_precision_of(other) == (one == other)
+        assert not past(posterior, 0.0).has_precision_of(one)
 
 
 @pytest.mark.parametrize("preconditions", [(True, True), (False, False), (True, False)], ids=str)

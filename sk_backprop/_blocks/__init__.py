@@ -1,1 +1,1 @@
-"""Rows by blocks: arrays, sums that do not depend on who computes which part, and threads."""
+"""Blocks of rows: arrays, sums that do not depend on the number of threads, linear algebra."""

@@ -15,10 +15,10 @@ R = TypeVar("R")
 
 
 def beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: inf and nan without numpy's alarms; who calls looks for them.
+    """Decorator: inf and nan without numpy's warnings; the caller checks for them.
 
-    A decorator of `np.errstate` itself keeps, in numpy 1, one state for all threads. (After
-    some LAPACK calls there are false alarms, for a product of finite float32.)
+    In numpy 1, `np.errstate` itself as a decorator keeps one state for all threads. (After
+    some LAPACK calls there are false warnings, for a product of finite float32.)
     """
 
     @wraps(function)
@@ -30,14 +30,14 @@ def beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class Rows(Protocol):
-    """What the network asks of its input: an ndarray, or rows that stay sparse."""
+    """Protocol of the network's input: an ndarray, or rows that stay sparse."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
     def dtype(self) -> Any: ...
     @property
-    def T(self) -> Any: ...  # noqa: N802 - as of an array
+    def T(self) -> Any: ...  # noqa: N802 - as in ndarray
     def astype(self, dtype: Any, /) -> Any: ...
     def __matmul__(self, other: Any, /) -> Any: ...
     def __getitem__(self, rows: Any, /) -> Any: ...

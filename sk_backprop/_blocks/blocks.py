@@ -1,10 +1,10 @@
-"""Rows by blocks: sums over them do not depend on who computes which.
+"""Blocks of rows, and sums over them that do not depend on the number of threads.
 
 Rows are cut into blocks, whose sums are added by one binary tree: block 0 to block 1, 2 to 3 and
-so on, then pairs of blocks, then pairs of those. The number of threads decides which of them
-computes a node of the tree, never the order of an addition, so that the digits are the same for
-any number. The rows of a block are a power of two: rows that come in parts of 2^m are nodes of the
-same tree.
+so on, then pairs of blocks, then pairs of pairs. The number of threads decides which thread
+computes a node of the tree, never the order of an addition, so that any number gives the same
+digits. The number of rows in a block is a power of two: rows that come in parts of 2^m are nodes
+of the same tree.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sk_backprop._blocks.threads import Team, allowed_threads
 
 T = TypeVar("T")
 
-# Nodes of the tree for each thread, at least, which share their work: of five blocks two threads
-# would otherwise compute four and one.
+# Minimum number of nodes of the tree for each thread, so that the work is shared evenly: of five
+# blocks, two threads would otherwise compute four and one.
 _NODES_PER_THREAD = 4
 
 
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
     w: Array | None
 
     def take(self, rows: slice) -> Batch:
-        """Views of some of them."""
+        """Views of some of the rows."""
         return Batch(self.X[rows], self.y[rows], None if self.w is None else self.w[rows])
 
 
@@ -40,11 +40,11 @@ def power_of_two(n_rows: int) -> int:
 
 
 def tree_sum(parts: Iterable[T], add: Callable[[T, T], T]) -> T:
-    """The sum of parts by a binary tree, as they come; at most log2 of their number are held.
+    """The sum of parts by a binary tree, as they come; about log2 of their number are held.
 
-    add : of two neighbouring sums, the earlier one first; it may change its arguments
+    add : callable of two neighbouring sums, the earlier one first; it may change its arguments
     """
-    nodes: list[tuple[int, T]] = []  # height and sum of each, the heights falling
+    nodes: list[tuple[int, T]] = []  # height and sum of each, by decreasing height
     for part in parts:
         height, node = 0, part
         while nodes and nodes[-1][0] == height:
@@ -58,10 +58,10 @@ def tree_sum(parts: Iterable[T], add: Callable[[T, T], T]) -> T:
 
 
 class Sums(Generic[T]):
-    """Arrays that sums are computed in, used again for later ones.
+    """Arrays in which sums are computed, reused for later sums.
 
-    make : returns what a sum can be written to
-    add : adds the second sum to the first, in place
+    make : callable that returns arrays to which a sum can be written
+    add : callable that adds its second argument to the first, in place
     """
 
     def __init__(self, make: Callable[[], T], add: Callable[[T, T], None]) -> None:
@@ -72,17 +72,17 @@ class Sums(Generic[T]):
         """Arrays to write a sum to, with any values."""
         try:
             return self._free.pop()
-        except IndexError:  # of several threads each takes its own
+        except IndexError:  # not checked before: another thread may take the last one meanwhile
             return self._make()
 
     def add(self, first: T, second: T) -> T:
-        """The first sum, with the second one, which is free from then on, added to it."""
+        """Add the second sum to the first and return that; the second is free from then on."""
         self._add(first, second)
         self._free.append(second)
         return first
 
     def release(self, total: T) -> None:
-        """Let it be used again."""
+        """Release the arrays of a sum for reuse."""
         self._free.append(total)
 
 
@@ -104,10 +104,10 @@ class RowBlocks:
         self._nodes = _nodes(self.blocks, self.n_threads)
 
     def sum(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> T:
-        """The sum over all blocks; give it to `sums.release` when it is no longer needed.
+        """The sum over all blocks; pass it to `sums.release` when it is no longer needed.
 
-        kernel : writes what a block amounts to; called with its rows, the number of the thread, and
-            what to write to
+        kernel : callable that writes the sum over a block; its arguments are the rows of the
+            block, the number of the thread, and arrays of `sums` to write to
         """
         found: list[Any] = [None] * len(self._nodes)
 
@@ -127,7 +127,7 @@ class RowBlocks:
 
 
 def _nodes(blocks: Sequence[slice], n_threads: int) -> list[Sequence[slice]]:
-    """Blocks by the nodes of the tree that are computed at a time."""
+    """Blocks grouped by nodes of the tree, each of which one thread computes at a time."""
     if n_threads == 1:
         return [blocks]
     size = power_of_two(len(blocks) // (n_threads * _NODES_PER_THREAD))

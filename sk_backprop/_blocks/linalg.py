@@ -17,7 +17,7 @@ from sk_backprop._blocks.arrays import Array
 
 
 def _routine(name: str, n_arguments: int) -> Any:
-    """A routine of `scipy.linalg.cython_blas`, which is given addresses."""
+    """A routine of `scipy.linalg.cython_blas`, whose arguments are addresses."""
     capsule = ctypes.py_object(cython_blas.__pyx_capi__[name])
     symbol = ("PyCapsule_GetName", ctypes.pythonapi)
     signature = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(symbol)(capsule)
@@ -27,8 +27,8 @@ def _routine(name: str, n_arguments: int) -> Any:
     return ctypes.CFUNCTYPE(None, *arguments)(address(capsule, signature))
 
 
-# n_rows * n_columns^2 from which on other threads run meanwhile: 0.3 ms. A call by address takes
-# 0.005 ms more than scipy's.
+# Minimum n_rows * n_columns^2 for a call that lets other threads run meanwhile: 0.3 ms of work.
+# Such a call takes 0.005 ms more than scipy's.
 _LEAST_UNLOCKED = 1e7
 
 _dsyrk = _routine("dsyrk", 10)
@@ -62,7 +62,7 @@ def gram(rows_t: Array, out: Array, *, add: bool) -> None:
 
 
 # Order up to which dtrtri inverts a triangle at once. For orders of 121, 391 and 621 it takes 0.12,
-# 1.81 and 4.16 ms, and by halves 0.06, 0.75 and 2.49 (one thread, OpenBLAS 0.3.31).
+# 1.81 and 4.16 ms, and inversion by halves 0.06, 0.75 and 2.49 (one thread, OpenBLAS 0.3.31).
 _DIRECT_INVERSE = 64
 
 

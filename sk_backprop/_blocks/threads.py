@@ -1,12 +1,12 @@
-"""Threads: one for BLAS where the matrices are small, and blocks of rows side by side.
+"""Threads: one for BLAS where matrices are small, and several that share blocks of rows.
 
-A second BLAS thread costs more than it gives below some size: a Cholesky factorisation of
+Below some size, a second BLAS thread costs more than it saves: a Cholesky factorisation of
 order 551 took 2 ms with one thread and 6 ms with two, and with another process on the
 same two cores a whole fit took 20 times as long (OpenBLAS 0.3.31). Blocks of rows share
 nothing until their sums are added, and numpy lets other threads run meanwhile.
 
-As many threads as BLAS was allowed: where joblib, a user or the environment has limited
-it, as in joblib's workers, that is the limit here too.
+As many threads are used as BLAS was allowed: a limit that joblib (in its workers), a user or
+the environment has set for BLAS holds here too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class _Limit:
-    """One thread for some BLAS libraries, from the first who holds it to the last."""
+    """A limit of one thread for some BLAS libraries, while there is at least one holder."""
 
     def __init__(self, libraries: list[Any]) -> None:
         self._libraries = libraries
@@ -43,7 +43,7 @@ class _Limit:
         self._holders.discard(holder)
         if not self._holders and self._before is not None:
             for library, n_threads in zip(self._libraries, self._before, strict=True):
-                if library.num_threads == 1:  # what somebody has set meanwhile is theirs
+                if library.num_threads == 1:  # otherwise somebody else has set it meanwhile
                     _set_threads(library, n_threads)
             self._before = None
 
@@ -53,7 +53,7 @@ class _Limit:
         self.release(None)
 
     def share(self) -> int:
-        """Threads that each holder may use, of those that there were before."""
+        """Threads that each holder may use, out of those before the limit."""
         before = self._threads() if self._before is None else self._before
         return max(before, default=1) // max(1, len(self._holders))
 
@@ -62,8 +62,8 @@ class _Limit:
 
 
 def _set_threads(library: Any, n_threads: int) -> None:
-    # threadpoolctl 3.8 lets no other thread set what one has set before, and says
-    # nothing: the last fit to end could not lift the limit of the first.
+    # threadpoolctl 3.8 silently keeps a thread from setting what another has set before:
+    # the last fit to end could not lift the limit of the first.
     free = getattr(library, "clear_controlling_thread", lambda force: None)
     free(force=True)
     library.set_num_threads(n_threads)
@@ -72,9 +72,9 @@ def _set_threads(library: Any, n_threads: int) -> None:
 
 @cache
 def _libraries() -> tuple[list[Any], list[Any]]:
-    """BLAS libraries whose threads are the process's, and those where each thread has its own."""
-    # Some ms: it looks through all loaded libraries. Its `limit` takes 0.2 ms each time, for
-    # all that it notes of them; asking and setting the number of threads takes 2 us.
+    """BLAS libraries with one number of threads per process, and those with one per thread."""
+    # Cached, since searching all loaded libraries takes some ms. `ThreadpoolController.limit`
+    # takes 0.2 ms each time, to record their state; getting and setting a number takes 2 us.
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     own = [one for one in found if one.internal_api == "mkl" or _layer(one) == "openmp"]
     return [one for one in found if one not in own], own
@@ -89,15 +89,15 @@ def _limit_of_process() -> _Limit:
     return _Limit(_libraries()[0])
 
 
-# Held by whoever uses the limits, and while the process forks.
+# Held while the limits are in use, and while the process forks.
 _lock = threading.RLock()
 _of_thread = threading.local()
 
 
 def _limits() -> list[_Limit]:
-    """Limits that a fit in this thread holds; call it under the lock.
+    """Limits that a fit in this thread holds; to be called under the lock.
 
-    Two threads that come first at once would otherwise make two limits of the process, and
+    Without it, the first two threads could create two limits of the process at once, and
     the second would restore the one thread that the first had set.
     """
     if not hasattr(_of_thread, "limit"):
@@ -107,10 +107,10 @@ def _limits() -> list[_Limit]:
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread.
+    """Limit BLAS to one thread.
 
     Fits in several Python threads share the limit: the first sets it, and the last
-    restores what was there.
+    restores the previous number.
     """
     holder = object()
     with _lock:
@@ -129,7 +129,7 @@ def one_blas_thread() -> Iterator[None]:
     finally:
         try:
             release()
-        except BaseException:  # Ctrl-C, while it was at it
+        except BaseException:  # Ctrl-C during the release
             release()
             raise
 
@@ -137,7 +137,7 @@ def one_blas_thread() -> Iterator[None]:
 def allowed_threads() -> int:
     """Threads that a fit may use: what BLAS had before `one_blas_thread`, or has now.
 
-    Shared among the fits that run in other Python threads.
+    Fits that run at once in several Python threads share them.
     """
     with _lock:
         return max(1, *(limit.share() for limit in _limits()))
@@ -155,7 +155,7 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(
-        before=_lock.acquire,  # no thread is in the middle of a change
+        before=_lock.acquire,  # so that no thread is in the middle of a change
         after_in_parent=_lock.release,
         after_in_child=_after_fork_in_child,
     )
@@ -186,7 +186,7 @@ class cached_property(Generic[T]):  # noqa: N801 - as in functools
 
 
 class Team:
-    """Threads that share a piece of work, this one among them."""
+    """Threads that share work, including the calling thread."""
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
@@ -197,7 +197,7 @@ class Team:
         self._others = ThreadPoolExecutor(self.n_threads - 1) if self.n_threads > 1 else None
 
     def run(self, work: Callable[[int], None]) -> None:
-        """Call work(0), ..., work(n_threads - 1), one in each thread; all end, or raise."""
+        """Call work(0), ..., work(n_threads - 1), one in each thread; wait for all, then raise."""
         if self._others is None:
             work(0)
             return

@@ -21,8 +21,8 @@ changed as follows.
   where factor = 1 in the output layer, and scale = 1, shift = 0 in the first layer.
 
 - Outputs with a location and a scale: y = location + scale * z. If the output is exp(z), the
-  scale is an addition of log(scale) to the bias. The range of a logistic output cannot be
-  changed by weights.
+  scale adds log(scale) to the bias. The range of a logistic output cannot be changed by
+  weights.
 
 `Coordinates` hold one choice of all three, relative to raw X and y and to the activation of the
 network. An `AffineMap` leads from one choice to another; this is the only place where weights
@@ -57,7 +57,7 @@ class HiddenUnits(NamedTuple):
     shift: float
 
     def seen_from(self, old: HiddenUnits) -> HiddenUnits:
-        """These units in place of `old` ones, which stand for the same h."""
+        """These units relative to `old` ones that stand for the same h."""
         shift = (self.shift - old.shift) / old.scale
         return HiddenUnits(self.factor / old.factor, self.scale / old.scale, shift)
 
@@ -94,7 +94,7 @@ class Coordinates(NamedTuple):
     ----------
     x_unit : (n_features,), unit of the inputs
     y_location, y_scale : (n_outputs,), of the outputs
-    likelihood : Likelihood, which tells what a change of location and scale does to z
+    likelihood : Likelihood, which determines how z changes with location and scale
     x_known : (n_features,) bool, False for a column of zeros, which has no unit yet; or True
     y_known : (n_outputs,) bool, False for a target of zeros, which has no scale yet; or True
     x_offset, x_spread : (n_features,), of the inputs in their unit; None stands for 0 and 1
@@ -116,7 +116,7 @@ class Coordinates(NamedTuple):
 class AffineMap:
     """The map from weights in `old` coordinates to weights of the same function in `new` ones.
 
-    Weights from a column, or to an output, that has only been zero in the old coordinates do not
+    Weights from a column, or to an output, that was always zero in the old coordinates do not
     change: its unit and its effect are not known yet.
 
     Weights are multiplied by the ratio of the units, so that equal units change no digit.
@@ -129,8 +129,8 @@ class AffineMap:
     def to_raw(cls, old: Coordinates) -> AffineMap:
         """The map to weights that act on raw X and, unless the output is logistic, give raw y.
 
-        Here the unit is treated as part of the spread, and weights are divided by it: that is
-        rounded once, and multiplication by the ratio 1 / unit would be rounded twice.
+        Here the unit is treated as part of the spread, and weights are divided by it: division
+        rounds once, whereas multiplication by the ratio 1 / unit would round twice.
         """
         raw = Coordinates(
             x_unit=np.ones_like(old.x_unit),
@@ -173,8 +173,8 @@ class AffineMap:
 
         A : (n_params, n_params), symmetric, precision of the parameters of `network`
         network : Network, the whole one, or its last layer for some outputs
-        outputs : slice of all outputs, those of `network`
-        at_inputs : bool, whether the inputs of `network` are columns of X, and not hidden units
+        outputs : slice, the outputs of `network` among all
+        at_inputs : bool, whether the inputs of `network` are columns of X, not hidden units
         """
         scale, shift = (part[:, None, None] for part in self._inputs)
         factor = self._outputs[0][outputs, None]
@@ -199,7 +199,7 @@ class AffineMap:
     @cached_property
     @beyond_range_is_inf
     def noise_factor(self) -> Array:
-        """Factor of the noise variance, or for counts of variance / mean: (n_outputs,)."""
+        """Factor of the noise variance, or of the dispersion of counts: (n_outputs,)."""
         return np.asarray(self._y_growth**self.new.likelihood.noise_power)
 
     @cached_property
@@ -215,7 +215,7 @@ class AffineMap:
 
     @cached_property
     def _inputs(self) -> tuple[Array, Array]:
-        """scale, shift of old inputs = scale * new inputs + shift: (n_features,) each."""
+        """scale, shift in old inputs = scale * new inputs + shift: (n_features,) each."""
         (old_offset, old_spread), (new_offset, new_spread) = (
             (
                 np.zeros_like(one.x_unit) if one.x_offset is None else one.x_offset,
@@ -228,7 +228,7 @@ class AffineMap:
 
     @cached_property
     def _outputs(self) -> tuple[Array, Array]:
-        """factor, shift of new z = factor * old z + shift, of outputs: (n_outputs,) each."""
+        """factor, shift in new z = factor * old z + shift: (n_outputs,) each."""
         old, new = self.old, self.new
         shift = (old.y_location - new.y_location) / new.y_scale
         return new.likelihood.rescaled_output(self._y_growth, shift)

@@ -1,12 +1,11 @@
 """Rows and columns in an order that depends on their values alone.
 
-A quasi-Newton run amplifies rounding: on the diabetes data, with alpha=1, rows repeated
-instead of weighted moved single predictions by 0.3 standard deviations of y. Here rows
-are put in an order that depends on their values alone, and equal
-rows become one, so that the solver is given the same numbers, bit for bit, however the
-user's table was arranged.
+A quasi-Newton run amplifies rounding: on the diabetes data, with alpha=1, repeating rows
+instead of weighting them moved single predictions by 0.3 standard deviations of y. Here
+rows are put in an order that depends on their values alone, and equal rows are merged, so
+that the solver is given the same numbers, bit for bit, however the user's table was arranged.
 
-Columns stay where they are, but get ranks by their values. Whatever treats columns
+Columns stay where they are, but are ranked by their values. Whatever treats columns
 differently, such as initial weights, uses these ranks and not the positions in the table.
 """
 
@@ -25,15 +24,15 @@ from sk_backprop._coordinates.scales import divide_columns
 # Values whose keys are held at a time.
 _BLOCK_VALUES = 2**18
 
-# Decimals, in units of the spreads, in which products of two columns with y must differ to rank
-# the columns. Those of a symmetric design differ by rounding alone.
+# Decimals, in units of the spreads, to which the sums that order rows and rank columns are
+# rounded: those of a symmetric design differ by rounding alone.
 _DIGITS = 10
 
 
 def canonical_rows(
     X: Any, x_scale: Array, y: Array, sample_weight: Array | None
 ) -> tuple[Array, Array | None]:
-    """Which rows to take, in which order, and the weights that they then have.
+    """Which rows to take, in which order, and their weights once equal rows are merged.
 
     Parameters
     ----------
@@ -55,9 +54,13 @@ def canonical_rows(
 
 
 def row_groups(X: Any, x_scale: Array, y: Array) -> Array:
-    """Number of the distinct row that each row equals, (n_samples,) int.
+    """Index of the distinct row that each row equals, (n_samples,) int.
 
-    Distinct rows are numbered in the order of `canonical_rows`, whose parameters these are.
+    Distinct rows are numbered in the order of `canonical_rows`.
+
+    Parameters
+    ----------
+    X, x_scale, y : as for `canonical_rows`
     """
     order, repeated = _sorted_rows(X, x_scale, y)
     groups = np.empty(len(order), dtype=np.intp)
@@ -68,8 +71,8 @@ def row_groups(X: Any, x_scale: Array, y: Array) -> Array:
 def row_order(X: Any, y: Array) -> Array:
     """An order of rows that no unit, shift or order of columns changes: (n_samples,) int.
 
-    By sums over the columns, each between its smallest and its largest value, and over the
-    targets, whose signs do not matter. Rows that agree in them stay in the order of the table.
+    Rows are sorted by sums over the columns, each scaled to [0, 1], and over the targets, whose
+    signs do not matter. Rows with equal sums stay in the order of the table.
 
     X : (n_samples, n_features), dense or CSR; y : (n_samples, n_outputs)
     """
@@ -90,7 +93,7 @@ def row_order(X: Any, y: Array) -> Array:
             sums[:, rows] = place.sum(axis=1), np.square(place, out=place).sum(axis=1)
     low, span = _low_and_span(y)
     sums += np.abs((y - low) / span - 0.5).sum(axis=1)
-    # Rounded, as other units and another order of columns change the last digits.
+    # Rounded, since other units or another order of columns change the last digits.
     return np.lexsort(np.round(sums[::-1], _DIGITS))
 
 
@@ -107,16 +110,17 @@ def _low_and_span(values: Any) -> tuple[Array, Array]:
 
 
 def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int) -> Array:
-    """Rank of each column among all, by its products with y: (n_features,) int.
+    """Rank of each column by its products with y: (n_features,) int.
 
     Ranks move with the columns when a table lists them in another order. They do not depend
     on the order of rows or targets, the units, or the signs of columns and targets. Columns
-    of zeros come last, and equal columns in the order of the table.
+    of zeros come last, and equal columns keep the order of the table.
 
     Parameters
     ----------
     X : (n_samples, n_features or more), y : (n_samples, n_outputs), in the solver's coordinates
     sample_weight : (n_samples,) or None for ones
+    n_features : int, number of columns to rank, the first ones
     """
     targets = y.astype(np.float64)
     factors = np.concatenate([targets, np.abs(targets), targets**2], axis=1)
@@ -125,7 +129,7 @@ def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int
     blocks = row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
     products = tree_sum((X[rows].astype(np.float64).T @ factors[rows] for rows in blocks), add)
     sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
-    # The sums of another order of columns may differ in the last digits.
+    # Another order of columns may change the last digits of the sums.
     rounded = np.round(sizes, _DIGITS)
     ranks = np.empty(n_features, dtype=np.intp)
     ranks[np.lexsort(-rounded.T[::-1])] = np.arange(n_features)
@@ -133,7 +137,12 @@ def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int
 
 
 def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
-    """The order of `canonical_rows`, and which rows in it equal the row before: (n_samples,)."""
+    """The order of `canonical_rows`, and which rows in it equal the row before: (n_samples,).
+
+    Parameters
+    ----------
+    X, x_scale, y : as for `canonical_rows`
+    """
     keys = _row_keys(X, x_scale)
     keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
     order = np.argsort(keys, kind="stable")
@@ -158,14 +167,21 @@ def _mixed(bits: Array) -> Array:
 
 
 def _value_keys(values: Array, columns: Array) -> Array:
-    """Keys of values in their columns; 0 for a zero, so that sparse rows agree."""
+    """Keys of values in their columns; 0 for a zero, so that sparse and dense rows agree."""
     bits = (values.astype(np.float64) + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
     salt = _mixed(columns.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
     return np.asarray(np.where(bits == 0, np.uint64(0), _mixed(bits + salt)))
 
 
 def _row_keys(X: Any, scale: Array, first_column: int = 0) -> Array:
-    """Sum of the keys of the values of X / scale in each row, modulo 2^64: (n_samples,)."""
+    """Sum of the keys of the values of X / scale in each row, modulo 2^64: (n_samples,).
+
+    Parameters
+    ----------
+    X : (n_samples, n_columns), dense or CSR
+    scale : (n_columns,)
+    first_column : int, number of the first column of a dense X
+    """
     if sp.issparse(X):
         values = X.data / scale[X.indices]
         keys = np.append(_value_keys(values, X.indices), np.uint64(0))
@@ -181,6 +197,13 @@ def _row_keys(X: Any, scale: Array, first_column: int = 0) -> Array:
 
 
 def _equal_rows(X: Any, a: Array, b: Array) -> Array:
+    """Which rows `a` of X equal the rows `b`: (n_pairs,) bool.
+
+    Parameters
+    ----------
+    X : (n_samples, n_features), dense or CSR
+    a, b : (n_pairs,) int
+    """
     if sp.issparse(X):
         different = (X[a] != X[b]).tocsr()
         different.eliminate_zeros()

@@ -1,20 +1,20 @@
 """Scales: MaxAbs for X, location and scale for y, and coordinates that train well.
 
 Each column is divided by its largest absolute value. That is all that the
-textbook does (``precondition=False``), and X divided so is what the fitted
-weights `coefs_`, `intercepts_` belong to.
+textbook does (``precondition=False``), and the fitted weights `coefs_`,
+`intercepts_` apply to X scaled in this way.
 
 With ``precondition=True`` the solvers work in other coordinates of the same
-function, and the result is brought back (`_coordinates.affine`):
+function, and the result is mapped back (`_coordinates.affine`):
 
 - inputs centred and of unit spread, u = (x - center) / spread;
 
 - sigmoid hidden units as tanh units, whose mean is 0 and not 1/2;
 
-- the target centred and of unit spread; this one is left visible as the fitted
-  location and scale of y.
+- the target centred and of unit spread; this change remains visible as the
+  fitted location and scale of y.
 
-All of it is linear in the parameters, so a sparse X is never densified for it
+All changes are linear in the parameters, so a sparse X is never densified
 (`CentredSparse`), and multiplying a column by a power of two changes no digit.
 (On centring inputs and units: LeCun, Bottou, Orr & Mueller 1998, "Efficient
 BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
@@ -38,9 +38,9 @@ from sk_backprop._network.network import Network, Parameters
 # Values of X that the statistics hold in float64 at a time.
 _BLOCK_VALUES = 2**18
 
-# Distance from zero, in spreads, from which on a column or a target needs float64: float32 has
-# 1 / 170,000 of a spread at 100. Years, times and pressures are such columns. At 1e5 an error of
-# float32 was 200 times that of float64 (a sine without noise: RMSE .0045 for 2e-5).
+# Distance of the mean from zero, in spreads, beyond which a column or target needs float64: at 100,
+# float32 resolves 1 / 170,000 of a spread. Years, times and pressures are such columns. At 1e5 the
+# error was 200 times that in float64 (a sine without noise: RMSE .0045 instead of 2e-5).
 _FAR = 100.0
 
 
@@ -60,10 +60,10 @@ def largest_values(X: Any) -> Array:
 
 
 def as_units(largest: Array) -> Array:
-    """The largest absolute values as units, 1 of a column of zeros: (n_columns,).
+    """The largest absolute values as units, 1 for a column of zeros: (n_columns,).
 
     scikit-learn's MaxAbsScaler leaves columns below 10 eps unscaled (in float32 that is 1.2e-6,
-    a millionth of a unit), and the result would depend on the units.
+    a millionth of a unit), so that the result would depend on the units.
     """
     return np.where(largest > 0, largest, largest.dtype.type(1))
 
@@ -76,7 +76,7 @@ def divide_columns(X: Any, scale: Array) -> Any:
     beyond the range is inf, without numpy's warning.
     """
     if not sp.issparse(X):
-        # numpy 1 warns of one subnormal scale whatever X is: it fills its registers with ones.
+        # numpy 1 warns of a single subnormal scale whatever X is: it pads registers with ones.
         with np.errstate(over="ignore"):
             return np.divide(X, scale, order="C")
     X = X.tocsr()
@@ -103,22 +103,27 @@ class Moments:
         sample_weight: Array | None = None,
         order: Array | None = None,
     ) -> Moments:
-        """Moments of dense or sparse X / scale, of all rows or those that `order` names.
+        """Moments of dense or sparse X / scale, over all rows or those in `order`.
 
+        Parameters
+        ----------
+        X : (n_samples, n_columns)
+        scale : (n_columns,)
         sample_weight : (n_rows,), in that order, or None for ones
+        order : (n_rows,) int, or None for all rows
         """
         n_rows = X.shape[0] if order is None else len(order)
         w = np.ones(n_rows) if sample_weight is None else sample_weight
         if sp.issparse(X):
             scaled = divide_columns(X if order is None else X[order], scale).astype(float)
-            # Near 1, by a power of two that changes no digit: squares of the weights stay in range.
+            # Scaled by a power of two, which changes no digit, so that squares stay in range.
             near_one = np.ldexp(w, -np.frexp(w.max())[1])
             return cls(float(np.sum(w)), *_sparse_mean_and_variance(scaled, near_one))
 
         def of_block(rows: slice) -> Moments:
-            # In C order whatever X has: BLAS would add up otherwise.
+            # In C order whatever X has, since BLAS adds in another sequence in Fortran order.
             scaled = divide_columns(X[rows if order is None else order[rows]], scale)
-            # From the first row, so that a constant column has variance 0.0.
+            # Relative to the first row, so that a constant column has variance 0.0.
             origin = scaled[0].astype(float)
             deviation = scaled - origin
             relative = w[rows] / w[rows].max()
@@ -148,7 +153,7 @@ class Moments:
 
     @cached_property
     def constant(self) -> Array:
-        """Columns that do not vary, or by no more than rounding: (n_columns,) bool."""
+        """Columns that vary by no more than rounding: (n_columns,) bool."""
         return np.sqrt(self.var) <= 10 * np.finfo(float).eps * np.abs(self.mean)
 
     @cached_property
@@ -158,10 +163,10 @@ class Moments:
 
 
 def _sparse_mean_and_variance(X: Any, w: Array) -> tuple[Array, Array]:
-    """Mean and variance of the columns of CSR X, (n_features,) each, by the rows' weights.
+    """Weighted mean and variance of the columns of CSR X, (n_features,) each.
 
-    In two passes, the second corrected for the rounding of the mean (Chan, Golub & LeVeque 1983,
-    eq. 1.7), of the values that are stored; the others are zeros.
+    Two passes over the stored values, the second corrected for the rounding of the mean (Chan,
+    Golub & LeVeque 1983, eq. 1.7); zeros contribute their total weight.
     """
 
     def weighted_sum(stored: Array) -> Array:
@@ -180,14 +185,14 @@ def _sparse_mean_and_variance(X: Any, w: Array) -> tuple[Array, Array]:
 
 
 def _shrinking(old: Array, new: Array) -> Array:
-    """Old / new: units grow, but for the 1 of a column of zeros, to which no factor matters."""
+    """Old / new: units grow, except the 1 of a column of zeros, where no factor matters."""
     return np.asarray(np.minimum(old, new) / new)
 
 
 class CentredSparse:
     """(X - center) / spread for sparse X, without forming it.
 
-    It does what `_blocks.arrays.Rows` asks: row selection, and products from both
+    It implements `_blocks.arrays.Rows`: row selection, and products from both
     sides, `self @ V` and `self.T @ delta`, with dense arrays.
     """
 
@@ -222,7 +227,7 @@ class CentredSparse:
         return np.asarray(self._X @ V - self._offset @ V)
 
     @property
-    def T(self) -> _CentredSparseTransposed:  # noqa: N802 - as of an array
+    def T(self) -> _CentredSparseTransposed:  # noqa: N802 - as in ndarray
         return _CentredSparseTransposed(self._X, self._offset)
 
 
@@ -236,12 +241,12 @@ class _CentredSparseTransposed:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scales:
-    """What is known of the columns of X and y, and the coordinates that follow from it.
+    """Statistics of the columns of X and y, and the coordinates that follow from them.
 
     Attributes
     ----------
     x_max : (n_features,), largest |x|, of the dtype of X
-    n_rows : int, rows of X that it was taken from
+    n_rows : int, number of rows of X behind `x_max`
     x : Moments of X / x_unit
     y_unit : (n_outputs,), largest |y|, 1 where all are zero
     y : Moments of y / y_unit
@@ -270,12 +275,21 @@ class Scales:
         seen: Scales | None = None,
         order: Array | None = None,
     ) -> Scales:
-        """Scales of rows X, y, and of those that `seen` was made from.
+        """Scales of the rows X, y and of those behind `seen`.
 
-        `x_max` are the largest absolute values of X, if they are known. `order` are the
-        rows of X that belong to y and the weights, None for all as they are.
         With a logistic output, y_unit stays that of `seen`: the range of a
         sigmoid cannot grow without changing the function that it has learned.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), dense or sparse
+        y : (n_rows, n_outputs)
+        sample_weight : (n_rows,) or None for ones
+        precondition : bool
+        likelihood : Likelihood
+        x_max : (n_features,), largest absolute values of X, or None if not known
+        seen : Scales or None, of earlier rows
+        order : (n_rows,) int, rows of X in the order of y, or None for all as they are
         """
         n_rows = X.shape[0]
         x_max = largest_values(X) if x_max is None else x_max
@@ -289,15 +303,15 @@ class Scales:
             fixed = likelihood.max_target_is_unit
             y_unit = seen.y_unit if fixed else np.maximum(y_unit, seen._largest_y())
         y_unit = as_units(y_unit)
-        # Nothing is above the unit but in a stream with a logistic output, which has no use
-        # for these moments.
+        # Only in a stream with a logistic output can y exceed its unit, and there these
+        # moments are not used.
         moments = Moments.of(np.minimum(y, y_unit), y_unit, sample_weight)
         if seen is not None:
             moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
         return cls(x_max, n_rows, x, y_unit, moments, precondition, likelihood)
 
     def state(self) -> dict[str, Any]:
-        """Plain arrays and numbers; with the arguments of `from_state` they are all."""
+        """Plain arrays and numbers that, with the other arguments, `from_state` restores."""
         return {
             "weight": self.x.weight,
             "x_mean": self.x.mean,
@@ -312,14 +326,20 @@ class Scales:
     def from_state(
         cls, x_max: Array, n_rows: int, likelihood: Likelihood, state: dict[str, Any]
     ) -> Scales:
-        """The inverse of `state`."""
+        """The inverse of `state`.
+
+        Parameters
+        ----------
+        x_max, n_rows, likelihood : the attributes of these names
+        state : dict, as returned by `state`
+        """
         x = Moments(state["weight"], state["x_mean"], state["x_var"])
         y = Moments(state["weight"], state["y_mean"], state["y_var"])
         return cls(x_max, n_rows, x, state["y_unit"], y, state["precondition"], likelihood)
 
     @property
     def far_from_zero(self) -> bool:
-        """Whether float32 would lose the spread of a column or a target beside its mean."""
+        """Whether some column or target is too far from zero for float32, by `_FAR`."""
         if not self.precondition:
             return False
         center, spread = self._y_center_spread
@@ -352,14 +372,14 @@ class Scales:
 
     @property
     def dispersion(self) -> Array:
-        """Of y around a constant, in the solver's coordinates: (n_outputs,)."""
+        """Dispersion of y around a constant, in the solver's coordinates: (n_outputs,)."""
         unit = self.y_unit / self.y_scale
         return self.likelihood.constant_dispersion(self.y.mean, self.y.var, ~self.y.constant, unit)
 
     def target(self, y: Array, dtype: Any) -> Array:
         """Raw y, (n_samples, n_outputs), in the solver's coordinates."""
         center, spread = self._y_center_spread
-        with np.errstate(over="ignore"):  # of validation rows, beside a y of 1e-308
+        with np.errstate(over="ignore"):  # in validation rows, if y_unit is as small as 1e-308
             return ((y / self.y_unit - center) / spread).astype(dtype)
 
     # --- the input ---
@@ -370,14 +390,19 @@ class Scales:
         return as_units(self.x_max)
 
     def input(self, X: Any, dtype: Any, order: Array | None = None) -> Any:
-        """Raw X in the solver's coordinates, all rows or those that `order` names.
+        """Raw X in the solver's coordinates, all rows or those in `order`.
 
-        A new dense array in C order with a last column of ones (see `_network.network.forward`),
-        or sparse rows, of the given precision. What is computed has the higher precision of
-        X and `dtype`, or float64 where a mean is many times the spread around it. X is read
-        by blocks.
+        The result is a new dense array in C order with a last column of ones (see
+        `_network.network.forward`), or sparse rows. It is computed in the higher precision of X
+        and `dtype`, or in float64 if a mean is many times the spread. X is read by blocks.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), dense or sparse
+        dtype : of the result
+        order : (n_rows,) int, or None for all rows
         """
-        with np.errstate(over="ignore"):  # of rows far from those of the scales: inf
+        with np.errstate(over="ignore"):  # inf in rows far from those of the scales
             if sp.issparse(X):
                 return self._sparse_input(X if order is None else X[order], dtype)
             return self._dense_input(X, dtype, order)
@@ -393,6 +418,12 @@ class Scales:
         return X.astype(dtype, copy=False)
 
     def _dense_input(self, X: Array, dtype: Any, order: Array | None) -> Array:
+        """`input` for a dense X.
+
+        Parameters
+        ----------
+        X, dtype, order : as for `input`
+        """
         within = self._computed_in(X.dtype, dtype)
         n_rows = X.shape[0] if order is None else len(order)
         unit, scaled = self.x_unit, np.ones((n_rows, X.shape[1] + 1), dtype)
@@ -415,7 +446,7 @@ class Scales:
 
     @cached_property
     def max_abs_coordinates(self) -> Coordinates:
-        """Those of the fitted weights."""
+        """Coordinates of the fitted weights."""
         return Coordinates(
             x_unit=self.x_unit.astype(float),
             x_known=self.x_max > 0,
@@ -426,7 +457,7 @@ class Scales:
         )
 
     def solver_coordinates(self, network: Network) -> Coordinates:
-        """Those of the weights of `solver_network`."""
+        """Coordinates of the weights of `solver_network`."""
         coordinates = self.max_abs_coordinates
         if not self.precondition:
             return coordinates

@@ -1,12 +1,13 @@
 """Which rows a stream has seen: a sketch of fixed size.
 
 Passes over the same batches bring no new rows, whatever the order of the rows and the size
-of the batches are. The sketch keeps the smallest k of the hashes of all rows, X and y
-together ("k minimum values"): a row that comes again has the hash that it had, and k uniform
-hashes below u come from about (k - 1) / u rows (Bar-Yossef et al. 2002, "Counting distinct
-elements in a data stream", doi:10.1007/3-540-45726-7_1; Beyer et al. 2007, "On synopses for
-distinct-value estimation under multiset operations", doi:10.1145/1247480.1247504). The kept
-rows are a uniform sample of the distinct ones, which their mean weight is estimated from.
+of the batches. The sketch keeps the smallest k of the hashes of all rows, X and y together
+("k minimum values"): a repeated row has the same hash, and if the k-th smallest of uniform
+hashes is u, there are about (k - 1) / u distinct rows (Bar-Yossef et al. 2002, "Counting
+distinct elements in a data stream", doi:10.1007/3-540-45726-7_1; Beyer et al. 2007, "On
+synopses for distinct-value estimation under multiset operations",
+doi:10.1145/1247480.1247504). The rows kept are a uniform sample of the distinct rows, from
+which the mean weight is estimated.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import hashed_rows
 
-# Hashes that are kept: up to so many distinct rows the count is exact, and beyond it has a
-# relative standard deviation of 4 %. (8 kB of each fitted model.)
+# Number of hashes kept: up to as many distinct rows the count is exact, and beyond that it has
+# a relative standard deviation of 4 %. (8 kB of each fitted model.)
 _N_KEPT = 512
 
-# Rows that a running share of repeated rows is over at least, where only some can be looked up.
+# Minimum window, in rows, of the running share of repeated rows, if only some can be looked up.
 _LOOKED_UP = 10.0
 
 
@@ -31,9 +32,9 @@ class SeenRows(NamedTuple):
 
     hashes : (n_kept,) uint64, ascending
     weights : (n_kept,), the largest total weight that the row has had within one batch: as in
-        `fit`, equal rows of one batch count as one of their total weight
+        `fit`, equal rows of one batch count as one row of their total weight
     repeated : float, share of the newest rows that had been seen before
-    warned : bool, whether a warning has said what repeated rows cannot show
+    warned : bool, whether the warning was issued that repeated rows do not show the noise
     """
 
     hashes: Array
@@ -43,7 +44,14 @@ class SeenRows(NamedTuple):
 
     @classmethod
     def of(cls, X: Any, y: Array, sample_weight: Array | None) -> SeenRows:
-        """The rows of one batch or fit, in the units of the user."""
+        """The rows of one batch or fit, in the units of the user.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), dense or CSR
+        y : (n_samples, n_outputs)
+        sample_weight : (n_samples,) or None for ones
+        """
         hashes = hashed_rows(X, y)
         if len(hashes) == 1:
             weights = np.ones(1) if sample_weight is None else sample_weight.astype(float)
@@ -55,7 +63,7 @@ class SeenRows(NamedTuple):
         return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
 
     def kept(self) -> SeenRows:
-        """The rows of the smallest hashes."""
+        """The rows with the smallest hashes."""
         return self._replace(hashes=self.hashes[:_N_KEPT], weights=self.weights[:_N_KEPT])
 
     @property
@@ -71,9 +79,9 @@ class SeenRows(NamedTuple):
         return n_distinct * float(self.weights.mean())
 
     def with_batch(self, batch: SeenRows) -> SeenRows:
-        """The sketch of all rows before and those of a batch."""
+        """The sketch of all earlier rows and those of a batch."""
         if self._is_sample and batch.hashes[0] > self.hashes[-1]:
-            return self  # most batches of few rows
+            return self  # as for most small batches
         place = np.searchsorted(self.hashes, batch.hashes)
         known = np.append(self.hashes, batch.hashes[-1:])[place] == batch.hashes
         known &= place < len(self.hashes)
@@ -87,8 +95,15 @@ class SeenRows(NamedTuple):
         return sketch.kept()
 
     def _repeated_with(self, batch: SeenRows, place: Array, known: Array) -> float:
-        """Share of the newest rows that had been seen, where the batch comes next."""
-        # Rows beyond the largest hash of a sample may have been seen, or not.
+        """`repeated` after a batch.
+
+        Parameters
+        ----------
+        batch : SeenRows
+        place : (n_hashes,) int, where its hashes belong in `hashes`
+        known : (n_hashes,) bool, whether they are there already
+        """
+        # Rows beyond the largest hash of a sample may or may not have been seen.
         weights = batch.weights
         if self._is_sample:
             weights = weights * (place < _N_KEPT)

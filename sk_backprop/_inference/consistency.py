@@ -1,9 +1,8 @@
-"""Whether the fitted state fits together, before anything is computed from it.
+"""Checks that the fitted state is consistent, before anything is computed from it.
 
 A file may be damaged, and attributes may be set by hand. numpy would broadcast a wrong shape, and
-a negative variance beside a larger one would pass for another standard deviation. What is looked
-at at each call takes a few us; whether all numbers are finite is asked only of a result that is
-not.
+a negative variance added to a larger one would still give a standard deviation. The checks made
+at every call take a few us; finiteness is checked only if a result is not finite.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Of a mean in float32, in units of the largest value.
+# Tolerance for the rounding of a mean in float32, relative to the largest value.
 _ROUNDING = 1e-5
 
 
 def inconsistent(reason: object) -> ValueError:
-    """The error for a fitted state that cannot be what a fit has left.
+    """The error for a fitted state that no fit can have produced.
 
     reason : str, or one of `READING_ERRORS`
     """
@@ -34,14 +33,19 @@ def inconsistent(reason: object) -> ValueError:
     )
 
 
-# What reading attributes and keys that are missing, or of another type, raises.
+# Raised when attributes or keys are missing or have the wrong type.
 READING_ERRORS = (AttributeError, LookupError, TypeError)
 
 
 def check_float(name: str, array: Any, shape: tuple[int, ...], number: int | None = None) -> None:
-    """Raise ValueError unless it is an array of float32 or float64 of that shape.
+    """Raise ValueError unless an array has the given shape and dtype float32 or float64.
 
-    number : int or None, of the array in a list of that name
+    Parameters
+    ----------
+    name : str, for the message
+    array : the array to check
+    shape : tuple of int, the expected shape
+    number : int or None, index of the array in the list `name`
     """
     if array.shape == shape and array.dtype.char in "fd":
         return
@@ -52,9 +56,17 @@ def check_float(name: str, array: Any, shape: tuple[int, ...], number: int | Non
 
 
 def check_range(name: str, array: Array, allowed: Callable[[Any, float], Any], what: str) -> None:
-    """Raise ValueError unless ``allowed(value, 0)`` for each value; nan is never allowed."""
+    """Raise ValueError unless ``allowed(value, 0)`` for each value; nan is never allowed.
+
+    Parameters
+    ----------
+    name : str, for the message
+    array : (n,), the values to check
+    allowed : comparison, e.g. `operator.gt`
+    what : str, the same comparison in the message, e.g. "> 0"
+    """
     if not all(allowed(value, 0.0) for value in array.tolist()):
-        raise inconsistent(f"{name} has the values {array}; allowed are values {what}")
+        raise inconsistent(f"{name} has the values {array}; all values must be {what}")
 
 
 def check_weights(
@@ -64,9 +76,14 @@ def check_weights(
     intercepts: list[Array],
     output_intercepts: list[Array],
 ) -> None:
-    """Raise ValueError unless these are weights of so many networks, side by side.
+    """Raise ValueError unless the arrays can be the weights of `n_networks` merged networks.
 
+    Parameters
+    ----------
     sizes : (n_features, hidden..., n_outputs), of one network
+    n_networks : int
+    coefs, intercepts : lists of (n_in, n_out) and (n_out,), of the average (`averaging.merged`)
+    output_intercepts : list of (n_outputs,), the output biases of each network
     """
     if not len(coefs) == len(intercepts) == len(sizes) - 1:
         raise inconsistent(
@@ -84,26 +101,33 @@ def check_weights(
         check_float("coefs_", coefs[layer], (n_in, n_out), layer)
         check_float("intercepts_", intercepts[layer], (n_out,), layer)
         n_in = n_out
-    if n_networks > 1:  # of one network nobody reads them
+    if n_networks > 1:  # never read for a single network
         for bias in output_intercepts:
             check_float("the output bias of a network", bias, (sizes[-1],))
 
 
 def check_average(name: str, average: Array, parts: list[Array]) -> None:
-    """Raise ValueError unless it is the mean of the parts, one for each network, to rounding."""
+    """Raise ValueError unless `average` is the mean of `parts`, up to rounding.
+
+    Parameters
+    ----------
+    name : str, for the message
+    average : (n,)
+    parts : list of (n,), one for each network
+    """
     if len(parts) > 1:
         close = _ROUNDING * np.max(np.abs(parts), axis=0)
         if not np.all(np.abs(np.mean(parts, axis=0) - average) <= close):
-            raise inconsistent(f"{name} is not the average of those of the networks")
+            raise inconsistent(f"{name} is not the average over the networks")
 
 
 def all_finite(*arrays: Iterable[Array]) -> bool:
-    """Whether there is neither nan nor inf in any array of several lists."""
+    """Whether no array in any of the lists contains nan or inf."""
     return all(bool(np.isfinite(array).all()) for array in chain(*arrays))
 
 
 def check_finite(arrays: Iterable[tuple[str, Any]]) -> None:
-    """Raise ValueError if one of the named arrays has nan."""
+    """Raise ValueError if one of the named arrays contains nan."""
     for name, array in arrays:
         if np.isnan(array).any():
             raise inconsistent(f"{name} has values that are nan")

@@ -1,12 +1,11 @@
-"""Evidence: how strongly the data want the weights held, and how noisy they are.
+"""Evidence: the precisions of weights and noise under which the data are most probable.
 
-The network is read as a model with Gaussian noise of precision beta_k at output k and a
-Gaussian prior of precision alpha_g on the weights theta_g of each group g. At weights
-that minimise
+The model has Gaussian noise of precision beta_k at output k and a Gaussian prior of
+precision alpha_g on the weights theta_g of each group g. At weights that minimise
 
     M = sum_k beta_k L_k + 1/2 sum_g alpha_g ||theta_g||^2,   L_k = 1/2 sum_i w_i rho_ik^2
 
-the log evidence is, in Laplace's approximation with A = sum_k beta_k J_k^T J_k + Lambda,
+the Laplace approximation of the log evidence, with A = sum_k beta_k J_k^T J_k + Lambda, is
 
     ln p(y) = -M - 1/2 ln|A| + 1/2 sum_g N_g ln alpha_g + sum_k n_k/2 ln(beta_k / 2 pi)
 
@@ -18,13 +17,14 @@ and it is stationary where
 
 (MacKay 1992, Neural Computation 4, 415-447, eq. 4.3-4.7 of "Bayesian interpolation",
 doi:10.1162/neco.1992.4.3.415; for Gauss-Newton networks, Foresee & Hagan 1997,
-doi:10.1109/ICNN.1997.614194.) n is the total weight: weights are counts. One group for
-each input's weights is automatic relevance determination (MacKay 1994; Neal 1996).
+doi:10.1109/ICNN.1997.614194.) n is the total weight, since weights count repetitions. One
+group for each input's weights is automatic relevance determination (MacKay 1994; Neal 1996).
 Pearson's statistic X^2 (`_network.dispersion`) is 2 L for squared errors, and n_k = n.
 
-For the Poisson loss 2 L is the deviance and 1 / beta the dispersion, of which counts of 0
-have no density: n_k is the weight of the others. With n rows, and the dispersion told by
-the deviance, a few counts among many zeros were predicted exactly, and new rows as 1e16.
+For the Poisson loss 2 L is the deviance and 1 / beta the dispersion. Counts of 0 have no
+density that grows with beta, so n_k is the weight of the positive counts. With n_k = n, and
+the dispersion estimated from the deviance, a few counts among many zeros were fitted
+exactly, and new rows were predicted as 1e16.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ from sk_backprop._blocks.linalg import invert_triangle
 from sk_backprop._inference.objective import NormalEquations
 from sk_backprop._network.network import Network
 
-# Shape and rate of the Gamma priors that keep the ratios finite, as in BayesianRidge
-# but with a lower rate: the precision of an unused group may grow until it counts for
-# nothing.
+# Shape and rate of the Gamma priors that keep the precisions finite, as in BayesianRidge
+# but with a lower rate: the precision of an unused group may grow until the group has no
+# effect.
 _SHAPE, _RATE = 1e-6, 1e-12
 
-# Least noise, in standard deviations of y (or of what the solver sees). A run that has come
-# so close to all rows is at its end: without noise the evidence grows for ever, by ever
-# smaller errors (700 steps to an error of 1e-5).
+# Lower bound on the standard deviation of the noise, in the solver's coordinates (in which y has
+# unit spread if preconditioned). A run ends once it fits all rows this closely: without noise the
+# evidence grows without bound as the errors shrink (700 steps to an error of 1e-5).
 LEAST_NOISE = 1e-4
 
-# Least part of the rows that is left to tell the noise. Where weights make many rows count as
-# few, the network uses more parameters than that at first, and with nothing left the noise became
-# all of y: of 300 rows of weight 0.1 nothing was learned (R2 of new rows 0, now 0.69; 30 rows of
-# weight 1: 0.6).
+# Lower bound on the residual degrees of freedom, as a fraction of n. Where small weights make
+# many rows count as few, the network at first uses more than n parameters; with no degrees of
+# freedom left, all of y was taken for noise: from 300 rows of weight 0.1 nothing was learned (R2
+# of new rows 0, now 0.69; with 30 rows of weight 1: 0.6).
 _LEAST_FREE = 1e-3
 
-# Least multiple of the identity that a singular A is given: the inverse of what the data say
-# nothing at all about (zeros, without a prior) and its trace stay within the range of float64.
+# Smallest multiple of the identity that is added to a singular A: where A is zero (no data and no
+# prior), its inverse and the trace of that stay within the range of float64.
 _LEAST_NUDGE = 1e-290
 
 
@@ -77,7 +77,7 @@ class WeightGroups:
     def of(cls, network: Network, *, per_input: bool) -> WeightGroups:
         """A group for each layer's weights and one for its biases.
 
-        per_input : a group for each input's first-layer weights instead.
+        per_input : bool, whether the first layer has one group for each input instead
         """
         names: list[str] = []
         groups = network.parameters(np.empty(network.n_params, dtype=np.intp))
@@ -98,9 +98,10 @@ class WeightGroups:
 
 
 class Precisions(NamedTuple):
-    """1 / variance of the weights of each group, (n_groups,), and of each output's noise.
+    """Precisions, 1 / variance, of weights and noise.
 
-    noise : (n_outputs,)
+    weight : (n_groups,), alpha, of the weights of each group
+    noise : (n_outputs,), beta, of the noise of each output
     """
 
     weight: Array
@@ -108,7 +109,14 @@ class Precisions(NamedTuple):
 
 
 def fixed_precisions(groups: WeightGroups, alpha: float, n_outputs: int) -> Precisions:
-    """`alpha` on all weights, nothing on biases, noise of one: the textbook's penalty."""
+    """The textbook's penalty: `alpha` on all weights, none on biases, noise of variance 1.
+
+    Parameters
+    ----------
+    groups : WeightGroups
+    alpha : float
+    n_outputs : int
+    """
     penalised = [name.startswith("coefs_") for name in groups.names]
     return Precisions(np.where(penalised, float(alpha), 0.0), np.ones(n_outputs))
 
@@ -116,14 +124,18 @@ def fixed_precisions(groups: WeightGroups, alpha: float, n_outputs: int) -> Prec
 def weak_precisions(
     groups: WeightGroups, network: Network, n_inputs: int, noise: Array
 ) -> Precisions:
-    """Where evidence starts from: 0.01 on all weights and biases, and all of y noise.
+    """Initial precisions: 0.01 on all weights and biases, and all of y is noise.
 
     In preconditioned coordinates the weights of a useful network are of order one; those
     of many inputs are smaller, and start from 0.01 (n_inputs / 10)^2. With 0.01 on 500
-    inputs of 300 rows a fit was exact before the evidence had been asked, and stayed so.
+    inputs and 300 rows, a fit was exact before the first re-estimate, and stayed so.
 
-    n_inputs : int, those of the network that vary
-    noise : (n_outputs,), variance, or dispersion, around a constant
+    Parameters
+    ----------
+    groups : WeightGroups
+    network : Network
+    n_inputs : int, number of inputs that vary
+    noise : (n_outputs,), variance, or dispersion, of y around a constant
     """
     weak = network.parameters(np.full(network.n_params, 0.01))
     weak.coefs[0][...] *= max(1.0, n_inputs / 10) ** 2
@@ -143,9 +155,12 @@ def factor(
     Parameters
     ----------
     normal : NormalEquations, finite
+    groups : WeightGroups
+    precisions : Precisions, Lambda and beta
+    damping : float
     out : (n_params, n_params), Fortran order, or None
-        Where the factor is put; above its diagonal are zeros. New arrays of this size
-        at every step cost as much as the factorisation (n_params = 361).
+        Where the factor is written, with zeros above its diagonal. Allocating an array of
+        this size at every step costs as much as the factorisation (n_params = 361).
     """
     A = np.empty(normal.curvature[0].shape, order="F") if out is None else out
 
@@ -160,12 +175,13 @@ def factor(
 def cholesky(fill: Callable[[], None], diagonal: Array, A: Array) -> Array:
     """Lower Cholesky factor of A + diag(diagonal).
 
-    Where rounding has left it indefinite, multiples of the identity are added until it
-    is not: from a part of 1e-15 of its largest diagonal element on.
+    If rounding has left the sum indefinite, growing multiples of the identity are added,
+    from 1e-15 times its largest diagonal element on.
 
     Parameters
     ----------
-    fill : sets A, of which the lower triangle counts; called once or more
+    fill : callable that writes the lower triangle of A; called before each attempt
+    diagonal : (n,)
     A : (n, n), Fortran order, overwritten
     """
     nudge = 0.0
@@ -186,29 +202,32 @@ def effective(
 
     Parameters
     ----------
-    L : (n_params, n_params), the `factor` of the rest without damping; overwritten
+    L : (n_params, n_params), `factor` of the other arguments, without damping; overwritten
+    normal : NormalEquations
+    groups : WeightGroups
+    precisions : Precisions
     """
     alpha, beta = precisions.weight, precisions.noise
     invert_triangle(L)
     inverse_diagonal = np.einsum("ij,ij->j", L, L)
     sizes = groups.sums(np.ones(len(L)))
-    # Rounding may leave a little below zero where a group has no effect at all.
+    # Rounding may leave a small negative number where a group has no effect.
     gamma = np.clip(sizes - alpha * groups.sums(inverse_diagonal), 0.0, sizes)
     if len(beta) == 1:
         return gamma, gamma.sum(keepdims=True)
     inverse = L.T @ L
-    # Of a symmetric matrix whose lower triangle H holds: tr(B H) of both halves.
+    # tr(inverse S) for symmetric S, of which H holds the lower triangle.
     return gamma, beta * np.array(
         [2 * np.vdot(inverse, H) - np.dot(np.diag(inverse), np.diag(H)) for H in normal.curvature]
     )
 
 
 class Evidence(NamedTuple):
-    """What the data say about the precisions at hand, and the next ones.
+    """Log evidence of the current precisions, and their re-estimates.
 
     log_evidence : float, of the target in the solver's coordinates
     n_effective : (n_outputs,), gamma of each output
-    next : Precisions
+    next : Precisions, re-estimated
     """
 
     log_evidence: float
@@ -224,13 +243,16 @@ def reestimate(
     total_weight: float,
     out: Array | None = None,
 ) -> Evidence:
-    """Evidence at `theta`, and the precisions that it asks for.
+    """Log evidence at `theta`, and one fixed-point step of the precisions.
 
     Parameters
     ----------
-    theta : (n_params,), and normal : the sums over the rows there
+    theta : (n_params,)
+    normal : NormalEquations at `theta`
+    groups : WeightGroups
+    precisions : Precisions, the current ones
     total_weight : float, n
-    out : as of `factor`, overwritten
+    out : (n_params, n_params) or None, as for `factor`, overwritten
     """
     alpha, beta, loss = precisions.weight, precisions.noise, normal.loss
     L = factor(normal, groups, precisions, out=out)

@@ -1,14 +1,14 @@
-"""Laplace's approximation at fitted weights: how sure the network is of what it says.
+"""Laplace approximation of the posterior of the weights, and the variance that it predicts.
 
-The posterior of the weights is Gaussian with precision A (`_inference.evidence`), and with
-g_k = df_k/dtheta at an input the prediction has the variance
+The posterior of the weights is Gaussian with precision A (`_inference.evidence`). With
+g_k = df_k/dtheta at an input, a new observation has the variance
 
-    noise_k + g_k^T A^-1 g_k,    noise_k = 1 / beta_k,  for Poisson f_k / beta_k
+    noise_k + g_k^T A^-1 g_k,    noise_k = 1 / beta_k,  or f_k / beta_k for Poisson
 
 (MacKay 1992, "A practical Bayesian framework for backpropagation networks", eq. 2.31,
-doi:10.1162/neco.1992.4.3.448.) Where the network is too large for A, the last layer
-alone is uncertain: a linear model of the last hidden units (Snoek et al. 2015,
-"Scalable Bayesian optimization using deep neural networks", arXiv:1502.05700).
+doi:10.1162/neco.1992.4.3.448.) Where the network is too large for A, only the weights of
+the last layer are uncertain, those of a linear model of the last hidden units (Snoek et al.
+2015, "Scalable Bayesian optimization using deep neural networks", arXiv:1502.05700).
 """
 
 from __future__ import annotations
@@ -37,39 +37,39 @@ from sk_backprop._network.network import (
 
 Uncertain = Literal["all", "last_layer", "none"]
 
-# Bytes of the gradients that are held at a time.
+# Bytes of gradients held at a time.
 _BLOCK_BYTES = 2**22
 
-# Least part of the rows that counts as free to tell the noise, however many parameters
-# the network uses. Where it is reached the estimate means little.
+# Lower bound on the residual degrees of freedom, as a fraction of n. An estimate of the noise
+# that rests on it means little.
 _LEAST_FREE = 0.01
 
-# Noise around a target that does not vary: a standard deviation of 1e-8 of its size, which is
-# positive, so that a distribution can be made of it.
+# Lower bound on the noise variance of a constant target: a standard deviation of 1e-8 of its
+# size, positive so that the predictive distribution is proper.
 _NOISE_OF_CONSTANT = 1e-16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Posterior:
-    """How uncertain the weights and a new observation are, in the solver's coordinates.
+    """Laplace approximation of the posterior, and the noise, in the solver's coordinates.
 
     Attributes
     ----------
     weights : {'all', 'last_layer', 'none'}, those that are uncertain
-    factors : lower Cholesky factors of A, packed by columns: one for all weights, one
-        for each output for the last layer
-    noise : (n_outputs,), 1 / beta
+    factors : lower Cholesky factors of A, packed by columns: one for all weights, or one for
+        each output's last-layer weights
+    noise : (n_outputs,), variance 1 / beta
     n_effective : (n_outputs,), gamma
-    prior : for each factor the part of the diagonal of A that no row has told, (n_params,)
-    ratio : (n_outputs,) or None, of a stream: `PearsonSums.ratio` by the weight, running mean
-    mean, slow_mean : (n_outputs,) or None, of a stream: the running mean that the noise is made
-        of, and the running mean of this one, behind which it falls
-    usual, least_noise : (n_outputs,) or None, of a stream: mean squared error over ten batches,
-        and the least that it has been
-    variance_of_new : (n_outputs,) or None, of a stream: mean squared error of rows that came
-        for the first time
+    prior : list of (n_params,), the prior's part of the diagonal of A, for each factor
+    ratio : (n_outputs,) or None; in a stream, running mean of `PearsonSums.ratio` / weight
+    mean, slow_mean : (n_outputs,) or None; in a stream, the running mean from which the noise
+        is computed, and the running mean of `mean`, which shows whether `mean` is falling
+    usual, least_noise : (n_outputs,) or None; in a stream, mean squared error over about ten
+        batches, and its minimum so far
+    variance_of_new : (n_outputs,) or None; in a stream, mean squared error of rows seen for
+        the first time
     dof : (n_outputs,) or None, residual degrees of freedom: total weight of the rows that the
-        noise was estimated from, less the effective parameters fitted to them
+        noise was estimated from, less the effective number of parameters fitted to them
     """
 
     weights: Uncertain
@@ -86,7 +86,7 @@ class Posterior:
     dof: Array | None = None
 
     def check_shapes(self, network: Network) -> None:
-        """Raise ValueError unless this may be the posterior of the weights of `network`."""
+        """Raise ValueError unless the arrays have the shapes of a posterior for `network`."""
         *below, n_outputs = network.layer_sizes
         n_params = {
             "all": [network.n_params],
@@ -94,7 +94,7 @@ class Posterior:
             "none": [],
         }
         if self.weights not in n_params:
-            raise inconsistent(f"there are no uncertain weights {self.weights!r}")
+            raise inconsistent(f"a posterior's uncertain weights cannot be {self.weights!r}")
         expected = n_params[self.weights]
         if len(self.factors) != len(expected):
             raise inconsistent(
@@ -105,9 +105,9 @@ class Posterior:
         check_float("a posterior's noise", self.noise, (n_outputs,))
 
     def fault(self) -> str:
-        """What is wrong with its numbers: nothing, unless a fit was at the ends of float64."""
+        """What is wrong with the numbers; "" unless a fit reached the limits of float64."""
         if not (self.noise > 0).all():
-            return f"a posterior's noise is {self.noise}; allowed are values > 0"
+            return f"a posterior's noise is {self.noise}; all values must be > 0"
         if not all_finite([self.noise], self.factors):
             return "a posterior has values that are not finite"
         if not all(_diagonal(packed).all() for packed in self.factors):
@@ -115,7 +115,13 @@ class Posterior:
         return ""
 
     def variance(self, network: Network, params: Parameters, X: Rows) -> Array:
-        """Variance of f that the weights' uncertainty makes, (n_samples, n_outputs)."""
+        """Variance of f due to the uncertainty of the weights, (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        network, params : Network and Parameters, the mode of the posterior
+        X : (n_samples, n_features), in the solver's coordinates
+        """
         variance = np.zeros((X.shape[0], network.layer_sizes[-1]))
         if self.weights == "none":
             return variance
@@ -131,12 +137,12 @@ class Posterior:
         return variance
 
     def of_constants(self, constant: Array, errors: Array) -> Posterior:
-        """The same, where the targets of some outputs do not vary.
+        """The posterior with the noise of constant targets replaced by their squared errors.
 
-        There is no noise around a constant but what the network errs by; what the evidence and
-        the prior make of it, the whole range of y, is of no use.
+        The estimate by evidence and prior, the whole range of y, is of no use for a constant.
 
-        constant : (n_outputs,) bool, and errors : (n_outputs,), their mean squares
+        constant : (n_outputs,) bool, targets that do not vary
+        errors : (n_outputs,), mean squared errors
         """
         noise = np.where(constant, np.maximum(errors, _NOISE_OF_CONSTANT), self.noise)
         return replace(self, noise=noise)
@@ -145,7 +151,14 @@ class Posterior:
 def mean_variance(
     network: Network, fitted: Sequence[tuple[Parameters, Posterior]], X: Rows
 ) -> Array:
-    """Variance of f by the weights' uncertainty, mean over the networks: (n_samples, n_outputs)."""
+    """`Posterior.variance`, averaged over several networks: (n_samples, n_outputs).
+
+    Parameters
+    ----------
+    network : Network, the shape of each
+    fitted : Parameters and Posterior of each
+    X : (n_samples, n_features), in the solver's coordinates
+    """
     variances = [posterior.variance(network, params, X) for params, posterior in fitted]
     return np.asarray(np.mean(variances, axis=0))
 
@@ -153,12 +166,25 @@ def mean_variance(
 def _uncertain_parts(
     weights: Uncertain, network: Network, params: Parameters, X: Rows
 ) -> Sequence[tuple[Network, Parameters, Any]]:
-    """The networks whose weights are uncertain, with their inputs."""
+    """Networks all of whose weights are uncertain, with their parameters and inputs.
+
+    Parameters
+    ----------
+    weights : {'all', 'last_layer'}, weights of `network` that are uncertain
+    network, params : Network and Parameters
+    X : (n_rows, n_features)
+    """
     return [(network, params, X)] if weights == "all" else last_layer(network, params, X)
 
 
 def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Array]:
-    """df_k/dtheta for each output k: (n_params, n_rows)."""
+    """df_k/dtheta for each output k: (n_params, n_rows).
+
+    Parameters
+    ----------
+    network, params : Network and Parameters
+    X : (n_rows, n_features)
+    """
     work = Workspace(network, X.shape[0], params.flat.dtype)
     f = forward(network, params, X, work)
     slope = np.ones_like(f)
@@ -174,7 +200,7 @@ def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Arr
 
 
 def pack_factor(L: Array) -> Array:
-    """A lower triangle by columns, in half the memory."""
+    """Pack a lower triangle by columns, in half the memory."""
     return np.asarray(lapack.dtrttp(L, uplo="L")[0])
 
 
@@ -185,7 +211,7 @@ def unpack_factor(packed: Array) -> Array:
 
 
 def _diagonal(packed: Array) -> Array:
-    """Of the triangle that `pack_factor` has packed."""
+    """The diagonal of a triangle packed by `pack_factor`."""
     order = int(np.sqrt(2 * packed.size))
     columns = np.arange(order)
     return np.asarray(packed[columns * order - columns * (columns - 1) // 2])
@@ -199,19 +225,22 @@ def laplace(
     known: HeldOutNoise | None = None,
     n_distinct: int | None = None,
 ) -> Posterior:
-    """Posterior of weights that a fixed penalty `alpha` holds, and the noise.
+    """Posterior of the weights under a fixed penalty `alpha`, and the noise.
 
     noise_k = X^2_k / dof_k,    dof_k = n (1 - gamma_k / m)
 
-    with n the total weight of the rows and m their number. Copies of a row have one and the same
-    noise: they make it neither harder to fit, nor the weights of the network more certain than
-    rows of weight 1 would.
+    with n the total weight of the rows and m their number. Copies of a row share one error term:
+    they make the row no harder to fit, and the weights no more certain, than a single row of
+    weight 1 does.
 
     Parameters
     ----------
+    weights : {'all', 'last_layer', 'none'}, those that are uncertain
+    objective : Objective of the training rows
     params : Parameters, where a solver ended
-    known : HeldOutNoise or None, the noise where it need not be estimated
-    n_distinct : int or None, m, by default that of the rows of `objective`
+    alpha : float
+    known : HeldOutNoise or None, the noise if it need not be estimated
+    n_distinct : int or None, m, by default the number of rows of `objective`
     """
     n_outputs, total = objective.n_outputs, objective.total_weight
     n_rows = objective.n_samples if n_distinct is None else n_distinct
@@ -240,7 +269,7 @@ def laplace(
         precision = min(1.0, n_rows / total) / variance
         precisions = Precisions(fixed.weight * np.mean(precision), precision)
         if part.n_outputs == 1:
-            packed *= np.sqrt(precision)  # one factor for both
+            packed *= np.sqrt(precision)  # A is a multiple of the matrix factored already
         else:
             packed = pack_factor(factor(normal, groups, precisions))
         factors.append(packed)
@@ -249,20 +278,21 @@ def laplace(
     return Posterior(weights, factors, noise, n_effective, prior, dof=dof)
 
 
-# Effective parameters for each row up to which the residuals of the rows trained on show the
-# noise. Of those that early stopping leaves unused, or that are hidden behind the last layer,
-# there may be any number up to that of all parameters: with a tenth of the rows at most, the
-# middle is within 3 % of the standard deviation.
+# Most parameters per row for which training residuals give the noise: effective ones, or all
+# where the effective number is unknown (early stopping, or only the last layer is uncertain). It
+# may then be as large as the number of all parameters; if that is at most a tenth of the rows,
+# the midpoint of its range gives the standard deviation to 3 %.
 _MOST_EFFECTIVE, _MOST_UNKNOWN = 0.25, 0.1
 
 
 def residuals_suffice(posterior: Posterior, network: Network, n_rows: int) -> bool:
-    """Whether the residuals of the rows that were trained on show the noise.
+    """Whether the noise can be estimated from the residuals of the training rows.
 
     Parameters
     ----------
     posterior : Posterior, by `laplace`
-    n_rows : int, distinct rows
+    network : Network
+    n_rows : int, number of distinct rows
     """
     if posterior.weights == "all":
         return bool(posterior.n_effective.max() <= _MOST_EFFECTIVE * n_rows)
@@ -272,7 +302,12 @@ def residuals_suffice(posterior: Posterior, network: Network, n_rows: int) -> bo
 def _residual_dof(weights: Uncertain, gamma: Array, network: Network, n_rows: int) -> Array:
     """Residual degrees of freedom of each output, as a fraction of the weight of the rows.
 
-    gamma : effective parameters, of the uncertain weights
+    Parameters
+    ----------
+    weights : {'all', 'last_layer', 'none'}, those that are uncertain
+    gamma : (n_outputs,), effective number of parameters among the uncertain weights
+    network : Network
+    n_rows : int, number of distinct rows
     """
     if weights != "all":
         most = min(network.n_params / network.layer_sizes[-1], n_rows)
@@ -283,17 +318,24 @@ def _residual_dof(weights: Uncertain, gamma: Array, network: Network, n_rows: in
 def uncertain_objectives(
     weights: Uncertain, objective: Objective, params: Parameters
 ) -> Iterator[tuple[slice, Objective, Parameters]]:
-    """For each factor its outputs, and the objective of the weights that are uncertain."""
+    """For each factor, its outputs, and the objective and values of its weights.
+
+    Parameters
+    ----------
+    weights : {'all', 'last_layer'}, those that are uncertain
+    objective : Objective of the whole network
+    params : Parameters of the whole network
+    """
     parts = [(objective, params)] if weights == "all" else objective.last_layers(params)
     for number, (part, part_params) in enumerate(parts):
         yield slice(number, number + part.n_outputs), part, part_params
 
 
 def penalties(objective: Objective, alpha: float) -> tuple[WeightGroups, Precisions]:
-    """A penalty on all but the output's biases, with noise of one.
+    """A penalty on all parameters but the output biases, with noise of variance 1.
 
-    Hidden biases are not penalised, yet nothing that the fit could not do without: free,
-    each of 300 would count as an effective parameter (noise 3.3 for 0.34).
+    A fit does not penalise hidden biases, but it hardly needs them: without a penalty here,
+    each of 300 would count as an effective parameter (noise 3.3 instead of 0.34).
     """
     groups = WeightGroups.of(objective.network, per_input=False)
     weight = np.full(len(groups.names), float(alpha))
@@ -304,7 +346,15 @@ def penalties(objective: Objective, alpha: float) -> tuple[WeightGroups, Precisi
 def evident(
     objective: Objective, params: Parameters, groups: WeightGroups, precisions: Precisions
 ) -> tuple[Posterior, float]:
-    """Posterior of all weights under precisions that evidence has chosen, and ln p(y)."""
+    """Posterior of all weights under precisions chosen by evidence, and ln p(y).
+
+    Parameters
+    ----------
+    objective : Objective of the training rows
+    params : Parameters, where a solver ended
+    groups : WeightGroups
+    precisions : Precisions
+    """
     normal = objective.normal_equations(params)
     evidence = reestimate(params.flat, normal, groups, precisions, objective.total_weight)
     L = factor(normal, groups, precisions)

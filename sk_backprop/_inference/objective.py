@@ -4,16 +4,15 @@
 
     E(theta) = 1/(sum_i w_i) [ sum_i w_i loss(y_i, f(x_i))  +  alpha/2 sum_l ||W_l||^2 ]
 
-with the losses of `_network.likelihood`, summed over the outputs, as in scikit-learn's MLP, so that
-`alpha` means the same; biases carry no penalty.
-A mini-batch B gives the unbiased estimate of the same E: mean weight one,
+with the losses of `_network.likelihood`, summed over the outputs. `alpha` means the same as in
+scikit-learn's MLP; biases carry no penalty. A mini-batch B gives an unbiased estimate of E,
 
     1/|B| sum_{i in B} (w_i / mean w) loss_i  +  the penalty of E, unchanged
 
 so `alpha` means the same for every solver and batch size.
 
-Gauss-Newton splits the derivatives of each row's loss by z, the input of its output
-unit, into a residual rho and a root s (`Likelihood.residual_root`) with
+Gauss-Newton writes the derivatives of each row's loss with respect to z, the input of its
+output unit, in terms of a residual rho and a root s (`Likelihood.residual_root`),
 
     dloss/dz = s rho        d2loss/dz2 ~ s^2
 
@@ -54,31 +53,32 @@ from sk_backprop._network.network import (
 # 256 to 512 rows and at 42 on 1,024 (one thread, OpenBLAS, SkylakeX).
 _JACOBIAN_BYTES = 2**21
 
-# n_samples * n_params from which on threads share the blocks: 1 ms or so, of which handing the
-# work over takes 0.05. For the normal equations n_samples * n_params^2.
+# Minimum n_samples * n_params for threads to share the blocks: about 1 ms of work, and handing it
+# over takes 0.05 ms. For the normal equations, n_samples * n_params^2.
 _LEAST_SHARED, _LEAST_SHARED_EQUATIONS = 1e6, 5e7
 
-# Rows whose normal equations are a node of the tree of sums. Adding two nodes of 551 parameters
-# takes 1 ms, the products of 2,048 rows 15.
+# Rows of a block of normal equations, a leaf of the tree of sums. With 551 parameters, adding two
+# nodes takes 1 ms and the products of 2,048 rows 15.
 EQUATION_ROWS = 2**11
 
-# Rows whose last hidden units tell noise and curvature: the standard deviation to 1 %. (With
-# four times as many, and two layers of 256 units, they took as long as an epoch of 20,000.)
+# Rows from which the last layer's noise and curvature are estimated: they give the standard
+# deviation to 1 %. (Four times as many took as long as an epoch of 20,000 rows, with two layers
+# of 256 units.)
 _LAST_LAYER_ROWS = 2**12
 
-# Bytes of the rows that are brought into a new order at a time: one call for several
-# mini-batches, which are still in the second-level cache when they are used.
+# Bytes of rows that are reordered by one call: several mini-batches, which are still in the
+# second-level cache when they are used.
 _CHUNK_BYTES = 2**19
 
 
 class NormalEquations(NamedTuple):
-    """Sums over all rows, for each output k by itself, without penalty.
+    """Sums over all rows, for each output k separately, without penalty.
 
     loss : (n_outputs,), sum_i w_i loss(y_ik, f_k(x_i))
     pearson : (n_outputs,), Pearson's statistic
-    density_weight : (n_outputs,), of the rows whose y has a density
+    density_weight : (n_outputs,), total weight of the rows whose y has a density
     gradient : (n_outputs, n_params), J_k^T rho_k
-    curvature : (n_outputs, n_params, n_params), J_k^T J_k, of which the lower
+    curvature : (n_outputs, n_params, n_params), J_k^T J_k, of which only the lower
         triangles are set; each is Fortran-contiguous
     ratio : (n_outputs,), and weight : (1,), as in `PearsonSums`
     """
@@ -93,9 +93,9 @@ class NormalEquations(NamedTuple):
 
     @classmethod
     def zeros(cls, n_outputs: int, n_params: int) -> NormalEquations:
-        """Those of no rows."""
+        """The sums over no rows."""
         loss, pearson, density_weight, ratio = np.zeros((4, n_outputs))
-        # Transposed, so that each curvature is in Fortran's order.
+        # Transposed, so that each curvature is in Fortran order.
         curvature = np.zeros((n_outputs, n_params, n_params)).transpose(0, 2, 1)
         gradient = np.zeros((n_outputs, n_params))
         return cls(loss, pearson, density_weight, gradient, curvature, ratio, np.zeros(1))
@@ -120,23 +120,22 @@ def _add_gradient(first: _GradientSum, second: _GradientSum) -> None:
 
 
 class Objective:
-    """E(theta) and its gradient on one set of rows, whole or by mini-batches.
+    """E(theta) and its gradient on one set of rows, over all of them or by mini-batches.
 
     Parameters
     ----------
     network : Network
     likelihood : Likelihood, whose output activation is that of the network
-    X : (n_samples, n_features), dense or `Rows` that stay sparse, as `_network.network.forward`
-        takes them
+    X : (n_samples, n_features), dense or sparse `Rows`, as for `_network.network.forward`
     y : (n_samples, n_outputs) array of the dtype of X
     sample_weight : (n_samples,) positive, or None for ones
     alpha : float, the penalty; it is divided by `penalty_weight`
     penalty_weight : float or None
         Total weight of the data that the penalty is spread over; by default that
-        of these rows. A stream gives all that has been seen.
+        of these rows. In a stream, it is that of all rows seen so far.
     block_rows, equation_rows : int, powers of two
-        Rows whose loss and gradient, and whose normal equations, are added at a time; by
-        default `block_rows` is by the size of the network.
+        Rows per block, for loss and gradient and for the normal equations; by default
+        `block_rows` depends on the size of the network.
     """
 
     def __init__(
@@ -160,7 +159,7 @@ class Objective:
         if sample_weight is None:
             total, self._w = float(self.n_samples), None
         else:
-            # Dividing by the largest first: a sum of huge weights may overflow.
+            # Divided by the largest first, since a sum of huge weights may overflow.
             largest = float(sample_weight.max())
             relative = sample_weight / largest
             total = largest * float(relative.sum())
@@ -175,7 +174,7 @@ class Objective:
         self._equation_rows = equation_rows
         self._equations: _Equations | None = None
         self._gradients: Sums[_GradientSum] | None = None
-        # Of each thread; the first one's are those of all that one thread does alone.
+        # One for each thread; all that runs in one thread uses the first.
         self._of_thread = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
         self._workspaces = self._of_thread[0]
         self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
@@ -202,7 +201,7 @@ class Objective:
         if block_rows is None:
             dense = isinstance(self._X, np.ndarray)
             fits = rows_per_block(self.network, self.dtype, dense=dense, shared_by_threads=shared)
-            block_rows = power_of_two(int(1.4 * fits))  # the nearest by the ratio
+            block_rows = power_of_two(int(1.4 * fits))  # the nearest one, by ratio
         return RowBlocks(Batch(self._X, self._y, self._w), block_rows, shared=shared)
 
     def _make_gradients(self) -> Sums[_GradientSum]:
@@ -217,6 +216,15 @@ class Objective:
     def _block_gradient(
         self, params: Parameters, batch: Batch, thread: int, total: _GradientSum
     ) -> None:
+        """Write the loss of a block of rows and its gradient to `total`.
+
+        Parameters
+        ----------
+        params : Parameters
+        batch : Batch, the rows of the block
+        thread : int, number of the calling thread
+        total : _GradientSum, overwritten
+        """
         work = self._of_thread[thread].of(len(batch.y))
         total.loss[0] = self.mean_loss_gradient(params, batch, self.n_samples, total.grad, work)
 
@@ -236,7 +244,7 @@ class Objective:
         return np.asarray(total * (self.total_weight / self.n_samples))
 
     def pearson(self, params: Parameters) -> PearsonSums:
-        """What Pearson's statistic of each output is made of."""
+        """Sums over all rows from which Pearson's statistic of each output is computed."""
         blocks = self._blocks.blocks
         return tree_sum((self.batch_pearson(params, self.rows(one)) for one in blocks), add)
 
@@ -244,7 +252,7 @@ class Objective:
         return forward(self.network, params, batch.X, self._workspaces.of(len(batch.y)))
 
     def batch_pearson(self, params: Parameters, batch: Batch) -> PearsonSums:
-        """What Pearson's statistic of a mini-batch is made of."""
+        """As `pearson`, over the rows of a mini-batch."""
         _, y, w = batch
         terms = self.likelihood.pearson_terms(self._outputs(params, batch), y.T)
         sums = PearsonSums.of(*terms, None if w is None else w.T)
@@ -274,7 +282,7 @@ class Objective:
     def last_layers(self, params: Parameters) -> list[tuple[Objective, Parameters]]:
         """Each output as a linear model of the last hidden units, with its weights.
 
-        Of many rows, every m-th stands for m.
+        Of many rows, every m-th is used, with m times its weight.
         """
         step = -(-self.n_samples // _LAST_LAYER_ROWS)
         rows = slice(0, self.n_samples, step)
@@ -291,9 +299,9 @@ class Objective:
     def batches(
         self, batch_size: int, order: Array | None = None, chunk_bytes: int = _CHUNK_BYTES
     ) -> Iterator[Batch]:
-        """Mini-batches of the rows, in the given order or their own.
+        """Mini-batches of the rows, in the given order or as they are.
 
-        They are views of arrays that are used again, of about `chunk_bytes`.
+        They are views of buffers of about `chunk_bytes`, which later mini-batches overwrite.
         """
         if order is None:
             yield from self._cut(self._blocks.rows, batch_size)
@@ -309,7 +317,14 @@ class Objective:
             yield Batch(X[part], y[part], None if w is None else w[part])
 
     def batch_loss_gradient(self, params: Parameters, batch: Batch, grad: Parameters) -> float:
-        """E at `params` as a mini-batch estimates it, and its gradient."""
+        """Estimate of E at `params` from a mini-batch; its gradient is written to `grad`.
+
+        Parameters
+        ----------
+        params : Parameters
+        batch : Batch
+        grad : Parameters, overwritten
+        """
         n_rows = batch.y.shape[0]
         loss = self.mean_loss_gradient(params, batch, n_rows, grad, self._workspaces.of(n_rows))
         return loss + self._add_penalty(params, grad)
@@ -317,7 +332,16 @@ class Objective:
     def mean_loss_gradient(
         self, params: Parameters, batch: Batch, n_rows: int, grad: Parameters, work: Workspace
     ) -> float:
-        """Loss of the batch divided by `n_rows`, without penalty, and its gradient."""
+        """Loss of the batch divided by `n_rows`, without penalty, and its gradient.
+
+        Parameters
+        ----------
+        params : Parameters
+        batch : Batch
+        n_rows : int
+        grad : Parameters, overwritten with the gradient
+        work : Workspace, for the number of rows of the batch
+        """
         X, y, w = batch
         delta = work.delta[-1]
         f = forward(self.network, params, X, work)
@@ -337,8 +361,8 @@ class Objective:
         return 0.5 * float(np.dot(penalty_grad, params.flat))
 
     def _take(self, rows: Array) -> Batch:
-        # Into arrays kept for each number of rows (there are two: the last ones may be
-        # fewer). mode="clip" lets take write to `out` directly.
+        # Buffers are kept for each number of rows: one number for all chunks, and one for the
+        # last, which may be smaller. mode="clip" lets take write to `out` directly.
         n_rows, n_columns = len(rows), self._X.shape[1]
         dense = isinstance(self._X, np.ndarray)
         if n_rows not in self._taken:
@@ -357,7 +381,7 @@ class Objective:
 
 
 class _Equations:
-    """The normal equations of some rows as a sum over blocks of them."""
+    """The normal equations, as a sum over blocks of rows."""
 
     def __init__(self, objective: Objective, equation_rows: int) -> None:
         network, n_outputs = objective.network, objective.n_outputs
@@ -379,7 +403,7 @@ class _Equations:
         ]
 
     def of(self, objective: Objective, params: Parameters) -> NormalEquations:
-        """The sum over all rows, of which `pearson` has the squares alone."""
+        """The sum over all rows, where `pearson` holds `PearsonSums.squares`."""
         return self._blocks.sum(partial(self._write, objective, params), self.sums)
 
     @beyond_range_is_inf
@@ -391,6 +415,16 @@ class _Equations:
         thread: int,
         total: NormalEquations,
     ) -> None:
+        """Write the normal equations of a block of rows to `total`.
+
+        Parameters
+        ----------
+        objective : Objective
+        params : Parameters
+        block : Batch, the rows of the block
+        thread : int, number of the calling thread
+        total : NormalEquations, overwritten
+        """
         network, likelihood = objective.network, objective.likelihood
         buffer, workspaces = self._of_thread[thread]
         for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
@@ -420,9 +454,12 @@ class _Equations:
 
 
 class ValidationSet:
-    """Loss without penalty and R^2 on rows that are not trained on.
+    """Loss without penalty, and R^2, on rows that are not trained on.
 
-    Parameters as for `Objective`, in the same coordinates as the training rows.
+    Parameters
+    ----------
+    network, likelihood, X, y, sample_weight : as for `Objective`, in the same coordinates as
+        the training rows
     """
 
     def __init__(

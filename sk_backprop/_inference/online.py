@@ -1,7 +1,7 @@
 """Streams: statistics of earlier batches, in the coordinates of the next batch.
 
-Scales grow with every batch, and the weights move with them so that the function stays. So does
-what is known of the noise and of the weights' uncertainty (`AffineMap`).
+Scales grow with every batch. The weights are transformed with them so that the function stays
+the same, and so are the noise and the posterior of the weights (`AffineMap`).
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._network.network import Network, Parameters
 
-# Part of all rows that the running mean of the noise is over, within `Likelihood.noise_rows`.
-# Where the mean falls, as its own running mean shows, it is behind by as much, but
-# not by more than half: without this, errors of 'sgd' on a linear function were .8 standard
-# deviations after 20 to 60 batches of one row.
+# Window of the running mean of the noise, as a fraction of all rows, within
+# `Likelihood.noise_rows`. A falling mean lags behind the noise, and is multiplied by its ratio to
+# its own running mean, though by no less than one half: without this correction, errors of 'sgd'
+# on a linear function were .8 standard deviations after 20 to 60 batches of one row.
 _NOISE_PART = 0.125
 _MOST_BEHIND = 0.5
 
-# Share of the newest rows, beside many before, in the means of the curvature and of the error that
-# tells whether training diverged, and rows that the first is over at least.
+# Minimum share of the newest rows in the running means of the curvature and of the error by which
+# divergence is detected, and the minimum window of the mean of the curvature, in rows.
 _NEWEST_SHARE, _CURVATURE_ROWS = 0.1, 1000.0
 
-# Least part of the distinct rows that the parameters leave to show the noise. Below it errors of
-# rows that were trained on before are no measure of it, and the estimate stays as it was.
+# Minimum residual degrees of freedom, as a fraction of the distinct rows, for which the errors of
+# repeated rows measure the noise. With fewer, these errors do not change the estimate.
 LEAST_FREE = 0.1
 
-# Least part of the squared error of a new row that counts as noise. The rest is what the weights
-# are uncertain by, which few rows and steps overstate.
+# Lower bound on the part of a new row's squared error that counts as noise. The rest is due to
+# the uncertainty of the weights, which is overestimated after few rows and steps.
 LEAST_NOISE_PART = 0.5
 
 
 class Earlier(NamedTuple):
     """Statistics of the earlier batches.
 
-    posterior : Posterior, in the coordinates of their own scales
-    weight : float, of the distinct rows
-    n_seen : float, total weight of all rows, each as often as it was seen
+    posterior : Posterior, in the solver's coordinates of these batches
+    weight : float, total weight of the distinct rows
+    n_seen : float, total weight of all rows, repetitions included
     move : AffineMap, to the solver's coordinates of the next batch
     """
 
@@ -68,13 +68,14 @@ class Earlier(NamedTuple):
 
     @property
     def noise(self) -> Array:
-        """(n_outputs,)."""
+        """Variance of the noise, in the coordinates of the next batch: (n_outputs,)."""
         return np.asarray(np.maximum(self.posterior.noise * self.move.noise_factor, LEAST_VARIANCE))
 
     def _sums(self, variance: Array | None, otherwise: Array) -> PearsonSums:
-        """The means over rows that a variance, in the scales of before, is made of.
+        """Means over rows whose `value` is the given variance.
 
-        otherwise : (n_outputs,), in the scales of the next, where there is none
+        variance : (n_outputs,) or None, in the coordinates of the earlier batches
+        otherwise : (n_outputs,), the variance if that is None, in those of the next batch
         """
         value = otherwise if variance is None else variance * self.move.noise_factor
         ratio = self.posterior.ratio
@@ -85,14 +86,14 @@ class Earlier(NamedTuple):
     def noise_part(self, weight: float) -> Array:
         """Part of the squared error of a new row that is noise, (n_outputs,).
 
-        weight : float, of the distinct rows, the newest among them
+        weight : float, total weight of the distinct rows, including the newest
         """
         return np.maximum(1 - self.posterior.n_effective / weight, LEAST_NOISE_PART)
 
     def free_part(self, network: Network) -> Array:
-        """Part of the distinct rows that the parameters leave to show the noise: (n_outputs,).
+        """Residual degrees of freedom, as a fraction of the distinct rows: (n_outputs,).
 
-        Where some weights do not count as uncertain, each of all is a parameter.
+        Unless all weights are uncertain, each counts as one effective parameter.
         """
         if self.posterior.weights == "all":
             return np.asarray(1 - self.posterior.n_effective / self.weight)
@@ -100,7 +101,7 @@ class Earlier(NamedTuple):
 
     @property
     def mean(self) -> PearsonSums:
-        """The running mean that the noise is made of."""
+        """The running mean from which the noise is computed."""
         return self._sums(self.posterior.mean, self.noise)
 
     @property
@@ -110,7 +111,7 @@ class Earlier(NamedTuple):
 
     @property
     def variance_of_new(self) -> Array:
-        """Mean squared error of rows that came for the first time, (n_outputs,)."""
+        """Mean squared error of rows seen for the first time, (n_outputs,)."""
         variance = self.posterior.variance_of_new
         if variance is None:
             return np.asarray(self.noise / self.noise_part(self.weight))
@@ -118,19 +119,19 @@ class Earlier(NamedTuple):
 
     @property
     def usual(self) -> PearsonSums:
-        """Mean over rows of the last ten batches."""
+        """Running mean over the rows of about ten batches."""
         return self._sums(self.posterior.usual, self.noise)
 
     @property
     def least_noise(self) -> Array:
-        """The least that `usual` has been, (n_outputs,)."""
+        """The minimum of `usual` so far, (n_outputs,)."""
         least = self.posterior.least_noise
         if least is None:
             return self.usual.value
         return np.asarray(np.maximum(least * self.move.noise_factor, LEAST_VARIANCE))
 
-    def knows_curvature_of(self, weights: Uncertain) -> bool:
-        """Whether there is a precision of these weights, of rows that still count."""
+    def has_precision_of(self, weights: Uncertain) -> bool:
+        """Whether the posterior has a precision of these weights, from rows that still count."""
         return (
             self.posterior.weights == weights and self.weight > 0  # 0 beside rows of weight 1e17
         )
@@ -140,8 +141,10 @@ class Earlier(NamedTuple):
     ) -> Array:
         """The part of the precision that comes from data, without the prior: lower triangle.
 
-        number : int, of the factor
-        network, outputs, at_inputs : as of `AffineMap.precision`
+        Parameters
+        ----------
+        number : int, index of the factor
+        network, outputs, at_inputs : as for `AffineMap.precision`
         """
         L = np.tril(unpack_factor(self.posterior.factors[number]))
         A = np.asarray(np.tril(blas.dtrmm(1.0, L, L.T, lower=1)))
@@ -151,15 +154,15 @@ class Earlier(NamedTuple):
 
 
 class StreamState(NamedTuple):
-    """What a batch of a stream goes on from, beside weights and scales.
+    """What a batch of a stream continues from, besides weights and scales.
 
     n_seen : int, samples seen before
-    optimizer : `_solvers._result.OptimizerState` after the last batch; None where that was a fit,
-        or of another solver
+    optimizer : `_solvers._result.OptimizerState` after the last batch; None after a fit, or
+        after another solver
     earlier : Earlier or None, statistics of the earlier batches
     from_optimum : bool, whether the weights were fitted to all rows at once before
-    rows : SeenRows, those seen, the newest among them
-    weight : float, of the distinct ones
+    rows : SeenRows, all rows seen, including the newest
+    weight : float, total weight of the distinct rows
     """
 
     n_seen: int
@@ -170,16 +173,16 @@ class StreamState(NamedTuple):
     weight: float
 
     def noise_to_keep(self, of_constant: Array) -> Array | None:
-        """Squared error at its best; None where the function is no better than a constant.
+        """Lowest mean squared error so far; None if the function is no better than a constant.
 
-        of_constant : (n_outputs,), the noise around one
+        of_constant : (n_outputs,), mean squared error of a constant
         """
         if self.earlier is None or np.mean(self.earlier.usual.value / of_constant) >= 1:
             return None
         return self.earlier.least_noise
 
     def repeats_hide_noise(self, network: Network) -> bool:
-        """Whether most of the newest rows are repeated ones that cannot show the noise."""
+        """Whether most of the newest rows are repeated, and their errors do not show the noise."""
         if self.earlier is None or self.rows.repeated < 0.5:
             return False
         return bool(np.any(self.earlier.free_part(network) < LEAST_FREE))
@@ -188,7 +191,7 @@ class StreamState(NamedTuple):
 class PassErrors:
     """Errors of the mini-batches of one pass, each before the step on it.
 
-    Of new rows these are errors that the weights had no part in: the prequential errors of
+    For new rows, on which the weights do not depend yet, these are the prequential errors of
     Dawid (1984), "Statistical theory: the prequential approach", doi:10.2307/2981683.
 
     sums : list of PearsonSums, of the last mini-batches of the pass
@@ -196,7 +199,7 @@ class PassErrors:
 
     def __init__(self, objective: Objective) -> None:
         self._objective, self._n_rows = objective, 0
-        # Those before have next to no share in the running mean.
+        # Earlier rows have hardly any share in the running mean.
         self._first = objective.n_samples - 3 * objective.likelihood.noise_rows[1]
         self.sums: list[PearsonSums] = []
 
@@ -207,7 +210,7 @@ class PassErrors:
             self.sums.append(self._objective.batch_pearson(params, batch))
 
     def left_out(self, params: Parameters) -> None:
-        """Take the errors of all rows, as the pass has left the weights where they were."""
+        """Use the errors of all rows instead, since the pass left the weights unchanged."""
         self.sums = [self._objective.pearson(params)]
 
 
@@ -219,16 +222,17 @@ def of_stream(
     alpha: float,
     errors: Sequence[PearsonSums],
 ) -> Posterior:
-    """Posterior after the next rows of a stream: running means of noise and curvature.
+    """Posterior after the newest rows of a stream: running means of noise and curvature.
 
-    The newest rows alone say little: with batches of 10 after a fit to 1,000 rows the
+    The newest rows alone are too few: with batches of 10 after a fit to 1,000 rows the
     standard deviations were three to eight times too wide.
 
     Parameters
     ----------
-    stream : StreamState, before the newest rows
-    objective : Objective of the newest rows, and the others as of `laplace`
-    errors : of the mini-batches of these rows, as `PassErrors.sums`
+    stream : StreamState that the newest rows continued from
+    weights, params, alpha : as for `laplace`
+    objective : Objective of the newest rows
+    errors : of the mini-batches of these rows, as in `PassErrors.sums`
     """
     earlier, weight, total = stream.earlier, objective.total_weight, stream.weight
     before = 0.0 if earlier is None else earlier.weight
@@ -255,12 +259,12 @@ def of_stream(
         diverged = not np.isfinite(precision).all()
         if diverged:
             precision[...] = 0
-        if earlier is not None and earlier.knows_curvature_of(weights):
+        if earlier is not None and earlier.has_precision_of(weights):
             others = earlier.data_precision(
                 len(factors), part.network, outputs, at_inputs=at_inputs
             )
             others *= total / before * float(np.mean(earlier.noise[outputs] / noise[outputs]))
-            if np.isfinite(others).all():  # not of units beyond all before
+            if np.isfinite(others).all():  # not if units have grown beyond the range of float64
                 part_of_newest = max(weight / total, min(_NEWEST_SHARE, weight / _CURVATURE_ROWS))
                 part_of_newest = 0.0 if diverged else min(part_of_newest, 1.0)
                 precision *= part_of_newest
@@ -282,14 +286,18 @@ def _noise_means(
 ) -> tuple[PearsonSums, PearsonSums, Array]:
     """`mean` and `slow_mean` of a `Posterior`, and the noise's part of errors of new rows.
 
-    With gamma effective parameters from n rows, squared errors are (1 - gamma / n) times the
-    noise for rows that were among the n, as in `laplace`, and 1 / (1 - gamma / n) times for
-    new ones, which the uncertainty of the weights adds to. Where the parameters leave too
-    little of the rows, repeated rows say nothing, and the variance of new rows is kept.
+    With gamma effective parameters fitted to n rows, squared errors are (1 - gamma / n) times
+    the noise for rows among the n, as in `laplace`, and 1 / (1 - gamma / n) times the noise for
+    new rows, to which the uncertainty of the weights contributes. With too few residual degrees
+    of freedom, repeated rows are uninformative, and the variance of new rows is kept.
+
+    Parameters
+    ----------
+    stream, objective, errors : as for `of_stream`
     """
     earlier = stream.earlier
     if earlier is None:
-        # The scales of the first rows are their own: their mean is a parameter.
+        # The first rows define their own scales, so their mean is a fitted parameter.
         so_far, informative = errors[0].weight, 1.0
         mean = errors[0] * (1 / so_far)
         mean = replace(mean, squares=mean.squares * so_far / max(so_far - 1, so_far / 2))
@@ -321,7 +329,13 @@ def _noise_means(
 
 
 def _towards(mean: PearsonSums, newest: PearsonSums, share: float) -> PearsonSums:
-    """The mean with a share of the newest; rows at which training diverged say nothing."""
+    """Running mean after the newest rows, unchanged where training diverged on them.
+
+    Parameters
+    ----------
+    mean, newest : PearsonSums of weight 1, the running mean and the mean over the newest rows
+    share : float, weight of `newest` in the result
+    """
     updated = mean * (1 - share) + newest * share
     finite = np.isfinite(updated.squares + updated.ratio)
     squares = np.where(finite, updated.squares, mean.squares)
@@ -331,8 +345,12 @@ def _towards(mean: PearsonSums, newest: PearsonSums, share: float) -> PearsonSum
 def _usual_error(
     earlier: Earlier | None, objective: Objective, errors: Sequence[PearsonSums], ratio: Array
 ) -> Array:
-    """Running mean of squared errors over ten batches: what a batch is compared with.
+    """Running mean of squared errors over about ten batches, with which a batch is compared.
 
+    Parameters
+    ----------
+    earlier : Earlier or None, statistics of the earlier batches
+    objective, errors : as for `of_stream`
     ratio : (n_outputs,), `PearsonSums.ratio` of the running mean of the noise
     """
     squares = np.sum([one.squares for one in errors], axis=0)

@@ -1,7 +1,7 @@
-"""The fitted function: weights and scales of one or several averaged networks.
+"""The fitted function, one network or the average of several, and its predictive distribution.
 
-`coefs_` and `intercepts_` are those of the one network that is their average
-(`_network.averaging`), and single networks are parts of them.
+`coefs_` and `intercepts_` belong to the single network that equals the average
+(`_network.averaging`); those of each network are parts of them.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from sk_backprop._network.network import (
 
 
 class FittedFunction(NamedTuple):
-    """Raw X in, mean and standard deviation in the units of y out.
+    """Raw X in, mean and its gradient in the units of y out.
 
     Attributes
     ----------
-    network : Network, the shape of one of the networks
+    network : Network, the shape of each network
     likelihood : Likelihood
-    coefs, intercepts : of their average, for MaxAbs-scaled inputs
-    output_intercepts : list of (n_outputs,), the last biases of each network
+    coefs, intercepts : of the average of the networks, for MaxAbs-scaled inputs
+    output_intercepts : list of (n_outputs,), the output biases of each network
     scaler : MaxAbsScaler
     y_location, y_scale : (n_outputs,), in units of y
-    sound : bool, whether all numbers were in range after the fit: not always at the ends of
-        float64
+    sound : bool, whether all numbers were in range after the fit; they may not be at the limits
+        of float64
     """
 
     network: Network
@@ -71,7 +71,7 @@ class FittedFunction(NamedTuple):
     sound: bool = True
 
     def check(self, n_networks: int) -> None:
-        """Raise ValueError unless weights and scales are those of one fit."""
+        """Raise ValueError unless weights and scales can come from one fit."""
         network = self.network
         for activation in (network.activation, network.output_activation):
             if activation not in ACTIVATIONS:
@@ -92,7 +92,7 @@ class FittedFunction(NamedTuple):
             check_range("y_scale_", self.y_scale, gt, "> 0")
 
     def check_finite(self) -> None:
-        """Raise ValueError if there is nan in what a result that is not finite came from."""
+        """Raise ValueError if weights or scales contain nan; called if a result is not finite."""
         if not self.sound:
             return
         arrays: list[tuple[str, Any]] = [
@@ -110,16 +110,16 @@ class FittedFunction(NamedTuple):
 
     @beyond_range_is_inf
     def _summands(self, X: Any) -> tuple[Network, list[Parameters]]:
-        """The networks whose mean is the input of the output units, and their shape.
+        """Shape and weights of the networks that average to the input of the output units.
 
-        In the precision of X and the weights together.
+        Their dtype is the result type of X and the weights.
         """
-        # Deep networks one by one: side by side most of the weights are zeros.
+        # Deep networks run one by one: most weights of the merged network are zeros.
         deep, activation = len(self.coefs) > 2, self.network.activation
         networks = self.networks() if deep else [(self.coefs, self.intercepts)]
         sizes = (self.network.layer_sizes[0], *(W.shape[1] for W in networks[0][0]))
         if activation == "logistic":
-            # Two passes over the hidden units less; a quarter of the time of many rows.
+            # This saves two passes over the hidden units: a quarter of the time for many rows.
             activation = "tanh"
             networks = [with_hidden_units(*one, TANH_FOR_SIGMOID) for one in networks]
         network = Network(sizes, activation, "identity")
@@ -127,7 +127,7 @@ class FittedFunction(NamedTuple):
         return network, [network.pack(*one, dtype) for one in networks]
 
     def predict(self, X: Any) -> Array:
-        """Mean in units of y, (n_samples, n_outputs), of the dtype of X and weights."""
+        """Mean in units of y, (n_samples, n_outputs), in the result type of X and weights."""
         network, networks = self._summands(X)
         dtype = networks[0].flat.dtype
         output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
@@ -156,6 +156,15 @@ class FittedFunction(NamedTuple):
         blocks: Sequence[slice],
         output: Array,
     ) -> None:
+        """Write the predictions for some blocks of rows to `output`.
+
+        Parameters
+        ----------
+        X : (n_samples, n_features), raw
+        network, networks : as returned by `_summands`
+        blocks : slices of rows
+        output : (n_samples, n_outputs)
+        """
         work = Workspaces(network, output.dtype)
         apply_output = ACTIVATIONS[self.network.output_activation].apply
         for rows in blocks:
@@ -182,7 +191,7 @@ class FittedFunction(NamedTuple):
     @one_blas_thread()
     @beyond_range_is_inf
     def gradient(self, X: Any) -> Array:
-        """Derivatives of `predict` by raw X, (n_samples, n_outputs, n_features)."""
+        """Derivatives of `predict` with respect to raw X, (n_samples, n_outputs, n_features)."""
         network, networks = self._summands(X)
         dtype = networks[0].flat.dtype
         sizes = network.layer_sizes
@@ -208,7 +217,7 @@ class FittedFunction(NamedTuple):
 
     @beyond_range_is_inf
     def raw_weights(self) -> NetworkWeights:
-        """Weights that act on raw X and, but for a logistic output, give raw y."""
+        """Weights that act on raw X and, unless the output is logistic, give raw y."""
         fitted = Coordinates(
             x_unit=self.scaler.scale_,
             y_location=self.y_location,
@@ -224,10 +233,10 @@ class Predictive(NamedTuple):
     Attributes
     ----------
     function : FittedFunction, its mean
-    scales : Scales, those of the solver's coordinates among them
-    posteriors : list of Posterior, of each network
-    largest_leverage : (n_outputs,), the largest variance over the training rows that the weights'
-        uncertainty makes; None where these are not known, or no weight is uncertain
+    scales : Scales, including those of the solver's coordinates
+    posteriors : list of Posterior, one for each network
+    largest_leverage : (n_outputs,), the largest variance due to the uncertainty of the weights
+        over the training rows; None in a stream, or if no weight is uncertain
     """
 
     function: FittedFunction
@@ -236,7 +245,7 @@ class Predictive(NamedTuple):
     largest_leverage: Array | None
 
     def check(self) -> None:
-        """Raise ValueError unless the posteriors may be those of the function."""
+        """Raise ValueError unless the posteriors can be those of the function."""
         function = self.function
         if len(self.posteriors) != len(function.output_intercepts):
             raise inconsistent(
@@ -249,13 +258,13 @@ class Predictive(NamedTuple):
                 raise inconsistent(fault)
 
     def check_finite(self) -> None:
-        """As `FittedFunction.check_finite`."""
+        """As `FittedFunction.check_finite`, for all scales."""
         self.function.check_finite()
         if self.function.sound:
             check_finite((f"the scale {name}", one) for name, one in self.scales.state().items())
 
     def _solver_networks(self) -> list[Parameters]:
-        """The weights of each network in the solver's coordinates, which the posteriors have."""
+        """The weights of each network in the coordinates of the posteriors, those of the solver."""
         network, scales = self.function.network, self.scales
         to_solver = AffineMap(scales.max_abs_coordinates, scales.solver_coordinates(network))
         weights = [to_solver.weights(*one) for one in self.function.networks()]
@@ -264,10 +273,10 @@ class Predictive(NamedTuple):
     @one_blas_thread()
     @beyond_range_is_inf
     def std(self, X: Any) -> Array:
-        """Standard deviation of a new observation, in units of y, as `FittedFunction.predict`.
+        """Standard deviation of a new observation, with shape, units and dtype of `predict`.
 
-        Of the mixture of the networks: the mean of their variances, for weights and
-        noise, and the variance of their means.
+        It is that of the mixture of the networks, whose variance is the mean of their variances,
+        of weights and noise, plus the variance of their means.
         """
         function, scales = self.function, self.scales
         network = scales.solver_network(function.network)
@@ -289,14 +298,14 @@ class Predictive(NamedTuple):
                 noise = function.likelihood.noise_variance(posterior.noise, mean)
                 variance += noise / len(networks)
             std[rows] = scales.y_scale * np.sqrt(variance)
-        # Around a constant of 1e-320 it would underflow to zero.
+        # Around a constant target of 1e-320 it would underflow to zero.
         np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
         return std
 
     @one_blas_thread()
     @beyond_range_is_inf
     def leverage(self, X: Any) -> Array:
-        """Variance by the weights' uncertainty, relative to its largest over the training rows.
+        """Variance due to the weights' uncertainty, relative to its maximum over training rows.
 
         Returns
         -------
@@ -314,9 +323,9 @@ class Predictive(NamedTuple):
         return relative
 
 
-# n_samples * n_params from which on threads share the rows of `predict`, some ms, and from
-# which on BLAS would divide a product among its own threads (10 us to prevent it).
+# Minimum n_samples * n_params for threads to share the rows of `predict` (a few ms of work), and
+# for BLAS to divide a product among threads of its own (preventing that takes 10 us).
 _LEAST_SHARED, _LEAST_THREADED = 1e7, 1e5
 
-# Rows whose inputs are held in the solver's coordinates for `std` and `leverage`.
+# Rows held in the solver's coordinates at a time by `std` and `leverage`.
 _STD_ROWS = 2**13

@@ -1,8 +1,8 @@
 """Several networks of one shape as the one network that is their average.
 
-K networks, averaged before the output function, are one network: their first layers stand
-side by side, the following ones on the diagonal of a larger matrix, and the output weights
-one above the other, divided by K.
+K networks, averaged before the output activation, are one network: their first layers stand
+side by side, each following layer is a block-diagonal matrix, and the output weights are
+stacked and divided by K.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ def separated(
 ) -> list[NetworkWeights]:
     """The inverse of `merged`: the networks in the average.
 
-    output_intercepts : the last biases of each network, of which `intercepts` has the mean
+    Parameters
+    ----------
+    coefs, intercepts : lists of (n_in, n_out) and (n_out,), as returned by `merged`
+    output_intercepts : list of (n_outputs,), the output biases of each network, of which
+        `intercepts` holds the mean
     """
     n_networks, n_hidden = len(output_intercepts), len(coefs) - 1
     if n_networks == 1:

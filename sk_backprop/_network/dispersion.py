@@ -1,14 +1,15 @@
-"""Dispersion: what the residuals say of the noise.
+"""Dispersion: the noise estimated from residuals.
 
-Noise of variance phi V(f), with V = 1 for squared errors and V = f for counts, is told by
-Pearson's statistic, of mean (n - gamma) phi, with Fletcher's correction for sparse counts:
+The noise has variance phi V(f), with V = 1 for squared errors and V = f for counts. phi is
+estimated from Pearson's statistic, whose mean is (n - gamma) phi, with Fletcher's correction for
+sparse counts:
 
     X^2 = sum_i w_i (y_i - f_i)^2 / V_i  /  mean_i [1 + V'_i (y_i - f_i) / V_i]
 
 which is the sum of squares for squared errors; for counts the mean is that of y / f
 (McCullagh & Nelder 1989, "Generalized Linear Models", section 4.5.2; Fletcher 2012,
-Biometrika 99, 230-237, doi:10.1093/biomet/asr083). The deviance does not tell phi where
-counts are rare: it is 0.3 a row for a mean of 0.05 and phi = 1.
+Biometrika 99, 230-237, doi:10.1093/biomet/asr083). The deviance does not estimate phi where
+counts are rare: it is 0.3 per row for a mean of 0.05 and phi = 1.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array
 
-# Least mean of y / f of counts: rows of y = 0 alone give no more than twice their rates.
+# Lower bound on the mean of y / f: if all counts are 0, X^2 is no more than twice their rates.
 _LEAST_RATIO = 0.5
 
-# Least noise of a perfect fit: 1 / noise stays within the range of float64.
+# Lower bound on the variance of the noise, for perfect fits: its inverse stays within the range
+# of float64.
 LEAST_VARIANCE = 1e-20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PearsonSums:
-    """What Pearson's statistic is made of: sums over rows, which may be added up.
+    """Sums over rows from which Pearson's statistic is computed; they may be added up.
 
-    squares, ratio : (n_outputs,), of w (y - f)^2 / V and of w V' (y - f) / V
-    weight : float, of the rows
+    squares, ratio : (n_outputs,), sums of w (y - f)^2 / V and of w V' (y - f) / V
+    weight : float, total weight of the rows
     """
 
     squares: Array
@@ -49,8 +51,8 @@ class PearsonSums:
         ----------
         squares, ratio : (n_outputs, n_rows), the terms of `Likelihood.pearson_terms`
         w : (1, n_rows), weights, or None for ones
-        inflation : (n_outputs, n_rows), variance of f relative to that of the noise, where the
-            rows were not trained on: their squared errors are larger by this
+        inflation : (n_outputs, n_rows), variance of f relative to that of the noise, for rows
+            that were not trained on: their squared errors are 1 + inflation times the noise
         """
         squares = squares / (1 + inflation)
         if w is not None:
@@ -59,24 +61,25 @@ class PearsonSums:
         return cls(squares.sum(axis=1), ratio.sum(axis=1), weight)
 
     def __add__(self, other: PearsonSums) -> PearsonSums:
-        """The sums over both."""
+        """The sums over both sets of rows."""
         return PearsonSums(
             self.squares + other.squares, self.ratio + other.ratio, self.weight + other.weight
         )
 
     def __mul__(self, factor: float) -> PearsonSums:
-        """The sums over so many times the rows."""
+        """The sums over `factor` times the rows."""
         return PearsonSums(self.squares * factor, self.ratio * factor, self.weight * factor)
 
     def __getitem__(self, outputs: slice) -> PearsonSums:
-        """Of some outputs."""
+        """The sums of some outputs."""
         return PearsonSums(self.squares[outputs], self.ratio[outputs], self.weight)
 
     @property
     def value(self) -> Array:
         """Pearson's statistic X^2, (n_outputs,).
 
-        The correction is by all rows: ten rows without a count would tell next to no noise.
+        The correction is computed from all rows: by that of ten rows whose counts are all 0
+        alone, there would be hardly any noise.
         """
         return np.asarray(self.squares / np.maximum(1 + self.ratio / self.weight, _LEAST_RATIO))
 

@@ -1,11 +1,10 @@
 """Likelihoods: the distribution of y, given the outputs of the network.
 
 A `Likelihood` owns everything in which losses differ: the output units, the loss and its
-derivatives, the variance function of the noise, the range of y and how it may be scaled, what
-rows say of the dispersion, and the score of rows that were held out. Nothing else asks which
-loss it is.
+derivatives, the variance function of the noise, the range of y and how it may be scaled, the
+estimate of the dispersion, and the score of held-out rows. No other code depends on the loss.
 
-Notation: z is what comes into an output unit, f = g(z) what leaves it, with g the output
+Notation: z is the input of an output unit and f = g(z) its output, with g the output
 activation. The noise has the variance phi V(f).
 
 To add a likelihood, write a class and enter an instance of it in `LIKELIHOODS`.
@@ -25,31 +24,31 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._network.network import ACTIVATIONS
 
-# Largest squared error of a held-out row, in units of its variance, that counts: one image of a
-# thousand with ink where there was none in training decided for the linear model on
-# scikit-learn's digits (RMSE 1.8, of the networks 0.8).
+# Upper bound on the squared error of a held-out row, in units of its variance. Without it, one
+# image in a thousand, with ink where there was none in training, selected the linear model on
+# scikit-learn's digits (RMSE 1.8; networks have 0.8).
 _MAX_SQUARED_Z = 36.0
 
 # Lower bound on the noise, as a fraction of the mean squared error of held-out rows.
 _MIN_NOISE_FRACTION = 0.1
 
-# Largest absolute value of ln(f) that a held-out score uses: its square is within the range.
+# Upper bound on |ln f| in a held-out score, so that f^2 stays within the range of float64.
 _MAX_LOG_RATE = 300.0
 
-# Lower bound on the rate of a count in Pearson's statistic: a row of y = 1 whose rate has
-# underflown gives phi = y.
+# Lower bound on the rate of a count in Pearson's statistic: a row with y = 1 whose rate has
+# underflowed gives phi = y.
 _MIN_RATE = 1e-150
 
 
 class HeldOutScore(NamedTuple):
     """How well held-out rows are predicted: sums over these rows.
 
-    weight : float, of the rows
-    n_equivalent : float, rows of Gaussian noise and equal weights whose mean squared error would
-        be as certain
+    weight : float, total weight of the rows
+    n_equivalent : float, number of rows with Gaussian noise and equal weights whose mean squared
+        error would be as certain
     neg_log_likelihood : float or None, under the predictive distributions of the networks
     errors : (n_outputs,), squared errors, or the deviance
-    pearson : PearsonSums, which estimate the noise
+    pearson : PearsonSums, from which the noise is estimated
     """
 
     weight: float
@@ -67,18 +66,20 @@ class Likelihood(ABC):
     Attributes
     ----------
     loss, output_parameter : str, values of the estimator's parameters `loss` and
-        `output_activation` that choose it
+        `output_activation` that select it
     output_activation : str, of the output units, a name in `_network.network.ACTIVATIONS`
-    min_target : float, smallest y that f can reach; `max_target_is_unit` tells whether the
-        largest is the unit of y, which can then not grow without changing the function
+    min_target : float, smallest y that f can reach
+    max_target_is_unit : bool, whether the largest y that f can reach is the unit of y, which
+        then cannot grow without changing the function
     noise_power : int, phi has the unit of y to this power
-    counts : bool, whether y counts events, so that rows of y = 0 say next to nothing
-    sensitive_to_outliers : bool, whether one row may have nearly all of the loss
-    prefers_strong_penalty : bool, whether too weak a penalty does more harm than one that is too
-        strong: an exponential output with steep slopes has no bound
+    counts : bool, whether y counts events, so that rows with y = 0 carry little information
+    sensitive_to_outliers : bool, whether one row may account for nearly all of the loss
+    prefers_strong_penalty : bool, whether too weak a penalty does more harm than too strong a
+        penalty: an exponential output with steep slopes has no bound
     needs_bounded_steps : bool, whether a single row may have a gradient many times the usual one
-    noise_rows : (float, float), in a stream, least and most rows of the running mean of the noise
-    error_rows : float, in a stream, least rows of the running mean of the loss
+    noise_rows : (float, float), in a stream, minimum and maximum window of the running mean of
+        the noise, in rows
+    error_rows : float, in a stream, minimum window of the running mean of the loss, in rows
     """
 
     loss: str
@@ -91,7 +92,7 @@ class Likelihood(ABC):
     sensitive_to_outliers: bool = False
     prefers_strong_penalty: bool = False
     needs_bounded_steps: bool = False
-    # Errors fall fast at first; over 300 rows the standard deviation is known to 3 %.
+    # Errors fall fast at first; 300 rows give the standard deviation to 3 %.
     noise_rows: tuple[float, float] = (50.0, 300.0)
     error_rows: float = 100.0
 
@@ -106,13 +107,13 @@ class Likelihood(ABC):
     def loss_gradient(
         self, f: Array, y: Array, w: Array | None, delta: Array, scratch: Array
     ) -> float:
-        """Sum of the weighted losses; their derivatives by z are written to `delta`.
+        """Sum of the weighted losses; their derivatives with respect to z go to `delta`.
 
         Parameters
         ----------
         f, y : (n_outputs, n_rows), outputs and targets
         w : (1, n_rows), weights, or None for ones
-        delta, scratch : (n_outputs, n_rows), to write to
+        delta, scratch : (n_outputs, n_rows), overwritten
         """
 
     @abstractmethod
@@ -136,24 +137,28 @@ class Likelihood(ABC):
         return np.asarray(noise * np.ones_like(f))
 
     def inflation(self, variance: Array, noise: Array, f: Array) -> Array:
-        """Variance of f relative to that of the noise, (n_rows, n_outputs)."""
+        """Variance of f relative to that of the noise, (n_rows, n_outputs).
+
+        Parameters
+        ----------
+        variance : (n_rows, n_outputs), of f
+        noise : (n_outputs,), phi
+        f : (n_rows, n_outputs)
+        """
         return np.asarray(variance / np.maximum(self.noise_variance(noise, f), LEAST_VARIANCE))
 
     def density_fraction(self, y: Array, sample_weight: Array | None) -> Array:
-        """Part of the rows' weight whose y has a density, of each output: (n_outputs,)."""
+        """Fraction of the total weight in rows whose y has a density: (n_outputs,)."""
         return np.ones(y.shape[1])
 
     # --- the coordinates of y ---
 
     def location_scale(self, mean: Array, spread: Array) -> tuple[Array | float, Array | float]:
-        """How y, of given mean and spread, is shifted and scaled for a solver."""
+        """Location and scale of y for a solver, given its mean and spread, (n_outputs,)."""
         return mean, spread
 
     def rescaled_output(self, factor: Array, shift: Array) -> tuple[Array, Array]:
-        """What z is multiplied by, and what is added to it, where y becomes factor * y + shift.
-
-        factor, shift : (n_outputs,)
-        """
+        """The factor and the shift of z if y becomes factor * y + shift: (n_outputs,) each."""
         return factor, shift
 
     def constant_dispersion(
@@ -161,13 +166,13 @@ class Likelihood(ABC):
     ) -> Array:
         """Dispersion phi of y around a constant, in the solver's coordinates: (n_outputs,).
 
-        The default, 1, is what it is where the spread of y is the scale of the solver.
+        The default, 1, holds where the solver's scale is the spread of y.
 
         Parameters
         ----------
-        mean, variance : (n_outputs,), of y in some unit, and `unit` : (n_outputs,), that unit in
-            the solver's scale
-        varies : (n_outputs,) bool, whether y does
+        mean, variance : (n_outputs,), of y in some unit
+        varies : (n_outputs,) bool, whether y varies
+        unit : (n_outputs,), that unit in the solver's scale
         """
         return np.ones(len(mean))
 
@@ -184,16 +189,18 @@ class Likelihood(ABC):
     ) -> HeldOutScore:
         """How well the average of `n_networks` networks would predict rows they have not seen.
 
-        Of m networks with variance s^2 among their means, the mean has a squared error that
-        is larger by (1/m - 1/K) s^2 than that of K, on average. Architectures are to be compared
+        If the predictions of networks have variance s^2, the average of m has a squared error
+        that is on average larger by (1/m - 1/K) s^2 than that of K. Architectures are compared
         as averages of K = `n_networks`, which favours larger ones than m = 2 does.
 
         Parameters
         ----------
         z : for each of m networks, (n_rows, n_outputs), which may be overwritten
-        variances : for each, (n_rows, n_outputs), of f by the uncertainty of its weights
+        variances : for each, (n_rows, n_outputs), of f due to the uncertainty of the weights
         noises : for each, (n_outputs,), phi
-        y : (n_rows, n_outputs); sample_weight : (n_rows,) or None for ones
+        y : (n_rows, n_outputs)
+        sample_weight : (n_rows,) or None for ones
+        n_networks : int, K
         """
         apply = ACTIVATIONS[self.output_activation].apply
         means, totals, inflation = [], [], []
@@ -209,7 +216,7 @@ class Likelihood(ABC):
         w = np.ones(len(squares)) if sample_weight is None else sample_weight
         z2 = np.minimum(squares / total, _MAX_SQUARED_Z)
         neg_log_likelihood = 0.5 * (np.log(total) + z2).sum(axis=1)
-        # The correction may exceed a sum of next to nothing.
+        # The correction may exceed a sum that is close to zero.
         errors, weight = np.maximum(w @ squares, 1e-12 * w.sum()), float(w.sum())
         # What the networks' uncertainty and their spread do not account for is noise.
         unexplained = w @ ((squares - share * spread) / (1 + np.mean(inflation, axis=0)))
@@ -221,13 +228,13 @@ class Likelihood(ABC):
 
 
 def effective_size(w: Array) -> float:
-    """Rows of one weight whose mean is as certain as with weights w (Kish 1965)."""
+    """Effective sample size of rows with weights w, (n_rows,) (Kish 1965)."""
     relative = w / w.max()
     return float(relative.sum() ** 2 / np.dot(relative, relative))
 
 
 class SquaredError(Likelihood):
-    """Gaussian noise of one variance, around an identity output.
+    """Gaussian noise of constant variance around an identity output.
 
     loss = 1/2 (f - y)^2;    rho = f - y,    s = 1
     """
@@ -251,7 +258,7 @@ class SquaredError(Likelihood):
 
 
 class LogisticSquaredError(SquaredError):
-    """Gaussian noise of one variance, around a logistic output: 0 < f < 1, in the unit of y.
+    """Gaussian noise of constant variance around a logistic output: 0 < f < 1, in the unit of y.
 
     loss = 1/2 (f - y)^2;    rho = f - y,    s = f (1 - f)
     """
@@ -283,10 +290,10 @@ class LogisticSquaredError(SquaredError):
 
 
 class Poisson(Likelihood):
-    """Counts, of variance phi f around an exponential output.
+    """Counts of variance phi f around an exponential output.
 
     loss = y log(y / f) - y + f, half the deviance;    rho = (f - y) / sqrt(f),    s = sqrt(f),
-    the root of Fisher's information.
+    the square root of the Fisher information.
     """
 
     loss = "poisson"
@@ -296,7 +303,7 @@ class Poisson(Likelihood):
     counts = True
     prefers_strong_penalty = True
     needs_bounded_steps = True
-    noise_rows = (300.0, 1000.0)  # of rare counts a few are above 0
+    noise_rows = (300.0, 1000.0)  # enough for a few rare counts above 0
     error_rows = 1000.0
 
     def loss_gradient(
@@ -304,7 +311,7 @@ class Poisson(Likelihood):
     ) -> float:
         """As `Likelihood.loss_gradient`."""
         # With f = exp(z), dLoss/dz = f - y: no division, whatever f is.
-        # Where f has underflown to 0, y / f is 0 / 0 or infinite: the smallest f instead.
+        # Where f has underflowed to 0, y / f is 0 / 0 or infinite: use the smallest f instead.
         np.maximum(f, np.finfo(f.dtype).tiny, out=scratch)
         np.divide(y, scratch, out=scratch)
         xlogy(y, scratch, out=scratch)
@@ -333,7 +340,7 @@ class Poisson(Likelihood):
     def density_fraction(self, y: Array, sample_weight: Array | None) -> Array:
         """As `Likelihood.density_fraction`.
 
-        A count of 0 has a probability, exp(-f / phi), which no small phi makes any larger.
+        A count of 0 has a probability, exp(-f / phi), which does not grow as phi shrinks.
         """
         w = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
         return np.asarray(w @ (y > 0) / w.sum(), dtype=float)
@@ -343,7 +350,7 @@ class Poisson(Likelihood):
         return 0.0, np.where(mean > 0, mean, 1.0)
 
     def rescaled_output(self, factor: Array, shift: Array) -> tuple[Array, Array]:
-        """As `Likelihood.rescaled_output`: the factor is another bias of ln(f)."""
+        """As `Likelihood.rescaled_output`: the factor of y is a shift of ln(f)."""
         return np.ones_like(factor), np.log(factor)
 
     def constant_dispersion(
@@ -365,11 +372,11 @@ class Poisson(Likelihood):
     ) -> HeldOutScore:
         """As `Likelihood.score_held_out`, by the deviance.
 
-        A Gaussian likelihood of variance proportional to the mean f pays without bound for f
-        near 0: with a mean of 0.05 it chose networks that predicted 1e16.
+        A Gaussian likelihood with variance proportional to the mean f is unbounded for f near
+        0: with a mean of 0.05 it selected networks that predicted 1e16.
 
-        The output is the exponential of the networks' mean, and a variance s^2 of their
-        logarithms makes the deviance larger by f s^2, to second order: at most half of it.
+        f is the exponential of the networks' mean ln f. If ln f has variance s^2, the deviance
+        is larger by f s^2, to second order; at most half of it is attributed to this.
         """
         logs = np.clip(np.array(z), -_MAX_LOG_RATE, _MAX_LOG_RATE)
         f, m = np.exp(logs.mean(axis=0)), len(logs)
@@ -385,7 +392,7 @@ class Poisson(Likelihood):
         pearson = PearsonSums.of(*terms, w[None], np.mean(inflation, axis=0).T)
         share, weight = w / w.sum(), float(w.sum())
         mean = np.maximum(share @ deviance, 1e-12)
-        # The squares of Gaussian errors have a mean square of 3; deviances of rare counts more.
+        # E[x^2] / E[x]^2 is 3 for squared Gaussian errors, and more for deviances of rare counts.
         kurtosis = float((share @ deviance**2 / mean**2).max())
         n_equivalent = effective_size(w) * 3 / max(3.0, kurtosis)
         return HeldOutScore(weight, n_equivalent, None, weight * mean, pearson)
@@ -397,7 +404,7 @@ def _poisson_deviance(f: Array, y: Array) -> Array:
 
 
 def _positive(f: Array) -> Array:
-    """f, which may have underflown to 0."""
+    """f, or the smallest positive normal number where f has underflowed to 0."""
     return np.asarray(np.maximum(f, np.finfo(f.dtype).tiny))
 
 

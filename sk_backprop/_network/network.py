@@ -13,14 +13,14 @@ Notation, with layers l = 1..L, the last one the output layer::
 (Rumelhart, Hinton & Williams 1986, Nature 323, 533-536, doi:10.1038/323533a0.)
 
 h_l, z_l and d_l have a row for each unit and a column for each row of X. W_l with b_l
-below it is one matrix V_l of theta, and with a row of ones below h_{l-1} one product does
-for both: z_l = V_l^T [h_{l-1}; 1], dLoss/dV_l = [h_{l-1}; 1] d_l^T. A step of adam on 32 rows
-of a net of 10-50-1 takes 19 us so, and took 30 with biases by themselves and a row of units for
-each row of X (float32, one thread).
+below it is one matrix V_l of theta, and with a row of ones below h_{l-1} one product
+handles both: z_l = V_l^T [h_{l-1}; 1], dLoss/dV_l = [h_{l-1}; 1] d_l^T. A step of adam on 32
+rows with a 10-50-1 network takes 19 us this way, and took 30 with separate biases and arrays
+of shape (n_rows, n_units) (float32, one thread).
 
 Weights and gradients are views of flat vectors, so that an optimiser is a few
-vector operations and packing costs nothing. A training pass writes into arrays
-that a `Workspace` holds: for dense X nothing of the size of a batch is allocated.
+vector operations and packing costs nothing. A training pass writes into the arrays
+of a `Workspace`: for dense X no array of the size of a batch is allocated.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ NetworkWeights = tuple[list[Array], list[Array]]
 # second-level cache.
 _BLOCK_BYTES = 2**18
 
-# How many times as large where threads share the blocks. Of two threads (50,000 rows, 50
-# units) loss and gradient took 9.6 ms with blocks of 2^18 bytes, 8.0 with 2^19 and 8.1 with
-# 2^20, of one thread 9.6, 10.1 and 11.2; `predict` took 262, 189 and 159, of one 281, 264 and
-# 280 (a million rows, 100 units).
+# How many times larger blocks are if threads share them. With two threads (50,000 rows, 50
+# units) loss and gradient took 9.6 ms for blocks of 2^18 bytes, 8.0 for 2^19 and 8.1 for 2^20,
+# with one thread 9.6, 10.1 and 11.2; `predict` took 262, 189 and 159 ms, with one thread 281,
+# 264 and 280 (a million rows, 100 units).
 _SHARED = 2
 
 
@@ -170,7 +170,13 @@ class Network:
         return sum(sizes[:layer]), sum(sizes[: layer + 1])
 
     def pack(self, coefs: Sequence[Array], intercepts: Sequence[Array], dtype: Any) -> Parameters:
-        """A copy of the given weights as one flat vector with views."""
+        """A copy of the given weights as one flat vector with views.
+
+        Parameters
+        ----------
+        coefs, intercepts : of each layer, (n_in, n_out) and (n_out,)
+        dtype : of the copy
+        """
         packed = self.parameters(np.empty(self.n_params, dtype))
         for view, array in zip(
             packed.coefs + packed.intercepts, [*coefs, *intercepts], strict=True
@@ -183,8 +189,14 @@ class Network:
     ) -> Parameters:
         """Random weights and biases, uniform in +-bound(n_in, n_out) of each layer.
 
-        Only the layer sizes, `bound` and `rng` decide: drawn in float64, layer by
-        layer, W before b, whatever `dtype` and the data are.
+        They depend on the layer sizes, `bound` and `rng` alone: they are drawn in float64,
+        layer by layer, W before b, whatever `dtype` and the data are.
+
+        Parameters
+        ----------
+        rng : RandomState
+        dtype : of the parameters
+        bound : callable of (n_in, n_out)
         """
         drawn = self.parameters(np.empty(self.n_params, dtype))
         for W, b in zip(drawn.coefs, drawn.intercepts):
@@ -215,8 +227,14 @@ class Workspace:
     """The arrays of one forward and backward pass over exactly `n_rows` rows.
 
     h[l], delta[l], scratch[l] : (size of layer l+1, n_rows), for the hidden layers and the
-    output layer, all scratch in one place; h_ones[l] : h[l] of a hidden layer with a row of
-    ones below it.
+    output layer, where all scratch arrays share memory; h_ones[l] : h[l] of a hidden layer with
+    a row of ones below it.
+
+    Parameters
+    ----------
+    network : Network
+    n_rows : int
+    dtype : of the arrays
     """
 
     def __init__(self, network: Network, n_rows: int, dtype: Any) -> None:
@@ -240,7 +258,7 @@ class Workspaces:
         self._made: dict[int, Workspace] = {}
 
     def of(self, n_rows: int) -> Workspace:
-        """The one for so many rows."""
+        """The workspace for `n_rows` rows."""
         work = self._made.get(n_rows)
         if work is None:
             work = self._made[n_rows] = Workspace(self._network, n_rows, self._dtype)
@@ -252,12 +270,16 @@ def rows_per_block(
 ) -> int:
     """Rows whose activations fit the cache: at least 64, a multiple of 64.
 
-    Of a large network a block has as many activations as there are weights, since each
-    block adds to all of the gradient.
+    For a large network a block has as many activations as there are weights, since each
+    block adds to the whole gradient.
 
-    dense : whether X is; of sparse rows the inputs hardly count
-    shared_by_threads : whether they may be, and are to be larger: each call on a block ends
-        with a wait for the interpreter
+    Parameters
+    ----------
+    network : Network
+    dtype : of the activations
+    dense : bool, whether X is dense; the inputs of sparse rows hardly count
+    shared_by_threads : bool, whether threads may share the blocks, which are then larger: each
+        call on a block ends with a wait for the interpreter's lock
     """
     sizes, itemsize = network.layer_sizes, np.dtype(dtype).itemsize
     row_bytes = itemsize * sum(sizes if dense else sizes[1:])
@@ -266,15 +288,19 @@ def rows_per_block(
     return max(64, int(block_bytes // row_bytes // 64 * 64))
 
 
-# Rows from which on a pass over them costs more than a call: 32 rows lost 3 %, 200 won 4 %.
+# Minimum number of rows for the shortcut in `backward`: 32 rows lost 3 %, 200 gained 4 %.
 _MANY_ROWS = 128
 
 
 def forward(network: Network, params: Parameters, X: Rows, work: Workspace) -> Array:
     """Output of the network, (n_outputs, n_rows): a view of `work`, `work.h[-1]`.
 
-    X : (n_rows, n_features); a dense X may have a last column of ones in addition, which
-        saves the sums with the biases. All functions here that take X take that too.
+    Parameters
+    ----------
+    network, params : Network and Parameters
+    X : (n_rows, n_features); a dense X may have an additional last column of ones, which
+        saves adding the biases, here and in all functions below that take X
+    work : Workspace for n_rows rows, overwritten
     """
     hidden = ACTIVATIONS[network.activation].apply
     h = work.h[0]
@@ -301,11 +327,15 @@ def backward(
 ) -> None:
     """Write dLoss/dtheta to `grad`, given dLoss/dz of the output in work.delta[-1].
 
-    `work` must hold the activations that `forward` left for the same X.
+    Parameters
+    ----------
+    network, params, X : as for `forward`
+    work : Workspace, with the activations that `forward` left for the same X
+    grad : Parameters, overwritten
     """
     times_slope = ACTIVATIONS[network.activation].times_slope
-    # With one output the weights to it are factors of the sums over rows, and wait for them:
-    # their product with delta takes 39 us of a block's 250, the copy 7 (1,024 x 50, float64).
+    # With one output, its weights are common factors of the sums over rows and are applied last:
+    # their product with delta takes 39 us of a block's 250, a copy 7 (1,024 x 50, float64).
     waits = network.layer_sizes[2:] == (1,) and len(work.ones) >= _MANY_ROWS
     for layer in range(len(work.h) - 1, 0, -1):
         delta, below = work.delta[layer], work.delta[layer - 1]
@@ -332,15 +362,15 @@ def backward(
 def jacobian(
     network: Network, params: Parameters, X: Rows, work: Workspace, seed: Array, jac: Array
 ) -> None:
-    """Write the derivatives of the rows' outputs, one number a row, to `jac`.
-
-    `work` must hold the activations that `forward` left for the same X.
+    """Write the gradient of one linear combination of z for each row to `jac`.
 
     Parameters
     ----------
+    network, params, X : as for `forward`
+    work : Workspace, with the activations that `forward` left for the same X
     seed : (n_outputs, n_rows)
-        Which number: jac[:, i] is the gradient of sum_k seed[k, i] z_ki by theta, with
-        z the inputs of the output units.
+        The combination: jac[:, i] is the gradient of sum_k seed[k, i] z_ki with respect to
+        theta, with z the inputs of the output units.
     jac : (n_params, n_rows), C order
         Transposed, so that the products run over rows: 3 times faster to fill.
     """
@@ -367,7 +397,13 @@ def evaluate(
 ) -> Array:
     """Output of the network for X, (n_rows, n_outputs), by blocks of rows.
 
-    In the precision of the X and the weights together.
+    Its dtype is the result type of X and the weights.
+
+    Parameters
+    ----------
+    network : Network
+    coefs, intercepts : of each layer, (n_in, n_out) and (n_out,)
+    X : (n_rows, n_features)
     """
     dtype = np.result_type(X.dtype, *coefs, *intercepts)
     params = network.pack(coefs, intercepts, dtype)
@@ -380,10 +416,14 @@ def evaluate(
 
 
 def input_gradient(network: Network, params: Parameters, work: Workspace) -> Array:
-    """Derivatives of the outputs by the inputs, (n_rows, n_outputs, n_features).
+    """Derivatives of the outputs with respect to the inputs, (n_rows, n_outputs, n_features).
 
-    One backward pass for each output, which goes on to the input. `work` holds the
-    activations that `forward` left for the rows.
+    Each output takes one backward pass, continued to the inputs.
+
+    Parameters
+    ----------
+    network, params : Network and Parameters
+    work : Workspace, with the activations that `forward` left for the rows
     """
     times_slope = ACTIVATIONS[network.activation].times_slope
     f, slope = work.h[-1], work.delta[-1]
@@ -404,8 +444,13 @@ def last_layer(
 ) -> list[tuple[Network, Parameters, Any]]:
     """The output units as linear models of the last hidden units (or the inputs).
 
-    For each output a network without hidden layers, its weights, and the hidden
+    Returns, for each output, a network without hidden layers, its weights, and the hidden
     units' values, (n_rows, n_units), which all outputs share.
+
+    Parameters
+    ----------
+    network, params : Network and Parameters
+    X : (n_rows, n_features)
     """
     units: Any = X
     if len(params.coefs) > 1:

@@ -79,8 +79,8 @@ def row_order(X: Any, y: Array) -> Array:
     low, span = _low_and_span(X)
     sums = np.empty((2, X.shape[0]))
     if sp.issparse(X):
-        # What zeros amount to, and by how much the other entries differ from them. A column
-        # whose smallest or largest value is beyond zero has no zeros.
+        # A zero of a column is scaled to `at_zero`; other entries are added as differences from it.
+        # A column whose values are all above or all below zero has no zeros.
         at_zero = np.where((low <= 0) & (low + span >= 0), -low / span, 0.0)
         place = (X.data - low[X.indices]) / span[X.indices]
         for k, power in enumerate((1, 2)):

@@ -181,8 +181,8 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
 
 # --- data ---
 
-# scikit-learn's `assume_finite` is for `predict` alone: beside training, a search for nan costs
-# nothing.
+# scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
+# negligible beside that of training.
 _always_check_finite = config_context(assume_finite=False)
 
 

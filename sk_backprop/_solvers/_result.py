@@ -226,7 +226,7 @@ class Monitor:
         return self.loss_curve[-1] > 2 * min(self.loss_curve)
 
     def watch_anew(self) -> None:
-        """Forget the best value: from now on something else is watched."""
+        """Forget the best value: from now on another quantity is watched."""
         self._n_idle = 0
         if not self._early_stopping:
             self._best_watched = np.inf

@@ -56,7 +56,7 @@ class LBFGS(Solver):
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """Cost of the usual number of iterations; `n_iter` does not matter."""
+        """Cost of the usual number of iterations; `n_iter` is ignored."""
         rows = n_samples + _COST_ROWS
         return float(_ITERATIONS * _PASSES * rows * network.n_params)
 

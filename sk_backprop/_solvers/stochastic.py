@@ -351,7 +351,7 @@ class _MiniBatchSolver(Solver):
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """Cost of the usual number of epochs; `n_iter` does not matter."""
+        """Cost of the usual number of epochs; `n_iter` is ignored."""
         steps = n_samples / _BATCH_ROWS + 1
         epoch = _BATCH_PASSES * n_samples * network.n_params + steps * _STEP_OVERHEAD
         return float(_EPOCHS * epoch)

@@ -1,66 +1,66 @@
 """A sigmoid network trained by backpropagation, as a scikit-learn regressor.
 
 One estimator, `BackpropRegressor`. It takes X and y as they are, in any units,
-dense or sparse, scales them itself, and predicts in the units of y. The displays draw
-what it has learned, `sk_backprop.export` writes it down for others, and `sk_backprop.textbook`
-shows one pass of backpropagation with all its numbers.
+dense or sparse, scales them itself, and predicts in the units of y. The displays plot the fitted
+function, `sk_backprop.export` exports it to other tools, and `sk_backprop.textbook` shows one pass
+of backpropagation with all its numbers.
 
-The rooms, each with what it may import from those before it::
+The rooms, each of which may import from itself and from those above it::
 
     _blocks       arrays, blocks of rows, sums by one tree, linear algebra, threads
         arrays          the type of arrays, rows that stay sparse, blocks of rows
-        blocks          sums over blocks that do not depend on who computes which
-        linalg          the products and inverses that take most of the time of a fit
+        blocks          sums over blocks that do not depend on which thread computes which
+        linalg          the matrix products and inverses that take most of the time of a fit
         threads         one BLAS thread where the matrices are small; threads that share rows
     _network      layers of units, and the distribution of y around their outputs
         network         one flat vector of parameters; forward and backward pass, derivatives
-        dispersion      the noise estimated from residuals: Pearson's statistic
+        dispersion      noise estimated from residuals: Pearson's statistic
         likelihood      everything in which losses differ
-        averaging       several networks as the one that is their average, and back
+        averaging       several networks as one network, their average, and back
     _coordinates  units and scales
-        affine          one function in other coordinates: its weights, and their precision
+        affine          the same function in other coordinates: weights and their precision
         scales          MaxAbs for X, location and scale for y, coordinates that train well
-        row_order       an order of rows, equal ones merged, and ranks of columns, by values
-        seen_rows       which rows a stream has seen: a sketch of fixed size
-    _inference    from rows to a posterior, and from a posterior to predictions
+        row_order       rows in an order by values, equal ones merged; ranks of columns
+        seen_rows       rows that a stream has seen: a sketch of fixed size
+    _inference    from rows to a posterior, and from the posterior to predictions
         objective       the weighted, penalised loss; mini-batches; normal equations
         evidence        precisions of weights and noise, and the log evidence
-        laplace         Laplace's approximation of the posterior of the weights
+        laplace         Laplace approximation of the posterior of the weights
         online          noise and posterior in a stream
         predictive      the fitted function: mean, standard deviation, gradient, leverage
-        consistency     checks that stored numbers belong together
+        consistency     checks that stored numbers are consistent
     _solvers      one algorithm per file, their registry, and the monitor that watches a run
     _training     from a checked table to fitted networks
         problem         settings, starts, and rows in the coordinates of a solver
         run             one run: an objective, a solver, the posterior at its end
-        events          what a fit reports while it goes on
+        events          events of a fit, for observers
         ensemble        several networks from different initial weights
         budget          how many operations a fit may take
-        folds           rows to train on and rows to judge by, drawn over distinct rows
+        folds           training and held-out rows, drawn over distinct rows
         selection       candidates scored on held-out rows
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
     _estimator    what scikit-learn's users see
-        columns, sparse, checks    what may be passed, and the errors for the rest
-        state           the fitted state, and how an estimator holds it
-        start           where a fit starts: weights given, or left by the last fit
-        diagnostics     the fitted state of a call, and the warnings
-        progress, callbacks        observers of events: lines on the screen, scikit-learn's
+        columns, sparse, checks    checks of what is passed, and their errors
+        state           the fitted state, and how an estimator stores it
+        start           where a fit starts: weights given, or those of the last fit
+        diagnostics     fitted attributes and warnings
+        progress, callbacks        observers of events: progress messages, callbacks
         notebook        the estimator's documentation in its HTML representation
-        operands        what may stand for an input in a formula
+        operands        names and expressions for the inputs of a formula
         predictor, regressor       BackpropRegressor
-    _display      pictures, by the public API of a fitted estimator
+    _display      plots, from the public API of a fitted estimator
     export        the fitted function as an MLPRegressor or a formula
     textbook      one forward and one backward pass with every number in between
     __main__      `python -m sk_backprop`: a comparison on real data, by the public API
 
-The way of the data: raw X, y, sample_weight -> validated -> a plan -> scaled -> an
-objective over row blocks -> a solver moves the parameter vector -> the posterior is
-read off -> scales are folded back -> a fitted state -> attributes, set all at once. The
-numerics see arrays and do not import scikit-learn.
+Data flow: raw X, y, sample_weight -> checked -> a plan -> scaled -> an objective over row
+blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled inputs -> a
+fitted state -> attributes, set all at once. The numerics see arrays and do not import
+scikit-learn.
 
-What is carried from room to room does not change: plain records are named tuples, others frozen
-dataclasses. (One of these costs the import .4 ms even without == and repr, which none but
-`Network` needs; a named tuple .1.)
+Objects that pass from room to room are immutable: plain records are named tuples, others frozen
+dataclasses. (A frozen dataclass adds .4 ms to the import time even without == and repr, which only
+`Network` needs; a named tuple .1 ms.)
 """
 
 from typing import TYPE_CHECKING
@@ -88,8 +88,8 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # The displays, when first asked for: a service that refits every hour draws nothing,
-    # and they are an eighth of the import.
+    # Displays are imported on first use: a service that refits every hour draws nothing, and
+    # they take an eighth of the import time.
     if name in __all__:
         from sk_backprop import _display
 

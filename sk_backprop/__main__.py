@@ -72,7 +72,7 @@ To use the estimator in your own code, give it X and y as they are:
 
 
 class TableError(ValueError):
-    """The data do not allow what was asked for; the message says why, in one line."""
+    """The data do not allow the requested comparison; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Scores:
 
 
 def bundled_tables() -> list[Table]:
-    """Four regression tasks in raw units out of scikit-learn's own data."""
+    """Four regression tasks in raw units, from the data that come with scikit-learn."""
     diabetes, exercise = load_diabetes(scaled=False), load_linnerud()
     wine, cancer = load_wine().data, load_breast_cancer()
     # The other "worst" columns describe the same few nuclei, so they would give the
@@ -116,7 +116,7 @@ def read_cells(path: str, delimiter: str | None) -> tuple[list[str], list[list[s
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
         if delimiter is None:
-            # The one that cuts the header into most columns; the comma wins a tie.
+            # The one that splits the header into the most columns; the comma wins a tie.
             firsts = {d: next(_records(text, d), (0, []))[1] for d in DELIMITERS.values()}
             delimiter = max(firsts, key=lambda d: len(firsts[d]))
         records = list(_records(text, delimiter))
@@ -147,7 +147,7 @@ def parse_column(cells: Sequence[str]) -> Array | str:
         if cell.strip().lower() in MISSING:
             continue
         try:
-            # Python reads 1_000 as a number; in a table it is rather a label.
+            # Python reads 1_000 as a number; in a table it is more likely a label.
             number = float(cell.replace("_", "?"))
         except ValueError:
             return f"{textwrap.shorten(cell, 30, placeholder='...')!r} is not a number"
@@ -156,7 +156,10 @@ def parse_column(cells: Sequence[str]) -> Array | str:
 
 
 def load_table(path: str, targets: Sequence[str], delimiter: str | None = None) -> Table:
-    """The numeric columns and complete rows of the user's table."""
+    """The numeric columns and complete rows of the user's table.
+
+    path : str; targets : names of columns; delimiter : str, or None to detect it
+    """
     header, rows = read_cells(path, delimiter)
     names = Counter(name for name in header if name)
     known = f"the columns are: {', '.join(names)}"
@@ -226,7 +229,9 @@ def competing_models(seed: int) -> dict[str, Any]:
 def cross_validate(model: Any, table: Table, folds: KFold) -> Scores:
     """Fit and score a clone of the model on every fold.
 
-    scikit-learn's function of this name says neither how far it is nor which fits warned.
+    scikit-learn's function of this name reports neither its progress nor which fits warned.
+
+    model : estimator; table : Table; folds : KFold
     """
     n_folds, y = folds.get_n_splits(), table.y.squeeze()
     rmse, r2 = np.full((2, n_folds, len(table.targets)), math.nan)
@@ -242,7 +247,7 @@ def cross_validate(model: Any, table: Table, folds: KFold) -> Scores:
                 predicted = fitted.predict(table.X[test])
                 rmse[i] = root_mean_squared_error(y[test], predicted, multioutput="raw_values")
                 r2[i] = r2_score(y[test], predicted, multioutput="raw_values")
-            except ValueError as error:  # such as MLPRegressor's, where its weights overflow
+            except ValueError as error:  # such as that of MLPRegressor if its weights overflow
                 mishaps[f"failed: {error}"] += 1
         mishaps.update(dict.fromkeys(map(_describe, caught), 1))
     notes = [f"{times} of {n_folds} fits {mishap}" for mishap, times in mishaps.items()]
@@ -288,7 +293,7 @@ def format_table(table: Table, scores: dict[str, Scores]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text in one line, with control characters as in a repr: a terminal would obey them."""
+    """The text in one line, with control characters, which a terminal would obey, as in a repr."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -307,14 +312,17 @@ def show_progress(text: str, *, plain: bool = False) -> None:
 
 
 def say(text: str) -> None:
-    """Print, and spell out characters that the terminal lacks or would obey."""
+    """Print, with escapes for characters that the terminal lacks or would obey."""
     text = "\n".join(map(printable, text.split("\n")))
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def compare(tables: Sequence[Table], n_folds: int, seed: int) -> None:
-    """Cross-validate all models on the tables and print the report."""
+    """Cross-validate all models on the tables and print the report.
+
+    tables : sequence of Table; n_folds : int; seed : int, of folds and models
+    """
     models = competing_models(seed)
     folds = KFold(n_folds, shuffle=True, random_state=seed)
     say(f"sk_backprop {__version__}: {n_folds}-fold cross-validation\n\n{LEGEND}\n")
@@ -375,7 +383,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # by `| head`: nobody reads on, and flushing at exit would fail too
+    except BrokenPipeError:  # as by `| head`: nobody reads, and flushing at exit would fail too
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0

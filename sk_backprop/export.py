@@ -23,7 +23,7 @@ __all__ = ["to_expression", "to_mlp_regressor"]
 
 
 def _function(reg: Any) -> FittedFunction:
-    # Not the parameters of `reg`: they may have been set anew since the fit.
+    # Not from the parameters of `reg`, which may have changed since the fit.
     if not isinstance(reg, BackpropRegressor):
         raise TypeError(
             f"reg must be a fitted BackpropRegressor, got {type(reg).__name__}. (Of a fitted "
@@ -34,7 +34,7 @@ def _function(reg: Any) -> FittedFunction:
 
 
 def _raw_weights(function: FittedFunction) -> NetworkWeights:
-    """Those that act on raw X; ValueError where they are no numbers."""
+    """The weights that act on raw X; ValueError unless they are finite."""
     weights = function.raw_weights()
     if not all(np.isfinite(part).all() for part in itertools.chain(*weights)):
         raise ValueError(
@@ -116,12 +116,12 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
 
 
 class _Syntax(NamedTuple):
-    """How a language writes what a network needs; {} stands for the argument.
+    """How a language writes the functions of a network; {} stands for the argument.
 
     start : of a formula
     space : around operators
-    longest : characters of a formula unless the user says otherwise; Python's own parser
-        fails at some thousand terms of one sum
+    longest : default of `max_length`; Python's own parser fails at some thousand terms of
+        one sum
     """
 
     relu: str
@@ -141,7 +141,7 @@ _SYNTAXES = {
         exp="EXP({})",
         start="=",
         space="",
-        longest=8192,  # all that a cell takes
+        longest=8192,  # the limit of a cell
     ),
 }
 
@@ -225,7 +225,10 @@ def to_expression(
 
 
 def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -> list[str]:
-    """One for each output."""
+    """One formula for each output.
+
+    fitted : FittedFunction; language : _Syntax; names : (n_features,) str, for the inputs
+    """
     coefs, intercepts = _raw_weights(fitted)
     activation, out_activation = fitted.network.activation, fitted.network.output_activation
     hidden = {"identity": "({})", "relu": language.relu}.get(activation, language.tanh)
@@ -247,6 +250,7 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
 
 
 def _given_names(reg: BackpropRegressor, input_names: Any, syntax: str) -> list[str]:
+    """Checked `input_names` of `to_expression`, in parentheses where necessary."""
     n = reg.n_features_in_
     names = list(input_names) if isinstance(input_names, Iterable) else []
     if isinstance(input_names, str) or not all(isinstance(name, str) for name in names):
@@ -259,6 +263,7 @@ def _given_names(reg: BackpropRegressor, input_names: Any, syntax: str) -> list[
 
 
 def _operand(name: str, argument: str, syntax: str) -> str:
+    """The operand for an input; ValueError, which names `argument`, if there is none."""
     try:
         return operand(name, syntax)
     except ValueError as error:
@@ -299,13 +304,16 @@ def _number(value: float) -> str:
 
 
 def _sum(bias: float, weights: Array, units: Sequence[str], language: _Syntax) -> str:
-    """The text of bias + weight * unit + ..., without the weights that are zero."""
+    """The text of bias + weight * unit + ..., without the weights that are zero.
+
+    bias : float; weights : (n_units,); units : (n_units,) str; language : _Syntax
+    """
     text, space = _number(bias), language.space
     for weight, unit in zip(weights, units):
         if weight != 0:
             sign = "-" if weight < 0 else "+"
             text += f"{space}{sign}{space}{_number(abs(weight))}{space}*{space}{unit}"
-            _check_length(len(text), language)  # here: deep networks would fill the memory
+            _check_length(len(text), language)  # here, as deep networks would fill the memory
     return text
 
 

@@ -21,7 +21,7 @@ from sk_backprop._network.network import Network, evaluate
 
 __all__ = ["BackpropPass", "backprop_pass"]
 
-# As numpy writes them: h = g(z), and the factor g'(z) of a delta in terms of h.
+# In numpy's notation: h = g(z), and the factor g'(z) of a delta in terms of h.
 _FORMULAS = {
     "identity": ("{z}", ""),
     "logistic": ("1 / (1 + exp(-{z}))", " * {h} * (1 - {h})"),
@@ -97,7 +97,7 @@ class BackpropPass:
         yield from _table("y", self.y, "row")
         formula = f"error = 1/2 * ((h[{last}] - y)**2).sum()"
         yield from _table(formula, np.array([[self.error]]), "")
-        yield "BACKWARD, deltas = derivatives of the error by z"
+        yield "BACKWARD, deltas = derivatives of the error with respect to z"
         for layer in range(last, -1, -1):
             above = f"deltas[{layer + 1}] @ coefs[{layer + 1}].T"
             slope = _FORMULAS[names[layer]][1].format(h=f"h[{layer}]")
@@ -112,7 +112,10 @@ class BackpropPass:
 
 
 def _table(formula: str, values: Array, row_name: str) -> Iterator[str]:
-    """The formula, and below it a line for each row of the array."""
+    """The formula, and below it a line for each row of the array.
+
+    formula : str; values : (n_rows, n_columns); row_name : str, to be followed by the index
+    """
     yield formula
     largest = np.abs(values).max()
     form = ">14.9f" if largest == 0 or 1e-3 <= largest < 1e4 else ">14.6e"

@@ -751,7 +751,7 @@ def test_wrong_data_in_predict(use, given, says):
     ("params", "value", "container"),
     every_pair([{}, LBFGS, STREAM, EVIDENCE], [NAN, INF, -INF], [np.asarray, sp.csr_array]),
 )
-def test_training_looks_at_its_rows_whatever_scikit_learn_is_told(params, value, container):
+def test_training_checks_its_rows_whatever_assume_finite_is(params, value, container):
     bad = container(with_value(X, value)), with_value(Y, value)
     with config_context(assume_finite=True):
         model = BackpropRegressor(**params).fit(X, Y)

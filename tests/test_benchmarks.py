@@ -284,7 +284,7 @@ def test_ctrl_c_ends_a_command_that_keeps_its_rows(tmp_path, linear, monkeypatch
         assert capsys.readouterr().err.endswith("Interrupted.\n")
 
 
-def test_settings_that_slow_blas_down_are_told(linear, monkeypatch, capsys):
+def test_settings_that_slow_blas_down_are_reported(linear, monkeypatch, capsys):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     assert run("accuracy", "--problems", "sine", "--splits", "1") == 0
     out, err = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks: what they are told, and how they stop a fit."""
+"""scikit-learn's callbacks: what they receive, and how they stop a fit."""
 
 import importlib.util
 import pickle
@@ -69,7 +69,7 @@ def regressor(**params):
 
 
 class Recorder:
-    """Notes what it is told; `stop` and `at` are asked with (event, context)."""
+    """Notes the calls it receives; `stop` and `at` are called with (event, context)."""
 
     def __init__(self, stop=None, at=None):
         self.events, self._stop, self._at = [], stop, at
@@ -133,7 +133,7 @@ def test_older_versions_of_scikit_learn_have_no_callbacks_and_miss_nothing_else(
     assert hasattr(BackpropRegressor(), "set_callbacks") == SUPPORTED
 
 
-# --- what they are told ---
+# --- what they receive ---
 
 
 @needs_callbacks

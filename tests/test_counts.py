@@ -161,7 +161,7 @@ def test_evidence_starts_with_the_dispersion_around_the_mean(precondition):
 
 
 def of_rates(logs):
-    """What is trained, as far as it is judged: linear models that foretell exp(log) anywhere."""
+    """What is trained, as far as it is judged: linear models that predict exp(log) anywhere."""
     network = Network((1, 1), "identity", "exp")
     posterior = Posterior("none", [], np.ones(1), np.zeros(1), [])
     return [
@@ -256,7 +256,7 @@ def defaults_and_a_linear_model(n, log_mean, seed):
 
 @pytest.mark.parametrize(("n", "log_mean"), [(300, -4), (300, -3), (1000, -3), (1000, -2)])
 def test_the_defaults_on_rare_counts_are_no_worse_than_a_linear_model(n, log_mean):
-    # With n = 1000, log_mean = -3 networks were chosen that foretold 1e16.
+    # With n = 1000, log_mean = -3 networks were selected that predicted 1e16.
     for seed in range(2):
         dispersion, spread, above = defaults_and_a_linear_model(n, log_mean, seed)
         assert above < 0.01
@@ -264,7 +264,7 @@ def test_the_defaults_on_rare_counts_are_no_worse_than_a_linear_model(n, log_mea
         assert dispersion == pytest.approx(1, abs=0.2)
 
 
-def test_few_counts_among_many_zeros_are_not_foretold_exactly():
+def test_few_counts_among_many_zeros_are_not_predicted_exactly():
     # 16 of 300 rows, 51 parameters: rates of 1e11, with a dispersion of 1e-9.
     X, y, Xt, yt = rare(300, -3, 0)
     model = BackpropRegressor((10,), loss="poisson", random_state=0).fit(X, y)
@@ -272,14 +272,14 @@ def test_few_counts_among_many_zeros_are_not_foretold_exactly():
     assert mean_poisson_deviance(yt, model.predict(Xt)) < 0.35  # of the mean of y: 0.30
 
 
-def test_too_few_counts_above_0_are_told():
+def test_too_few_counts_above_0_cause_a_warning():
     X, y, *_ = rare(300, -4, 1)
     assert np.count_nonzero(y) == 4
     with pytest.warns(UserWarning, match=r"use \d effective parameters on 4 counts above 0"):
         BackpropRegressor((10,), loss="poisson", random_state=0).fit(X, y)
 
 
-def test_few_counts_are_not_foretold_exactly_under_a_penalty_that_trials_choose():
+def test_few_counts_are_not_predicted_exactly_under_a_penalty_that_trials_select():
     # Two of 250: alpha=30 was chosen, with a dispersion of 0.016 and no warning.
     X, y = np.random.RandomState(5).uniform(-1, 1, (250, 3)), np.zeros(250)
     y[[10, 120]] = 1
@@ -302,7 +302,7 @@ def test_counts_of_pure_noise_have_their_dispersion_under_a_penalty_that_trials_
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs"])
-def test_few_counts_are_told_under_a_fixed_penalty(solver):
+def test_few_counts_cause_a_warning_under_a_fixed_penalty(solver):
     rng = np.random.RandomState(0)
     X, y = rng.uniform(-1, 1, (300, 3)), rng.poisson(0.02, 300).astype(float)
     with pytest.warns(UserWarning, match=r"effective parameters on \d counts above 0"):
@@ -348,7 +348,7 @@ def stream_of_counts(mean, batch, rate, momentum, n_rows=1500):
     ],
 )
 def test_steps_by_rare_counts_do_not_throw_the_function_away(mean, batch, rate, momentum):
-    # It became 1e20 and more times too large, where no row of a batch had told it.
+    # It became 1e20 and more times too large, where no row of a batch showed it.
     largest, deviance, of_constant = stream_of_counts(mean, batch, rate, momentum)
     assert largest < 20
     assert deviance < 1.7 * of_constant

@@ -300,9 +300,9 @@ def interrupt_run(monkeypatch, number):
     ("alpha", "number", "kept", "says"),
     [
         (1.0, 1, 1, r"the weights of iteration 3 are kept \(solver='lm'\)"),
-        (1.0, 2, 1, "1 whole network is kept"),
-        (1.0, 3, 2, "2 whole networks are kept"),
-        ("auto", 3, 1, "1 whole network is kept"),
+        (1.0, 2, 1, "1 complete network is kept"),
+        (1.0, 3, 2, "2 complete networks are kept"),
+        ("auto", 3, 1, "1 complete network is kept"),
     ],
 )
 def test_ctrl_c_keeps_the_whole_networks_or_the_first_and_warns(

@@ -1,4 +1,4 @@
-"""What a fit tells, and to whom: each observer hears every event, and may ask to stop."""
+"""Events of a fit: each observer receives every event, and may ask to stop."""
 
 import inspect
 

@@ -511,7 +511,7 @@ def test_constant_columns_change_no_more_than_other_initial_weights_would(friedm
 
 
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=str)
-def test_one_gross_outlier_is_told_or_survived(params):
+def test_one_gross_outlier_is_warned_of_or_survived(params):
     for seed in (40, 41, 42):
         rng = np.random.RandomState(seed)
         X, grid = rng.uniform(-2, 2, (100, 1)), np.linspace(-2, 2, 300)[:, None]
@@ -557,7 +557,7 @@ def test_rows_of_little_weight_are_learned_from_as_few_rows_are():
 # --- the warning ---
 
 
-def test_few_rows_for_the_effective_parameters_are_told_once():
+def test_few_rows_for_the_effective_parameters_cause_one_warning():
     # Each input stands for one row: without noise there is nothing to tell noise by.
     X, y = np.eye(12), np.arange(12.0)
     model = BackpropRegressor((), solver="lm", n_networks=3, weight_groups="input")
@@ -568,7 +568,7 @@ def test_few_rows_for_the_effective_parameters_are_told_once():
     assert "Use more rows or fewer hidden units" in str(told[0].message)
 
 
-def test_a_row_that_is_left_is_too_few_to_tell_the_noise_by():
+def test_one_row_in_excess_is_too_few_to_estimate_the_noise():
     # Four columns and a constant leave next to none of five rows, fifteen of twenty.
     rng = np.random.RandomState(0)
     X, noise = rng.randn(20, 4), rng.randn(20)
@@ -579,7 +579,7 @@ def test_a_row_that_is_left_is_too_few_to_tell_the_noise_by():
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam", "sgd"])
-def test_a_std_of_0_for_want_of_rows_is_told_under_a_penalty_too(friedman, solver):
+def test_a_std_of_0_for_lack_of_rows_causes_a_warning_under_a_penalty_too(friedman, solver):
     X, y = friedman
     fixed = {"solver": solver, "alpha": 1.0, "max_iter": 1000}
     with pytest.warns(UserWarning, match="use 1 effective parameters on 1 rows") as told:
@@ -588,7 +588,7 @@ def test_a_std_of_0_for_want_of_rows_is_told_under_a_penalty_too(friedman, solve
     one_network(X[:20], y[:20], **fixed)
 
 
-def test_a_fit_through_every_row_is_told_where_it_may_be_for_want_of_rows(friedman):
+def test_a_fit_through_every_row_causes_a_warning_where_it_may_be_for_lack_of_rows(friedman):
     X, y = friedman
     with pytest.warns(UserWarning, match="effective parameters on 5 rows"):
         one_network(X[:5], y[:5], solver="lbfgs", alpha=0, tol=0)
@@ -614,7 +614,7 @@ def test_weights_that_make_many_rows_few_are_warned_of(friedman, solver, alpha):
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_a_batch_of_little_weight_is_not_told(friedman, solver):
+def test_a_batch_of_little_weight_causes_no_warning(friedman, solver):
     X, y = friedman
     model = BackpropRegressor((6,), solver=solver, random_state=0)
     model.partial_fit(X, y, np.full(150, 1 / 150))

@@ -299,7 +299,7 @@ def test_names_of_inputs(rows):
 @pytest.mark.parametrize(
     ("columns", "named"), [(["a b", "a_b", "c"], "a_b"), (["lambda", "b", "c"], "lambda")]
 )
-def test_names_that_cannot_be_told_apart_or_used(rows, columns, named):
+def test_names_that_are_not_distinct_or_not_allowed(rows, columns, named):
     model = rough((2,)).fit(pd.DataFrame(rows[0], columns=columns), rows[1])
     with pytest.raises(ValueError, match=rf"\['{named}'\].*Pass input_names"):
         to_expression(model)

@@ -303,7 +303,7 @@ needs_proc = pytest.mark.skipif(
 
 @pytest.mark.slow
 @needs_proc
-def test_a_killed_worker_is_told_and_the_earlier_fit_stays():
+def test_a_killed_worker_is_reported_and_the_earlier_fit_stays():
     code, printed, errors = run_script(
         """
         import os, pickle, signal, threading, time

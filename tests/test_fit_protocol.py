@@ -357,7 +357,7 @@ def test_warm_start_on_other_rows_starts_from_the_same_function(friedman, solver
     np.testing.assert_allclose(model.predict(X), before, rtol=1e-9)
 
 
-def test_warm_start_at_a_function_beyond_the_range_is_told_as_diverged(friedman):
+def test_warm_start_at_a_function_beyond_the_range_is_reported_as_diverged(friedman):
     # In units of the new y the weights are 1e310, and their sums inf - inf.
     X, y = friedman
     model = small(solver="lm", warm_start=True).fit(X, y)

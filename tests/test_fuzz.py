@@ -267,7 +267,7 @@ def assert_whole(model, goes_on, X, y, weights):
         mean, std = model.predict(X, return_std=True)
     assert np.isfinite([mean, std]).all() != bool(told)
     assert (std[np.isfinite(std)] >= 0).all()
-    # What is foretold may be beyond the range of the type where y nearly is, where a row is set
+    # Predictions may be beyond the range of the type where y nearly is, where a row is set
     # aside or counts for nothing or all rows do, where it is an exp and the steps of adam were
     # of 1e6, or where training goes on from rows of other size or from weights that are given.
     largest = np.finfo(std.dtype).max

@@ -548,7 +548,7 @@ def test_rows_far_outside_have_a_std_and_no_warning(friedman):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_rows_beyond_the_range_are_told_once_a_call(friedman, dtype):
+def test_rows_beyond_the_range_cause_one_warning_per_call(friedman, dtype):
     X, y = friedman
     tiny = (X * (1e-30 if dtype is np.float32 else 1e-300)).astype(dtype)
     model = regressor(solver="lm", activation="identity").fit(tiny, y)
@@ -565,7 +565,7 @@ def test_rows_beyond_the_range_are_told_once_a_call(friedman, dtype):
         assert result.all()
 
 
-def test_slopes_and_raw_weights_beyond_the_range_are_told(friedman):
+def test_slopes_and_raw_weights_beyond_the_range_cause_a_warning(friedman):
     X, y = friedman
     model = regressor(solver="lm").fit(X * 1e-310, y)
     with pytest.warns(RuntimeWarning, match=r"of gradient\(X\) are beyond the range of float64"):

@@ -137,7 +137,7 @@ def test_each_line_says_which_run_it_belongs_to(friedman, capsys):
     assert all(text.startswith("converged after") for text in ends)
 
 
-def test_trials_are_counted_and_what_they_chose_is_told(friedman, capsys):
+def test_trials_are_counted_and_the_selected_candidate_is_printed(friedman, capsys):
     model = BackpropRegressor(random_state=0, verbose=2).fit(*friedman)
     lines = texts(capsys)
     chosen = f"chosen: solver='lm', hidden_layer_sizes={model.hidden_layer_sizes_}"
@@ -148,14 +148,14 @@ def test_trials_are_counted_and_what_they_chose_is_told(friedman, capsys):
     assert "iterations in all" in lines[-1] or "converged after" in lines[-1]
 
 
-def test_a_penalty_chosen_by_trials_is_told(friedman, capsys):
+def test_a_penalty_selected_by_trials_is_printed(friedman, capsys):
     model = regressor(solver="lbfgs", verbose=1).fit(*friedman)
     (chosen,) = [line for line in texts(capsys) if line.startswith("chosen")]
     assert chosen == f"chosen: solver='lbfgs', hidden_layer_sizes=(4,), alpha={model.alpha_:g}"
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_how_a_run_ended_is_told(friedman, capsys):
+def test_how_a_run_ended_is_printed(friedman, capsys):
     regressor(solver="sgd", alpha=2.0, max_iter=2, n_networks=2, verbose=2).fit(*friedman)
     lines = texts(capsys)
     assert lines[-2].startswith("network 2 of 2  ended by max_iter after 2 iterations, loss ")

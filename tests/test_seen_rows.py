@@ -112,7 +112,7 @@ def test_sparse_rows_are_those_of_the_dense_table(n_rows):
     )
 
 
-def test_columns_are_told_apart():
+def test_columns_are_distinguished():
     X, y = np.array([[1.0, 2.0]]), np.array([[3.0]])
     hashes = {
         int(SeenRows.of(np.array([row[:2]]), np.array([row[2:]]), None).hashes[0])

@@ -153,7 +153,7 @@ def test_alpha_auto_is_chosen_among_penalties_by_rows_held_out(tables):
     assert model.score(X_new, y_new) > 0.6
 
 
-def test_it_goes_on_in_a_warm_start_and_is_told_of_its_own_advice(tables):
+def test_it_continues_in_a_warm_start_and_its_own_advice_is_given(tables):
     X, y, _, _ = tables
     params = {**OURS, "max_iter": 5, "alpha": 1.0, "warm_start": True}
     model = BackpropRegressor((4,), solver="descent", **params)

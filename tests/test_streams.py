@@ -196,7 +196,7 @@ def test_steps_of_sgd_from_an_optimum_have_a_bound(fitted_by_evidence, size):
     assert 0.8 < np.std((new[1] - mean) / std) < 1.25
 
 
-def test_batches_that_make_the_function_worse_by_far_are_left_out_and_told(fitted_by_evidence):
+def test_batches_that_make_the_function_far_worse_are_left_out_with_a_warning(fitted_by_evidence):
     # Steps too long by little: 30 batches had made an R2 of -30, in losses below 10.
     model, stream, new = copy.deepcopy(fitted_by_evidence)
     model.set_params(solver="sgd")
@@ -212,7 +212,7 @@ def test_batches_that_make_the_function_worse_by_far_are_left_out_and_told(fitte
     assert worst > 0.9
 
 
-def test_how_many_networks_diverged_is_told(friedman):
+def test_the_warning_says_how_many_networks_diverged(friedman):
     X, y = friedman
     model = small(solver="adam", n_networks=3).partial_fit(X, y)
     model.set_params(learning_rate_init=1e30)
@@ -347,7 +347,7 @@ def test_a_column_or_target_of_zeros_may_get_any_unit_later(container):
 
 
 @pytest.mark.parametrize("factor", [2.0, 1e160, 1e300])
-def test_targets_above_what_a_logistic_output_reaches_are_told(friedman, factor):
+def test_targets_above_what_a_logistic_output_reaches_cause_a_warning(friedman, factor):
     X, y = friedman
     model = small(solver="adam", output_activation="logistic").partial_fit(X, abs(y))
     before = model.predict(X)
@@ -368,7 +368,7 @@ def test_targets_above_what_a_logistic_output_reaches_are_told(friedman, factor)
 
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_an_outlier_in_a_stream_is_told_once(friedman, solver, precondition):
+def test_an_outlier_in_a_stream_causes_one_warning(friedman, solver, precondition):
     X, y = friedman
     wrong = y.copy()
     wrong[120] *= 1000
@@ -382,7 +382,7 @@ def test_an_outlier_in_a_stream_is_told_once(friedman, solver, precondition):
             assert f"single row, of y = {wrong[120]:.6g}, makes up 100%" in str(told[0].message)
 
 
-def test_what_is_no_outlier_of_a_stream_is_not_told(friedman):
+def test_what_is_no_outlier_of_a_stream_causes_no_warning(friedman):
     X, y = friedman
     twice = np.column_stack([y, -y])
     for targets, weight in (

@@ -209,7 +209,7 @@ class IntervalDisplay:
 
 
 def _as_frame(X: Any) -> Any:
-    """A table of whatever library as a data frame of pandas; all else as an array."""
+    """A table of any library as a pandas data frame; all else as an array."""
     if hasattr(X, "toarray"):
         return X.toarray()
     if isinstance(X, np.ndarray) or not hasattr(X, "columns"):
@@ -219,7 +219,7 @@ def _as_frame(X: Any) -> Any:
 
 
 def _name(X: Any, feature: Any) -> Any:
-    """What a column of a data frame, or of an array, is called: its name, or its number."""
+    """The key of a feature: its name in a data frame, its index in an array."""
     names = list(X.columns) if hasattr(X, "columns") else []
     if isinstance(feature, Integral) and -X.shape[1] <= feature < X.shape[1]:
         return names[feature] if names else feature
@@ -230,7 +230,10 @@ def _name(X: Any, feature: Any) -> Any:
 
 
 def _grid(X: Any, given: Mapping[Any, Any], n_points: int) -> Any:
-    """Rows of the kind of X with the given values, and typical ones for other features."""
+    """Rows like those of X with given values, and typical ones for the other features.
+
+    X : data frame or array; given : {feature: value or (n_points,)}; n_points : int
+    """
     if not hasattr(X, "columns"):
         grid: Array = np.tile(np.nanmedian(X, axis=0), (n_points, 1))
         for feature, value in given.items():

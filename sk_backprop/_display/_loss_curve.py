@@ -135,7 +135,7 @@ class LossCurveDisplay:
             prefix = f"{user_text(name, most)}, " if name else ""
             curves = [(loss, f"C{number}-", "training")]
             if validation is not None:
-                # A colour of its own, where there is no other estimator to tell apart.
+                # Another colour, unless colours distinguish the estimators.
                 color = f"C{number}" if len(self.names) > 1 else "C1"
                 curves.append((validation, f"{color}--", "validation"))
             for curve, style, label in curves:
@@ -152,7 +152,7 @@ class LossCurveDisplay:
             ax.set_yscale("log")
         ax.set(xlabel="iteration", ylabel="loss")
         ax.xaxis.get_major_locator().set_params(integer=True)
-        # Labels that begin with an underscore, matplotlib would leave out of the legend.
+        # From a legend made by matplotlib, labels that begin with an underscore would be missing.
         legend = ax.legend(handles, [""] * len(handles), fontsize="small")
         for text, handle in zip(legend.get_texts(), handles, strict=True):
             text.set_text(handle.get_label())

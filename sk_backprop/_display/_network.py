@@ -22,18 +22,18 @@ from sk_backprop._display._shared import (
 from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._network.averaging import separated
 
-# Weights up to which each has its number written on it.
+# Number of weights up to which each is labelled with its value.
 _MOST_NUMBERS = 24
 
 # In points: the largest unit, the widest space between units, the thickest line, the
 # largest letters, the height of the legend, and the gap between names and units.
 _UNIT, _SPACE, _LINE, _FONT, _LEGEND, _GAP = 30.0, 100.0, 5.0, 10.0, 24.0, 22.0
 
-# Width of a letter by its height, on the large side; and the part of the width that the
-# names at one side may take.
+# Width of a letter relative to its height, an upper estimate; and the fraction of the width of
+# the axes that the names on one side may take.
 _LETTER, _NAMES = 0.62, 0.28
 
-# Letters of a name that are looked at; there is room for fewer.
+# Letters of a name that are kept before the layout; there is room for fewer.
 _MOST_LETTERS = 200
 
 
@@ -194,13 +194,12 @@ class NetworkDisplay:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Layer:
-    """Where a layer is, in points.
+    """Position of a layer, in points.
 
     x : float; y : (n_units,), from the top
     bias : (x, y) of the unit that has the biases of the layer above, None for the last
-    space : between units
-    unit : diameter
-    font : size of the letters of names
+    space : between units; unit : diameter of a unit
+    font : size of the names
     """
 
     x: float
@@ -211,13 +210,13 @@ class _Layer:
     font: float
 
     def points(self) -> Array:
-        """Of all units, that of the biases last: (n_units or n_units + 1, 2)."""
+        """Positions of all units, that of the biases last: (n_units or n_units + 1, 2)."""
         units = np.column_stack([np.full(len(self.y), self.x), self.y])
         return units if self.bias is None else np.vstack([units, self.bias])
 
 
 def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array]]:
-    """Weights and biases of one of the networks whose average a regressor is."""
+    """Weights and biases of one of the networks that a regressor averages."""
     n_networks = getattr(regressor, "n_networks_", 1)
     if not 0 <= network < n_networks:
         raise ValueError(f"network must be from 0 to {n_networks - 1}, got {network}.")
@@ -228,7 +227,7 @@ def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array]]:
 def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> list[_Layer]:
     """Measure the axes, in points from here on, and place the layers from left to right.
 
-    names : of the first and the last layer
+    sizes : number of units of each layer; names : of the first and the last layer
     """
     ax.figure.canvas.figure.draw_without_rendering()  # the layout may move them
     box = ax.get_window_extent()
@@ -254,18 +253,22 @@ def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> li
 
 
 def _font(names: Sequence[str], space: float, width: float) -> float:
-    """Letters that fit between the units, and smaller ones for long names."""
+    """Size of names that fit between the units, smaller for long names.
+
+    names : of the units; space : between units; width : of the axes; in points
+    """
     largest = float(np.clip(0.75 * space, 4, _FONT))
     fitting = _NAMES * width / (_LETTER * max(1, *(len(name) for name in names)))
     return max(min(largest, fitting), 0.7 * largest)
 
 
 def _room(names: Sequence[str], font: float, width: float) -> float:
-    """Points that the names beside a layer may take."""
+    """Width of the names beside a layer in points, as limited by `width`, that of the axes."""
     return min(_NAMES * width, _LETTER * font * max(len(name) for name in names))
 
 
 def _draw_weights(ax: Any, weights: Array, below: _Layer, above: _Layer) -> Any:
+    """Draw the weights, (n_below + 1, n_above), those of the biases last, as lines."""
     from matplotlib.collections import LineCollection
 
     starts, ends = below.points(), above.points()[: weights.shape[1]]
@@ -273,7 +276,7 @@ def _draw_weights(ax: Any, weights: Array, below: _Layer, above: _Layer) -> Any:
     sizes = np.abs(weights).ravel()
     relative = sizes / (sizes.max() or 1.0)
     order = np.argsort(relative, kind="stable")  # the large ones on top
-    # Of a large network only the large weights are more than a veil.
+    # In a large network, only the large weights are more than a faint veil.
     thickest = min(_LINE, 0.25 * above.unit)
     veil = float(np.clip(10 / len(order), 0.03, 0.3))
     lines = LineCollection(
@@ -288,7 +291,7 @@ def _draw_weights(ax: Any, weights: Array, below: _Layer, above: _Layer) -> Any:
 
 
 def _draw_numbers(ax: Any, weights: Array, below: _Layer, above: _Layer) -> None:
-    """Each weight on its line, nearer to where it starts: in the middle lines cross."""
+    """Write each weight on its line, near its start: in the middle, lines cross."""
     background = {"facecolor": ax.figure.get_facecolor(), "lw": 0, "pad": 1}
     for start, row in zip(below.points(), weights):
         for end, weight in zip(above.points(), row):
@@ -310,7 +313,7 @@ def _draw_units(ax: Any, layer: _Layer) -> None:
 
 
 def _draw_names(ax: Any, layer: _Layer, names: Sequence[str], *, side: int) -> None:
-    """Beside the units: side is -1 for the left, 1 for the right."""
+    """Write names beside the units of a layer: `side` is -1 for the left, 1 for the right."""
     most = int(_NAMES * ax.get_xlim()[1] / (_LETTER * layer.font))
     for y, name in zip(layer.y, names, strict=True):
         ha = "right" if side < 0 else "left"

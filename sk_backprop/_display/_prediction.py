@@ -201,7 +201,7 @@ class PredictionDisplay:
             'predicted_vs_actual' draws a 95 % interval around each prediction, in another
             colour if it does not contain the observed value. 'calibration' draws the
             fraction of rows inside central intervals against the nominal probability of
-            these intervals. At each probability, the curve of right error bars lies within
+            these intervals. At each probability, the curve of correct error bars lies within
             the grey band with probability 95 %.
 
         Returns
@@ -237,7 +237,7 @@ class PredictionDisplay:
         y_true, y_pred = np.asarray(self.y_true), np.asarray(self.y_pred)
         ends = min(y_true.min(), y_pred.min()), max(y_true.max(), y_pred.max())
         ax.plot(ends, ends, "--", color=GREY, lw=1, zorder=1)
-        # Many points are small and pale, so that what lies on top of another is seen.
+        # Many points are drawn small, so that overlaps are visible.
         size = np.clip(60 / np.sqrt(len(y_true)), 2, 5)
         style = {"fmt": "o", "ms": size, "mew": 0, "elinewidth": 0.25 * size}
         if self.y_std is None:
@@ -254,9 +254,9 @@ class PredictionDisplay:
                 for lines in bars[2]:
                     lines.set_alpha(0.5)
             low, high = ax.get_ylim()
-            ax.set_ylim(low, high + 0.2 * (high - low))  # above the points: for the legend
+            ax.set_ylim(low, high + 0.2 * (high - low))  # room above the points for the legend
             ax.legend(loc="upper left", fontsize="small")
-        name = user_text(self.name, most_letters(ax, width=0.6, height=0.6))  # other words follow
+        name = user_text(self.name, most_letters(ax, width=0.6, height=0.6))  # more words follow
         ax.set(xlabel=f"{name}, actual", ylabel=f"{name}, predicted")
 
     def _draw_calibration(self, ax: Any) -> None:

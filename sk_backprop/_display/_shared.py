@@ -1,4 +1,4 @@
-"""What several displays need: axes, names, and one target of several."""
+"""Helpers that displays share: axes, names, and one target of several."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 BLUE, RED = "#3B8FD0", "#E0692F"
 GREY = "#888888"
 
-# Points that a letter of a label is wide, on the large side.
+# Width of a letter of a label, in points; an upper estimate.
 _LETTER_WIDTH = 6.5
 
 _TEX = str.maketrans(
@@ -30,7 +30,7 @@ _TEX = str.maketrans(
 
 
 def axes_for(ax: Any, figsize: tuple[float, float] | None = None) -> Any:
-    """The axes given, or those of a new figure."""
+    """The given axes, or those of a new figure."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -56,7 +56,7 @@ def input_names(regressor: Any) -> list[str]:
 
 
 def shortened(name: Any, most: int) -> str:
-    """A name in one line of at most that many characters, without its middle if it is longer."""
+    """A name in one line of at most `most` characters, with its middle left out if needed."""
     text = " ".join(str(name).split())
     # As in a repr: fonts have no glyph for control characters.
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -67,10 +67,9 @@ def shortened(name: Any, most: int) -> str:
 
 
 def literal(text: str) -> str:
-    """What matplotlib draws as this text: a pair of dollar signs would be a formula.
+    """The text, escaped for matplotlib: it takes a pair of dollar signs as a formula.
 
-    Escaped, not drawn with ``parse_math=False``, which a label would keep for what its owner
-    writes on it later.
+    With ``parse_math=False`` instead, a label would not show formulas that are set later.
     """
     from matplotlib import rcParams
 
@@ -80,12 +79,12 @@ def literal(text: str) -> str:
 
 
 def user_text(name: Any, most: int) -> str:
-    """A name of the user's for matplotlib: `shortened`, and drawn as it is."""
+    """A name given by the user, for matplotlib: `shortened`, and escaped by `literal`."""
     return literal(shortened(name, most))
 
 
 def most_letters(ax: Any, *, width: float = np.inf, height: float = np.inf) -> int:
-    """Letters of a label that take at most these parts of the figure's width and height."""
+    """Letters of a label within fractions `width`, `height` of those of the figure of `ax`."""
     box, points = ax.figure.bbox, 72 / ax.figure.dpi
     return int(points * min(width * box.width, height * box.height) / _LETTER_WIDTH)
 

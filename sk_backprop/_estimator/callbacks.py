@@ -1,15 +1,15 @@
 """scikit-learn's callbacks: a fit as a tree of tasks. They need scikit-learn 1.9 or newer.
 
     fit
-    |-- trials              where rows held out judge several candidates
+    |-- trials              several candidates are scored on held-out rows
     |   `-- trial           one candidate
     |-- network 1           a run, of max_iter iterations at most
     |   `-- iteration       an epoch for sgd and adam
     `-- network 2 ...       with several starts, "network 2, start 1" and so on
 
-Each task has a begin and an end; an iteration that its run has left has an end without a
-fitted estimator. Those of one estimator are told in the order in which they happen, and a
-worker process (`n_jobs`) tells its own copies of the callbacks.
+Each task has a begin and an end; an iteration that its run did not complete ends without a
+fitted estimator. The callbacks of one estimator are called in the order of the events, and a
+worker process (`n_jobs`) calls its own copies of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sk_backprop._training.run import Trained, TrainingResult, TrainingRun
 
 
 class _NoCallbacks:
-    """What an estimator has of callbacks under scikit-learn 1.7 and 1.8."""
+    """Takes the place of CallbackSupportMixin under scikit-learn 1.7 and 1.8."""
 
 
 try:
@@ -67,13 +67,14 @@ def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
 def callback_observers(
     estimator: Any, rows: tuple[Any, Any, Any], attributes: Attributes, n_tasks: int
 ) -> list[FitObserver]:
-    """The observer that tells the callbacks of `estimator`; none where it has none.
+    """The observer that calls the callbacks of `estimator`, if it has any.
 
     Parameters
     ----------
+    estimator : BackpropRegressor
     rows : X, y and sample_weight, as they were given
     attributes : TrainingResult -> fitted attributes of a fit that ends with it
-    n_tasks : int, trials and runs that there may be
+    n_tasks : int, upper bound on the trials and runs
     """
     if not _callbacks_of(estimator):
         return []
@@ -81,19 +82,19 @@ def callback_observers(
 
 
 def _callbacks_of(estimator: Any) -> Any:
-    # Where set_callbacks and clone keep them; it is not there without any.
+    # set_callbacks and clone set it; without callbacks it does not exist.
     return getattr(estimator, "_skl_callbacks", None)
 
 
 class _Hooks:
-    """Calls the callbacks' hooks, with what they may ask for: see `callback_observers`."""
+    """Calls the hooks, with all that they may request; parameters: see `callback_observers`."""
 
     def __init__(self, estimator: Any, rows: tuple[Any, Any, Any], attributes: Attributes) -> None:
         self.estimator, self._rows, self._attributes = estimator, rows, attributes
         self._errors = np.geterr()
 
     def begin(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> None:
-        """A task begins; `fitted` gives the training as it is."""
+        """A task begins; `fitted` returns the result so far."""
         self._call(context.call_on_fit_task_begin, fitted)
 
     def end(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> bool:
@@ -101,7 +102,7 @@ class _Hooks:
         return bool(self._call(context.call_on_fit_task_end, fitted))
 
     def _call(self, call: Callable[..., Any], fitted: Callable[[], TrainingResult] | None) -> Any:
-        # Callbacks meet the user's floating-point settings, not those of a run.
+        # Callbacks run with the user's floating-point settings, not with those of training.
         with np.errstate(**self._errors):
             try:
                 return call(
@@ -113,12 +114,12 @@ class _Hooks:
                     if fitted is None
                     else lambda: self._reconstruct(fitted()),
                 )
-            except StopIteration as error:  # to scipy it would be the end of the run
+            except StopIteration as error:  # scipy would take it as the end of the run
                 raise RuntimeError("A callback raised StopIteration.") from error
 
     def _reconstruct(self, result: TrainingResult) -> dict[str, Any]:
         attributes = self._attributes(result)
-        # Those of an earlier fit to named columns would stay.
+        # The names of an earlier fit would stay.
         stale = "feature_names_in_" not in attributes and hasattr(
             self.estimator, "feature_names_in_"
         )
@@ -142,11 +143,11 @@ class _Hooks:
 
 
 class _Tasks(FitObserver):
-    """Tells callbacks of a fit."""
+    """Notifies callbacks of a fit; parameters: see `callback_observers`."""
 
     def __init__(self, estimator: Any, hooks: _Hooks, n_tasks: int) -> None:
         self._hooks, self._n_tasks = hooks, 0
-        # Networks are not steps of a sequence: they may be trained side by side.
+        # Networks may be trained in parallel.
         self._fit = estimator._init_callback_context(
             max_subtasks=n_tasks, sequential_subtasks=False
         )
@@ -189,7 +190,7 @@ class _Tasks(FitObserver):
 
 
 class _RunTask(RunObserver):
-    """Tells callbacks of one run and its iterations."""
+    """Notifies callbacks of one run and its iterations."""
 
     def __init__(self, hooks: _Hooks, context: Any) -> None:
         self._hooks, self._context = hooks, context
@@ -215,7 +216,7 @@ class _RunTask(RunObserver):
         return self._hooks.end(self._context, lambda: self._alone(trained))
 
     def _so_far(self, monitor: Monitor, params: Parameters) -> TrainingResult:
-        """A fit of this network alone, if it ended here."""
+        """The result of a fit of this network alone, if it ended here."""
         return self._alone(self._run.finish(monitor.so_far(params)))
 
     def _alone(self, trained: Trained) -> TrainingResult:

@@ -1,4 +1,4 @@
-"""What may be passed to `BackpropRegressor`, and the errors for the rest.
+"""Checks of what is passed to `BackpropRegressor`, and their errors.
 
 Every error names the argument, what was given and what is allowed. The functions
 return checked arrays and change nothing.
@@ -86,7 +86,7 @@ def _is_seed(value: Any) -> bool:
         return bool(0 <= value < 2**32)  # a RandomState takes 70 us to make
     try:
         check_random_state(value)
-    except (ValueError, TypeError):  # scikit-learn 1.7 stumbles over a tuple in its message
+    except (ValueError, TypeError):  # scikit-learn 1.7 fails to format a tuple
         return False
     return not isinstance(value, (bool, np.bool_))
 
@@ -132,7 +132,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _registry_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
-    """Rules for the parameters that choose one of the likelihoods or solvers that there are."""
+    """Rules for the parameters that select a likelihood or solver from its registry."""
     losses, outputs = zip(*LIKELIHOODS)
     return {
         "loss": _choice(*dict.fromkeys(losses)),
@@ -181,12 +181,12 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
 
 # --- data ---
 
-# Training reads its rows some hundred times: looking at them once costs nothing beside it, and
-# without the look nan would come out. scikit-learn's `assume_finite` is for `predict`.
-_always_looking = config_context(assume_finite=False)
+# scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
+# negligible beside that of training.
+_always_check_finite = config_context(assume_finite=False)
 
 
-@_always_looking
+@_always_check_finite
 def check_rows(
     estimator: BaseEstimator,
     X: Any,
@@ -197,8 +197,8 @@ def check_rows(
 ) -> Data:
     """Checked X, y and weights for training, without the rows of zero weight.
 
-    `estimator` gets `n_features_in_` and `feature_names_in_` if `reset`, and is
-    held to them otherwise.
+    estimator : gets `n_features_in_` and `feature_names_in_` if `reset`, else X must match them
+    X, y, sample_weight : as passed to `fit`
     """
     if y is None:
         raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
@@ -212,7 +212,7 @@ def check_new_rows(estimator: BaseEstimator, X: Any) -> Any:
 
 
 def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
-    """Y and weights of `score`, which are numbers."""
+    """Checked y and weights of `score`: numbers."""
     arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
     for name, values in arguments.items():
         with _checking(name):
@@ -221,7 +221,7 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
 
 
 def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """X as float64 or float32, dense or CSR; `reset` as of `check_rows`."""
+    """X as float64 or float32, dense or CSR; parameters as in `check_rows`."""
     if _is_plain(X, 2, (np.float64, np.float32)):
         if reset:
             estimator.n_features_in_ = X.shape[1]
@@ -240,9 +240,9 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
 
 
 def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
-    """Whether these are a few finite numbers in an array that needs no conversion.
+    """Whether `values` are a few finite numbers in an array of `ndim` axes and one of `dtypes`.
 
-    They are only looked at: scikit-learn's checks take 60 us a call, six times as long as
+    They need no conversion: scikit-learn's checks take 60 us a call, six times as long as
     the prediction of a row, and four calls were a tenth of a fit of 50 rows.
     """
     return bool(
@@ -255,19 +255,18 @@ def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
     )
 
 
-# Total weight up to which sums over the rows stay finite, also by the noise of a perfect fit,
-# 1e-20.
+# Total weight up to which sums over the rows stay finite, even divided by a noise of 1e-20.
 _MOST_WEIGHT = 1e280
 
-# Values that `_is_plain` looks at.
+# Number of values up to which `_is_plain` checks them.
 _FEW_VALUES = 2**12
 
 
 def summed(X: Any) -> Any:
-    """X, with the entries that a sparse X may have twice in one place added up."""
+    """X, with duplicate entries of a sparse X added up."""
     if not sp.issparse(X):
         return X
-    # scipy remembers whether there were such entries, even if the indices have changed since.
+    # scipy caches whether there are duplicates, even if the indices have changed since.
     X = type(X)((X.data, X.indices, X.indptr), shape=X.shape)
     if not X.has_canonical_format:
         X = X.copy()
@@ -279,8 +278,8 @@ def summed(X: Any) -> Any:
 def _checking(name: str) -> Iterator[None]:
     """Put the argument's name before scikit-learn's messages where they lack it.
 
-    And no alarm of the sum that its search for nan begins with: it is inf - inf for finite
-    values near either end of the range.
+    A warning of the sum with which its search for nan begins is suppressed: it may be inf - inf
+    for finite values near the ends of the range.
     """
     try:
         with np.errstate(invalid="ignore"):
@@ -313,11 +312,14 @@ def _numbers(values: Any, name: str) -> Array:
     return np.asarray(values)
 
 
-@_always_looking
+@_always_check_finite
 def check_validation_rows(
     estimator: BaseEstimator, X_val: Any, y_val: Any, sample_weight_val: Any, training: Data
 ) -> Data | None:
-    """Checked validation data, or None where none is given."""
+    """Checked validation data, or None where none is given.
+
+    X_val, y_val, sample_weight_val : as passed to `fit`; training : Data, to be matched
+    """
     given = {"X_val": X_val, "y_val": y_val}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == 2:
@@ -356,6 +358,7 @@ def check_validation_rows(
 
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
+    """Checked X and y with their weights; `suffix` completes their names in errors."""
     if X.shape[0] != y.shape[0]:
         raise ValueError(
             f"X{suffix} has {X.shape[0]} rows and y{suffix} has {y.shape[0]}; they must agree."
@@ -372,7 +375,7 @@ def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
 
 
 def _check_range(values: Any, name: str, dtype: Any) -> None:
-    """Raise ValueError if `values` do not fit into the precision of X."""
+    """Raise ValueError if `values`, called `name`, do not fit into the `dtype` of X."""
     if dtype == np.float32 and values.dtype != np.float32:
         largest = max(values.max(), -values.min())
         if largest > np.finfo(np.float32).max:
@@ -383,6 +386,7 @@ def _check_range(values: Any, name: str, dtype: Any) -> None:
 
 
 def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
+    """Checked weights, called `name`: (n_samples,) float64."""
     if isinstance(sample_weight, Real) and not isinstance(sample_weight, bool):
         sample_weight = np.full(n_samples, sample_weight)
     with _checking(name):
@@ -390,7 +394,7 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
         require_numeric(sample_weight, name)
         weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
-        raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one a row.")
+        raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one per row.")
     if weights.min() < 0:
         raise ValueError(
             f"{name} has negative values, down to {weights.min():g}; allowed are >= 0."
@@ -411,7 +415,7 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
 def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[Data, Data]:
     """Training and validation part, at random, for early stopping.
 
-    It draws among distinct rows: all copies of a row are on one side.
+    A `fraction` of the distinct rows is drawn by `rng`: all copies of a row are on one side.
     """
     groups = groups_of_rows(data)
     # Numbered in an order that does not depend on units or on the order of rows and columns.
@@ -424,7 +428,7 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
             f"validation_fraction={fraction}; with n_samples={data.n_samples}, of which "
             f"{n_distinct} differ, at least one must be set aside and one left to train on."
         )
-    # One draw, however many rows there are: the initial weights come after it.
+    # A single draw from `rng`, however many rows there are: initial weights are drawn after it.
     _, drawn = train_test_split(
         np.arange(n_distinct),
         test_size=n_validation,
@@ -435,7 +439,7 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
 
 
 def check_target_range(y: Array, likelihood: Likelihood, name: str) -> None:
-    """Raise ValueError if y is below what the output units can reach."""
+    """Raise ValueError if y, called `name`, is below what the output units can reach."""
     if y.min() >= likelihood.min_target:
         return
     default = likelihood.output_parameter == "identity"
@@ -456,7 +460,8 @@ def check_initial_weights(
 ) -> tuple[list[Array], list[Array]]:
     """Checked initial weights; biases default to zeros.
 
-    hidden : units of the hidden layers, or None: those that `coefs_init` has.
+    coefs_init, intercepts_init : as passed to `fit`; dtype : of X
+    hidden : units of the hidden layers, or None to take them from `coefs_init`
     """
     if coefs_init is None:
         raise ValueError("intercepts_init was given without coefs_init; pass both.")
@@ -490,7 +495,7 @@ def check_pass(
 
 
 def _hidden_units(coefs: Any, name: str, what: str) -> tuple[int, ...]:
-    """Units of the hidden layers, by the shapes of the weights; `what` is taken from them."""
+    """Units of the hidden layers, from the shapes of `coefs`; `name` and `what` are for errors."""
     expected = f"{name} must be a list of 2-d arrays, from whose shapes {what}"
     try:
         hidden = tuple(int(np.shape(W)[1]) for W in coefs[:-1])
@@ -502,7 +507,7 @@ def _hidden_units(coefs: Any, name: str, what: str) -> tuple[int, ...]:
 
 
 def check_one_network(n_networks: int | None) -> None:
-    """Raise ValueError unless `n_networks` leaves it at one, as initial weights ask."""
+    """Raise ValueError unless `n_networks` is 1 or 'auto' (None), as initial weights require."""
     if n_networks not in (None, 1):
         raise ValueError(
             "coefs_init sets the initial weights of one network; with it n_networks must be 1 or "
@@ -511,6 +516,7 @@ def check_one_network(n_networks: int | None) -> None:
 
 
 def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any) -> list[Array]:
+    """`given`, called `name`, as float64 arrays of these `shapes`, finite also in `dtype`."""
     expected = (
         f"{name} must be a list of {len(shapes)} arrays of real numbers, of shapes {list(shapes)}"
     )
@@ -530,11 +536,11 @@ def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any
     return arrays
 
 
-# --- what can go on ---
+# --- continued fits ---
 
 
 class PartialFitError(AttributeError, ValueError):
-    """The parameters leave no room for `partial_fit`."""
+    """The parameters do not allow `partial_fit`."""
 
 
 class OnlyIfStreaming:
@@ -567,7 +573,7 @@ class OnlyIfStreaming:
 def check_same_network(
     last: Network, network: Network, n_last: int, n_networks: int | None
 ) -> None:
-    """Raise ValueError if a fit cannot go on from `last` with what is asked for now."""
+    """Raise ValueError unless `n_last` networks like `last` can be continued as requested."""
     for what, has, asked in (
         ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
         ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
@@ -579,15 +585,16 @@ def check_same_network(
 
 
 def check_same_likelihood(last: Likelihood, likelihood: Likelihood) -> None:
-    """Raise ValueError if a fit cannot go on from one of another likelihood."""
+    """Raise ValueError if the last fit had another likelihood."""
     _check_same("loss", last.loss, likelihood.loss)
     _check_same("output_activation", last.output_parameter, likelihood.output_parameter)
 
 
 def _check_same(what: str, has: Any, asked: Any) -> None:
+    """Raise ValueError if `what` of the last fit, `has`, is not what is `asked` for now."""
     if has != asked:
         raise ValueError(
-            f"warm_start=True and partial_fit go on with the network fitted before, in which "
+            f"warm_start=True and partial_fit continue the network fitted before, in which "
             f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
             "clone(estimator)."
         )

@@ -5,8 +5,8 @@ what happens to each kind: None accepts it as numbers, a text refuses it and is 
 advice in the error. Nothing else decides on kinds of columns.
 
 Kinds are read from dtypes, by name, so that no library of tables is imported: pandas,
-polars, pyarrow and narwhals give their dtypes much the same names. Only where a dtype
-says nothing of its values (object) are the values looked at.
+polars, pyarrow and narwhals give their dtypes much the same names. Values are inspected
+only where the dtype says nothing about them (object).
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ _OF_VALUES: tuple[tuple[Kind, tuple[type, ...]], ...] = (
 # Types of pandas, which is not imported for them.
 _OF_PANDAS = {"NAType": Kind.MISSING, "Period": Kind.PERIOD, "Interval": Kind.INTERVAL}
 
-# Kinds that yield to any other in a column of mixed values, the strongest first.
+# Kinds that give way to any other in a column of mixed values, in order of precedence.
 _UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
 
 # Names of columns in a message, at most.
@@ -155,7 +155,7 @@ def readable(data: Any) -> Any:
 def require_numeric(data: Any, name: str) -> None:
     """Raise an error unless every column can be taken as numbers, and no value is masked.
 
-    data : array-like or table, as `readable` gives it
+    data : array-like or table, as returned by `readable`
     name : the argument's name
     """
     if data is not None and not sp.issparse(data):
@@ -189,7 +189,7 @@ def columns_of(data: Any) -> list[Column]:
 
 def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
     """Names and dtypes of the columns of a table; None for what is not a table."""
-    if not hasattr(data, "__array__"):  # lazy, or beyond the reach of numpy
+    if not hasattr(data, "__array__"):  # lazy, or not readable by numpy
         return None
     names: Any = getattr(data, "columns", None)
     dtypes: Any = getattr(data, "dtypes", None)
@@ -217,10 +217,10 @@ def _is_sequence(values: Any) -> bool:
 
 
 def _kind_of_dtype(dtype: Any) -> Kind | None:
-    """The kind of a column of this dtype; None if only its values can tell."""
+    """The kind of a column of this dtype; None if that depends on its values."""
     if isinstance(dtype, np.dtype):
         return Kind.RECORD if dtype.names else _OF_NUMPY.get(dtype.kind)
-    if dtype is None or isinstance(dtype, str):  # a string is no dtype of any library
+    if dtype is None or isinstance(dtype, str):  # no library has strings as dtypes
         return None
     if hasattr(dtype, "subtype") and str(dtype).startswith("Sparse"):
         return _kind_of_dtype(dtype.subtype)
@@ -251,7 +251,7 @@ def _as_array(data: Any) -> np.ndarray:
     """Convert to an array; lists that mix numbers and strings become objects, not strings."""
     try:
         array = np.asarray(data)
-    except TypeError:  # dates beside numbers have no common type
+    except TypeError:  # dates and numbers have no common type
         return np.asarray(data, dtype=object)
     if array.dtype.kind in "SU" and isinstance(data, (list, tuple)):
         return np.asarray(data, dtype=object)
@@ -268,7 +268,10 @@ def _columns_of_array(array: np.ndarray) -> list[Column]:
 
 
 def _column_of_values(values: np.ndarray, label: Any, place: int, dtype: Any) -> Column:
-    """A column of objects: its kind is that of the first value that is not a number."""
+    """A column of objects: its kind is that of the first value that is not a number.
+
+    values : (n_samples,); label, place, dtype : as in `Column`
+    """
     kinds = {of: _kind_of_type(of) for of in dict.fromkeys(map(type, values.flat))}
     found = sorted(kinds, key=lambda of: _UNSPECIFIC.get(kinds[of], 0))
     if not found:
@@ -291,7 +294,10 @@ def _kind_of_type(of: type) -> Kind:
 
 
 def _refuse(data: Any, name: str, refused: list[Column]) -> None:
-    """Raise the error for columns that cannot be taken as numbers."""
+    """Raise the error for columns that cannot be taken as numbers.
+
+    data, name : as in `require_numeric`; refused : these columns, at least one
+    """
     column = refused[0]
     kind = column.kind
     if kind is Kind.OTHER and column.label is None and np.ndim(np.asarray(data)) == 0:
@@ -326,7 +332,7 @@ def _a_string(values: Any) -> tuple[Any, ...]:
 
 
 def _short(value: Any) -> str:
-    """`value` as it is written, without numpy's name around it, and not all of it if it is long."""
+    """The repr of `value`, without the name of a numpy type, and cut if it is long."""
     text = repr(value.item() if isinstance(value, (np.str_, np.bytes_)) else value)
     return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
 

@@ -1,4 +1,4 @@
-"""What is read off from trained networks: the fitted state, and the warnings."""
+"""Fitted state and warnings, from the trained networks."""
 
 from __future__ import annotations
 
@@ -29,44 +29,45 @@ NOTHING_KEPT = "Training interrupted; nothing of this call is kept, and the esti
 
 _REPEATED_ROWS = (
     "The rows of X and y have been passed before, and the network has too many parameters for "
-    "errors of rows that it was trained on to show the noise. The standard deviations that predict "
-    "returns are those of rows when they were new, and may be too wide. Pass new rows, use fewer "
-    "hidden units, or use fit. If equal rows are different observations, pass them in larger "
+    "errors on training rows to show the noise. The standard deviations that predict returns are "
+    "based on the rows when they were new, and may be too wide. Pass new rows, use fewer hidden "
+    "units, or use fit. If equal rows are different observations, pass them in larger "
     "batches, or as one row with their number as sample_weight."
 )
 
-# Part of the squared error that makes one row an outlier: among 20 rows, 13 standard
-# deviations of the others; 60 % was seen without any (linnerud, 20 rows). Rows, and mean
-# squared error in units of the variance of y, from which on it is looked for.
+# Fraction of the squared error that makes a single row an outlier: among 20 rows, 13 standard
+# deviations of the others; 60 % was seen without any (linnerud, 20 rows). Rows, and mean squared
+# error in units of the variance of y, from which on outliers are looked for.
 _GROSS, _ROWS_TO_COMPARE, _SMALL_ERROR, _NO_OUTLIER = 0.9, 40, 1e-6, 0.05
 
-# Part of the variance of y that rounding may leave of rows that are all alike.
+# Fraction of the variance of y that rounding may leave where all rows are equal.
 _ROUNDING = 1e-12
 
-# Part of the rows that the effective parameters may take, and rows that they must leave, before
-# the noise, estimated from the rest, and with it the error bars, mean little. Over 864 tables of
-# 6 to 25 rows and 1 to 8 columns, linear or not, 95 % intervals covered 81 % with 6 rows and 78 %
-# with 10 rows of 4 columns; where 10 rows were left, 88 % and more for each size. A fixed penalty
-# needs fewer, as nothing is selected and rows held out show the noise where a network could fit it.
+# Largest effective number of parameters, as a fraction of the rows, and smallest number of rows in
+# excess of it, for reliable estimates of the noise and error bars. Over 864 tables of 6 to 25 rows
+# and 1 to 8 columns, linear or not, 95 % intervals covered 81 % with 6 rows and 78 % with 10 rows
+# of 4 columns; with 10 rows in excess, 88 % and more for each size. A fixed penalty needs fewer, as
+# nothing is selected and held-out rows show the noise where a network could fit it.
 _MOST_EFFECTIVE, _LEAST_FREE_ROWS, _LEAST_FREE_COUNTS = 0.9, 10.0, 3.0
 _LEAST_FREE_OF_PENALTY = 5.0
 
-# Noise, in units of the variance of y, of a fit that goes through every row. With a fixed penalty
-# only this draws a warning, and only where it may be for lack of rows: it may be intended. (Counts
-# draw more: a few of them above 0 are soon all predicted exactly, under the usual penalties.)
+# Noise, in units of the variance of y, of a fit that goes through every row. The textbook's network
+# (precondition=False, with a fixed penalty) causes the warning only then, and only for lack of
+# rows: the fit may be intended. (Counts always may: a few of them above 0 are soon all predicted
+# exactly, under the usual penalties.)
 _EXACT = 1e-12
 
-# Total weight below which weights of many rows were hardly meant as counts.
+# Total weight below which the weights of many rows were probably not meant as counts.
 _FEW_ROWS = 3.0
 
 
 class Call(NamedTuple):
-    """What a call of `fit` or `partial_fit` knows before it trains.
+    """What is known of a call of `fit` or `partial_fit` before training.
 
     columns : Columns
     n_samples : int, rows of this call
-    rows : SeenRows, those of this call and, in a stream, of the calls before
-    before : FittedState, what it goes on from, or None
+    rows : SeenRows, those of this call and, in a stream, of earlier calls
+    before : FittedState that the call continues from, or None
     streaming : bool, whether the rows are one batch of a stream
     """
 
@@ -78,9 +79,10 @@ class Call(NamedTuple):
 
 
 def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState) -> FittedState:
-    """What the call leaves, if training ends with this result.
+    """The fitted state of a call whose training ended with a result.
 
-    rng : RandomState, from which a seed is drawn for what comes after the fit
+    call : Call; trained : TrainingResult
+    rng : RandomState, which draws the seed of later batches
     """
     settings, problem, networks, _ = trained
     scales = problem.scales
@@ -101,7 +103,7 @@ def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState
         _regularization(settings, problem, networks),
         history,
         Continuation(
-            # With the samples seen: a stream after a fit is not shuffled as one without.
+            # Plus the samples seen, so that a stream after a fit is shuffled in another way.
             (int(rng.randint(2**31 - 1)) + history.n_seen) % 2**31,
             {settings.solver: [one for one in optimizers if one is not None]} if goes_on else {},
             call.rows,
@@ -112,12 +114,12 @@ def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState
 def attributes_if_ended(
     call: Call, rng: np.random.RandomState, trained: TrainingResult
 ) -> dict[str, Any]:
-    """The attributes of `fitted_state`; `rng` stays as it is."""
+    """The attributes of `fitted_state`, whose parameters these are; `rng` is not changed."""
     return fitted_state(call, trained, copy.deepcopy(rng)).attributes()
 
 
 def _scaler(scales: Scales, columns: Columns) -> MaxAbsScaler:
-    """As `MaxAbsScaler.fit`, which would leave columns below 10 eps unscaled (`as_units`)."""
+    """Like `MaxAbsScaler.fit`, which would leave columns below 10 eps unscaled (`as_units`)."""
     scaler = MaxAbsScaler()
     scaler.max_abs_, scaler.scale_ = scales.x_max, scales.x_unit
     scaler.n_samples_seen_, scaler.n_features_in_ = scales.n_rows, columns.n_features
@@ -129,6 +131,7 @@ def _scaler(scales: Scales, columns: Columns) -> MaxAbsScaler:
 def _fitted_function(
     settings: Settings, scales: Scales, networks: Sequence[Trained], columns: Columns
 ) -> FittedFunction:
+    """The average of the networks, as a function of raw X with these `columns`."""
     coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
     y_location, y_scale = scales.y_location, scales.y_scale
     sound = all_finite(coefs, intercepts, [y_location, y_scale])
@@ -146,7 +149,10 @@ def _fitted_function(
 
 
 def _history(call: Call, settings: Settings, result: SolverResult) -> History:
-    """How training went; the counts of a stream are over all its batches."""
+    """History of training; in a stream, counts include all earlier batches.
+
+    call : Call; settings : Settings; result : SolverResult of the first network
+    """
     scores, best_iter = result.validation_scores, result.best_iter
     best_loss = min(result.loss_curve, default=result.loss)
     n_seen, n_before = call.n_samples * result.n_iter, 0
@@ -174,9 +180,11 @@ def _history(call: Call, settings: Settings, result: SolverResult) -> History:
 def _largest_leverage(
     settings: Settings, problem: Problem, networks: Sequence[Trained]
 ) -> Array | None:
-    """The largest variance, over the training rows, that the weights' uncertainty makes.
+    """The largest variance due to the weights, over the training rows: (n_outputs,).
 
-    (n_outputs,), 0 for an output whose target did not vary; None where no weight is uncertain.
+    0 for an output whose target did not vary; None where no weight is uncertain.
+
+    settings : Settings; problem : Problem; networks : Trained for each network
     """
     if networks[0].posterior.weights == "none":
         return None
@@ -194,8 +202,8 @@ def _largest_leverage(
     return np.asarray(np.where(problem.scales.y.constant, 0.0, largest))
 
 
-# Training rows, those farthest from their mean, whose leverage is computed: it takes as long as a
-# step of lm on as many.
+# Number of training rows, those farthest from their mean, whose leverage is computed: it takes as
+# long as a step of lm on as many.
 _FARTHEST_ROWS = 2048
 
 
@@ -212,38 +220,42 @@ def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:
 def _regularization(
     settings: Settings, problem: Problem, networks: Sequence[Trained]
 ) -> Regularization:
-    held_by = Regularization(settings.alpha, settings.weight_groups, None, None, None)
+    """The penalty, or the precisions and the log evidence of the networks."""
+    penalty = Regularization(settings.alpha, settings.weight_groups, None, None, None)
     if networks[0].precisions is None:
-        return held_by
+        return penalty
     groups = groups_of(settings, settings.network)
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
-    # A density in units of y: one factor of the scale for each row and output that has one.
+    # As a density in units of y: a factor of the scale for each row and output that has a density.
     rows = problem.rows
     n = rows.total_weight * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
     unit = float(np.dot(n, np.log(problem.scales.y_scale)))
-    with np.errstate(over="ignore"):  # of 1e306 rows, by their weights
+    with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
-    held_by = held_by._replace(weight_precision=by_group, log_evidence=log_evidence)
+    penalty = penalty._replace(weight_precision=by_group, log_evidence=log_evidence)
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]
-        with np.errstate(divide="ignore"):  # weights that went on from an X 1e200 times as small
+        with np.errstate(divide="ignore"):  # a warm start from an X 1e200 times as small
             relevance = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
         relevance = np.where(problem.scales.x.constant, 0.0, relevance)
-        held_by = held_by._replace(input_relevance=relevance)
-    return held_by
+        penalty = penalty._replace(input_relevance=relevance)
+    return penalty
 
 
 def fit_warnings(
     call: Call, trained: TrainingResult, *, alpha_given: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
-    """Messages of warnings, each kind at most once for all networks."""
+    """Messages of warnings, each kind at most once for all networks.
+
+    call : Call; trained : TrainingResult; alpha_given : bool, whether the user set `alpha`
+    """
     settings, problem, networks, interrupted = trained
     streaming = call.streaming
     statuses = [one.result.status for one in networks]
     if interrupted and "interrupted" not in statuses:
         whole = "network is" if len(networks) == 1 else "networks are"
-        yield f"Training interrupted; {len(networks)} whole {whole} kept.", UserWarning
+        yield f"Training interrupted; {len(networks)} complete {whole} kept.", UserWarning
     for number, one in enumerate(networks):
         status = one.result.status
         if status not in statuses[:number] and not (streaming and status == "max_iter"):
@@ -254,13 +266,12 @@ def fit_warnings(
     elif likelihood.sensitive_to_outliers and not likelihood.max_target_is_unit:
         yield from _outliers_of_stream(problem)
     n, n_samples = problem.rows.total_weight, problem.rows.n_samples
-    # A penalty that is chosen is a multiple of the mean weight.
+    # A selected penalty is a multiple of the mean weight.
     fixed = alpha_given or settings.alpha is None
     if fixed and not streaming and n < min(_FEW_ROWS, n_samples / 2):
         yield (
-            f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: what so few "
-            "rows say is little beside the penalty. If they are relative, divide them by their "
-            "mean.",
+            f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: so few rows "
+            "matter little beside the penalty. If they are relative, divide them by their mean.",
             UserWarning,
         )
         return
@@ -273,7 +284,11 @@ def fit_warnings(
 def _few_rows_for_noise(
     settings: Settings, problem: Problem, networks: Sequence[Trained], *, streaming: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
-    """Too few rows are left to estimate the noise from."""
+    """Warn where too few rows are left to estimate the noise from.
+
+    settings : Settings; problem : Problem; networks : Trained for each network
+    streaming : bool, whether the rows are one batch of a stream
+    """
     exact = np.max([one.posterior.noise for one in networks]) < _EXACT
     by_evidence, counts = networks[0].precisions is not None, settings.likelihood.counts
     if streaming and not by_evidence:
@@ -281,11 +296,11 @@ def _few_rows_for_noise(
     # The textbook's network may be meant to go through every row.
     if not (settings.precondition or by_evidence or counts or exact):
         return
-    # Where counts are rare, those above 0 say what there is; copies of a row say it once.
+    # Where counts are rare, only those above 0 carry information, and only one of equal rows.
     share = settings.likelihood.density_fraction(problem.rows.y, problem.rows.sample_weight)
     n_rows = (problem.n_counted if by_evidence else problem.n_distinct) * share
     used = np.median([one.posterior.n_effective for one in networks], axis=0)
-    if problem.noise is not None:  # by rows held out
+    if problem.noise is not None:  # from held-out rows
         mean_weight = problem.rows.total_weight / problem.n_distinct
         used = n_rows - problem.noise.weight / mean_weight
     elif not by_evidence and not counts:
@@ -294,7 +309,7 @@ def _few_rows_for_noise(
     least = _LEAST_FREE_ROWS if by_evidence else _LEAST_FREE_OF_PENALTY
     least = _LEAST_FREE_COUNTS if counts else least
     most = np.minimum(_MOST_EFFECTIVE * n_rows, n_rows - least)
-    used = np.where(problem.scales.y.constant, 1.0, used)  # of a constant only the mean
+    used = np.where(problem.scales.y.constant, 1.0, used)  # a constant has only a mean
     lacking = used - (most if problem.noise is None else n_rows - least)
     worst = int(lacking.argmax())
     if lacking[worst] > 0:
@@ -311,23 +326,26 @@ def _few_rows_for_noise(
 def _outliers(
     settings: Settings, problem: Problem, networks: Sequence[Trained]
 ) -> Iterator[tuple[str, type[Warning]]]:
-    """A single row that has nearly all of the squared error."""
+    """Warn of a single row that has nearly all of the squared error.
+
+    settings : Settings; problem : Problem; networks : Trained for each network
+    """
     rows, scales = problem.rows, problem.scales
     if rows.total_weight < _ROWS_TO_COMPARE:
         return
-    # Such a row is off by about sqrt(n) times the noise. Where no y is a fifth of that from
-    # the centre, the function would have to be: a pass over all rows for nothing.
+    # The error of such a row is about sqrt(n) times the noise. Where every y is within a fifth of
+    # that from the centre, only the function could be so far off: no pass over the rows is needed.
     noise = np.mean([one.posterior.noise for one in networks], axis=0)
     if np.all((rows.y**2).max(axis=0) < _NO_OUTLIER * rows.total_weight * noise):
         return
     network = scales.solver_network(settings.network)
     w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
-    # Where training went on from a y 1e200 times as large and was of no avail.
+    # After a warm start from a y 1e200 times as large that did not improve.
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = [evaluate(network, o.params.coefs, o.params.intercepts, rows.X) for o in networks]
         squares = (rows.y - np.mean(outputs, axis=0)) ** 2
         total = w @ squares
-        # As one row, whatever it counts; what has been given less weight than that has less.
+        # As a single row, whatever its weight, unless that is below 1.
         squares *= np.minimum(w, 1.0)[:, None]
     for k, worst in enumerate(squares.argmax(axis=0)):
         if squares[worst, k] > _GROSS * total[k] and total[k] > _SMALL_ERROR * w.sum():
@@ -342,26 +360,26 @@ def _outliers(
 
 
 def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
-    """A single row that has nearly all of the variance of y so far."""
+    """Warn of a single row that has nearly all of the variance of y so far."""
     rows, scales = problem.rows, problem.scales
     so_far = scales.y
     if so_far.weight < _ROWS_TO_COMPARE:
         return
     unit = scales.y_unit
     y = scales.y_location / unit + scales.y_scale / unit * rows.y.astype(float)
-    # What the sum of squares would lack without the row, by the weight.
+    # By how much the sum of squares would fall without the row, divided by the weight.
     squares = (y - so_far.mean) ** 2 / (so_far.weight - 1)
     if rows.sample_weight is not None:
         squares *= np.minimum(rows.sample_weight, 1.0)[:, None]
     for k, worst in enumerate(squares.argmax(axis=0)):
         others = so_far.var[k] - squares[worst, k]
-        # Not the first that is not like all before.
+        # Not for the first row that differs from all before.
         if _ROUNDING * so_far.var[k] < others < (1 - _GROSS) * so_far.var[k]:
             yield (
                 f"A single row, of y = {unit[k] * y[worst, k]:.6g}, makes up "
                 f"{1 - others / so_far.var[k]:.0%} of the variance of y so far. If it is an "
                 "outlier, it bends the function, and stays in the scale of y and the standard "
-                "deviations: go on from the estimator of before it.",
+                "deviations: continue from the estimator before this batch.",
                 UserWarning,
             )
             return
@@ -370,7 +388,11 @@ def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]
 def _end_of_run(
     settings: Settings, result: SolverResult, n_ended_so: int, n_networks: int
 ) -> Iterator[tuple[str, type[Warning]]]:
-    """How training ended, unless it converged or a callback has stopped it."""
+    """Warn of how training ended, unless it converged or was stopped by a callback.
+
+    settings : Settings; result : SolverResult of one network
+    n_ended_so, n_networks : int, networks that ended in the same way, and all
+    """
     ending, solver = ENDINGS[result.status], f"solver={settings.solver!r}"
     if ending.warning is None:
         return

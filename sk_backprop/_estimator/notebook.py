@@ -1,8 +1,8 @@
-"""What notebooks show of an estimator: its documentation beside each name.
+"""Estimators in notebooks: documentation beside the name of each parameter and attribute.
 
 scikit-learn (1.9) shows a parameter's or attribute's documentation only where it has a
-page on the web to link to. Here the documentation is in the docstring alone: the tables
-are made with a link, which is then taken out.
+page on the web to link to. This package documents them only in the docstring: the tables
+are rendered with a link, which is then removed.
 """
 
 from __future__ import annotations

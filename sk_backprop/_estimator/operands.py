@@ -1,7 +1,7 @@
-"""What may stand for an input in a formula: names, and expressions in parentheses.
+"""Operands: names and expressions that may stand for an input in a formula.
 
 A formula multiplies its inputs: `2.0 * a+b` is not twice the sum. Names that the language, its
-headers or the formula itself use for something else would compile to another function, or not.
+headers or the formula itself use for something else would compile to another function, or fail.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# The keywords of C23 and C++23 but those that begin with an underscore, and `asm`.
+# The keywords of C23 and C++23, except those that begin with an underscore, and `asm`.
 _C_KEYWORDS = _words(
     "alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t "
     "char8_t class co_await co_return co_yield compl concept const const_cast consteval constexpr "
@@ -27,8 +27,8 @@ _C_KEYWORDS = _words(
     "this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned "
     "using virtual void volatile wchar_t while xor xor_eq"
 )
-# Types and macros of <math.h>, <stddef.h> and <errno.h>, those of POSIX among them, and what
-# compilers predefine. (Functions are no such names: an input may hide those that a formula does
+# Types and macros of <math.h>, <stddef.h> and <errno.h>, including those of POSIX, and names that
+# compilers predefine. (Functions are not reserved: an input may shadow those that a formula does
 # not call, such as y1.)
 _C_NAMES = _words(
     "NULL offsetof size_t ptrdiff_t max_align_t nullptr_t unreachable float_t double_t "
@@ -42,17 +42,17 @@ _C_NAMES = _words(
     "ENOSYS ENOTCONN ENOTDIR ENOTEMPTY ENOTRECOVERABLE ENOTSOCK ENOTSUP ENOTTY ENXIO EOPNOTSUPP "
     "EOVERFLOW EOWNERDEAD EPERM EPIPE EPROTO EPROTONOSUPPORT EPROTOTYPE ERANGE EROFS "
     "ESOCKTNOSUPPORT ESPIPE ESRCH ESTALE ETIME ETIMEDOUT ETXTBSY EWOULDBLOCK EXDEV "
-    # Of Linux, which <errno.h> brings too.
+    # Those of Linux, which <errno.h> defines too.
     "EADV EBADE EBADFD EBADR EBADRQC EBADSLT EBFONT ECHRNG ECOMM EDEADLOCK EDOTDOT EHOSTDOWN "
     "EHWPOISON EISNAM EKEYEXPIRED EKEYREJECTED EKEYREVOKED EL2HLT EL2NSYNC EL3HLT EL3RST ELIBACC "
     "ELIBBAD ELIBEXEC ELIBMAX ELIBSCN ELNRNG EMEDIUMTYPE ENAVAIL ENOANO ENOCSI ENOKEY ENOMEDIUM "
     "ENONET ENOPKG ENOTBLK ENOTNAM ENOTUNIQ EPFNOSUPPORT EREMCHG EREMOTE EREMOTEIO ERESTART "
     "ERFKILL ESHUTDOWN ESRMNT ESTRPIPE ETOOMANYREFS EUCLEAN EUNATCH EUSERS EXFULL"
 )
-# Families of macros that C keeps for its headers, and names for its implementation.
+# Families of names that C reserves: for macros of its headers, and for its implementation.
 _C_FAMILIES = re.compile(r"(M|FP|MATH|HUGE|DEC|SNAN)_\w+|HUGE_?\w*|SNAN\w*|_[A-Z_]\w*")
 
-# By language, functions that formulas call.
+# Functions that formulas call, by language.
 _CALLED = {
     "python": {"tanh", "exp", "maximum"},
     "c": {"tanh", "exp", "fmax"},
@@ -62,7 +62,7 @@ _CALLED = {
 
 def is_reserved(name: str, syntax: str) -> bool:
     """Whether a name means something else in a formula."""
-    if syntax == "excel":  # which does not look at the case
+    if syntax == "excel":  # which ignores case
         return name.upper() in {"TRUE", "FALSE", "R", "C"} | _CALLED[syntax]
     if name in _CALLED[syntax]:
         return True
@@ -72,7 +72,7 @@ def is_reserved(name: str, syntax: str) -> bool:
 
 
 def default_name(feature: str, syntax: str) -> str:
-    """A name made of that of a feature, which may still be reserved."""
+    """A name derived from that of a feature; it may still be reserved."""
     name = re.sub(r"\W", "_", feature, flags=re.ASCII)
     if syntax == "c" and re.match("_[A-Z_]", name):
         return f"x{name}"
@@ -80,7 +80,7 @@ def default_name(feature: str, syntax: str) -> str:
 
 
 def operand(text: str, syntax: str) -> str:
-    """What stands for an input: as it is, or in parentheses if it is an expression.
+    """The text for an input: unchanged, or in parentheses if it is an expression.
 
     Raises ValueError, which says why, for what cannot be an operand of a product.
     """
@@ -96,7 +96,7 @@ def operand(text: str, syntax: str) -> str:
 
 
 def _python(text: str) -> bool:
-    """Whether nothing in an expression of Python binds less than a product."""
+    """Whether no operator of a Python expression binds less tightly than a product."""
     try:
         node = ast.parse(text, mode="eval").body
         ast.parse(f"({text})", mode="eval")  # not with a comment at the end
@@ -104,7 +104,7 @@ def _python(text: str) -> bool:
         raise ValueError(f"Python cannot read it: {error.msg}") from error
     if isinstance(node, ast.Constant):
         if type(node.value) not in (int, float):
-            raise ValueError("it is no number")
+            raise ValueError("it is not a number")
         return True
     if isinstance(node, ast.BinOp | ast.UnaryOp | ast.BoolOp | ast.Compare | ast.IfExp):
         return False
@@ -117,12 +117,12 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 class _Grammar(NamedTuple):
-    """As much of a language's expressions as tells where an operand begins and ends.
+    """The part of a language's grammar that shows where an operand begins and ends.
 
-    token : alternatives of one token
-    operand : of tokens that are operands
-    joining : operators that bind more than a product, and what they join is one operand
-    operators, before, after : other binary operators, and those of one operand
+    token : pattern of one token
+    operand : pattern of tokens that are operands
+    joining : operators that bind more tightly than a product, and make one operand of two
+    operators, before, after : other binary operators; prefix and postfix operators
     opening : brackets
     """
 
@@ -135,7 +135,7 @@ class _Grammar(NamedTuple):
     opening: str
 
     def is_primary(self, text: str) -> bool:
-        """Whether nothing in an expression binds less than a product."""
+        """Whether no operator of an expression binds less tightly than a product."""
         primary, complete = True, False  # complete: whether an operand has just ended
         brackets: list[str] = []
         empty_call = False  # whether a bracket that may close at once has just opened
@@ -162,7 +162,7 @@ class _Grammar(NamedTuple):
             elif token in (self.after if complete else self.before):
                 primary = primary and bool(brackets)
             else:
-                raise ValueError(f"{token!r} cannot stand where it does")
+                raise ValueError(f"{token!r} is out of place")
             empty_call = False
         if brackets:
             raise ValueError(f"{brackets[-1]!r} is missing")
@@ -172,7 +172,7 @@ class _Grammar(NamedTuple):
 
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-# What begins like a number, up to its end.
+# Text that begins like a number, up to its end.
 _LIKE_NUMBER = r"\.?\d(?:[eE][+-]|[\w.])*"
 _C_TEXT = r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'"
 _C_OPERAND = rf"(?:{_NUMBER})[fFlLuU]*|[^\W\d]\w*|{_C_TEXT}"

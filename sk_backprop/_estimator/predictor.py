@@ -1,4 +1,4 @@
-"""What a fitted regressor gives: predictions, their score, slopes, and weights for raw X."""
+"""Methods of a fitted regressor: predictions, score, slopes, leverage, weights for raw X."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from sk_backprop._estimator.state import fitted_function, predictive_of
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 
 
-def _tell_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
-    """Warn of results that are inf or nan, unless the fitted state is to blame: ValueError.
+def _warn_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan; ValueError if the fitted state is at fault.
 
-    source : what they were computed from
+    source : what the results were computed from; what : their name
     """
     n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
     if n_beyond:
@@ -71,10 +71,10 @@ def shallow_copy(estimator: Any) -> Any:
 
 @_shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
 class Predictor(RegressorMixin, ParameterTooltips):
-    """An estimator that predicts by its fitted attributes."""
+    """An estimator that predicts from its fitted attributes."""
 
     def __copy__(self) -> Any:
-        # `partial_fit` extends the curve in place; all else that is fitted it replaces.
+        # `partial_fit` extends the curve in place; it replaces all other fitted attributes.
         copied = shallow_copy(self)
         if hasattr(copied, "loss_curve_"):
             copied.loss_curve_ = list(copied.loss_curve_)
@@ -137,11 +137,11 @@ class Predictor(RegressorMixin, ParameterTooltips):
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
         if not return_std:
-            _tell_of_overflow(function, "predict(X)", mean)
+            _warn_of_overflow(function, "predict(X)", mean)
             return mean
         predictive = predictive_of(self, function)
         std = predictive.std(X).reshape(mean.shape)
-        _tell_of_overflow(predictive, "predict(X)", mean, std)
+        _warn_of_overflow(predictive, "predict(X)", mean, std)
         return mean, std
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -226,7 +226,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
-        _tell_of_overflow(function, "gradient(X)", gradient)
+        _warn_of_overflow(function, "gradient(X)", gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     def leverage(self, X: Any) -> Array:
@@ -281,7 +281,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
                 "partial_fit. Call fit on the rows to compare with."
             )
         leverage = predictive.leverage(X)
-        _tell_of_overflow(predictive, "leverage(X)", leverage)
+        _warn_of_overflow(predictive, "leverage(X)", leverage)
         return leverage[:, 0] if self.n_outputs_ == 1 else leverage
 
     @property
@@ -306,7 +306,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         check_is_fitted(self)
         function = fitted_function(self)
         coefs = function.raw_weights()[0]
-        _tell_of_overflow(function, "raw_coefs_", *coefs)
+        _warn_of_overflow(function, "raw_coefs_", *coefs)
         return coefs
 
     @property
@@ -341,11 +341,11 @@ class Predictor(RegressorMixin, ParameterTooltips):
         check_is_fitted(self)
         function = fitted_function(self)
         intercepts = function.raw_weights()[1]
-        _tell_of_overflow(function, "raw_intercepts_", *intercepts)
+        _warn_of_overflow(function, "raw_intercepts_", *intercepts)
         return intercepts
 
     def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
         """Checked X, and the fitted function."""
-        if not hasattr(self, "coefs_"):  # asked first: the check takes 2 us
+        if not hasattr(self, "coefs_"):  # tested first, as the check takes 2 us
             check_is_fitted(self, "coefs_")
         return check_new_rows(self, X), fitted_function(self)

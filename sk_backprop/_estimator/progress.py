@@ -1,4 +1,4 @@
-"""Lines on the screen: what `verbose` prints of a fit while it goes on."""
+"""Progress messages: what `verbose` prints during a fit."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _PAUSE = 1.0
 
 
 def printers(verbose: int, n_before: int = 0) -> list[FitObserver]:
-    """The printer that `verbose` asks for, or none; see `Printer`."""
+    """The printer for `verbose`, or none; see `Printer`."""
     return [Printer(int(verbose), n_before)] if verbose else []
 
 
 class Printer(FitObserver):
-    """Prints lines.
+    """Prints the progress of a fit.
 
     Parameters
     ----------
-    verbose : int; 1 prints a line a second, and always the first iteration, what the trials
-        have chosen and how the fit ended; 2 all trials, iterations and ends of runs
-    n_before : int, for a stream: iterations that earlier batches have made
+    verbose : int; 1 prints a line per second, and always the first iteration, the selected
+        candidate and the end of the fit; 2 all trials, iterations and ends of runs
+    n_before : int, iterations of earlier batches of a stream
     """
 
     def __init__(self, verbose: int, n_before: int = 0) -> None:
@@ -44,12 +44,12 @@ class Printer(FitObserver):
     def end_trial(self, best: Settings) -> bool:
         if self.is_due():
             count = f"trial {self._n_trials} of at most {self._most_trials}"
-            self.tell(f"{count}; best so far: {_described(best)}")
+            self.print_line(f"{count}; best so far: {_described(best)}")
         return False
 
     def begin_networks(self, settings: Settings, n_networks: int) -> None:
         if self._n_trials and not self._most_networks:
-            self.tell(f"chosen: {_described(settings)}")
+            self.print_line(f"chosen: {_described(settings)}")
             self._last_line = -float("inf")
         self._most_networks += n_networks
 
@@ -63,34 +63,34 @@ class Printer(FitObserver):
 
     def end_fit(self, result: TrainingResult) -> None:
         results = [one.result for one in result.networks]
-        # A run that was interrupted says so itself, but is left out beside whole ones.
+        # The end of an interrupted run is printed, but it is left out if others are complete.
         left_out = result.interrupted and results[0].status != "interrupted"
         how = "interrupted; " if left_out else ""
         if len(results) == 1:
-            self.tell(how + _ended(results[0]))
+            self.print_line(how + _ended(results[0]))
             return
         counts = {one.status: 0 for one in results}
         for one in results:
             counts[one.status] += 1
         ends = ", ".join(f"{n} {ENDINGS[status].summary}" for status, n in counts.items())
         steps = sum(one.n_iter for one in results)
-        self.tell(f"{how}{len(results)} networks: {ends}; {steps} iterations in all")
+        self.print_line(f"{how}{len(results)} networks: {ends}; {steps} iterations in all")
 
     def is_due(self) -> bool:
-        """Whether a line more is no flood."""
+        """Whether it is time for another line."""
         if self.verbose != 1:
             return self.verbose > 1
         return time.monotonic() - self._last_line >= _PAUSE
 
-    def tell(self, line: str) -> None:
-        """Print a line, after the seconds since the beginning."""
+    def print_line(self, line: str) -> None:
+        """Print a line that begins with the seconds since the start."""
         self._last_line = time.monotonic()
-        # One string, newline and all: lines of several processes must not mix.
+        # One string, with the newline: lines of several processes must not mix.
         print(f"{self._last_line - self._start:7.1f} s  {line}\n", end="", flush=True)
 
 
 class _Lines(RunObserver):
-    """Prints lines of one run."""
+    """Prints the progress of one run."""
 
     def __init__(self, printer: Printer, label: str) -> None:
         self._printer, self._label = printer, label
@@ -104,12 +104,12 @@ class _Lines(RunObserver):
                 line += f"  R2 {monitor.validation_scores[-1]:9.6f}"
             if monitor.n_effective is not None:
                 line += f"  gamma {monitor.n_effective:7.1f}"
-            self._printer.tell(self._label + line)
+            self._printer.print_line(self._label + line)
         return False
 
     def end_run(self, trained: Trained) -> bool:
         if self._printer.verbose > 1 and self._label:
-            self._printer.tell(self._label + _ended(trained.result))
+            self._printer.print_line(self._label + _ended(trained.result))
         return False
 
 

@@ -1,4 +1,4 @@
-"""`BackpropRegressor`: parameters, fitted attributes, and the order of events in training."""
+"""`BackpropRegressor`: parameters, fitted attributes, and the steps of training."""
 
 from __future__ import annotations
 
@@ -462,8 +462,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
             data, validation = set_aside(data, self.validation_fraction, rng)
         problem = prepare(plan.settings, data, validation)
         call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
-        told = self._train(call, plan, problem, starts, rng, (X, y, sample_weight))
-        for message, category in told:
+        messages = self._train(call, plan, problem, starts, rng, (X, y, sample_weight))
+        for message, category in messages:
             warnings.warn(message, category, stacklevel=2)
         return self
 
@@ -572,7 +572,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
     def _check(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[BackpropRegressor, Data]:
-        """Checked data, on a copy that holds n_features_in_ and names."""
+        """A copy with n_features_in_ and feature_names_in_, and the data; see `check_rows`."""
         checked = shallow_copy(self)
         data = check_rows(checked, X, y, sample_weight, reset=reset)
         check_target_range(data.y, likelihood_of(self), "y")
@@ -588,7 +588,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         rng: np.random.RandomState,
         rows: tuple[Any, Any, Any],
     ) -> list[tuple[str, type[Warning]]]:
-        """Train, tell callbacks of it, set the fitted attributes; the warnings to draw."""
+        """Train, notify callbacks, set the fitted attributes; returns the warnings to issue."""
         attributes = partial(attributes_if_ended, call, rng)
         callbacks = callback_observers(self, rows, attributes, plan.most_tasks)
         events = Events(*printers(self.verbose), *callbacks)

@@ -1,7 +1,7 @@
 """Sparse tables whose index arrays contradict their shape.
 
-scipy checks the indices when it builds a matrix, not when it uses one. Where they have been
-changed since, or were loaded from a damaged file, its compiled routines read and write beyond
+scipy checks the indices when it builds a matrix, not when it uses one. If they were changed
+later, or loaded from a damaged file, its compiled routines read and write beyond
 the arrays, which ends the process or gives wrong numbers.
 """
 
@@ -34,12 +34,12 @@ def _none(X: Any) -> str:
 
 
 def _compressed(X: Any) -> str:
-    """Of CSR, CSC and BSR."""
+    """The fault of a CSR, CSC or BSR matrix, or ''."""
     n_rows, n_columns = X.shape
     if X.format == "bsr":
         block_rows, block_columns = X.data.shape[1:] if X.data.ndim == 3 else (0, 0)
         if not block_rows or not block_columns or n_rows % block_rows or n_columns % block_columns:
-            return f"data has shape {X.data.shape}, which are no blocks of such a matrix"
+            return f"data has shape {X.data.shape}: such blocks do not fill the matrix"
         n_rows, n_columns = n_rows // block_rows, n_columns // block_columns
     n_major, n_minor = (n_columns, n_rows) if X.format == "csc" else (n_rows, n_columns)
     fault = _not_integers(indptr=X.indptr, indices=X.indices)
@@ -59,7 +59,7 @@ def _compressed(X: Any) -> str:
 
 
 def _coordinates(X: Any) -> str:
-    """Of COO."""
+    """The fault of a COO matrix, or ''."""
     coords = getattr(X, "coords", None) or (X.row, X.col)  # `coords` came with scipy 1.13
     names = ["row", "col"] if len(coords) == 2 else [f"coords[{k}]" for k in range(len(coords))]
     fault = _not_integers(**dict(zip(names, coords)))
@@ -71,14 +71,14 @@ def _coordinates(X: Any) -> str:
 
 
 def _diagonals(X: Any) -> str:
-    """Of DIA."""
+    """The fault of a DIA matrix, or ''."""
     if X.data.ndim != 2 or X.offsets.shape != X.data.shape[:1]:
         return f"offsets has shape {X.offsets.shape} and data has shape {X.data.shape}"
     return _not_integers(offsets=X.offsets)
 
 
 def _lists(X: Any) -> str:
-    """Of LIL."""
+    """The fault of a LIL matrix, or ''."""
     if not len(X.rows) == len(X.data) == X.shape[0]:
         return f"rows and data have {len(X.rows)} and {len(X.data)} lists"
     for number, (columns, values) in enumerate(zip(X.rows, X.data)):
@@ -98,6 +98,7 @@ def _not_integers(**arrays: Any) -> str:
 
 
 def _out_of_range(name: str, index: Any, size: int) -> str:
+    """The fault of an index array, or '' if it has no values outside 0 to size - 1."""
     if not len(index):
         return ""
     low, high = int(index.min()), int(index.max())

@@ -1,4 +1,4 @@
-"""Where a fit starts: the network asked for, and weights given or left by the last fit."""
+"""Where a fit starts: the requested network, and weights given or from the last fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sk_backprop._training.problem import Data, Problem, Start, Weights, n_disti
 
 
 def likelihood_of(estimator: Any) -> Likelihood:
-    """The likelihood that the parameters ask for."""
+    """The likelihood that the parameters select."""
     return LIKELIHOODS[estimator.loss, estimator.output_activation]
 
 
@@ -36,9 +36,12 @@ def plan_and_starts(
     *,
     streaming: bool = False,
 ) -> tuple[Plan, list[Start] | None]:
-    """What to train, and where each network starts, unless from weights to be drawn.
+    """What to train, and the start of each network, or None to draw all initial weights.
 
-    last : FittedState to go on from, where no initial weights are given, or None
+    Parameters
+    ----------
+    estimator : BackpropRegressor; data : Data, checked
+    last : FittedState to continue from, unless initial weights are given, or None
     init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
     """
@@ -67,7 +70,7 @@ def plan_and_starts(
         check_same_network(last.function.network, network, len(starts or ()), n_networks)
         check_same_likelihood(last.function.likelihood, likelihood)
     settings = settings_of(estimator, network, likelihood, data.n_samples, streaming=streaming)
-    if last is not None:  # what was chosen before
+    if last is not None:  # what was selected before
         alpha = last.regularization.alpha if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups
         groups = last.regularization.weight_groups if groups == "auto" else groups
@@ -85,12 +88,12 @@ def in_stream(
     problem: Problem,
     rows: SeenRows,
 ) -> list[Start]:
-    """The starts of a stream's networks, with what else each of them goes on from.
+    """The starts of a stream's networks, with the statistics of earlier batches.
 
-    starts, plan : as `plan_and_starts` gave them
-    last : FittedState of the batches before, or None
+    starts, plan : as returned by `plan_and_starts`
+    last : FittedState after the earlier batches, or None
     problem : Problem, the next batch
-    rows : SeenRows, those of the batch
+    rows : SeenRows of the batch
     """
     if starts is None or last is None:
         first = StreamState(0, None, None, False, rows, rows.weight)
@@ -124,9 +127,9 @@ def in_stream(
 
 
 def rows_so_far(starts: list[Start], network: Network) -> SeenRows:
-    """The rows of a stream, marked as such once they come again and cannot show the noise.
+    """The rows of a stream, marked once they are repeated and cannot show the noise.
 
-    starts : as `in_stream` gave them
+    starts : as returned by `in_stream`
     """
     streams = [start.stream for start in starts if start.stream is not None]
     rows = streams[0].rows

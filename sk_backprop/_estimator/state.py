@@ -1,12 +1,11 @@
-"""What a fit leaves: `FittedState`, and how an estimator holds it.
+"""Result of a fit: `FittedState`, and how an estimator stores it.
 
-An estimator holds plain data: arrays, numbers, strings, lists and dicts, so that a stored one
-needs no class but its own (and that of `scaler_`). What users ask for is in public attributes,
-and what only this package reads in one private dict, `_fit_state`. Nothing outside this module
-knows its keys.
+An estimator stores plain data: arrays, numbers, strings, lists and dicts, so that a saved one
+needs no class but its own (and that of `scaler_`). Public attributes hold what users need, and one
+private dict, `_fit_state`, what only this package reads. Only this module depends on its keys.
 
-Predictions read no more than they need, and check it at each call: `fitted_function` what the
-mean needs, `predictive_of` what standard deviations need. What goes on from a fit reads all of it
+Predictions read and check no more than they need at each call: `fitted_function` for the mean,
+`predictive_of` for standard deviations. Warm starts and streams read everything
 (`FittedState.of`).
 """
 
@@ -46,15 +45,15 @@ class Columns(NamedTuple):
 
     @classmethod
     def of(cls, estimator: Any) -> Columns:
-        """As scikit-learn's checks of X have left them."""
+        """The columns that scikit-learn's checks of X have recorded."""
         return cls(estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
 
 
 class History(NamedTuple):
-    """How training went: of several networks, the first's.
+    """History of training, of the first network.
 
-    n_seen : int, samples seen, also over warm starts and batches
-    loss_curve : of each iteration; in a stream of this batch alone, as `store` appends it
+    n_seen : int, samples seen, including those of earlier warm starts and batches
+    loss_curve : of each iteration; in a stream, of this batch alone, as `store` appends it
     others : as the fitted attributes of these names
     """
 
@@ -71,9 +70,9 @@ class History(NamedTuple):
 
 
 class Regularization(NamedTuple):
-    """What held the weights.
+    """The penalty, or the precisions determined by the evidence.
 
-    alpha : float, or None where the evidence has found several
+    alpha : float, or None where the evidence determined several penalties
     weight_groups : {'input', 'layer', 'auto'}, weights that share one precision
     weight_precision, log_evidence, input_relevance : as the fitted attributes
     """
@@ -86,10 +85,10 @@ class Regularization(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """What streams and warm starts go on from, beside the function.
+    """What streams and warm starts continue from, beside the function.
 
     seed : int, of the random numbers of the next batch
-    optimizers : {solver: `_solvers._result.OptimizerState` of each network}; of streams alone
+    optimizers : {solver: `_solvers._result.OptimizerState` of each network}; empty after `fit`
     rows : SeenRows, of this fit, or of the stream
     """
 
@@ -99,7 +98,7 @@ class Continuation(NamedTuple):
 
 
 class FittedState(NamedTuple):
-    """All that a fit leaves.
+    """The complete result of a fit.
 
     Attributes
     ----------
@@ -124,8 +123,8 @@ class FittedState(NamedTuple):
         return self.predictive.function
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes of an estimator that holds this, by name: plain data."""
-        function, history, held_by = self.function, self.history, self.regularization
+        """The fitted attributes by name: plain data."""
+        function, history, penalty = self.function, self.history, self.regularization
         posteriors = self.predictive.posteriors
         columns: dict[str, Any] = {"n_features_in_": self.columns.n_features}
         if self.columns.names is not None:
@@ -156,16 +155,16 @@ class FittedState(NamedTuple):
             "n_effective_params_": np.array([one.n_effective.sum() for one in posteriors]),
             "noise_precision_": self.noise_precision,
             "residual_dof_": np.mean(dof, axis=0) if dof else None,
-            "alpha_": held_by.alpha,
+            "alpha_": penalty.alpha,
             "uncertain_weights_": posteriors[0].weights,
-            "weight_precision_": held_by.weight_precision,
-            "log_evidence_": held_by.log_evidence,
-            "input_relevance_": held_by.input_relevance,
+            "weight_precision_": penalty.weight_precision,
+            "log_evidence_": penalty.log_evidence,
+            "input_relevance_": penalty.input_relevance,
             "_fit_state": {
                 "seed": self.continuation.seed,
                 "activation": function.network.activation,
                 "likelihood": function.likelihood.key,
-                "weight_groups": held_by.weight_groups,
+                "weight_groups": penalty.weight_groups,
                 "scales": self.predictive.scales.state(),
                 "output_intercepts": function.output_intercepts,
                 "optimizers": self.continuation.optimizers,
@@ -212,7 +211,7 @@ class FittedState(NamedTuple):
             raise inconsistent(error) from error
 
     def weights(self) -> list[Weights]:
-        """What a warm start of each network goes on from."""
+        """Initial weights of each network for a warm start."""
         networks, scales = self.function.networks(), self.predictive.scales
         if self.regularization.weight_precision is None:
             return [Weights(*one, scales) for one in networks]
@@ -248,7 +247,7 @@ def fitted_function(estimator: Any) -> FittedFunction:
 def predictive_of(estimator: Any, function: FittedFunction) -> Predictive:
     """`function` with its uncertainty; ValueError if they do not fit together.
 
-    function : as `fitted_function` has read it from the estimator
+    function : as `fitted_function` returns it for the estimator
     """
     try:
         kept = estimator._fit_state
@@ -287,13 +286,14 @@ def _scales_of(function: FittedFunction, state: dict[str, Any]) -> Scales:
 def store(estimator: Any, state: FittedState, earlier: list[float] | None = None) -> None:
     """Set all fitted attributes at once.
 
-    earlier : loss curve that a stream goes on from, extended in place, or None
+    estimator : BackpropRegressor; state : FittedState
+    earlier : loss curve of the earlier batches of a stream, extended in place, or None
     """
     fitted, attributes = state.attributes(), vars(estimator)
     before, n_earlier = attributes.get("coefs_"), len(earlier or ())
     try:
         if earlier is not None:
-            # In place: joining lists would take a stream of n batches n^2 / 2 copies.
+            # In place: concatenation would copy n^2 / 2 values in a stream of n batches.
             earlier.extend(state.history.loss_curve)
             fitted["loss_curve_"] = earlier
         if "feature_names_in_" not in fitted:

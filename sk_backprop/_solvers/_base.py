@@ -1,4 +1,4 @@
-"""The contract of a solver, and what a run by one is given."""
+"""The contract of a solver, and the context of its runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sk_backprop._solvers._result import Monitor, OptimizerState, SolverResult, 
 
 
 class Prior(NamedTuple):
-    """What holds the weights.
+    """Gaussian prior of the weights.
 
     groups : WeightGroups
     precisions : Precisions, fixed ones or those of the first steps
-    n_plain_steps : int or None, steps before the evidence decides; None: it never does
+    n_plain_steps : int, steps before the evidence sets the precisions, or None if it never does
     """
 
     groups: WeightGroups
@@ -29,14 +29,14 @@ class Prior(NamedTuple):
 
 
 class StreamPass(NamedTuple):
-    """What a pass over the next batch of a stream goes on from; the default is that of a fit.
+    """What a pass over the next batch of a stream continues from; the defaults are those of a fit.
 
-    optimizer_state : OptimizerState that this solver left after the last batch; None where that
-        was a fit, or by another solver
+    optimizer_state : OptimizerState of this solver after the last batch; None after a fit, or
+        after another solver
     n_seen : int, samples seen before
     from_optimum : bool, whether the weights were fitted to all rows at once before
-    noise : (n_outputs,) or None, its variance, where the start is worth keeping
-    before_step : to be called with the weights and each mini-batch before the step on it
+    noise : (n_outputs,), noise variance, or None where the initial weights are not worth keeping
+    before_step : called with the weights and each mini-batch before the step on it
     """
 
     optimizer_state: OptimizerState | None = None
@@ -47,9 +47,9 @@ class StreamPass(NamedTuple):
 
 
 class RunContext(NamedTuple):
-    """What a run is given beside the estimator's parameters.
+    """What a run needs beside the estimator's parameters.
 
-    prior : Prior, for solvers with `evidence` alone
+    prior : Prior, only for solvers with `evidence`
     permutation : draws the order of the n rows for an epoch; None keeps it
     stream : StreamPass
     """
@@ -60,20 +60,20 @@ class RunContext(NamedTuple):
 
 
 class Solver(ABC):
-    """Base class of solvers; its defaults are those of one on all rows, with a fixed penalty.
+    """Base class of solvers; its defaults suit one that uses all rows, with a fixed penalty.
 
     A subclass defines `minimize` and `cost`, and annotates what it depends on, by name: parameters
-    of the estimator (`_training.problem.Settings`) and items of `RunContext`. One entry in
-    `SOLVERS` makes it known.
+    of the estimator (`_training.problem.Settings`) and items of `RunContext`. An entry in
+    `SOLVERS` registers it.
 
     Attributes
     ----------
-    all_rows : bool, whether a step is by all rows at once, and not by mini-batches. Rows are then
+    all_rows : bool, whether a step uses all rows at once, and not a mini-batch. Rows are then
         sorted by their values, and equal ones merged, so that their order does not matter.
-    evidence : bool, whether alpha='auto' is found by the evidence, within a run. Such a solver
+    evidence : bool, whether alpha='auto' is determined by the evidence, within a run. Such a solver
         follows the `prior` of its run, and its result has `precisions`.
-    streams : bool, whether `partial_fit` may use it. Its `stream` must then be told of each
-        mini-batch, and comes back with the `optimizer_state` of the result before.
+    streams : bool, whether `partial_fit` may use it. It must then call
+        `stream.before_step`, and gets its last `optimizer_state` back in `stream`.
     float64 : bool, whether it computes in float64 whatever the precision of X
     blas_threads : bool, whether more than one BLAS thread pays, for a large network
     advice : {status: what to do about it}, where that differs from `ENDINGS`
@@ -86,9 +86,9 @@ class Solver(ABC):
     blas_threads: ClassVar[bool] = False
     advice: ClassVar[Mapping[Status, str]] = {}
 
-    # Not a dataclass: six of them would take a seventh of the time of the import.
+    # Not a dataclass: six of them would take a seventh of the import time.
     def __init__(self, **parameters: Any) -> None:
-        """With what it depends on; what is left out has the default of the class."""
+        """Set the parameters that are given; the others have the defaults of the class."""
         if unknown := parameters.keys() - set(self._parameters()):
             raise TypeError(f"{type(self).__name__} does not depend on {sorted(unknown)}")
         vars(self).update(parameters)
@@ -97,8 +97,8 @@ class Solver(ABC):
     def of(cls, settings: object, context: RunContext) -> Self:
         """The solver of a run.
 
-        What it depends on are items of `context`, attributes of `settings`, or, where these have
-        none of the name, its own defaults.
+        Its parameters are items of `context`, attributes of `settings`, or the defaults of the
+        class where neither has the name.
         """
         given = context._asdict()
         names = (n for n in cls._parameters() if n in given or hasattr(settings, n))
@@ -106,7 +106,7 @@ class Solver(ABC):
 
     @classmethod
     def _parameters(cls) -> list[str]:
-        """Names of what it depends on, base classes first."""
+        """Names of the parameters of the class, base classes first."""
         annotated = [get_annotations(kind) for kind in reversed(cls.__mro__)]
         return [
             name
@@ -120,7 +120,8 @@ class Solver(ABC):
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
         """Multiply-adds of training one network; see `_training.budget`.
 
-        n_iter : float or None, iterations that runs on some of the rows have taken
+        network : Network; n_samples : int
+        n_iter : float or None, mean iterations of the runs of a trial
         """
 
     @abstractmethod
@@ -131,8 +132,8 @@ class Solver(ABC):
         ----------
         objective : Objective, whose `network` has the layout of `theta`: ``layer_slice(k)`` is
             the part of layer k, and ``parameters(theta)`` are views of its matrices
-        theta : (n_params,), the start, which stays as it is. It may be more precise than
+        theta : (n_params,), initial weights, not to be changed. They may be more precise than
             `objective`, which computes in its own `dtype`.
-        monitor : Monitor, told when an iteration begins and ends. `Monitor.result` makes the
-            result; an interrupt ends the run with the status 'interrupted'.
+        monitor : Monitor, to be notified when an iteration begins and ends. `Monitor.result` makes
+            the result; an interrupt ends the run with the status 'interrupted'.
         """

@@ -16,12 +16,12 @@ Status = Literal["converged", "max_iter", "max_fun", "stopped", "interrupted", "
 
 
 class Ending(NamedTuple):
-    """What is said of a run with a status.
+    """The messages for a status.
 
-    summary : str, in a line on the screen
+    summary : str, for a line on the screen
     warning : str or None, the message of a warning, to be formatted with `result`, `settings`,
-        `solver` (who it was) and `advice`
-    advice : str, what to do about it, unless `Solver.advice` knows better
+        `solver` (its description) and `advice`
+    advice : str, what to do about it, unless `Solver.advice` has an entry
     """
 
     summary: str
@@ -56,27 +56,27 @@ ENDINGS: dict[Status, Ending] = {
     ),
 }
 
-# What a solver needs to go on with a stream as if it had not ended: arrays and numbers by names
-# that the solver alone knows. `SolverResult` brings it out, `StreamPass` back in, and the fitted
-# state keeps it by the name of the solver.
+# What a solver needs to continue a stream as if it had not paused: arrays and numbers, by names
+# private to the solver. `SolverResult` returns it, the fitted state keeps it by the solver's name,
+# and `StreamPass` hands it back.
 OptimizerState = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SolverResult:
-    """The end of a run.
+    """Result of a run.
 
     Attributes
     ----------
     theta : (n_params,), the weights to keep
-    loss : float, training loss that goes with them
+    loss : float, their training loss
     status : one of `ENDINGS`
     n_iter : int, iterations (epochs of mini-batches) completed
     best_iter : int, the iteration whose weights `theta` are; 0 is the start
     loss_curve : training loss of each iteration
     validation_loss_curve, validation_scores : the same on validation data, or None
     optimizer_state : OptimizerState of a solver for streams, or None
-    precisions : Precisions of weights and noise in the end, of a solver with evidence, or None
+    precisions : final Precisions of a solver with evidence, or None
     """
 
     theta: Array
@@ -95,36 +95,35 @@ class IterationObserver:
     """Base observer of a run's iterations; ignores every event."""
 
     def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
-        """An iteration begins at `params`; told once or more."""
+        """An iteration begins at `params`; may be called more than once."""
 
     def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
-        """It has ended at `params` and is on the curves. True asks the run to stop."""
+        """The iteration has ended at `params` and is recorded. True asks the run to stop."""
         return False
 
 
 class Monitor:
     """Watches a run: curves, best weights, patience, divergence.
 
-    A solver calls `record` after each iteration and stops, or shortens its steps,
-    when told so. What is watched is the validation loss under early stopping, and
-    the training loss otherwise; an iteration counts as progress when it is below
-    ``(1 - tol)`` times the best so far. `n_iter_no_change` iterations on end
-    without progress are a stall.
+    A solver calls `record` after each iteration, and stops or shortens its steps if the
+    answer says so. What is watched is the validation loss under early stopping, and the
+    training loss otherwise; an iteration is progress if it is below ``(1 - tol)`` times the
+    best so far. `n_iter_no_change` consecutive iterations without progress are a stall.
 
     Parameters
     ----------
-    start : Parameters, the weights that a run stopped before its first iteration keeps; one
-        that diverges under early stopping keeps them too where nothing was as good
+    start : Parameters, the initial weights. They are kept if the run ends before its first
+        iteration, or diverges under early stopping without having improved on them
     tol, n_iter_no_change : float, int or inf
     validation : ValidationSet or None
     early_stopping : bool, whether validation decides, and the best weights are kept
-    observer : IterationObserver or None, told of each iteration, and able to stop the run
+    observer : IterationObserver or None, notified of each iteration; it may stop the run
 
     Attributes
     ----------
     last_theta : (n_params,), the weights at the end of the last iteration on the curves, or at
         the start
-    precisions, n_effective : as `record` was last told
+    precisions, n_effective : those last recorded
     """
 
     def __init__(
@@ -157,7 +156,7 @@ class Monitor:
         return len(self.loss_curve)
 
     def begin_iteration(self, params: Parameters) -> None:
-        """An iteration begins at `params`; a solver may say so more than once."""
+        """An iteration begins at `params`; may be called more than once."""
         self._observer.begin_iteration(self, params)
 
     def record(
@@ -171,10 +170,13 @@ class Monitor:
     ) -> Literal["going", "stalled", "stopped", "diverged"]:
         """Note one iteration that ended at `params` with training loss `loss`.
 
+        Parameters
+        ----------
+        params : Parameters; loss : float
         measured_at : (n_params,), the weights that the loss belongs to, if not the
-        ones at the end. A step may throw the weights far from where they were.
-        watched : float, what is watched in place of the training loss.
-        precisions, n_effective : what holds the weights, and how many of them count.
+            ones at the end. A step may throw the weights far from where they were.
+        watched : float, watched in place of the training loss
+        precisions, n_effective : of a solver with evidence
         """
         self.precisions, self.n_effective = precisions, n_effective
         if watched is None:
@@ -206,13 +208,14 @@ class Monitor:
         return "stalled" if self._n_idle >= self._n_iter_no_change else "going"
 
     def note_start(self, loss: float, precisions: Precisions | None = None) -> None:
-        """Note the training loss at the start: a run that diverges goes back no higher."""
+        """Note the initial training loss: a diverged run keeps weights of no higher loss."""
         self._start_loss, self.precisions = loss, precisions
 
     def rounded_from(self, theta: Array) -> None:
-        """Note weights, (n_params,), of which those at the start are a rounding, if they are.
+        """Note the exact initial weights, (n_params,), if those of the run are rounded.
 
-        In float32 the way is rounded, but not where it began: a stream goes on from there.
+        The result is `theta` plus the change in float32: weights that hardly change in a batch
+        of a stream are not rounded again each time.
         """
         if theta.dtype != self._best_theta.dtype:
             self._rounding = theta, theta.astype(self._best_theta.dtype).astype(theta.dtype)
@@ -221,12 +224,12 @@ class Monitor:
     def worse_than_before(self) -> bool:
         """Whether the last training loss is more than twice the lowest.
 
-        Noise of mini-batches is some percent; this is a run whose steps are too long.
+        The noise of mini-batches is a few percent; a factor of two shows steps that are too long.
         """
         return self.loss_curve[-1] > 2 * min(self.loss_curve)
 
     def watch_anew(self) -> None:
-        """What is watched changes: earlier values say nothing about it."""
+        """Forget the best value: from now on another quantity is watched."""
         self._n_idle = 0
         if not self._early_stopping:
             self._best_watched = self._start_loss = np.inf
@@ -238,7 +241,11 @@ class Monitor:
     def result(
         self, params: Parameters, status: Status, optimizer_state: OptimizerState | None = None
     ) -> SolverResult:
-        """The run's result: the best weights if that was asked for or `params` are lost."""
+        """The result of the run, with the best weights under early stopping or divergence.
+
+        params : Parameters at the end; status : Status
+        optimizer_state : OptimizerState of a solver for streams, or None
+        """
         keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0
         best_iter = self._best_iter if keep_best else self.n_iter
         watched = self._validation is not None
@@ -268,7 +275,7 @@ class Monitor:
         return not self._best_watched < self._validation.evaluate(self._start)[0]
 
     def so_far(self, params: Parameters) -> SolverResult:
-        """The result if the run stopped here, at `params`; it stays as it is."""
+        """The result if the run stopped here, at `params`: a copy that does not change."""
         result = self.result(params, "stopped")
         curves = result.validation_loss_curve, result.validation_scores
         losses, scores = (None if curve is None else list(curve) for curve in curves)

@@ -3,10 +3,10 @@
 Byrd, Lu, Nocedal & Zhu 1995, SIAM J. Sci. Comput. 16, 1190-1208,
 doi:10.1137/0916069.
 
-Of a fit of 100 iterations to 353 rows of 10 columns (10 units, one thread) half is scipy's routine,
-a fifth loss and gradient, an eighth the Python that scipy has around it. Of 30 iterations on 50,000
-rows (50 units, 370 ms) loss and gradient take 330: a third of that tanh, a third products of
-matrices.
+A fit of 100 iterations to 353 rows of 10 columns (10 units, one thread) spends half of its time in
+scipy's routine, a fifth in loss and gradient, and an eighth in the Python around the routine. Of 30
+iterations on 50,000 rows (50 units, 370 ms) loss and gradient take 330 ms: a third of that is tanh,
+a third matrix products.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from sk_backprop._network.network import Network
 from sk_backprop._solvers._base import Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
-# Correction pairs that are kept. Dropping them makes rounding grow: of 40 tables with noise, each
-# fitted with OpenBLAS's routines for four processors, 38 agreed to 1e-6 with 60 pairs, and 28 with
-# 20 (tests/test_versions.py). A run to the same loss takes as long, with fewer iterations; 100 of
-# them on 353 rows take 1.9 times as long, as scipy factorises a matrix of 2 x 60 rows each time.
+# Correction pairs that are kept. With fewer, rounding errors grow: of 40 noisy tables, each fitted
+# with OpenBLAS's kernels for four processors, 38 agreed to 1e-6 with 60 pairs, and 28 with 20
+# (tests/test_versions.py). A run to the same loss takes as long, with fewer iterations; 100 of them
+# on 353 rows take 1.9 times as long, because scipy factorises a matrix of 2 x 60 rows in each.
 MEMORY = 60
 
-# With more weights fewer pairs, but not below these: 60 for a million are a gigabyte.
+# Numbers stored, at most, and pairs, at least: 60 pairs of a million weights are a gigabyte.
 _MOST_STORED, _LEAST_MEMORY = 600_000, 20
 
-# Iterations of a run (50 to 500 were seen under a sensible penalty), and what one
-# costs for each row and parameter: three products of matrices, and passes over memory that
-# take three times as long. What is done with the parameters alone costs as much as some rows.
+# Iterations of a run (50 to 500 were seen under a sensible penalty), and the cost of one per row
+# and parameter: three matrix products, and passes over memory that take three times as long.
+# Operations on the parameters alone cost as much as `_COST_ROWS` rows.
 _ITERATIONS, _PASSES, _COST_ROWS = 300, 12, 200
 
 # scipy's status of a run that maxiter or maxfun ended.
@@ -42,11 +42,11 @@ _LIMIT_REACHED = 1
 class LBFGS(Solver):
     """L-BFGS-B of scipy, without bounds.
 
-    scipy's own tolerances are absolute for a loss below 1, and are switched off:
-    what ends a run is relative to the loss (`Monitor`). The search runs in float64
-    whatever the precision of the data, in which loss and gradient are computed.
+    scipy's own tolerances are absolute for a loss below 1, and are switched off: `Monitor` ends a
+    run by a tolerance relative to the loss. The search runs in float64 whatever the precision of
+    the data, in which loss and gradient are computed.
 
-    max_iter, max_fun : int, iterations, and evaluations of loss and gradient
+    max_iter, max_fun : int, limits on iterations, and on evaluations of loss and gradient
     memory : int, correction pairs to keep, or fewer where there are many weights
     """
 
@@ -56,7 +56,7 @@ class LBFGS(Solver):
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """That of the usual number of iterations, however many there were."""
+        """Cost of the usual number of iterations; `n_iter` is ignored."""
         rows = n_samples + _COST_ROWS
         return float(_ITERATIONS * _PASSES * rows * network.n_params)
 
@@ -77,8 +77,8 @@ class LBFGS(Solver):
             return objective.loss_gradient(trial, grad)
 
         def gradient(at: Array) -> Array:
-            # scipy asks where it has asked for the loss last. (A function of both, jac=True, is
-            # remembered by scipy, which costs 20 us of an iteration of 110.)
+            # scipy asks for it where it last asked for the loss. (With jac=True it caches both,
+            # which takes 20 of the 110 us of an iteration.)
             return grad.flat.astype(np.float64)
 
         def end_iteration(intermediate_result: OptimizeResult) -> None:
@@ -120,9 +120,9 @@ def _affordable_memory(memory: int, n_params: int) -> int:
 
 
 def _end_of_search(found: OptimizeResult, *, out_of_evaluations: bool) -> Status:
-    """Why scipy ended by itself."""
+    """The status of a run that scipy ended by itself."""
     if found.status == _LIMIT_REACHED:
         return "max_fun" if out_of_evaluations else "max_iter"
-    # Success, or a line search that rounding leaves nothing to find: both are the end of
-    # what this precision allows.
+    # Success, or a line search that found nothing for rounding errors: neither can be improved
+    # in this precision.
     return "converged"

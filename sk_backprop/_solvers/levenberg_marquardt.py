@@ -5,14 +5,14 @@ With A the Gauss-Newton curvature of M (`_inference.evidence`) and g its gradien
     (A + mu b I) delta = -g,       b = mean noise precision
     gain ratio = (M(theta) - M(theta + delta)) / (1/2 delta^T (mu b delta - g))
 
-and is taken if the gain ratio is positive. mu is a trust region in disguise: Nielsen's
-rule lets it follow the gain ratio smoothly (Madsen, Nielsen & Tingleff 2004, "Methods
+and is accepted if the gain ratio is positive. mu acts as a trust region: Nielsen's rule
+lets it follow the gain ratio smoothly (Madsen, Nielsen & Tingleff 2004, "Methods
 for non-linear least squares problems", algorithm 3.16 and eq. 2.21; Marquardt 1963,
 doi:10.1137/0111030). It multiplies b because the precisions, and with them A, change
 by orders of magnitude while the shape of J^T J does not.
 
-With evidence, the precisions are estimated anew before each step (Foresee & Hagan
-1997), after some steps with weak ones.
+With evidence, the precisions are re-estimated before each step (Foresee & Hagan 1997),
+after some steps with weak ones.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._base import Prior, Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
 
-# First mu, as a part of the largest diagonal element of J^T J.
+# Initial mu, as a fraction of the largest diagonal element of J^T J.
 _FIRST_DAMPING = 1e-3
 
-# Where a step is predicted to gain no more than this part of M, what is left is rounding.
+# A predicted reduction of no more than this fraction of M is within rounding error.
 _NO_GAIN = 4 * np.finfo(float).eps
 
-# Steps of a run: 20 to 80 were seen; and what a step costs beside its arithmetic.
+# Steps of a run (20 to 80 were seen), and the overhead of a step beside its arithmetic.
 _STEPS, _STEP_OVERHEAD = 40, 2e7
 
 
 class LevenbergMarquardt(Solver):
-    """The algorithm above.
+    """Levenberg-Marquardt, as described above.
 
-    max_iter : int, steps
+    max_iter : int, limit on steps
     prior : Prior
     """
 
     evidence = True
-    # J^T J has the square of the problem's condition: float32 is not enough for it.
+    # J^T J squares the condition number of the problem: float32 is not enough.
     float64 = True
 
     max_iter: int
@@ -59,17 +59,17 @@ class LevenbergMarquardt(Solver):
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """That of J^T J and a factorisation in each step."""
+        """Cost of J^T J and a factorisation in each step."""
         n_params, n_outputs = network.n_params, network.layer_sizes[-1]
         step = n_outputs * n_samples * n_params**2 + 3.0 * n_params**3 + _STEP_OVERHEAD
         return float((_STEPS if n_iter is None else n_iter) * step)
 
     @beyond_range_is_inf
     def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
-        """Minimise until `monitor` sees a stall, or no step gains anything.
+        """Minimise until `monitor` sees a stall, or no step reduces M.
 
         What is watched is the penalised loss; with evidence, exp(-log evidence / n), so that
-        `tol` is a gain of so many nats a row.
+        `tol` is in nats per row.
         """
         params, total = objective.network.parameters(theta.copy()), objective.total_weight
         prior = self.prior
@@ -134,7 +134,7 @@ class _Region:
         self._factor = 2.0
 
     def narrow(self) -> None:
-        """A step was refused."""
+        """A step was rejected: more damping."""
         self.mu *= self._factor
         self._factor *= 2
 
@@ -148,7 +148,17 @@ def _step(
     region: _Region,
     work: Array,
 ) -> bool:
-    """Move `params` to where M is lower; False if no step gains anything."""
+    """Move `params` to where M is lower; False if no step reduces it.
+
+    Parameters
+    ----------
+    objective : Objective
+    params : Parameters, changed in place
+    normal : NormalEquations at `params`
+    groups : WeightGroups; precisions : Precisions
+    region : _Region, widened or narrowed
+    work : (n_params, n_params), overwritten
+    """
     theta, beta, decay = params.flat, precisions.noise, precisions.weight[groups.index]
     if not np.isfinite(_size(normal)):
         return False
@@ -188,7 +198,11 @@ def _penalised_mean(
     precisions: Precisions,
     total_weight: float,
 ) -> float:
-    """E of `_inference.objective`, with alpha / beta of each group for its alpha."""
+    """E of `_inference.objective`, with alpha / beta of each group for its alpha.
+
+    params : Parameters; normal : NormalEquations at `params`; groups : WeightGroups
+    precisions : Precisions; total_weight : float, of the rows
+    """
     decay = precisions.weight[groups.index] / precisions.noise.mean()
     penalty = 0.5 * np.dot(decay * params.flat, params.flat)
     return float((normal.loss.sum() + penalty) / total_weight)

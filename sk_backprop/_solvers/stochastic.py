@@ -1,13 +1,13 @@
 """Gradient descent by mini-batches: `sgd` and `adam`.
 
 An optimizer turns one gradient into one step of the flat parameter vector, in
-place; `run_epochs` runs it over the epochs. A batch of all rows, no momentum and no
-shuffling is plain gradient descent.
+place; `run_epochs` runs it over the epochs. With a batch of all rows, no momentum and no
+shuffling, it is plain gradient descent.
 
-Of a step of 20 us (32 rows, 8-50-1, float32, one thread) forward and backward take 8, Adam 4,
-loss and penalty 2, and the rest is Python's: some 30 calls of numpy, which take 0.3 us each
-however small the arrays are. With 256 rows and 50-256-256-1 it is 1.1 ms, of which products
-of matrices take 0.8, at the speed that BLAS has, Adam 0.1 and the penalty 0.05.
+Of a step of 20 us (32 rows, 8-50-1, float32, one thread) the forward and backward passes take 8,
+Adam 4, loss and penalty 2, and Python the rest: some 30 calls of numpy, which take 0.3 us each
+however small the arrays are. With 256 rows and 50-256-256-1 a step takes 1.1 ms, of which matrix
+products take 0.8, at the full speed of BLAS, Adam 0.1 and the penalty 0.05.
 """
 
 from __future__ import annotations
@@ -26,39 +26,44 @@ from sk_backprop._solvers._base import Solver, StreamPass
 from sk_backprop._solvers._result import Monitor, OptimizerState, SolverResult, Status
 
 # Loss per output, in scaled units, of a constant, and of a run whose steps are too long. Where
-# the noise is known, that of the noise and so many standard deviations of its mean; but not 2 %
-# of a constant's: without noise, 500 of 1,500 batches were called diverged with an R2 of .9999.
+# the noise is known, the limit is its mean loss plus so many standard deviations of that mean, but
+# at least 2 % of a constant's: without noise, 500 of 1,500 batches with an R2 of .9999 were called
+# diverged.
 _CONSTANT, _BLOWN_UP, _BEYOND_NOISE, _NO_MATTER = 0.5, 10.0, 6.0, 0.02
 
-# How many times the loss before is no worse, either, and how many times one that was bad: 40
-# batches that nearly doubled it, one after the other, had made an R2 of -4 of .96.
+# By what factor the loss may grow in any case, and from one above that limit: 40 batches in a row
+# that nearly doubled it had turned an R2 of .96 into -4.
 _NO_WORSE, _NO_WORSE_THAN_BAD = 2.0, 1.1
 
 
 # Epochs of a run (20 to 200 were seen), passes over the rows in an epoch, usual rows of a batch,
-# and what a step costs beside its arithmetic.
+# and the overhead of a step beside its arithmetic.
 _EPOCHS, _BATCH_PASSES, _BATCH_ROWS, _STEP_OVERHEAD = 60, 12, 200, 1.4e6
 
 
 def _worst_loss(before: float, n_rows: int, n_outputs: int, noise: Array | None) -> float:
-    """Loss of so many rows, which it was `before`, from which on a run has diverged."""
+    """Loss above which a run has diverged.
+
+    before : float, loss of the same rows at the start; n_rows, n_outputs : int
+    noise : (n_outputs,), noise variance, or None where it is not known
+    """
     constant, surely = _CONSTANT * n_outputs, 1 + _BEYOND_NOISE * math.sqrt(2 / n_rows)
-    if noise is None or before > surely * constant:  # a constant would be better than this
+    if noise is None or before > surely * constant:  # worse than a constant
         return max(_BLOWN_UP * n_outputs, _NO_WORSE * before)
     worst = min(max(float(noise.mean()) * surely, _NO_MATTER) * constant, _BLOWN_UP * n_outputs)
     return max(worst, (_NO_WORSE if before <= worst else _NO_WORSE_THAN_BAD) * before)
 
 
 class Optimizer(Protocol):
-    """A rule for steps, with the state that it keeps between them.
+    """An update rule, with the state that it keeps between steps.
 
-    gradient : (n_params,), where the gradient is to be put before a step, which uses it up
+    gradient : (n_params,), to be set to the gradient before a step, which overwrites it
     """
 
     gradient: Array
 
     def step(self, theta: Array, loss: float) -> None:
-        """Move theta, where the loss is that, in place."""
+        """Update `theta`, where the loss is `loss`, in place."""
 
     def end_epoch(self, n_seen: int) -> None:
         """`n_seen` samples have been seen in all."""
@@ -67,13 +72,13 @@ class Optimizer(Protocol):
         """Called on a stall: True if the steps are now shorter, False to stop."""
 
     def state(self) -> OptimizerState:
-        """What `restore` needs to go on as if nothing had happened."""
+        """What `restore` needs to continue as if there had been no pause."""
 
     def restore(self, state: OptimizerState) -> None:
-        """Go on from a state that an optimizer of the same kind gave."""
+        """Continue from the state of an optimizer of the same kind."""
 
     def forget(self) -> None:
-        """Begin again, as at the first step: the weights went back."""
+        """Begin again, as at the first step, because the weights were reset."""
 
 
 class SGD:
@@ -85,16 +90,18 @@ class SGD:
     section 2; Bengio, Boulanger-Lewandowski & Pascanu 2013, eq. 7,
     doi:10.1109/ICASSP.2013.6639349).
 
+    n_params : int; dtype : of theta; rate, power_t, momentum : float
+    nesterov : bool
     schedule : {'constant', 'invscaling', 'adaptive'}
         constant; rate / (1 + samples seen)^power_t; divided by 5 at every stall
         until it is below 1e-6.
     bounded : bool
-        rate / (1 - momentum), what momentum makes of it in the end, is at most loss / |grad|^2,
-        Polyak's step to a loss of zero (Loizou, Vaswani, Laradji & Lacoste-Julien 2021,
-        arXiv:2002.10542, SPS_max with c = 1), which does not go too far where the loss is
+        Whether the effective rate, rate / (1 - momentum), is at most loss / |grad|^2, Polyak's
+        step to a loss of zero (Loizou, Vaswani, Laradji & Lacoste-Julien 2021,
+        arXiv:2002.10542, SPS_max with c = 1), which does not overshoot where the loss is
         convex. An output exp(z) needs it: a count of 5 where 0.05 is expected has a hundred
-        times the usual gradient. Of 72 streams of counts, batches of 1 to 100 rows, seven
-        predicted 1e20 and more; with it none predicted 20 times the largest rate.
+        times the usual gradient. Of 72 streams of counts, in batches of 1 to 100 rows, seven
+        predicted 1e20 and more; with the bound none predicted 20 times the largest rate.
     """
 
     def __init__(
@@ -165,12 +172,13 @@ class Adam:
     m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
     theta <- theta - rate sqrt(1 - b2^t) / (1 - b1^t)  m / (sqrt(v) + epsilon)
 
-    Kept are m / (1 - b1) and v / (1 - b2), one above the other, as g and g^2 are: calls of
-    0.4 us each for some hundred parameters, and as few as can be.
+    What is stored is m / (1 - b1) and v / (1 - b2), stacked as g and g^2 are, so that there are
+    few calls of numpy: each takes 0.4 us for some hundred parameters.
 
+    n_params : int; dtype : of theta; rate, beta_1, beta_2, epsilon : float
     rectified : bool
-        Begin with short steps, while v is known from few gradients: RAdam (Liu et al. 2020,
-        arXiv:1908.03265, algorithm 2), but for its first four steps, which move nothing.
+        Whether to begin with short steps, while v is based on few gradients: RAdam (Liu et al.
+        2020, arXiv:1908.03265, algorithm 2), except that the first four steps are zero.
     """
 
     def __init__(
@@ -229,15 +237,15 @@ class Adam:
 
 def polyak_rate(gradient: Array, loss: float) -> float:
     """Loss / |gradient|^2."""
-    length = float(np.linalg.norm(gradient.astype(float)))  # its square may be above float32
+    length = float(np.linalg.norm(gradient.astype(float)))  # its square may exceed float32
     return loss / length / length if length > 0 else np.inf
 
 
 def rectification(t: int, beta_2: float) -> float:
-    """Factor of Adam's rate at step t by RAdam: 0 at first, then towards 1."""
+    """Factor of Adam's rate at step `t`, by RAdam: 0 at first, then towards 1."""
     longest = 2 / (1 - beta_2) - 1
     length = longest - 2 * t * beta_2**t / (1 - beta_2**t)
-    if longest <= 4:  # v forgets so fast that no number of steps tells it better
+    if longest <= 4:  # v forgets so fast that it never becomes more certain
         return 1.0
     if length <= 4:
         return 0.0
@@ -264,8 +272,9 @@ def run_epochs(
 
     Parameters
     ----------
-    theta : (n_params,), maybe more precise than `objective`; left as it is
-    batch_size : int, or all rows where they are fewer
+    objective : Objective; optimizer : Optimizer; monitor : Monitor
+    theta : (n_params,), initial weights, maybe more precise than `objective`; not changed
+    batch_size : int, or all rows where they are fewer; max_iter : int, limit on epochs
     permutation : draws the order of the n rows for an epoch; None keeps it
     stream : StreamPass
     """
@@ -280,7 +289,7 @@ def run_epochs(
     status: Status = "max_iter"
     monitor.rounded_from(theta)
     try:
-        # The loss of an epoch is from before its steps; these rows tell before and after.
+        # The loss of an epoch is that before its steps; the first batch shows it before and after.
         loss_before = objective.batch_loss_gradient(params, first, grad)
         monitor.note_start(loss_before)
         for _ in range(max_iter):
@@ -322,9 +331,9 @@ def run_epochs(
 
 
 class _MiniBatchSolver(Solver):
-    """Base class of solvers by mini-batches, which differ in their rule for steps.
+    """Base class of solvers by mini-batches, which differ in their update rule.
 
-    batch_size, max_iter, permutation, stream : as of `run_epochs`
+    batch_size, max_iter, permutation, stream : as in `run_epochs`
     """
 
     all_rows = False
@@ -341,7 +350,7 @@ class _MiniBatchSolver(Solver):
 
     @staticmethod
     def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
-        """That of the usual number of epochs, however many there were."""
+        """Cost of the usual number of epochs; `n_iter` is ignored."""
         steps = n_samples / _BATCH_ROWS + 1
         epoch = _BATCH_PASSES * n_samples * network.n_params + steps * _STEP_OVERHEAD
         return float(_EPOCHS * epoch)
@@ -361,15 +370,16 @@ class _MiniBatchSolver(Solver):
 
     @abstractmethod
     def _optimizer(self, objective: Objective) -> Optimizer:
-        """The rule for steps, at its beginning."""
+        """A new optimizer."""
 
 
 class SGDSolver(_MiniBatchSolver):
     """`SGD`, with the estimator's parameters.
 
-    After a fit to all rows at once its rate has a bound, as the loss bends more there than on the
-    way: without it 35 of 40 batches of 100 rows and 387 of 400 of 10 rows had to be left out,
-    with it none and one. The textbook's steps (precondition=False) are those of its rate.
+    After a fit to all rows at once its rate is bounded, because the curvature of the loss is larger
+    there than on the way: without the bound 35 of 40 batches of 100 rows and 387 of 400 of 10 rows
+    had to be left out, with it none and one. The textbook's steps (precondition=False) keep
+    the given rate.
     """
 
     learning_rate: str
@@ -396,8 +406,8 @@ class SGDSolver(_MiniBatchSolver):
 class AdamSolver(_MiniBatchSolver):
     """`Adam`, with the estimator's parameters.
 
-    After a fit to all rows at once it begins with short steps: its first ones have one length for
-    all weights, and one of them, by 100 rows, made an R2 of .79 of .99.
+    After a fit to all rows at once it begins with short steps: Adam's first steps have the same
+    length for all weights, and a single one, on 100 rows, turned an R2 of .99 into .79.
     """
 
     learning_rate_init: float

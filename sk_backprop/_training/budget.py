@@ -1,16 +1,16 @@
-"""What a fit may cost, in multiply-adds; what a run costs, its solver says (`Solver.cost`).
+"""Upper bound on the cost of a fit, in multiply-adds; `Solver.cost` estimates that of a run.
 
-Counted operations, never the clock, decide what is affordable, so that the same rows give
-the same fit on every machine.
+Operations are counted and no clock is read, so that the same rows give the same fit on every
+machine.
 """
 
 from __future__ import annotations
 
-# `_SECOND` multiply-adds take a second on a core of 45 Gflop/s (two to a multiply-add) in
-# products of matrices, overhead included.
+# Multiply-adds (two flops each) in a second, overhead included, on a core that multiplies
+# matrices at 45 Gflop/s.
 _SECOND = 7e10
 
-# A fit may take most of a second and one more for each 1,000 rows of 20 columns.
+# A fit may take most of a second, plus one second per 1,000 rows of 20 columns, up to a minute.
 _LEAST_SECONDS, _ROWS_PER_SECOND, _COLUMNS, _MOST_SECONDS = 0.8, 1000, 20, 60.0
 
 

@@ -25,14 +25,20 @@ def train_networks(
     starts: Sequence[Start] | None = None,
     n_jobs: int | None = None,
 ) -> TrainingResult:
-    """A network for each seed, trained by `n_jobs` processes; `events` are told.
+    """Train a network for each seed, in `n_jobs` processes.
 
-    Processes, because scipy's LAPACK holds the interpreter while it computes: two
-    threads took as long as one. An interrupt leaves the networks that were whole, or
-    the one that was not; with several processes it leaves none, and is raised.
-    Once a callback wants no more runs the rest is left out, unless in other processes.
+    Not in threads, because scipy's LAPACK holds the interpreter lock while it computes: two
+    took as long as one. An interrupt keeps the networks that are complete, or else the
+    incomplete one; with several processes it keeps none, and is raised. Once a callback asks
+    for no more runs, the remaining networks are skipped, unless in other processes.
 
-    starts : of each network, or None to draw all initial weights
+    Parameters
+    ----------
+    settings : Settings; problem : Problem
+    seeds : int for each network, of its initial weights and mini-batches
+    events : Events, notified of each network and run
+    starts : Start for each network, or None to draw all initial weights
+    n_jobs : int or None, as in joblib
     """
     events.begin_networks(settings, len(seeds))
     starts = [Start()] * len(seeds) if starts is None else starts
@@ -61,14 +67,14 @@ def train_networks(
     return TrainingResult(settings, problem, networks, interrupted)
 
 
-# Parameters of a network trained by mini-batches from which on the threads are left as they are.
-# BLAS then decides the order of some sums: with two threads for one, predictions in float32
-# differed by 1e-7 of the target's spread.
+# Parameters from which on a network trained by mini-batches uses all BLAS threads. Their number
+# changes the order of some sums: between one and two, predictions in float32 differed by 1e-7 of
+# the target's spread.
 _LARGE_NETWORK = 1_000_000
 
 
 def _pays_threads(settings: Settings) -> bool:
-    """Whether more than one BLAS thread is likely to be worth having."""
+    """Whether more than one BLAS thread is likely to pay."""
     # Where all rows are used at once, threads share the rows instead.
     return settings.solver_class.blas_threads and settings.network.n_params >= _LARGE_NETWORK
 
@@ -80,7 +86,13 @@ def _train_one(
     seed: int,
     observers: Sequence[RunObserver],
 ) -> tuple[Trained, bool]:
-    """The best of the runs of one network, and whether the last of them was interrupted."""
+    """The best of the runs of one network, and whether the last of them was interrupted.
+
+    Parameters
+    ----------
+    settings : Settings; problem : Problem; start : Start; seed : int
+    observers : RunObserver for each run
+    """
     threads = _pays_threads(settings)
     trained: list[Trained] = []
     for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
@@ -95,20 +107,20 @@ def _train_one(
 
 
 def _plain_steps(settings: Settings, start: Start) -> tuple[int, ...]:
-    """Plain steps of each run of a network: what goes on from weights has had them."""
+    """Number of plain steps of each run of a network; a warm start needs none."""
     return settings.starts if start.weights is None and settings.alpha is None else (0,)
 
 
-# Log evidence a unit of weight by which a network may fall short of the best quarter and
-# still count as fitted. Runs that had missed something essential fell short by 0.5
-# (friedman1, 30 columns: RMSE 0.246 with them and 0.217 without), others on 15 data sets by
-# up to 0.3. Of a quarter, not of the best alone: on scikit-learn's digits one network in six
-# is 0.8 above the rest, and their average errs 10 % less than any.
+# How far the log evidence of a network, per unit of weight, may fall short of that of the best
+# quarter. Runs that had missed an essential part of the function fell short by 0.5 (friedman1,
+# 30 columns: RMSE 0.246 with them and 0.217 without), others on 15 data sets by up to 0.3. Not
+# of the single best: on scikit-learn's digits one network in six is 0.8 above the others, yet
+# the error of their average is 10 % smaller than that of any of them.
 _LARGEST_GAP, _BEST_SHARE = 0.2, 0.25
 
 
 def credible(networks: list[Trained], total_weight: float) -> list[Trained]:
-    """The networks whose log evidence comes near the best."""
+    """The networks whose log evidence is close to that of the best."""
     evidence = [_log_evidence(one) for one in networks]
     good = sorted(evidence, reverse=True)[math.ceil(_BEST_SHARE * len(evidence)) - 1]
     least = good - _LARGEST_GAP * total_weight
@@ -116,7 +128,7 @@ def credible(networks: list[Trained], total_weight: float) -> list[Trained]:
 
 
 def best(networks: list[Trained], n_networks: int) -> list[Trained]:
-    """Those of highest log evidence, in the order in which they came."""
+    """The `n_networks` networks of highest log evidence, in their original order."""
     order = sorted(range(len(networks)), key=lambda k: -_log_evidence(networks[k]))
     return [networks[k] for k in sorted(order[:n_networks])]
 

@@ -1,8 +1,8 @@
-"""What a fit tells while it goes on, and who listens.
+"""Events of a fit, and the observers that receive them.
 
-`Events` passes each event on to its observers: one prints lines, another one calls the hooks of
-scikit-learn's callbacks. For each run every observer names a `RunObserver`, which
-hears of its begin and its end; to the solver it is an `IterationObserver`.
+`Events` passes each event on to its observers: one prints progress lines, another
+calls the hooks of scikit-learn's callbacks. For each run every observer supplies a `RunObserver`,
+which is notified of its begin and end; to the solver it is an `IterationObserver`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class RunObserver(IterationObserver):
     """Base observer of one run; ignores every event."""
 
     def begin_run(self, run: TrainingRun) -> None:
-        """The run begins; `run.finish` makes a trained network of a result."""
+        """The run begins; `run.finish` turns a result into a trained network."""
 
     def end_run(self, trained: Trained) -> bool:
         """The run has ended. True asks for no further run."""
@@ -30,13 +30,13 @@ class FitObserver:
     """Base observer of a fit; ignores every event."""
 
     def begin_trials(self, n_candidates: int) -> None:
-        """At most `n_candidates` will be tried."""
+        """The trials begin, of at most `n_candidates` candidates."""
 
     def begin_trial(self) -> None:
-        """A candidate is tried."""
+        """The trial of a candidate begins."""
 
     def end_trial(self, best: Settings) -> bool:
-        """It has been; `best` is the best so far. True asks to try no more."""
+        """The trial has ended; `best` is the best so far. True asks for no further trial."""
         return False
 
     def end_trials(self) -> bool:
@@ -44,10 +44,10 @@ class FitObserver:
         return False
 
     def begin_networks(self, settings: Settings, n_networks: int) -> None:
-        """So many (more) networks will be trained."""
+        """`n_networks` (more) networks will be trained."""
 
     def begin_network(self, number: int, n_runs: int) -> Sequence[RunObserver]:
-        """Network `number`, from 1 on, is next: an observer for each run of it."""
+        """Network `number` (from 1) is next. Returns an observer for each of its runs."""
         return [RunObserver()] * n_runs
 
     def end_fit(self, result: TrainingResult) -> None:
@@ -76,7 +76,7 @@ class Events:
             one.begin_trial()
 
     def end_trial(self, best: Settings) -> bool:
-        """True if an observer asks to try no more."""
+        """True if an observer asks for no further trial."""
         return _one_asks(one.end_trial(best) for one in self._observers)
 
     def end_trials(self) -> None:
@@ -87,7 +87,7 @@ class Events:
             one.begin_networks(settings, n_networks)
 
     def begin_network(self, n_runs: int) -> list[RunObserver]:
-        """What to tell of each run of the next network."""
+        """An observer for each run of the next network."""
         self._n_networks += 1
         by_observer = [one.begin_network(self._n_networks, n_runs) for one in self._observers]
         return [_RunEvents(self, [runs[k] for runs in by_observer]) for k in range(n_runs)]
@@ -97,12 +97,12 @@ class Events:
             one.end_fit(result)
 
     def note(self, stop: bool) -> None:
-        """Whether an observer has asked for no more runs."""
+        """Note whether an observer has asked for no more runs."""
         self.stopped = self.stopped or stop
 
 
 class _RunEvents(RunObserver):
-    """Passes the events of one run on."""
+    """Passes the events of one run on to its observers."""
 
     def __init__(self, events: Events, observers: Sequence[RunObserver]) -> None:
         self._events, self._observers = events, observers
@@ -124,5 +124,5 @@ class _RunEvents(RunObserver):
 
 
 def _one_asks(answers: Iterable[bool]) -> bool:
-    """Whether one answer is True. All observers are told, whatever the first one answers."""
+    """Whether any answer is True; all are evaluated, so that every observer is notified."""
     return any(list(answers))

@@ -1,7 +1,7 @@
-"""Folds: rows to train on and rows to judge by, drawn over distinct rows.
+"""Folds: training and held-out rows, drawn over distinct rows.
 
-A row that the table repeats, or that has a weight above 1, is in one fold with all of its
-copies. Otherwise a network would be judged by rows that it was trained on.
+All copies of a row, repeated in the table or implied by a weight above 1, are in the same fold.
+Otherwise a network would be scored on rows that it was trained on.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._training.problem import Data, Problem
 
-# Up to `_MANY_ROWS` distinct rows there are five folds, each without another fifth of the rows, so
-# that all of them can be judged. Of more rows there is one, which holds out at most `MOST_HELD_OUT`
-# rows. It is worth holding out many: by 4,000 of the 41,000 rows of the UCI set protein a network
-# came out best whose error was 6 % larger than that of the right one.
+# Up to `_MANY_ROWS` distinct rows there are five folds, which hold out a fifth of the rows each, so
+# that all rows can be scored. With more there is one, which holds out at most `MOST_HELD_OUT`.
+# Many are worth holding out: even 4,000 of the 41,000 rows of the UCI set protein selected a
+# network whose error was 6 % larger than that of the best one.
 _MANY_ROWS, MOST_HELD_OUT = 3000, 4000
 _N_PARTS = 5
 
-# Rows up to which all five folds are used from the beginning; above it, two are.
+# Rows up to which all five folds are used from the beginning; above, two are.
 _FEW_ROWS, _N_FIRST = 200, 2
 
 _GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 
 class Folds:
-    """Rows to train on, and others to judge by; a fold is made when it is first asked for.
+    """Training and held-out rows; a fold is made when it is first requested.
 
     Parameters
     ----------
@@ -34,15 +34,15 @@ class Folds:
 
     Attributes
     ----------
-    n_first : int, how many folds are used at first
+    n_first : int, number of folds that are used at first
     """
 
     def __init__(self, problem: Problem, n_kept: int) -> None:
         n_distinct, rank = problem.n_distinct, _ranks(problem)
         if problem.groups is not None:
             rank = _ranks_of_groups(rank, problem.groups)
-        # Multiples of the golden ratio fill the unit interval evenly, without the period of every
-        # fifth row, which may be one of the table: of an experiment in all combinations of levels.
+        # Multiples of the golden ratio fill the unit interval evenly, without a period. Every
+        # fifth row has one, which may be that of a full factorial design.
         place = np.empty(n_distinct, dtype=np.intp)
         place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
         self._problem, self._n_kept, self._place = problem, n_kept, place[rank]
@@ -54,7 +54,7 @@ class Folds:
         return 1 if self._single else _N_PARTS
 
     def __getitem__(self, number: int) -> tuple[Problem, Data]:
-        """The problem of the rows to train on, and the rows to judge by."""
+        """The problem of the training rows, and the held-out rows."""
         if not 0 <= number < len(self):
             raise IndexError(number)
         if number not in self._made:
@@ -62,7 +62,7 @@ class Folds:
         return self._made[number]
 
     def _masks(self, number: int) -> tuple[Array, Array]:
-        """Which rows are kept and which held out, (n_samples,) bool each."""
+        """Which rows are kept and which are held out, (n_samples,) bool each."""
         place, n_distinct = self._place, self._problem.n_distinct
         if self._single:
             n_held_out = min(n_distinct - self._n_kept, MOST_HELD_OUT)
@@ -73,6 +73,10 @@ class Folds:
 
 
 def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Data]:
+    """The problem of the rows that are kept, and the rows that are held out.
+
+    problem : Problem, with all rows; kept, held_out : (n_samples,) bool
+    """
     kept, groups = np.flatnonzero(kept), problem.groups
     if groups is not None:
         groups = np.unique(groups[kept], return_inverse=True)[1]
@@ -81,18 +85,18 @@ def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Dat
 
 
 def _ranks(problem: Problem) -> Array:
-    """Rank of each row in an order that no change of units, and no order of columns, changes.
+    """Rank of each row in an order that depends neither on units nor on the order of the columns.
 
-    By a sum over all columns, in the solver's coordinates, with a fixed coefficient for each
-    rank of a column; of the target the size, as its sign is arbitrary. The order of
-    `_coordinates.row_order` depends on the units, and then the choice would: R^2 on the diabetes
-    data moved by 0.05.
+    The key is a sum over all columns, in the solver's coordinates, with a fixed coefficient for
+    each rank of a column, plus the absolute value of the target, whose sign is arbitrary. The
+    order of `_coordinates.row_order` depends on the units, and so would the selection: R^2 on
+    the diabetes data moved by 0.05.
     """
     rows, n_features = problem.rows, len(problem.scales.x.mean)
     coefficients = 0.5 + ((1 + problem.column_ranks) * _GOLDEN) % 1.0
     inputs = rows.X[:, :n_features] if isinstance(rows.X, np.ndarray) else rows.X
     place = (inputs @ coefficients[:, None]).ravel() + np.abs(rows.y).sum(axis=1)
-    # Another order of the columns changes the last digits of the sums.
+    # The order of the columns changes the last digits of the sums.
     place = np.round(place, _DIGITS)
     rank = np.empty(len(place), dtype=np.intp)
     rank[np.argsort(place, kind="stable")] = np.arange(len(place))
@@ -104,7 +108,7 @@ _DIGITS = 9
 
 
 def _ranks_of_groups(rank: Array, groups: Array) -> Array:
-    """Rank, among distinct rows, of the one that each row equals."""
+    """Rank, among the distinct rows, of the one that each row equals."""
     first = np.full(groups.max() + 1, len(rank))
     np.minimum.at(first, groups, rank)
     rank_of_group = np.empty(len(first), dtype=np.intp)

@@ -1,9 +1,10 @@
-"""What 'auto' stands for: solver, penalty, hidden layers, and how many networks.
+"""What 'auto' stands for: solver, penalty, hidden layers, and number of networks.
 
-Levenberg-Marquardt with evidence is taken while its steps, n P^2 + P^3 operations for P
-parameters, are affordable (`_training.budget`). Held-out rows decide what the evidence does not
-(`_training.selection`): shape and start, and the penalty of lbfgs, which is there for tables too
-wide for lm. As many networks are trained as are affordable.
+Levenberg-Marquardt with evidence is used where its steps, of n P^2 + P^3 operations for P
+parameters, are affordable (`_training.budget`). What the evidence cannot decide is selected on
+held-out rows (`_training.selection`): the architecture, the number of plain steps, and the
+penalty of lbfgs, which serves tables too wide for lm. As many networks are trained as the budget
+allows.
 """
 
 from __future__ import annotations
@@ -27,55 +28,54 @@ from sk_backprop._training.problem import Problem, Settings, Start
 from sk_backprop._training.run import TrainingResult, TrainingRun, shows_noise
 from sk_backprop._training.selection import Choice, choose, held_out_noise
 
-# n_samples * n_params up to which all rows at once, by lbfgs, are taken where lm is not: a
-# run of 4 s on the UCI protein set with 50 units (2.3e7, one thread). Mini-batches gain
-# from many rows, not from many columns: up to so many rows lbfgs is taken in any case.
+# n_samples * n_params up to which lbfgs is used where lm is not affordable: a run of 4 s on the
+# UCI protein set with 50 units (2.3e7, one thread). Mini-batches gain from many rows, not from
+# many columns: up to `_FEW_ROWS` rows lbfgs is used in any case.
 _LBFGS_LIMIT, _FEW_ROWS = 2.5e7, 10_000
 
 # Hidden layers tried in turn. Two layers of ten units have about as many parameters as
-# one of twenty, and the higher likelihood on eight of the nine UCI sets; but one layer
-# erred less on the smoothest of them (yacht: RMSE 0.29, with two layers 0.38).
+# one of twenty, and a higher likelihood on eight of the nine UCI sets; but one layer has the
+# smaller error on the smoothest of them (yacht: RMSE 0.29, with two layers 0.38).
 _SHAPES = ((5, 5), (20,), (10, 10), (15, 15), (20, 20), (30, 30))
 
-# Parameters for each row, at most: as many as rows in a trial, which has four fifths of them.
+# Parameters per row, at most: no more than a trial has rows, which are four fifths of all.
 _PER_ROW = 0.8
 
-# Plain steps of lm before the evidence decides: from a cold start a wiggly target may be
-# taken for noise, from a warm one noise for a wiggly target.
+# Plain steps of lm, with weak precisions, before the evidence sets them: after few, a wiggly
+# target may be taken for noise; after many, noise for a wiggly target.
 _COLD, _WARM = 2, 10
 
 _LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
 
-# What the other solvers take for 'auto' where nothing is tried: one layer, and the penalty
-# that served best over 20 data sets.
+# What 'auto' stands for with the other solvers where there are no trials: one hidden layer, and
+# the penalty that did best over 20 data sets.
 _PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
 
-# Penalties tried for lbfgs in turn: noisy tables want the strong ones, and noiseless
-# functions the weak ones.
+# Penalties tried in turn for lbfgs: noisy tables need strong ones, noiseless functions weak ones.
 _ALPHAS: tuple[float, ...] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 
-# Those before them where a strong penalty is preferred. The dispersion of counts, in units of their
-# mean, is 100 for a mean of 0.01: there a penalty of 100 is one of 1, and of 2 counts among 250
-# rows one was predicted exactly.
+# Penalties tried before those where strong ones are preferred. The dispersion of counts, in units
+# of their mean, is 100 for a mean of 0.01: a penalty of 100 then acts like one of 1, and one of
+# two counts above 0 among 250 rows was predicted exactly.
 _STRONGEST_ALPHAS = (10_000.0, 1000.0)
 
-# Largest `tol` of a linear model that is chosen by rows held out: of all rows at once, and of
-# mini-batches, whose noise hides smaller gains.
+# Largest `tol` of a linear candidate, by whether its solver uses mini-batches, whose noise hides
+# smaller gains.
 _LINEAR_TOL = {False: 1e-8, True: 1e-5}
 
-# Rows, or counts above 0, below which none is tried: a fifth of them tells nothing.
+# Rows, or counts above 0, below which there are no trials: a fifth of them is too few to score on.
 _LEAST_ROWS = 10
 
 # Parts of the budget that the trials and the final networks may take.
 _TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
 
-# Rows of a mini-batch, at most and at least, and steps of an epoch where there are few rows.
-# An epoch of one step gains so little that ten of them count as a stall: with all of 150 rows
-# of friedman1 in a batch the R2 of 'adam' ended .034 and that of 'sgd' .19 below that of lbfgs,
-# with batches of 25 .016 and .06 (`test_solvers`). Below 50 rows all at once did as well.
+# Largest and smallest mini-batch, and steps of an epoch where there are few rows. An epoch of one
+# step gains so little that ten of them count as a stall: with all 150 rows of friedman1 in one
+# batch the R2 of 'adam' ended .034 and that of 'sgd' .19 below that of lbfgs, with batches of 25
+# .016 and .06 (`test_solvers`). Below 50 rows, a single batch did as well.
 _BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
 
-# The settings that are not parameters as they stand; {name: type} of those that are.
+# Settings that are not copied from the estimator's parameters; {name: type} of those that are.
 _DERIVED_SETTINGS = frozenset(
     ("network", "likelihood", "solver", "alpha", "batch_size", "starts", "memory", "weight_unit")
 )
@@ -92,13 +92,16 @@ def settings_of(
     *,
     streaming: bool = False,
 ) -> Settings:
-    """The estimator's parameters, of which the solver may still be 'auto'.
+    """The settings of an estimator; the solver may still be 'auto'.
 
+    Parameters
+    ----------
+    estimator : BackpropRegressor; network : Network; likelihood : Likelihood; n_samples : int
     streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam',
         because the solvers that use all rows at once would forget earlier batches
     """
     by_default = "adam" if streaming else "auto"
-    # numpy scalars are numbers here: a float32 would spoil the arithmetic.
+    # Numpy scalars become Python numbers: a float32 would make the arithmetic less precise.
     plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN_SETTINGS.items()}
     return Settings(
         network=network,
@@ -114,7 +117,7 @@ def settings_of(
 
 
 def _batch_size(n_samples: int, *, streaming: bool) -> int:
-    """What batch_size='auto' stands for: batches of one size, as nearly as can be."""
+    """What batch_size='auto' stands for: batches of equal size, as nearly as possible."""
     if streaming:
         return _BATCH
     n_steps = max(1, min(_STEPS, n_samples // _LEAST_BATCH))
@@ -124,9 +127,9 @@ def _batch_size(n_samples: int, *, streaming: bool) -> int:
 class Plan(NamedTuple):
     """What to train.
 
-    families : Settings to choose from by rows held out; see `_training.selection.choose`
+    families : candidates to select from on held-out rows; see `_training.selection.choose`
     n_networks : int, or None for as many as are affordable
-    untried : Settings that are taken where there are too few rows to hold some out
+    untried : Settings, used where there are too few rows to hold some out
     """
 
     families: list[list[Settings]]
@@ -135,20 +138,20 @@ class Plan(NamedTuple):
 
     @property
     def settings(self) -> Settings:
-        """The first candidate, for what all agree on."""
+        """The first candidate, for the settings that all candidates share."""
         return self.families[0][0]
 
     @property
     def candidates(self) -> list[Settings]:
-        """Those of all families."""
+        """The candidates of all families."""
         return [settings for family in self.families for settings in family]
 
     @property
     def most_tasks(self) -> int:
-        """The trials, and the runs that there may be: for each start, some of them twice."""
+        """Upper bound on the tasks of a fit: the trials together are one, and so is each run."""
         n_networks = self.n_networks or _MOST_NETWORKS
         if self.n_networks and any(settings.alpha is None for settings in self.candidates):
-            n_networks = 2 * n_networks - 1  # those that failed are replaced
+            n_networks = 2 * n_networks - 1  # networks that failed are replaced
         n_starts = max(len(settings.starts) for settings in self.candidates)
         return int(len(self.candidates) > 1) + n_networks * max(n_starts, 1)
 
@@ -176,7 +179,8 @@ def make_plan(
 
     Parameters
     ----------
-    settings : Settings, of which `network` may lack the hidden layers
+    settings : Settings, whose `network` may lack the hidden layers
+    hidden : tuple of int, or None for 'auto'
     n_networks : int, or None for 'auto'
     n_samples : int, distinct rows where that matters
     mean_weight : float, of distinct rows; penalties that are chosen here are multiples of it
@@ -190,7 +194,7 @@ def make_plan(
     last = families[-1]
     untried = families[0][0] if families[0][0].alpha is None else last[0]
     if len({one.alpha for one in last}) > 1 and not settings.likelihood.prefers_strong_penalty:
-        # Of counts the strongest penalty stays, as too few of them are above 0.
+        # Counts keep the strongest penalty, as too few of them are above 0 for trials.
         untried = last[0]._replace(alpha=_PLAIN_ALPHA)
     if streaming:
         families = [[untried]]
@@ -207,14 +211,14 @@ def make_plan(
     return Plan(families, n_networks or (None if averaged else 1), untried)
 
 
-# Mean weight of distinct rows from which on rows held out decide whether the evidence takes
-# weights as counts, or only as relative ones: with 300 rows of weight 5, whose noise would be
-# well known if they were 1,500, the error was 7 % larger, with weights of 100 57 %.
+# Mean weight of distinct rows from which on held-out rows decide whether the evidence takes
+# weights as counts, or only as relative ones. As counts, 300 rows of weight 5 pass for 1,500,
+# whose noise would be well known: the error was 7 % larger, with weights of 100 57 %.
 _LARGE_WEIGHT = 2.0
 
 
 def _times(settings: Settings, mean_weight: float) -> Settings:
-    """With the penalty, if it has one, that does the same to rows of this mean weight."""
+    """The settings, with any penalty scaled so that it acts as on rows of weight 1."""
     alpha = settings.alpha
     return settings if alpha is None else settings._replace(alpha=alpha * mean_weight)
 
@@ -222,12 +226,15 @@ def _times(settings: Settings, mean_weight: float) -> Settings:
 def _families(
     settings: Settings, hidden: tuple[int, ...] | None, n_samples: int
 ) -> list[list[Settings]]:
-    """The candidates of `make_plan`, with penalties for weights of 1."""
+    """The candidates of `make_plan`, with penalties for weights of 1.
+
+    settings, hidden, n_samples : as in `make_plan`
+    """
     shapes = [settings.network if hidden is not None else _shaped(settings.network, _PLAIN_SHAPE)]
     if hidden is None and settings.solver == "auto":
         shapes = _affordable(settings._replace(solver="lm"), n_samples) or shapes
     elif hidden is None and settings.solver_class.evidence:
-        # Where nothing is affordable, the least that it can do.
+        # Where no architecture is affordable, the smallest one.
         least = _shaped(settings.network, _SHAPES[0])
         shapes = _affordable(settings, n_samples) or [least]
     solver = settings.solver
@@ -246,11 +253,11 @@ def _families(
 
 
 def _linear_penalised(settings: Settings) -> list[Settings]:
-    """Linear models with the given penalty, or those that there are to choose from.
+    """Linear models with the given penalty, or with each penalty to choose from.
 
-    A penalty draws slopes towards zero, and far from the data their error grows while the
-    standard deviation does not know of it: with 150 rows, the slope 2 and a penalty of 2, 95 %
-    intervals covered 86 % at ten times the range. The weakest penalty is therefore the first.
+    A penalty shrinks slopes towards zero. Far from the data the error that results grows, and the
+    standard deviation does not account for it: with 150 rows, the slope 2 and a penalty of 2,
+    95 % intervals covered 86 % at ten times the range. The weakest penalty is therefore first.
     (A rate is different: the exponential of a steep slope is worse than that of a flat one.)
     """
     linear = settings._replace(network=_shaped(settings.network, ()))
@@ -264,7 +271,7 @@ def _linear_penalised(settings: Settings) -> list[Settings]:
 
 
 def _penalised(settings: Settings) -> list[Settings]:
-    """Models of one shape with the given penalty, or those that there are to choose from."""
+    """One architecture with the given penalty, or with each penalty to choose from."""
     if settings.alpha is not None:
         return [settings]
     if settings.solver_class.all_rows and not settings.early_stopping:
@@ -273,7 +280,7 @@ def _penalised(settings: Settings) -> list[Settings]:
 
 
 def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
-    """Candidates where solver, penalty and shape are all to be chosen."""
+    """Candidates where solver, penalty and architecture are all to be selected."""
     network = settings.network
     plain = settings._replace(network=_shaped(network, _PLAIN_SHAPE))
     lm = settings._replace(solver="lm")
@@ -295,24 +302,24 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
 
 
 def _linear(settings: Settings) -> list[Settings]:
-    """Linear models, by evidence."""
+    """Linear models, with precisions from the evidence."""
     network = _shaped(settings.network, ())
     linear = settings._replace(network=network, starts=(_COLD,))
     if settings.weight_groups != "auto":
         return [linear]
-    # One precision for each single weight overfits where columns are many: intervals of
-    # 95 % covered 59 % with 1,000 columns of 975 rows.
+    # One precision for each single weight overfits where columns are many: 95 % intervals
+    # covered 59 % with 975 rows of 1,000 columns.
     return [linear._replace(weight_groups=groups) for groups in ("layer", "input")]
 
 
 def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
-    """Networks, by evidence."""
+    """Networks with hidden layers, with precisions from the evidence."""
     warm = [settings._replace(network=shape, starts=(_WARM,)) for shape in shapes]
     return [settings._replace(network=shapes[0], starts=(_COLD,)), *warm]
 
 
 def _penalties(settings: Settings) -> list[Settings]:
-    """Networks of one shape under several penalties."""
+    """One architecture under several penalties."""
     alphas = _ALPHAS
     if settings.likelihood.prefers_strong_penalty:
         alphas = (*_STRONGEST_ALPHAS, *_ALPHAS)
@@ -327,12 +334,16 @@ def fit_networks(
     n_jobs: int | None,
     events: Events,
 ) -> TrainingResult:
-    """Choose among the candidates, and train the networks.
+    """Select one of the candidates, and train its networks.
 
     Parameters
     ----------
-    starts : of each network, or None to draw all initial weights
-    events : Events, told of what goes on
+    plan : Plan
+    problem : Problem, with all rows
+    starts : Start for each network, or None to draw all initial weights
+    rng : RandomState, which draws the seeds of the networks
+    n_jobs : int or None, as in joblib
+    events : Events, notified of trials, networks and runs
     """
     n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
@@ -341,12 +352,12 @@ def fit_networks(
 
     def n_networks_of(candidate: Settings, n_steps: float | None) -> int:
         if plan.n_networks or len(candidate.network.layer_sizes) == 2:
-            return plan.n_networks or 1  # all linear models end in the one optimum
+            return plan.n_networks or 1  # all linear models end in one optimum
         cost = candidate.cost(n_samples, n_steps)
         return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
 
     choice = Choice(plan.untried, None, None)
-    can_hold_out = _n_telling(plan.settings, problem) >= _LEAST_ROWS
+    can_hold_out = _n_informative(plan.settings, problem) >= _LEAST_ROWS
     if len(plan.candidates) > 1 and can_hold_out:
         events.begin_trials(len(plan.candidates))
         share = _TRIALS_SHARE * affordable
@@ -374,21 +385,28 @@ def fit_networks(
 def _with_replacements(
     result: TrainingResult, seeds: Sequence[int], events: Events, n_jobs: int | None
 ) -> TrainingResult:
-    """The result with the best of its networks and those of more seeds, as many as there were.
+    """Train further networks, and keep the best, as many as there were.
 
-    After an interrupt those that are whole are kept.
+    After an interrupt, only complete networks are kept.
+
+    Parameters
+    ----------
+    result : TrainingResult, some of whose networks have failed
+    seeds : of the further networks
+    events : Events, which are notified
+    n_jobs : int or None, processes
     """
     settings, problem, networks, _ = result
     try:
         others = train_networks(settings, problem, seeds, events, n_jobs=n_jobs)
     except KeyboardInterrupt:
         return result._replace(interrupted=True)
-    whole = [one for one in others.networks if one.result.status != "interrupted"]
-    return others._replace(networks=best(networks + whole, len(networks)))
+    complete = [one for one in others.networks if one.result.status != "interrupted"]
+    return others._replace(networks=best(networks + complete, len(networks)))
 
 
-def _n_telling(settings: Settings, problem: Problem) -> float:
-    """Distinct rows, or counts above 0 among them."""
+def _n_informative(settings: Settings, problem: Problem) -> float:
+    """Number of distinct rows, or of counts above 0 among them."""
     rows = problem.rows
     return float(
         problem.n_distinct * settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
@@ -398,11 +416,11 @@ def _n_telling(settings: Settings, problem: Problem) -> float:
 def _with_held_out_noise(
     result: TrainingResult, noise: HeldOutNoise | None, n_jobs: int | None
 ) -> TrainingResult:
-    """The result, with noise by unseen rows where the networks' own do not show it.
+    """The result, with noise from held-out rows where the training residuals are too small.
 
-    After an interrupt no other networks are trained for it: the user waits for the end.
+    After an interrupt no further networks are trained for this: the user is waiting.
 
-    noise : HeldOutNoise or None, that the trials have found
+    result : TrainingResult; noise : HeldOutNoise of the trials, or None; n_jobs : int or None
     """
     settings, problem, networks, interrupted = result
     if all(shows_noise(settings, problem, one) for one in networks):
@@ -413,7 +431,7 @@ def _with_held_out_noise(
         n_iter = max(1, *(one.result.n_iter for one in networks))
         try:
             noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
-        except KeyboardInterrupt:  # the networks are whole
+        except KeyboardInterrupt:  # the networks are complete
             return result._replace(interrupted=True)
     problem = problem._replace(noise=noise)
     with one_blas_thread():
@@ -427,9 +445,9 @@ def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:
 
 
 def _affordable(settings: Settings, n_samples: int) -> list[Network]:
-    """The network with the hidden layers that its solver can pay for, from the smallest on.
+    """The architectures that are affordable with the solver, smallest first.
 
-    All but the smallest have no more parameters than there are rows in a trial.
+    All but the smallest have no more parameters than a trial has rows.
     """
     limit = _FINAL_SHARE * budget(n_samples, settings.network.layer_sizes[0]) / _LEAST_NETWORKS
     shapes = [_shaped(settings.network, hidden) for hidden in _SHAPES]

@@ -55,10 +55,10 @@ class Settings(NamedTuple):
     """The constructor's parameters that a run depends on, resolved.
 
     `solver` is a name in `SOLVERS`; `alpha` is None where the evidence
-    decides; the others are as `BackpropRegressor` documents them.
+    sets the precisions; the others are as `BackpropRegressor` documents them.
 
-    starts : tuple of int, numbers of plain steps of lm before the evidence decides; a
-        network is trained with each, and the run of the highest log evidence is kept
+    starts : tuple of int, numbers of plain steps of lm, with weak precisions, before the evidence
+        sets them; a network is trained with each, and the run of highest log evidence is kept
     memory : int, correction pairs that lbfgs keeps
     weight_unit : float, what the weights of the rows are divided by
     """
@@ -90,7 +90,7 @@ class Settings(NamedTuple):
 
     @property
     def solver_class(self) -> type[Solver]:
-        """The solver, which says what it needs, offers and costs."""
+        """The class of the solver, which declares its needs, abilities and cost."""
         return SOLVERS[self.solver]
 
     def cost(self, n_samples: int, n_iter: float | None = None) -> float:
@@ -101,8 +101,8 @@ class Settings(NamedTuple):
 class Weights(NamedTuple):
     """Weights of MaxAbs-scaled inputs, and the scales they belong to.
 
-    scales is None for weights that the user gives: they belong to the scales of
-    whatever they are trained on. precisions are what the evidence had found for them.
+    `scales` is None for weights that the user gives: they belong to the scales of the rows
+    that they are trained on. `precisions` are those that the evidence found for them.
     """
 
     coefs: Sequence[Array]
@@ -112,10 +112,10 @@ class Weights(NamedTuple):
 
 
 class Start(NamedTuple):
-    """What the run of a network goes on from.
+    """Where the run of a network starts.
 
     weights : Weights, or None to draw them
-    stream : StreamState, what else the earlier batches of a stream have left; None in a fit
+    stream : StreamState, statistics of the earlier batches of a stream; None in a fit
     """
 
     weights: Weights | None = None
@@ -125,11 +125,11 @@ class Start(NamedTuple):
 class Problem(NamedTuple):
     """Rows in the solver's coordinates, and the scales that led there.
 
-    rows, validation : Data, validation may be None
-    dtype : of the weights that come out: that of the user's X, or float64 where need be
+    rows, validation : Data; validation may be None
+    dtype : of the fitted weights: that of the user's X, or float64 where needed
     groups : (n_samples,) int, the distinct row that each row equals, or None where all differ
     column_ranks : (n_features,) int, see `row_order.column_ranks`
-    noise : HeldOutNoise or None, where rows that were not trained on have shown it
+    noise : HeldOutNoise, or None where it was not estimated on held-out rows
     """
 
     scales: Scales
@@ -142,11 +142,11 @@ class Problem(NamedTuple):
 
     @property
     def n_distinct(self) -> int:
-        """Distinct rows."""
+        """Number of distinct rows."""
         return self.rows.n_samples if self.groups is None else int(self.groups.max()) + 1
 
     def in_unit(self, weight_unit: float) -> Problem:
-        """The same rows, with their weights divided by a unit."""
+        """The same rows, with their weights divided by `weight_unit`."""
         weights = self.rows.sample_weight
         if weight_unit == 1 or weights is None:
             return self
@@ -156,11 +156,11 @@ class Problem(NamedTuple):
 
     @property
     def n_counted(self) -> float:
-        """Distinct rows, or their total weight where that is less."""
+        """Number of distinct rows, or their total weight where that is less."""
         return min(float(self.n_distinct), self.rows.total_weight)
 
 
-@one_blas_thread()  # BLAS adds up in another order with two
+@one_blas_thread()  # with two, BLAS adds up in another order
 def prepare(
     settings: Settings,
     data: Data,
@@ -169,8 +169,13 @@ def prepare(
     *,
     streaming: bool = False,
 ) -> Problem:
-    """Scales of `data`, and of what `seen` was made from, and the rows in them.
+    """Fit the scales, and put the rows into the solver's coordinates.
 
+    Parameters
+    ----------
+    settings : Settings
+    data, validation : Data, raw; validation may be None
+    seen : Scales of earlier batches, which those of `data` extend, or None
     streaming : bool, whether `data` are a batch of a stream
     """
     dtype = data.X.dtype
@@ -192,15 +197,15 @@ def prepare(
     dtype = np.result_type(dtype, np.float64) if scales.far_from_zero else dtype
     within = _precision(settings, len(y), dtype)
     if scales.far_from_zero and not isinstance(data.X, np.ndarray):
-        within = np.dtype(np.float64)  # the mean is taken from products, not from X
-    y = scales.target(y, within)  # before there is a second X
+        within = np.dtype(np.float64)  # the mean is subtracted from products, not from X
+    y = scales.target(y, within)  # before X is copied, as it may take much memory
     rows = Data(scales.input(data.X, within, order), y, w)
     if validation is not None:
         X_val, y_val = scales.input(validation.X, dtype), scales.target(validation.y, dtype)
         validation = Data(X_val, y_val, validation.sample_weight)
     n_features, groups = len(scales.x.mean), None
     ranks = np.arange(n_features)
-    if seen is None:  # initial weights are still to be drawn
+    if seen is None:  # initial weights will be drawn
         ranks = column_ranks(rows.X, rows.y, w, n_features)
     if order is None and not streaming:
         groups = groups_of_rows(data)
@@ -209,11 +214,13 @@ def prepare(
 
 
 def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
-    """What a solver computes in, for X of the given precision.
+    """The dtype that a solver computes in.
 
-    The noise of mini-batches is many times the rounding of float32, which is twice as fast; where
-    they start from stays in the precision of X (`Monitor.rounded_from`). All rows at once have no
-    such noise, and the textbook's steps (precondition=False) are those of X throughout.
+    The noise of mini-batches is many times the rounding error of float32, which is twice as fast;
+    only the initial weights keep the precision of X (`Monitor.rounded_from`). All rows at once
+    have no such noise, and the textbook's steps (precondition=False) keep that of X throughout.
+
+    settings : Settings; n_samples : int; dtype : of X
     """
     solver = settings.solver_class
     if solver.float64:
@@ -225,23 +232,23 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
 
 
 def n_distinct_rows(data: Data) -> int:
-    """Rows that differ: what all rows at once cost, however the table repeats them."""
+    """Number of distinct rows, on which the cost of solvers on all rows depends."""
     if data.n_samples > _COUNTED_ROWS:
         return data.n_samples
     return int(groups_of_rows(data).max()) + 1
 
 
-# Rows above which they are all taken to differ.
+# Rows above which all are taken to be distinct.
 _COUNTED_ROWS = 200_000
 
 
 def groups_of_rows(data: Data) -> Array:
-    """Number of the distinct row that each row equals, in an order by values; (n_samples,)."""
+    """Index of the distinct row that each row equals, ordered by values: (n_samples,)."""
     return row_groups(data.X, as_units(largest_values(data.X)), _scaled_target(data))
 
 
 def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
-    """Rows, equal ones once, in an order that is theirs and not the table's; their weights."""
+    """Distinct rows in an order that depends on their values alone, and their weights."""
     return canonical_rows(data.X, x_scale, _scaled_target(data), data.sample_weight)
 
 

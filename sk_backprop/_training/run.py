@@ -1,8 +1,8 @@
 """One training run: a problem in, fitted weights and a posterior out.
 
 rows in the solver's coordinates (`_training.problem`) -> an objective -> a solver -> the posterior
-at its end -> weights brought back (`TrainingRun`, one for each network). Nothing here knows of an
-estimator, draws a warning, or changes what it is given.
+at its end -> weights for MaxAbs-scaled inputs (`TrainingRun`). Nothing here depends on an
+estimator, raises a warning, or changes its arguments.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from sk_backprop._training.problem import Data, Problem, Settings, Start
 
 
 class Trained(NamedTuple):
-    """The end of a run: the fitted function, and accounts of how it was found.
+    """Result of a run: the fitted function, and how it was found.
 
     params : Parameters, in the solver's coordinates
     coefs, intercepts : the same weights, for MaxAbs-scaled inputs
-    precisions, log_evidence : what the evidence said, or None with a fixed penalty
+    precisions, log_evidence : found with evidence, or None with a fixed penalty
     """
 
     params: Parameters
@@ -50,10 +50,10 @@ class Trained(NamedTuple):
 
 
 class TrainingResult(NamedTuple):
-    """The end of training: one network or several, and the problem that they solve.
+    """Result of training: one network or several, and the problem that they solve.
 
-    interrupted : bool, whether Ctrl-C ended it. The networks are those that were whole then, or
-        the one that was not.
+    interrupted : bool, whether Ctrl-C ended it; `networks` are then those that were complete, or
+        else the incomplete one
     """
 
     settings: Settings
@@ -66,16 +66,16 @@ class TrainingResult(NamedTuple):
 class TrainingRun:
     """One run of a solver, from a start to a trained network.
 
-    Floating-point warnings are off: what overflows shows in the loss and ends the run.
+    Floating-point warnings are off: an overflow shows in the loss and ends the run.
 
     Attributes
     ----------
     settings : Settings
     problem : Problem
-        In a stream it is the next batch, whose scales have grown with it, and one pass is made.
+        In a stream, the next batch, in scales that include it; one pass is made over it.
     start : Start
     n_plain_steps : int
-        Steps of lm before the evidence decides.
+        Steps of lm before the evidence sets the precisions.
     """
 
     settings: Settings
@@ -85,7 +85,7 @@ class TrainingRun:
 
     @cached_property
     def objective(self) -> Objective:
-        """That of the rows; in a stream the penalty is divided by the weight of all so far."""
+        """The objective of the rows; in a stream its penalty is divided by the weight so far."""
         settings, rows, stream = self.settings, self.problem.rows, self.start.stream
         return Objective(
             self.problem.scales.solver_network(settings.network),
@@ -99,7 +99,7 @@ class TrainingRun:
 
     @cached_property
     def _errors(self) -> PassErrors | None:
-        """Of a stream, the errors of this pass."""
+        """The errors of this pass, in a stream."""
         return None if self.start.stream is None else PassErrors(self.objective)
 
     @beyond_range_is_inf
@@ -111,9 +111,9 @@ class TrainingRun:
         Parameters
         ----------
         rng : RandomState
-            Initial weights are drawn from it before anything else is.
+            Draws the initial weights before anything else.
         observer : IterationObserver or None
-            Is told of each iteration.
+            Notified of each iteration.
         """
         settings, problem = self.settings, self.problem
         params = self._initial_parameters(rng)
@@ -146,6 +146,7 @@ class TrainingRun:
     def _solve(
         self, params: Parameters, monitor: Monitor, rng: np.random.RandomState
     ) -> SolverResult:
+        """Run the solver from the initial weights `params`; `rng` shuffles the rows."""
         settings, stream = self.settings, self.start.stream
         context = RunContext(
             prior=self._prior() if settings.solver_class.evidence else None,
@@ -166,7 +167,7 @@ class TrainingRun:
         return solver.minimize(self.objective, params.flat, monitor)
 
     def _prior(self) -> Prior:
-        """What holds the weights in a run with evidence, and how it begins."""
+        """The groups and the initial precisions of the weights in a run with evidence."""
         settings, objective, scales = self.settings, self.objective, self.problem.scales
         groups = groups_of(settings, objective.network)
         if settings.alpha is not None:
@@ -182,11 +183,11 @@ class TrainingRun:
 
     @beyond_range_is_inf
     def finish(self, result: SolverResult) -> Trained:
-        """The network at a result, with its posterior, and its weights folded back."""
+        """The trained network at a result: its posterior, and its weights in both coordinates."""
         settings, scales, objective = self.settings, self.problem.scales, self.objective
         kept = objective.network.parameters(result.theta)
         at = objective.parameters(result.theta)
-        if result.best_iter == 0:  # ended before any iteration had told the loss
+        if result.best_iter == 0:  # ended before any iteration computed a loss
             start_loss = objective.loss_gradient(at, objective.parameters(result.theta))
             result = replace(result, loss=start_loss)
         network = settings.network
@@ -237,14 +238,18 @@ class TrainingRun:
         return of_noise(noise)
 
 
-# Validation rows that show the noise by themselves: to 13 % of its standard deviation.
+# Validation rows from which on they suffice to estimate the noise: its standard deviation to 13 %.
 LEAST_HELD_OUT = 30
 
 
 def _noise_at(
     settings: Settings, network: Network, params: Parameters, posterior: Posterior, rows: Data
 ) -> HeldOutNoise:
-    """Noise by the errors of one network at rows that it was not trained on."""
+    """Noise estimated from the errors of one network on held-out rows.
+
+    settings : Settings; network, params : in the solver's coordinates
+    posterior : Posterior of `params`; rows : Data, held out
+    """
     X, params = rows.X.astype(float), network.parameters(params.flat.astype(float))
     f = evaluate(network, params.coefs, params.intercepts, X)
     variance, likelihood = posterior.variance(network, params, X), settings.likelihood
@@ -255,7 +260,7 @@ def _noise_at(
 
 
 def _pooled(posterior: Posterior, held_out: HeldOutNoise) -> HeldOutNoise:
-    """The noise by the rows that were trained on and others together."""
+    """Noise estimated from the training rows and the held-out rows together."""
     assert posterior.dof is not None
     dof = posterior.dof + held_out.weight
     squares = posterior.noise * posterior.dof + held_out.variance * held_out.weight
@@ -263,11 +268,12 @@ def _pooled(posterior: Posterior, held_out: HeldOutNoise) -> HeldOutNoise:
 
 
 def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
-    """Whether the noise of a trained network can be trusted.
+    """Whether the noise estimate of a trained network can be trusted.
 
-    The evidence has its own estimate. With a fixed penalty the residuals of the rows trained on
-    are too small where the network could fit the noise of each row, and rows that it has not
-    seen are needed.
+    The evidence has its own estimate. With a fixed penalty the training residuals are too small
+    where the network could fit the noise of each row, and held-out rows are needed.
+
+    settings : Settings; problem : Problem; trained : Trained
     """
     if trained.precisions is not None or problem.noise is not None:
         return True
@@ -277,8 +283,8 @@ def shows_noise(settings: Settings, problem: Problem, trained: Trained) -> bool:
     return residuals_suffice(trained.posterior, settings.network, problem.n_distinct)
 
 
-# n_samples * n_params^2 and n_params^2 up to which all weights count as uncertain, and
-# units of the last layer up to which these do.
+# n_samples * n_params^2 * n_outputs and n_params up to which all weights count as uncertain, and
+# units of the last hidden layer up to which the weights that follow it do.
 _ALL_WEIGHTS_FLOPS, _ALL_WEIGHTS_PARAMS, _LAST_LAYER_UNITS = 2e9, 1500, 2000
 
 
@@ -307,11 +313,15 @@ def _random_start(
     The weights of each column are drawn in the order of the columns' ranks, so that they move
     with the columns when a table lists them in another order.
 
-    constant : (n_features,) bool, inputs that do not vary and never will, or None. Their
-        weights are zero, and nothing else depends on their being there.
+    Parameters
+    ----------
+    network : Network in the solver's coordinates; problem : Problem; rng : RandomState
+    dtype : of the weights
+    constant : (n_features,) bool, inputs that are known to be constant, or None. Their weights
+        are zero, and all other weights are as without them.
     """
     # Glorot's bound leaves tanh units almost linear where there are few inputs:
-    # from it, a fit to a sine of one input ended on its first plateau.
+    # with it, a fit to a sine of one input ended on its first plateau.
     preconditioned = problem.scales.precondition
     bound = lecun_bound if preconditioned else glorot_bound(network.activation)
     by_rank = np.argsort(problem.column_ranks)

@@ -1,8 +1,8 @@
-"""Trials: the candidate that predicts rows best that it has not seen.
+"""Trials: architecture and penalty are selected on held-out rows.
 
-The log evidence ranks runs of one shape well on small problems, and misleads between
-shapes: it prefers the smaller network on the UCI sets concrete, energy and kin8nm, whose
-error is 5 to 15 % larger there. Of a penalty that is fixed it says nothing at all.
+The log evidence ranks runs of one architecture well on small problems, but misleads between
+architectures: on the UCI sets concrete, energy and kin8nm it prefers the smaller network, whose
+error is 5 to 15 % larger. It says nothing about a fixed penalty.
 """
 
 from __future__ import annotations
@@ -26,40 +26,39 @@ from sk_backprop._training.folds import MOST_HELD_OUT, Folds
 from sk_backprop._training.problem import Data, Problem, Settings
 from sk_backprop._training.run import Trained
 
-# Of many rows (`_training.folds`) the trials train on at least `_LEAST_ROWS` and at most a share
-# `_SHARE`: as many as part of what all trials may take, `_MANY_ROWS_SHARE`, can pay for.
-# Two networks are averaged, if affordable: single ones are a matter of luck.
+# Of many rows (`_training.folds`) the trials train on at least `_LEAST_ROWS` and at most the
+# fraction `_SHARE`: as many as the fraction `_MANY_ROWS_SHARE` of the trials' budget can pay for.
+# Two networks are averaged, if affordable: a single one is a matter of luck.
 _LEAST_ROWS, _SHARE, _MANY_ROWS_SHARE = 4000, 0.7, 0.5
 
-# Rows that trials by mini-batches train on, at most: they choose between a linear model and a
-# network alone.
+# Rows that trials by mini-batches train on, at most: they only choose between a linear model and
+# a network.
 _MOST_FOR_BATCHES = 20_000
 
-# Steps after which a trial ends, and the steps to expect of a run that had not converged
-# then: up to 700 were seen where there is next to no noise.
+# Steps after which a trial ends, and the steps expected of a run that has not converged by then:
+# up to 700 were seen where there is next to no noise.
 _TRIAL_STEPS, _MANY_STEPS = 100, 200
 
 # Correction pairs of a trial by lbfgs. With 60, as in the fit that follows, 40 of 43 fits to six
-# tables took the same penalty, with R^2 equal to 3e-4, in 1.1 to 2.1 times the time.
+# tables selected the same penalty, with R^2 equal within 3e-4, in 1.1 to 2.1 times the time.
 _TRIAL_MEMORY = 20
 
-# By how much a candidate must be better than a simpler one, times the root of the number
-# of rows that judge: half of what chance makes of two equal ones. Without it small noisy
-# tables got the warm start by luck (diabetes: R^2 0.25 instead of 0.35). A network has to
-# be better than a linear model, which is the safer of the two, by all that chance makes.
+# Margin by which a candidate must beat a simpler one, times the root of the number of held-out
+# rows: half of the difference that chance makes between two equal ones. Without it, small noisy
+# tables selected ten plain steps by luck (diabetes: R^2 0.25 instead of 0.35). A network must
+# beat a linear model, which is the safer of the two, by all of that difference.
 _MARGIN, _MARGIN_OVER_LINEAR = 0.5, 1.0
 
-# Candidates of a family in a row that are no better than those before them, and end it; and
-# the least difference in nats that counts: under several strong penalties every network is the
-# same constant.
+# Successive candidates without improvement that end a family; and the smallest difference in nats
+# that counts: under several strong penalties every network is the same constant.
 _PATIENCE, _SAME = 2, 0.01
 
 
 class Choice(NamedTuple):
-    """What the trials found.
+    """Result of the trials.
 
     settings : Settings, the best candidate
-    n_steps : float or None, the steps that its runs took, if there were any
+    n_steps : float or None, mean number of steps of its runs, if there were any
     noise : HeldOutNoise or None, where the penalty was fixed and the networks were trained on
         most of the rows
     """
@@ -77,20 +76,20 @@ def choose(
     events: Events,
     n_jobs: int | None,
 ) -> Choice:
-    """The candidate of the best score.
+    """The candidate with the best score on held-out rows.
 
     Parameters
     ----------
-    families : candidates of one kind, in order of complexity: a search along each ends
-        when nothing is gained any more
-    n_networks : tells how many networks of a candidate, whose runs take so many steps,
-        would be averaged in the end
+    families : lists of candidates of one kind, in order of complexity: the search along a list
+        ends when it gains nothing more
+    n_networks : callable, (settings, mean steps of a run) -> number of networks that would be
+        averaged in the end
     problem : Problem, with all rows
-    affordable : float, multiply-adds that all trials together may take, but for the first
-    events : Events, told of each trial; an observer may end them
+    affordable : float, multiply-adds of all trials together; the first always takes place
+    events : Events, notified of each trial; an observer may end them
+    n_jobs : int or None, as in joblib
 
-    The trials' initial weights are always the same: what is chosen depends on the data
-    alone.
+    The trials' initial weights are always the same: the choice depends on the data alone.
     """
     n_kept = _trial_rows(families, problem.n_distinct, affordable)
     folds = Folds(problem, n_kept)
@@ -109,8 +108,8 @@ def choose(
             trial = _Trial(candidate, folds[0][0].n_distinct, [], [])
             for number in range(n_folds):
                 trial.run(*folds[number], max(n_each, 1), n_networks, n_jobs)
-            # Its own best decides whether a family is worth going on with: under the first and
-            # strongest of several penalties any network may be worse than a linear model.
+            # Candidates are compared with the best of their family, not of all: under the first
+            # and strongest of several penalties any network may be worse than a linear model.
             if best_of_family is None or trial.beats(best_of_family):
                 best_of_family, n_worse = trial, 0
             elif not trial.resembles(best_of_family):
@@ -137,9 +136,15 @@ def _decided(
     affordable: float,
     n_jobs: int | None,
 ) -> _Trial:
-    """The better of two candidates, of which the simpler one was only ahead by the margin.
+    """The better of two candidates, of which the simpler one is ahead only by the margin.
 
-    Both are scored on the folds that are left, as far as these are affordable.
+    Both are scored on the remaining folds, as far as the budget allows.
+
+    Parameters
+    ----------
+    best, rival : _Trial, the simpler candidate and the one with the better score
+    folds : Folds
+    n_networks, affordable, n_jobs : as in `choose`; what is left of `affordable`
     """
     for number in range(len(best.scores), len(folds)):
         part, held_out = folds[number]
@@ -155,7 +160,7 @@ def _decided(
 def held_out_noise(
     settings: Settings, problem: Problem, n_networks: int, n_iter: int, n_jobs: int | None
 ) -> HeldOutNoise:
-    """Noise by the errors, at rows held out, of networks trained on the others as in `settings`.
+    """Noise estimated from the held-out errors of networks trained with `settings`.
 
     Parameters
     ----------
@@ -163,10 +168,11 @@ def held_out_noise(
     problem : Problem, with all rows
     n_networks : int, networks that are averaged
     n_iter : int, iterations of a run on all rows
+    n_jobs : int or None, as in joblib
     """
     n_distinct = problem.n_distinct
     folds = Folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
-    if not settings.solver_class.all_rows:  # as many steps, with fewer of them in an epoch
+    if not settings.solver_class.all_rows:  # as many steps, of which an epoch now has fewer
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter)
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
@@ -177,14 +183,14 @@ def held_out_noise(
     return trial.noise
 
 
-# Of many rows, the share that networks are trained on for the errors at the others. Two hundred
-# errors show the standard deviation of the noise to 5 %: each further fold costs as much as
-# most of the fit.
+# Of many rows, the fraction to train on, for errors on the others; and how many errors are enough:
+# 200 give the standard deviation of the noise to 5 %, and each further fold costs as much as most
+# of the fit.
 _MOST_KEPT, _ENOUGH_HELD_OUT = 0.8, 200
 
 
 class _Trial(NamedTuple):
-    """A candidate, and how it did: the score of each fold, and the steps of each run.
+    """A candidate, the score of each fold, and the steps of each run.
 
     n_kept : int, distinct rows that it was trained on in each fold
     """
@@ -202,9 +208,16 @@ class _Trial(NamedTuple):
         n_networks: Callable[[Settings, float | None], int],
         n_jobs: int | None,
     ) -> None:
-        """Train on the rows of `part` and judge by `held_out`."""
+        """Train on `part`, and score on `held_out`.
+
+        Parameters
+        ----------
+        part : Problem; held_out : Data
+        n_each : int, networks to train
+        n_networks, n_jobs : as in `choose`
+        """
         limit = _TRIAL_STEPS if self.settings.solver_class.evidence else self.settings.max_iter
-        # The evidence needs no early stopping; for a fixed penalty it is part of what is tried.
+        # The evidence needs no early stopping; with a fixed penalty it is part of the candidate.
         early_stopping = self.settings.early_stopping and not self._by_evidence
         trial = self.settings._replace(
             early_stopping=early_stopping,
@@ -231,15 +244,15 @@ class _Trial(NamedTuple):
 
     @property
     def _by_evidence(self) -> bool:
-        """Whether the evidence estimates the noise, by the rows that were trained on."""
+        """Whether the evidence estimates the noise, from the training rows."""
         return self.settings.alpha is None
 
     def _score(self, n_folds: int) -> float:
-        """Minus the log likelihood of a row, under the networks' own standard deviation and
-        under the one that the errors turned out to have. The smaller the better.
+        """Held-out negative log likelihood per row; smaller is better.
 
-        The first rewards error bars, the second the mean: ln RMSE but for constants. Where
-        a fixed penalty does not tell the noise, and for counts, the second stands for both.
+        The sum of two: under the predicted standard deviation, which rewards good error bars,
+        and under that of the held-out errors, which rewards a good mean: ln RMSE but for
+        constants. The second counts twice for counts, and where a fixed penalty gives no noise.
         """
         scores = self.scores[:n_folds]
         weight = self._weight(n_folds)
@@ -256,7 +269,7 @@ class _Trial(NamedTuple):
         return sum(one.weight for one in self.scores[:n_folds])
 
     def beats(self, other: _Trial) -> bool:
-        """Whether this is better by more than chance, on the folds that both have seen."""
+        """Whether this is better by more than chance, on the folds that both were scored on."""
         n_folds = min(len(self.scores), len(other.scores))
         beyond_linear = other._is_linear and not self._is_linear
         margin = _MARGIN_OVER_LINEAR if beyond_linear else _MARGIN
@@ -269,7 +282,7 @@ class _Trial(NamedTuple):
         return len(self.n_steps) // len(self.scores)
 
     def rival(self, tried: Sequence[_Trial]) -> _Trial | None:
-        """The best of those with a better score, if there are any, on as many folds."""
+        """The trial with the best score on as many folds, if that is better than this one's."""
         n_folds = len(self.scores)
         better = [
             one
@@ -279,33 +292,36 @@ class _Trial(NamedTuple):
         return min(better, key=lambda one: one._score(n_folds), default=None)
 
     def resembles(self, other: _Trial) -> bool:
-        """Whether there is no difference worth the name, as between two constants."""
+        """Whether the scores are practically equal, as those of two constants."""
         n_folds = min(len(self.scores), len(other.scores))
         return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)
 
     @property
     def noise(self) -> HeldOutNoise:
-        """Noise by the errors at the rows that were held out."""
+        """Noise estimated from the held-out errors."""
         pearson = reduce(add, (one.pearson for one in self.scores))
         return HeldOutNoise(pearson.value / pearson.weight, pearson.weight)
 
     def choice(self, problem: Problem) -> Choice:
-        """The choice of this candidate for all rows of `problem`."""
-        # Networks trained on fewer rows err more than those that will be trained on all.
+        """The result of the trials if this candidate is selected, for all rows of `problem`."""
+        # Networks trained on fewer rows have larger errors than those trained on all.
         few = self.n_kept < _LEAST_KEPT * problem.n_distinct
         noise = None if self._by_evidence or few else self.noise
         return Choice(self.settings, float(np.mean(self.n_steps)), noise)
 
 
-# Least share of the rows on which networks must be trained for their errors at others to show
-# the noise of a network trained on all.
+# Smallest fraction of the rows to train on for the held-out errors to show the noise of a network
+# trained on all.
 _LEAST_KEPT = 0.65
 
 
 def _extent(settings: Settings, n_folds: int, n_affordable: float) -> tuple[int, int]:
-    """Folds and networks in each that are affordable; (1, 0) if nothing is."""
+    """Affordable folds, and networks in each; (1, 0) if nothing is affordable.
+
+    settings : Settings; n_folds : int, at most; n_affordable : float, runs
+    """
     is_linear = len(settings.network.layer_sizes) == 2
-    # Linear models from all starts end in one optimum.
+    # Linear models from all initial weights end in one optimum.
     most = 1 if is_linear or not settings.solver_class.all_rows else 2
     if most == 1 and n_affordable >= n_folds:
         return n_folds, 1
@@ -316,7 +332,10 @@ def _extent(settings: Settings, n_folds: int, n_affordable: float) -> tuple[int,
 
 
 def _trial_rows(families: Sequence[Sequence[Settings]], n_samples: int, affordable: float) -> int:
-    """Of many rows, those to train on: as many as let all candidates be tried."""
+    """Where there are many rows, how many to train on, so that all candidates can be tried.
+
+    families, affordable : as in `choose`; n_samples : int, distinct rows
+    """
     most = int(_SHARE * n_samples)
     if not all(c.solver_class.all_rows for family in families for c in family):
         most = min(most, _MOST_FOR_BATCHES)
@@ -337,7 +356,11 @@ def _score(
     rows: Data,
     n_networks: int,
 ) -> HeldOutScore:
-    """How well `n_networks` networks like those that are fitted would predict held-out rows."""
+    """Held-out score of the average of `n_networks` networks such as `fitted`.
+
+    settings : Settings; problem : Problem of the training rows; fitted : Trained for each network
+    rows : Data, held out; n_networks : int
+    """
     network = problem.scales.solver_network(settings.network)
     before_output = replace(network, output_activation="identity")
     return settings.likelihood.score_held_out(

@@ -332,7 +332,7 @@ def test_ctrl_c_in_a_replacement_keeps_the_networks_that_are_whole(friedman, mon
 
     if place == "finish":
         monkeypatch.setattr(TrainingRun, "finish", finish)
-    with pytest.warns(UserWarning, match="^Training interrupted; 8 whole networks are kept.$"):
+    with pytest.warns(UserWarning, match="^Training interrupted; 8 complete networks are kept.$"):
         model = regressor(n_networks=8).fit(X, y)
     assert len(runs) == 17
     assert model.n_networks_ == 8
@@ -352,7 +352,7 @@ def test_ctrl_c_before_or_after_the_steps_of_a_network_keeps_those_before(
 
     monkeypatch.setattr(TrainingRun, name, interrupted)
     model = regressor(n_networks=4, alpha=1.0)
-    with pytest.warns(UserWarning, match="^Training interrupted; 2 whole networks are kept.$"):
+    with pytest.warns(UserWarning, match="^Training interrupted; 2 complete networks are kept.$"):
         model.fit(*friedman)
     assert model.n_networks_ == 2
     calls[:] = [1, 1]  # the first network this time
@@ -421,7 +421,7 @@ def plan_of(
 ):
     """The plan for settings that leave everything open but what is given."""
     taken = dict.fromkeys(Settings._fields)
-    taken |= {"solver": "auto", "alpha": None, "starts": (), "weight_groups": "auto"}
+    taken |= {"solver": "auto", "alpha": None, "plain_steps": (), "weight_groups": "auto"}
     taken["likelihood"] = SquaredError()
     taken |= {"weight_unit": 1.0, "tol": 1e-3}
     network = Network((n_features, *(hidden or ()), n_outputs), "logistic", "identity")
@@ -492,7 +492,7 @@ def test_large_weights_are_tried_as_counts_and_as_relative_ones():
 
 def test_the_evidence_is_for_lm_alone_and_only_where_no_penalty_is_given():
     assert {one.alpha for one in plan_of(100, 5).candidates} == {None}
-    assert plan_of(100, 5, hidden=(5,)).settings.starts == (2, 10)
+    assert plan_of(100, 5, hidden=(5,)).settings.plain_steps == (2, 10)
     adam = plan_of(100, 5, solver="adam")
     assert [[one.alpha for one in family] for family in adam.families] == [[0.01, 2.0], [2.0]]
     assert plan_of(100, 5, solver="lbfgs", early_stopping=True).settings.alpha == 2.0
@@ -523,7 +523,7 @@ def test_shapes_have_no_more_parameters_than_rows_in_a_trial_but_the_first(n_sam
     linear, (cold, *warm) = plan_of(n_samples, 10).families
     assert {one.network.layer_sizes for one in linear} == {(10, 1)}
     assert cold.network == warm[0].network
-    assert cold.starts < warm[0].starts
+    assert cold.plain_steps < warm[0].plain_steps
     shapes = [one.network.layer_sizes for one in warm]
     assert len(set(shapes)) == len(shapes) > 1
     assert all(one.network.n_params <= 0.8 * n_samples for one in warm)

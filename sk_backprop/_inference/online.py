@@ -250,7 +250,7 @@ def of_stream(
         return Posterior(weights, [], noise, n_effective, [], *running)
     factors: list[Array] = []
     prior: list[Array] = []
-    at_inputs = weights == "all" or len(objective.network.layer_sizes) == 2
+    at_inputs = weights == "all" or objective.network.is_linear
     for outputs, part, part_params in uncertain_objectives(weights, objective, params):
         groups, fixed = penalties(part, alpha)
         held = fixed.weight[groups.index] * np.mean(1 / noise[outputs])

@@ -155,6 +155,11 @@ class Network:
         n_params = sum((n_in + 1) * n_out for n_in, n_out in pairwise(sizes))
         object.__setattr__(self, "n_params", n_params)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether there are no hidden layers: one optimum, whatever the initial weights."""
+        return len(self.layer_sizes) == 2
+
     def parameters(self, flat: Array) -> Parameters:
         """The layers' views of a flat vector of shape (n_params,)."""
         layers, start = [], 0

@@ -108,7 +108,7 @@ def _train_one(
 
 def _plain_steps(settings: Settings, start: Start) -> tuple[int, ...]:
     """Number of plain steps of each run of a network; a warm start needs none."""
-    return settings.starts if start.weights is None and settings.alpha is None else (0,)
+    return settings.plain_steps if start.weights is None and settings.alpha is None else (0,)
 
 
 # How far the log evidence of a network, per unit of weight, may fall short of that of the best

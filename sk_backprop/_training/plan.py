@@ -77,7 +77,16 @@ _BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
 
 # Settings that are not copied from the estimator's parameters; {name: type} of those that are.
 _DERIVED_SETTINGS = frozenset(
-    ("network", "likelihood", "solver", "alpha", "batch_size", "starts", "memory", "weight_unit")
+    (
+        "network",
+        "likelihood",
+        "solver",
+        "alpha",
+        "batch_size",
+        "plain_steps",
+        "memory",
+        "weight_unit",
+    )
 )
 _PLAIN_SETTINGS = {
     name: kind for name, kind in get_type_hints(Settings).items() if name not in _DERIVED_SETTINGS
@@ -111,7 +120,7 @@ def settings_of(
         batch_size=_batch_size(n_samples, streaming=streaming)
         if estimator.batch_size == "auto"
         else int(estimator.batch_size),
-        starts=(),
+        plain_steps=(),
         **plain,
     )
 
@@ -152,8 +161,8 @@ class Plan(NamedTuple):
         n_networks = self.n_networks or _MOST_NETWORKS
         if self.n_networks and any(settings.alpha is None for settings in self.candidates):
             n_networks = 2 * n_networks - 1  # networks that failed are replaced
-        n_starts = max(len(settings.starts) for settings in self.candidates)
-        return int(len(self.candidates) > 1) + n_networks * max(n_starts, 1)
+        n_runs = max(len(settings.plain_steps) for settings in self.candidates)
+        return int(len(self.candidates) > 1) + n_networks * max(n_runs, 1)
 
 
 def choose_solver(network: Network, n_samples: int) -> str:
@@ -244,7 +253,7 @@ def _families(
     if settings.solver_class.evidence and settings.alpha is None:
         if hidden is None:
             return [_linear(settings), _nonlinear(settings, shapes)]
-        by_evidence = settings._replace(starts=(_COLD, _WARM))
+        by_evidence = settings._replace(plain_steps=(_COLD, _WARM))
         return [[by_evidence] if hidden else _linear(settings)]
     if hidden is not None:
         return [_penalised(settings)]
@@ -304,7 +313,7 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
 def _linear(settings: Settings) -> list[Settings]:
     """Linear models, with precisions from the evidence."""
     network = _shaped(settings.network, ())
-    linear = settings._replace(network=network, starts=(_COLD,))
+    linear = settings._replace(network=network, plain_steps=(_COLD,))
     if settings.weight_groups != "auto":
         return [linear]
     # One precision for each single weight overfits where columns are many: 95 % intervals
@@ -314,8 +323,8 @@ def _linear(settings: Settings) -> list[Settings]:
 
 def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
     """Networks with hidden layers, with precisions from the evidence."""
-    warm = [settings._replace(network=shape, starts=(_WARM,)) for shape in shapes]
-    return [settings._replace(network=shapes[0], starts=(_COLD,)), *warm]
+    warm = [settings._replace(network=shape, plain_steps=(_WARM,)) for shape in shapes]
+    return [settings._replace(network=shapes[0], plain_steps=(_COLD,)), *warm]
 
 
 def _penalties(settings: Settings) -> list[Settings]:
@@ -351,7 +360,7 @@ def fit_networks(
     affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
 
     def n_networks_of(candidate: Settings, n_steps: float | None) -> int:
-        if plan.n_networks or len(candidate.network.layer_sizes) == 2:
+        if plan.n_networks or candidate.network.is_linear:
             return plan.n_networks or 1  # all linear models end in one optimum
         cost = candidate.cost(n_samples, n_steps)
         return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))

@@ -57,8 +57,8 @@ class Settings(NamedTuple):
     `solver` is a name in `SOLVERS`; `alpha` is None where the evidence
     sets the precisions; the others are as `BackpropRegressor` documents them.
 
-    starts : tuple of int, numbers of plain steps of lm, with weak precisions, before the evidence
-        sets them; a network is trained with each, and the run of highest log evidence is kept
+    plain_steps : tuple of int, steps of lm with weak precisions before the evidence sets them; a
+        network is trained with each, and the run of highest log evidence is kept
     memory : int, correction pairs that lbfgs keeps
     weight_unit : float, what the weights of the rows are divided by
     """
@@ -69,7 +69,7 @@ class Settings(NamedTuple):
     precondition: bool
     alpha: float | None
     weight_groups: str
-    starts: tuple[int, ...]
+    plain_steps: tuple[int, ...]
     batch_size: int
     learning_rate: str
     learning_rate_init: float

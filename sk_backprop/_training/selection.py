@@ -240,7 +240,7 @@ class _Trial(NamedTuple):
 
     @property
     def _is_linear(self) -> bool:
-        return len(self.settings.network.layer_sizes) == 2
+        return self.settings.network.is_linear
 
     @property
     def _by_evidence(self) -> bool:
@@ -320,7 +320,7 @@ def _extent(settings: Settings, n_folds: int, n_affordable: float) -> tuple[int,
 
     settings : Settings; n_folds : int, at most; n_affordable : float, runs
     """
-    is_linear = len(settings.network.layer_sizes) == 2
+    is_linear = settings.network.is_linear
     # Linear models from all initial weights end in one optimum.
     most = 1 if is_linear or not settings.solver_class.all_rows else 2
     if most == 1 and n_affordable >= n_folds:

@@ -429,6 +429,17 @@ def test_a_stop_at_the_first_start_leaves_out_the_second(friedman):
 
 
 @needs_callbacks
+def test_a_stop_of_a_warm_start_before_its_last_network_keeps_the_earlier_fit(friedman):
+    model = regressor(solver="lm", alpha=1.0, n_networks=3, warm_start=True).fit(*friedman)
+    expected = model.predict(friedman[0])
+    model.set_callbacks(Recorder(stop=lambda event, context: context.task_name == "network 2"))
+    with pytest.warns(UserWarning, match="by Ctrl-C or a callback, before all networks") as told:
+        model.fit(*friedman)
+    assert len(told) == 1
+    np.testing.assert_array_equal(model.predict(friedman[0]), expected)
+
+
+@needs_callbacks
 def test_after_a_stop_no_network_that_failed_is_replaced(friedman):
     recorder = Recorder(stop=lambda event, context: context.task_name == "network 3, start 2")
     model = regressor(**SEVERAL_RUNS["networks"]).set_callbacks(recorder).fit(*friedman)

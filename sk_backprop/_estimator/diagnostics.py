@@ -25,7 +25,10 @@ from sk_backprop._solvers._result import ENDINGS, SolverResult
 from sk_backprop._training.problem import Problem, Settings
 from sk_backprop._training.run import Trained, TrainingResult, groups_of
 
-NOTHING_KEPT = "Training interrupted; nothing of this call is kept, and the estimator is as it was."
+NOTHING_KEPT = (
+    "Training was interrupted, by Ctrl-C or a callback, before all networks were trained further; "
+    "nothing of this call is kept, and the estimator is as it was."
+)
 
 _REPEATED_ROWS = (
     "The rows of X and y have been passed before, and the network has too many parameters for "

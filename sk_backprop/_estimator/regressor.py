@@ -594,7 +594,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         events = Events(*printers(self.verbose), *callbacks)
         trained = fit_networks(plan, problem, starts, rng, self.n_jobs, events)
         events.end_fit(trained)
-        if len(trained.networks) < len(starts or ()):  # interrupted
+        if len(trained.networks) < len(starts or ()):  # interrupted, or stopped by a callback
             return [(NOTHING_KEPT, UserWarning)]
         store(self, fitted_state(call, trained, rng))
         return list(fit_warnings(call, trained, alpha_given=self.alpha != "auto"))

@@ -85,6 +85,23 @@ def test_power_of_two(n, expected):
     assert power_of_two(n) == expected
 
 
+@pytest.mark.parametrize(("allowed", "threads"), [(1, {0}), (2, {0, 1}), (3, {0, 1, 2})])
+def test_as_many_threads_as_allowed_share_the_blocks(allowed, threads):
+    rows, seen = batch(1000), []
+
+    def kernel(block, thread, total):
+        seen.append(thread)
+        total[...] = 0
+
+    sums = Sums(lambda: np.empty(1), lambda first, second: None)
+    with threadpool_limits(allowed, user_api="blas"):
+        RowBlocks(rows, 8, shared=True).sum(kernel, sums)
+        assert set(seen) == threads
+        seen.clear()
+        RowBlocks(rows, 8, shared=False).sum(kernel, sums)
+        assert set(seen) == {0}
+
+
 # --- products ---
 
 

@@ -10,7 +10,7 @@ from sk_backprop._estimator.start import plan_and_starts
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import Folds
 from sk_backprop._training.problem import Data, prepare
-from sk_backprop._training.selection import _Trial, choose
+from sk_backprop._training.selection import _extent, _Trial, _trial_rows, choose
 
 # The strength of a curvature beside linear terms, and a seed: whether two candidates are close.
 CLOSE = [(0.05, 0), (0.15, 0), (0.2, 0)]
@@ -78,3 +78,43 @@ def test_folds_are_made_when_they_are_asked_for():
     assert set(folds._made) == {1}
     with pytest.raises(IndexError):
         folds[5]
+
+
+# --- how much of the budget ---
+
+
+@pytest.mark.parametrize(
+    ("solver", "hidden", "affordable", "expected"),
+    [
+        ("lm", (3,), 10, (5, 2)),
+        ("lm", (3,), 9, (2, 2)),
+        ("lm", (3,), 3, (1, 2)),
+        ("lm", (3,), 1, (1, 1)),
+        ("lm", (3,), 0.9, (1, 0)),
+        ("lm", (), 5, (5, 1)),  # linear models have one optimum
+        ("adam", (3,), 4.9, (2, 1)),
+    ],
+)
+def test_folds_and_networks_are_as_many_as_are_affordable(solver, hidden, affordable, expected):
+    plan, _ = plan_and_starts(
+        BackpropRegressor(hidden, solver=solver), Data(np.ones((99, 2)), np.ones((99, 1))), None
+    )
+    assert _extent(plan.settings, 5, affordable) == expected
+
+
+def test_rows_of_trials_grow_with_the_budget_up_to_a_share_of_all():
+    rng = np.random.RandomState(0)
+    plan, _ = plan_and_starts(BackpropRegressor(), Data(rng.randn(99, 2), rng.randn(99, 1)), None)
+
+    def cost(n):
+        return sum(settings.cost(n) for family in plan.families for settings in family)
+
+    found = []
+    for affordable in 10.0 ** np.arange(8, 15, 0.5):
+        n = _trial_rows(plan.families, 100_000, affordable)
+        assert n == 4000 or cost(n) <= affordable / 2
+        assert n == 70_000 or cost(min(int(1.5 * n), 70_000)) > affordable / 2
+        found.append(n)
+    assert found == sorted(found)
+    assert len(set(found)) > 3
+    assert _trial_rows(plan.families, 1000, 1e8) == 700

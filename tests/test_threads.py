@@ -17,6 +17,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._blocks import threads as _threads
 from sk_backprop._blocks.arrays import beyond_range_is_inf
 from sk_backprop._blocks.threads import Team, allowed_threads, cached_property, one_blas_thread
+from sk_backprop._inference import predictive
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound
@@ -383,6 +384,17 @@ def test_a_fit_does_not_depend_on_the_threads(solver, hidden):
             many = model.predict(np.tile(X, (60_000 // len(X), 1)))
             found.append(np.concatenate([*model.predict(X, return_std=True), many]))
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize(("n_rows", "n_threads"), [(1000, 1), (100_000, 2)])
+def test_threads_share_the_means_of_many_rows_alone(n_rows, n_threads, monkeypatch):
+    X, y = surface(500)
+    model = BackpropRegressor((30,), solver="lbfgs", alpha=1.0, tol=0.1, random_state=0).fit(X, y)
+    made = []
+    monkeypatch.setattr(predictive, "Team", lambda n: made.append(n) or Team(n))
+    with threadpool_limits(2, user_api="blas"):
+        model.predict(np.tile(X, (n_rows // 500, 1)))
+    assert made == [n_threads]
 
 
 def test_the_defaults_do_not_depend_on_the_threads():

@@ -16,7 +16,13 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.checks import _MOST_WEIGHT
 from sk_backprop._inference import evidence as _evidence
 from sk_backprop._inference.evidence import Precisions, WeightGroups, factor
-from sk_backprop._inference.laplace import Posterior, laplace, pack_factor, unpack_factor
+from sk_backprop._inference.laplace import (
+    Posterior,
+    laplace,
+    pack_factor,
+    residuals_suffice,
+    unpack_factor,
+)
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import Poisson, SquaredError
@@ -292,6 +298,24 @@ def test_variance_does_not_depend_on_the_rows_beside():
     whole = posterior.variance(network, params, Xt)
     parts = [posterior.variance(network, params, part) for part in np.split(Xt, [1, 100, 40_000])]
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
+
+
+def posterior_of(weights, n_effective):
+    return Posterior(weights, [], np.ones(1), np.array([n_effective]), [])
+
+
+@pytest.mark.parametrize(("n_outputs", "n_params"), [(1, 13), (2, 17)])
+def test_residuals_show_the_noise_of_ten_rows_for_a_parameter_or_four_for_an_effective_one(
+    n_outputs, n_params
+):
+    network = Network((2, 3, n_outputs), "tanh", "identity")
+    assert network.n_params == n_params
+    unknown = posterior_of("last_layer", 1.0)
+    limit = 10 * n_params / n_outputs
+    assert residuals_suffice(unknown, network, int(np.ceil(limit)))
+    assert not residuals_suffice(unknown, network, int(np.ceil(limit)) - 1)
+    assert residuals_suffice(posterior_of("all", 5.0), network, 20)
+    assert not residuals_suffice(posterior_of("all", 5.0), network, 19)
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 7, 40, 99, 100, 101])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cache
 from inspect import get_annotations
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -105,6 +106,7 @@ class Solver(ABC):
         return cls(**{n: given[n] if n in given else getattr(settings, n) for n in names})
 
     @classmethod
+    @cache
     def _parameters(cls) -> list[str]:
         """Names of the parameters of the class, base classes first."""
         annotated = [get_annotations(kind) for kind in reversed(cls.__mro__)]

@@ -88,9 +88,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         model, whichever predicts held-out rows best.
     n_networks : int or 'auto', default='auto'
         Number of networks of the same architecture, with different initial weights, whose
-        outputs are averaged. With alpha='auto' and 'lm', 'auto' is as many of up to 12 as are
-        affordable, without those whose log evidence shows that they have failed; otherwise
-        it is 1.
+        outputs are averaged. 'auto' is 1, or as many of up to 12 as are affordable if the evidence
+        sets the penalty or if solver, alpha and hidden layers are all 'auto' (not with 'adam'),
+        without those whose log evidence shows that they have failed.
     n_jobs : int or None, default=None
         Number of joblib processes that train networks in parallel. None means 1, unless
         `joblib.parallel_config` sets another number. The result does not depend on it.

@@ -76,18 +76,8 @@ _TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
 _BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
 
 # Settings that are not copied from the estimator's parameters; {name: type} of those that are.
-_DERIVED_SETTINGS = frozenset(
-    (
-        "network",
-        "likelihood",
-        "solver",
-        "alpha",
-        "batch_size",
-        "plain_steps",
-        "memory",
-        "weight_unit",
-    )
-)
+_DERIVED_SETTINGS = {"network", "likelihood", "solver", "alpha", "batch_size"}
+_DERIVED_SETTINGS |= {"plain_steps", "memory", "weight_unit"}
 _PLAIN_SETTINGS = {
     name: kind for name, kind in get_type_hints(Settings).items() if name not in _DERIVED_SETTINGS
 }

@@ -55,8 +55,8 @@ The rooms, each of which may import from itself and from those above it::
 
 Data flow: raw X, y, sample_weight -> checked -> a plan -> scaled -> an objective over row
 blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled inputs -> a
-fitted state -> attributes, set all at once. The numerics see arrays and do not import
-scikit-learn.
+fitted state -> attributes, set all at once. The rooms up to `_solvers` see arrays and do not
+import scikit-learn.
 
 Objects that pass from room to room are immutable: plain records are named tuples, others frozen
 dataclasses. (A frozen dataclass adds .4 ms to the import time even without == and repr, which only

@@ -28,7 +28,8 @@ changed as follows.
 network. An `AffineMap` leads from one choice to another; this is the only place where weights
 change coordinates. A map is given by its two ends: ``AffineMap(b, a)`` is the inverse of
 ``AffineMap(a, b)``, and ``AffineMap(a, c)`` is ``AffineMap(a, b)`` followed by
-``AffineMap(b, c)``.
+``AffineMap(b, c)``. (A column or target that has been zero throughout has no unit or scale yet, and
+takes that of the new end.)
 
 A map is affine in the parameters, theta -> M theta + const, so the precision matrix A of theta
 becomes M^-T A M^-1.
@@ -154,7 +155,7 @@ class AffineMap:
             intercepts[0] -= old.x_offset @ coefs[0]
         if old.x_spread is not None:
             coefs[0] /= old.x_spread[:, None]
-        coefs[0] *= self._x_growth[:, None]
+        coefs[0] *= self._x_factor[:, None]
         factor, shift = self._outputs
         coefs[-1] *= factor
         intercepts[-1] = factor * intercepts[-1] + shift
@@ -200,16 +201,16 @@ class AffineMap:
     @beyond_range_is_inf
     def noise_factor(self) -> Array:
         """Factor of the noise variance, or of the dispersion of counts: (n_outputs,)."""
-        return np.asarray(self._y_growth**self.new.likelihood.noise_power)
+        return np.asarray(self._y_factor**self.new.likelihood.noise_power)
 
     @cached_property
-    def _x_growth(self) -> Array:
-        """New unit of X / old unit: (n_features,)."""
+    def _x_factor(self) -> Array:
+        """New unit of X / old unit, which multiplies first-layer weights: (n_features,)."""
         return np.where(self.old.x_known, self.new.x_unit / self.old.x_unit, 1.0)
 
     @cached_property
-    def _y_growth(self) -> Array:
-        """Old scale of y / new scale: (n_outputs,)."""
+    def _y_factor(self) -> Array:
+        """Old scale of y / new scale, which multiplies the outputs: (n_outputs,)."""
         old, new = self.old, self.new
         return np.asarray(np.where(old.y_known, old.y_scale, new.y_scale) / new.y_scale)
 
@@ -223,7 +224,7 @@ class AffineMap:
             )
             for one in (self.old, self.new)
         )
-        scale = self._x_growth * (new_spread / old_spread)
+        scale = self._x_factor * (new_spread / old_spread)
         return scale, scale * new_offset - old_offset
 
     @cached_property
@@ -231,4 +232,4 @@ class AffineMap:
         """factor, shift in new z = factor * old z + shift: (n_outputs,) each."""
         old, new = self.old, self.new
         shift = (old.y_location - new.y_location) / new.y_scale
-        return new.likelihood.rescaled_output(self._y_growth, shift)
+        return new.likelihood.rescaled_output(self._y_factor, shift)

@@ -80,7 +80,7 @@ class Events:
         return _one_asks(one.end_trial(best) for one in self._observers)
 
     def end_trials(self) -> None:
-        self.note(_one_asks(one.end_trials() for one in self._observers))
+        self.stop_if(_one_asks(one.end_trials() for one in self._observers))
 
     def begin_networks(self, settings: Settings, n_networks: int) -> None:
         for one in self._observers:
@@ -96,9 +96,9 @@ class Events:
         for one in self._observers:
             one.end_fit(result)
 
-    def note(self, stop: bool) -> None:
-        """Note whether an observer has asked for no more runs."""
-        self.stopped = self.stopped or stop
+    def stop_if(self, asked: bool) -> None:
+        """Begin no more runs if an observer has asked for that."""
+        self.stopped = self.stopped or asked
 
 
 class _RunEvents(RunObserver):
@@ -119,7 +119,7 @@ class _RunEvents(RunObserver):
         return _one_asks(one.end_iteration(monitor, params) for one in self._observers)
 
     def end_run(self, trained: Trained) -> bool:
-        self._events.note(_one_asks(one.end_run(trained) for one in self._observers))
+        self._events.stop_if(_one_asks(one.end_run(trained) for one in self._observers))
         return self._events.stopped
 
 

@@ -324,6 +324,11 @@ def test_factors_are_packed_and_unpacked_whole(order):
     packed = pack_factor(np.asfortranarray(L))
     assert packed.shape == (order * (order + 1) // 2,)
     np.testing.assert_array_equal(np.tril(unpack_factor(packed)), L)
+    zero = np.diag(L).copy()
+    for k in range(order):  # a zero anywhere on the diagonal, and nowhere else, is a fault
+        np.fill_diagonal(L, np.where(np.arange(order) == k, 0.0, zero))
+        broken = Posterior("all", [pack_factor(np.asfortranarray(L))], np.ones(1), np.ones(1), [])
+        assert "factor" in broken.fault()
 
 
 # --- predict(return_std=True) ---

@@ -289,3 +289,16 @@ def test_what_is_no_better_than_a_constant_need_not_be_kept():
             of_constant
         )
         np.testing.assert_array_equal(found, kept)
+
+
+@pytest.mark.parametrize("batch_size", [10, 20, 40])
+def test_the_first_mini_batches_give_the_mean_squared_error_of_their_rows(batch_size):
+    network, params, objective, _ = problem()
+    ((X, y), _) = batches_of(objective, 40)  # fewer than the window of the running mean
+    first = Objective(network, objective.likelihood, X, y)
+    rows = rows_of_weight(40.0)
+    stream = StreamState(0, None, None, False, rows, rows.weight)
+    errors = [first.batch_pearson(params, one) for one in first.batches(batch_size)]
+    posterior = of_stream(stream, "all", first, params, 1.0, errors)
+    # Their mean was fitted to them.
+    np.testing.assert_allclose(posterior.mean, first.pearson(params).squares / 39, rtol=1e-12)

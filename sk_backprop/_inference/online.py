@@ -296,6 +296,7 @@ def _noise_means(
     stream, objective, errors : as for `of_stream`
     """
     earlier = stream.earlier
+    before_errors = objective.total_weight - sum(sums.weight for sums in errors)
     if earlier is None:
         # The first rows define their own scales, so their mean is a fitted parameter.
         so_far, informative = errors[0].weight, 1.0
@@ -316,7 +317,7 @@ def _noise_means(
             repeated, informative = 0.0, 1 - repeated
         expected = (1 - repeated) / noise_part + repeated * free
     least, most = objective.likelihood.noise_rows
-    so_far += objective.total_weight - sum(sums.weight for sums in errors)
+    so_far += before_errors
     for sums in errors:
         so_far += sums.weight
         rows = min(max(_NOISE_PART * so_far, least), most)

@@ -49,7 +49,7 @@ MUTATED = {
 # Most of these cannot die but by a TypeError, or cannot die: bits of floats (and the `|` of
 # annotations), identity for equality of what is one object. (`is None` for `is not None` stays.)
 LEFT_OUT = re.compile("Bit|Shift|Invert|(?<!_IsNot)_Is$|(?<!_Is)_IsNot$")
-# All of them, the quick ones first: the first failure ends a run, and saved models find half.
+# All of them, the quick ones first, since the first failure ends a run.
 FIRST = "saved_models"
 TESTS = [
     *["blocks", "affine", "solvers", "network", "objective", "gradient", "counts"],

@@ -453,6 +453,11 @@ def test_sparse_moments_are_those_of_scikit_learn(kind, density):
     np.testing.assert_allclose(found.var, var, rtol=1e-12)
 
 
+def test_variance_around_a_mean_that_is_no_float():
+    X = 2.0**53 + np.tile([0.0, 2.0], 50)[:, None]  # the mean, 2^53 + 1, lies between two floats
+    assert Moments.of(X, np.ones(1)).var == 1
+
+
 def test_moments_of_several_blocks_are_those_of_all_rows():
     X = np.random.RandomState(0).randn(200_000, 3).astype(np.float32)  # 65,536 in a block
     found = Moments.of(X, np.full(3, 3.0))

@@ -124,8 +124,9 @@ def measure(name: str, problem: Problem) -> Row:
     model = COMPETITORS[name](problem)
     std = None
     with warnings.catch_warnings():
-        # Ours must converge. The others may not: their defaults are part of what is compared,
-        # and RealMLP's libraries have warnings of their own.
+        # Our fits must converge, so that a warning is an error. The defaults of competitors are
+        # compared as they are, even where they end at max_iter, and RealMLP's dependencies issue
+        # warnings of many categories.
         if name != "ours":
             category = Warning if name == "realmlp" else ConvergenceWarning
             warnings.simplefilter("ignore", category)

@@ -53,7 +53,8 @@ def with_seed(model: Any, seed: int) -> Any:
 def measure(name: str, problem: Problem) -> Row:
     predictions = []
     with warnings.catch_warnings():
-        # Ours must converge. MLPRegressor may not: it is compared as it comes.
+        # Our fits must converge. MLPRegressor is compared with its defaults, even where they end
+        # at max_iter.
         if not isinstance(model := MODELS[name](problem), BackpropRegressor):
             warnings.simplefilter("ignore", ConvergenceWarning)
         for seed in range(N_SEEDS):

@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from benchmarks import BenchmarkError, problems
 from benchmarks.problems import Problem
@@ -57,8 +55,6 @@ class Row:
 
 def _answer() -> None:
     """Make the fits that standard input asks for; all this in a process of one version."""
-    # Some settings end after a few iterations, on purpose, in both versions.
-    warnings.simplefilter("ignore", ConvergenceWarning)
     for line in sys.stdin:
         path, setting, seed = json.loads(line)
         with np.load(path) as file:

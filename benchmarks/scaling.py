@@ -159,7 +159,8 @@ def fit_once(kind: str, solver: str, n_samples: int, n_features: int, n_hidden: 
     seconds = []
     limited = threadpool_limits(1)
     with warnings.catch_warnings(), limited, tempfile.TemporaryDirectory() as folder:
-        warnings.simplefilter("ignore", ConvergenceWarning)  # after a few iterations
+        # Each fit ends at max_iter, so that the times are those of the same number of iterations.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         # What is loaded at the first fit, and the buffers of BLAS at the first large product.
         small = np.random.default_rng(0).normal(size=(1000, 20))
         model.fit(small, small[:, 0])

@@ -5,7 +5,7 @@ dense or sparse, scales them itself, and predicts in the units of y. The display
 function, `sk_backprop.export` exports it to other tools, and `sk_backprop.textbook` shows one pass
 of backpropagation with all its numbers.
 
-The rooms, each of which may import from itself and from those above it::
+The rooms, from the lowest; each may import only from itself and from rooms listed before it::
 
     _blocks       arrays, blocks of rows, sums by one tree, linear algebra, threads
         arrays          the type of arrays, rows that stay sparse, blocks of rows
@@ -40,7 +40,7 @@ The rooms, each of which may import from itself and from those above it::
         selection       candidates scored on held-out rows
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
     _estimator    what scikit-learn's users see
-        columns, sparse, checks    checks of what is passed, and their errors
+        columns, sparse, checks    validation of the arguments, with its error messages
         state           the fitted state, and how an estimator stores it
         start           where a fit starts: weights given, or those of the last fit
         diagnostics     fitted attributes and warnings

@@ -356,7 +356,8 @@ def test_steps_by_rare_counts_do_not_throw_the_function_away(mean, batch, rate, 
 
 def print_defaults():
     """Tables of many sizes and rates."""
-    # A script: tables with few counts above 0 are among those that it is to tell of.
+    # Part of the script, not a test: the tables with few counts above 0, for which fit warns of
+    # too many effective parameters, are among those it prints.
     warnings.filterwarnings("ignore", "The networks use", UserWarning)
     for n, log_mean in itertools.product((300, 1000, 3000), range(-4, 4)):
         found = np.array([defaults_and_a_linear_model(n, log_mean, seed) for seed in range(2)])

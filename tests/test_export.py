@@ -162,7 +162,7 @@ def by_python(formulas, X, names):
 def by_c(formulas, X, names, folder):
     """Compiled into a program that reads rows and writes outputs."""
     if shutil.which("gcc") is None:
-        pytest.skip("the formula for C needs a compiler to be run, and there is no gcc")
+        pytest.skip("compiling the formula for C needs gcc")
     reads = "".join(f'if (scanf("%lf", &{name}) != 1) return 0;' for name in names)
     prints = "".join(f'printf("%.17g\\n", {formula});' for formula in formulas)
     source = folder / "formula.c"

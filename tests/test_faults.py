@@ -72,7 +72,8 @@ def stored(case):
     if "unfitted" in case:
         return pickle.dumps(model)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a few iterations, on purpose
+        # max_iter ends the fit after a few iterations, so that each of its places can be tried.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         getattr(model, method)(*FIRST)
     return pickle.dumps(model)
 
@@ -146,7 +147,7 @@ def complete(case):
     for _ in range(2):  # some things are done once in a process
         model, call = prepared(case)
         with Places() as places, warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # as above
+            warnings.simplefilter("ignore", ConvergenceWarning)  # max_iter ends it, as in `stored`
             call(*SECOND)
     return state(model), places.seen
 
@@ -356,7 +357,9 @@ def test_a_killed_worker_is_reported_and_the_earlier_fit_stays():
     assert (code, printed) == (0, ["told", "True", "True"]), errors
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="what a lost page does is the system's affair")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="other systems report a page of a truncated file differently"
+)
 @pytest.mark.parametrize("solver", ["lm", *slow(["lbfgs", "adam", "sgd"])])
 def test_a_file_cut_short_during_training_does_no_harm(solver, tmp_path):
     # Training works on a copy in its own coordinates. (Before it has been made, or in predict,

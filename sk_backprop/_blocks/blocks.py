@@ -127,7 +127,7 @@ class RowBlocks:
 
 
 def _nodes(blocks: Sequence[slice], n_threads: int) -> list[Sequence[slice]]:
-    """Blocks grouped by nodes of the tree, each of which one thread computes at a time."""
+    """Blocks grouped by node of the tree; a node is computed by one thread."""
     if n_threads == 1:
         return [blocks]
     size = power_of_two(len(blocks) // (n_threads * _NODES_PER_THREAD))

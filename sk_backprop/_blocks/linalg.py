@@ -36,7 +36,7 @@ _ZERO, _ONE = ctypes.byref(ctypes.c_double(0)), ctypes.byref(ctypes.c_double(1))
 
 
 def gram(rows_t: Array, out: Array, *, add: bool) -> None:
-    """Write rows_t @ rows_t.T to the lower triangle of `out`, or add it to what is there.
+    """Compute the lower triangle of rows_t @ rows_t.T, in place of that of `out` or added to it.
 
     Parameters
     ----------

@@ -263,7 +263,7 @@ def _font(names: Sequence[str], space: float, width: float) -> float:
 
 
 def _room(names: Sequence[str], font: float, width: float) -> float:
-    """Width of the names beside a layer in points, as limited by `width`, that of the axes."""
+    """Width in points of the longest name next to a layer, limited by the `width` of the axes."""
     return min(_NAMES * width, _LETTER * font * max(len(name) for name in names))
 
 
@@ -313,7 +313,7 @@ def _draw_units(ax: Any, layer: _Layer) -> None:
 
 
 def _draw_names(ax: Any, layer: _Layer, names: Sequence[str], *, side: int) -> None:
-    """Write names beside the units of a layer: `side` is -1 for the left, 1 for the right."""
+    """Write names next to the units of a layer, on the left (`side` -1) or the right (1)."""
     most = int(_NAMES * ax.get_xlim()[1] / (_LETTER * layer.font))
     for y, name in zip(layer.y, names, strict=True):
         ha = "right" if side < 0 else "left"

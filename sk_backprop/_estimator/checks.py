@@ -1,4 +1,4 @@
-"""Checks of what is passed to `BackpropRegressor`, and their errors.
+"""Validation of the arguments of `BackpropRegressor`, with its error messages.
 
 Every error names the argument, what was given and what is allowed. The functions
 return checked arrays and change nothing.
@@ -182,7 +182,7 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
 # --- data ---
 
 # scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
-# negligible beside that of training.
+# negligible compared with that of training.
 _always_check_finite = config_context(assume_finite=False)
 
 
@@ -591,7 +591,7 @@ def check_same_likelihood(last: Likelihood, likelihood: Likelihood) -> None:
 
 
 def _check_same(what: str, has: Any, asked: Any) -> None:
-    """Raise ValueError if `what` of the last fit, `has`, is not what is `asked` for now."""
+    """Raise ValueError if `what` differs between the last fit (`has`) and this call (`asked`)."""
     if has != asked:
         raise ValueError(
             f"warm_start=True and partial_fit continue the network fitted before, in which "

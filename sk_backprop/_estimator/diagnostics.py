@@ -65,7 +65,7 @@ _FEW_ROWS = 3.0
 
 
 class Call(NamedTuple):
-    """What is known of a call of `fit` or `partial_fit` before training.
+    """Properties of a call of `fit` or `partial_fit` that are known before training.
 
     columns : Columns
     n_samples : int, rows of this call
@@ -274,7 +274,8 @@ def fit_warnings(
     if fixed and not streaming and n < min(_FEW_ROWS, n_samples / 2):
         yield (
             f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: so few rows "
-            "matter little beside the penalty. If they are relative, divide them by their mean.",
+            "matter little compared with the penalty. If they are relative, divide them by their "
+            "mean.",
             UserWarning,
         )
         return

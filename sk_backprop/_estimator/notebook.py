@@ -1,4 +1,4 @@
-"""Estimators in notebooks: documentation beside the name of each parameter and attribute.
+"""Estimators in notebooks: documentation next to the name of each parameter and attribute.
 
 scikit-learn (1.9) shows a parameter's or attribute's documentation only where it has a
 page on the web to link to. This package documents them only in the docstring: the tables

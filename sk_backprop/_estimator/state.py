@@ -85,7 +85,7 @@ class Regularization(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """What streams and warm starts continue from, beside the function.
+    """What streams and warm starts continue from, in addition to the function.
 
     seed : int, of the random numbers of the next batch
     optimizers : {solver: `_solvers._result.OptimizerState` of each network}; empty after `fit`

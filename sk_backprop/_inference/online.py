@@ -133,7 +133,8 @@ class Earlier(NamedTuple):
     def has_precision_of(self, weights: Uncertain) -> bool:
         """Whether the posterior has a precision of these weights, from rows that still count."""
         return (
-            self.posterior.weights == weights and self.weight > 0  # 0 beside rows of weight 1e17
+            self.posterior.weights == weights
+            and self.weight > 0  # it rounds to 0 next to rows of weight 1e17
         )
 
     def data_precision(

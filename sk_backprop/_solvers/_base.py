@@ -48,7 +48,7 @@ class StreamPass(NamedTuple):
 
 
 class RunContext(NamedTuple):
-    """What a run needs beside the estimator's parameters.
+    """What a run needs in addition to the estimator's parameters.
 
     prior : Prior, only for solvers with `evidence`
     permutation : draws the order of the n rows for an epoch; None keeps it

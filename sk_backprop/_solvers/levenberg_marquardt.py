@@ -39,7 +39,7 @@ _FIRST_DAMPING = 1e-3
 # A predicted reduction of no more than this fraction of M is within rounding error.
 _NO_GAIN = 4 * np.finfo(float).eps
 
-# Steps of a run (20 to 80 were seen), and the overhead of a step beside its arithmetic.
+# Steps of a run (20 to 80 were seen), and the overhead of a step in addition to its arithmetic.
 _STEPS, _STEP_OVERHEAD = 40, 2e7
 
 

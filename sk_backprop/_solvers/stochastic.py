@@ -37,7 +37,7 @@ _NO_WORSE, _NO_WORSE_THAN_BAD = 2.0, 1.1
 
 
 # Epochs of a run (20 to 200 were seen), passes over the rows in an epoch, usual rows of a batch,
-# and the overhead of a step beside its arithmetic.
+# and the overhead of a step in addition to its arithmetic.
 _EPOCHS, _BATCH_PASSES, _BATCH_ROWS, _STEP_OVERHEAD = 60, 12, 200, 1.4e6
 
 

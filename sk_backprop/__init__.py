@@ -45,6 +45,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         start           where a fit starts: weights given, or those of the last fit
         diagnostics     fitted attributes and warnings
         progress, callbacks        observers of events: progress messages, callbacks
+        calls           a call of `fit` or `partial_fit`, from its arguments to attributes
         notebook        the estimator's documentation in its HTML representation
         operands        names and expressions for the inputs of a formula
         predictor, regressor       BackpropRegressor

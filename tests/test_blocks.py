@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
-from sk_backprop._blocks.linalg import gram, invert_triangle
+from sk_backprop._blocks.linalg import factorise, gram, invert_triangle
 
 
 def batch(n, seed=0):
@@ -132,22 +132,62 @@ def test_gram_refuses_what_blas_would_write_elsewhere(arguments):
         gram(*arguments, add=False)
 
 
-def test_another_thread_runs_during_a_large_product():
-    rows_t, out = np.ones((400, 100_000)), np.zeros((400, 400), order="F")
+def product(size):
+    gram(np.ones((400, size)), np.zeros((400, 400), order="F"), add=False)
+
+
+def factorisation(size):
+    factorise(np.asfortranarray(size * np.eye(size) + 1))
+
+
+def inverse(size):
+    invert_triangle(np.asfortranarray(np.eye(size)))
+
+
+# Each takes some tenths of a second.
+@pytest.mark.parametrize(
+    ("call", "size"), [(product, 100_000), (factorisation, 3500), (inverse, 3000)]
+)
+def test_another_thread_runs_during_a_large_call(call, size):
     count, counts = 0, []
 
-    def multiply():
+    def compute():
         counts.append(count)
-        gram(rows_t, out, add=False)  # 0.3 s
+        call(size)
         counts.append(count)
 
-    thread = threading.Thread(target=multiply)
+    thread = threading.Thread(target=compute)
     thread.start()
     while thread.is_alive():
         time.sleep(1e-4)
         count += 1
     before, after = counts
     assert after - before > 10
+
+
+# scipy computes up to order 310.
+@pytest.mark.parametrize("n", [1, 2, 131, 310, 311, 600])
+def test_the_lower_triangle_is_replaced_by_its_cholesky_factor(n):
+    root = np.random.RandomState(n).randn(n, 2 * n)
+    A = root @ root.T
+    L = np.array(np.tril(A) + np.triu(np.full_like(A, np.nan), 1), order="F")
+    assert factorise(L)
+    np.testing.assert_allclose(np.tril(L), np.linalg.cholesky(A), rtol=1e-9, atol=1e-11)
+    assert np.isnan(L[np.triu_indices(n, 1)]).all()
+
+
+@pytest.mark.parametrize("n", [2, 400])
+def test_what_is_not_positive_definite_has_no_factor(n):
+    assert not factorise(np.asfortranarray(np.diag(np.arange(n, 0.0, -1) - 1.5)))
+
+
+@pytest.mark.parametrize("function", [factorise, invert_triangle])
+@pytest.mark.parametrize(
+    "matrix", [np.eye(3)[:2], np.eye(3, dtype=np.float32), np.eye(4)[::2, ::2], np.ones((2, 2))]
+)
+def test_matrices_that_lapack_would_read_otherwise_are_refused(function, matrix):
+    with pytest.raises(ValueError, match="not as described"):
+        function(matrix)
 
 
 @pytest.mark.parametrize("n", [1, 2, 64, 65, 131, 300])

@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._estimator import regressor as _regressor
+from sk_backprop._estimator import calls as _calls
 from sk_backprop._solvers._result import IterationObserver
 from sk_backprop._training.events import Events, FitObserver, RunObserver
 
@@ -44,7 +44,7 @@ def fit(monkeypatch):
     """Fit with some observers instead of the printer."""
 
     def fit_with(*observers, **params):
-        monkeypatch.setattr(_regressor, "printers", lambda *_: list(observers))
+        monkeypatch.setattr(_calls, "printers", lambda *_: list(observers))
         defaults = {"hidden_layer_sizes": (3,), "solver": "lm", "random_state": 0}
         return BackpropRegressor(**{**defaults, **params}).fit(
             *make_friedman1(100, n_features=5, random_state=0)

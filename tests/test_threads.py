@@ -16,7 +16,13 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks import threads as _threads
 from sk_backprop._blocks.arrays import beyond_range_is_inf
-from sk_backprop._blocks.threads import Team, allowed_threads, cached_property, one_blas_thread
+from sk_backprop._blocks.threads import (
+    Team,
+    allowed_threads,
+    cached_property,
+    one_blas_thread,
+    side_by_side,
+)
 from sk_backprop._inference import predictive
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
@@ -52,6 +58,35 @@ def test_fits_side_by_side_share_what_is_allowed_and_the_last_gives_it_back():
             assert allowed_threads() == 1
             assert blas_threads() == [1] * len(blas_threads())
         assert blas_threads() == [2] * len(blas_threads())
+
+
+@pytest.mark.parametrize(("limit", "n_siblings", "share"), [(4, 2, 2), (2, 2, 1), (5, 2, 2)])
+def test_siblings_share_what_is_allowed_before_all_have_begun(limit, n_siblings, share):
+    turns = [threading.Event() for _ in range(n_siblings + 1)]
+    turns[0].set()
+
+    def ask(number):
+        turns[number].wait()
+        with one_blas_thread():
+            found = allowed_threads()
+        turns[number + 1].set()
+        return found
+
+    with threadpool_limits(limit, user_api="blas"):
+        work = [functools.partial(ask, number) for number in range(n_siblings)]
+        assert side_by_side(work, pytest.fail) == [share] * n_siblings
+        assert allowed_threads() == limit
+
+
+def test_an_error_in_one_thread_stops_its_siblings_and_is_raised():
+    stopped = threading.Event()
+
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        side_by_side([lambda: stopped.wait(60), fail], stopped.set)
+    assert stopped.is_set()
 
 
 def test_a_limit_that_somebody_sets_meanwhile_stays():

@@ -1,8 +1,9 @@
-"""Products and inverses that take most of the time of a fit.
+"""Products, factorisations and inverses that take most of the time of a fit.
 
-`scipy.linalg.blas` holds the interpreter's lock, so blocks of rows would wait for each other. The
-same dsyrk is called here through scipy's interface for Cython (`scipy.linalg.cython_blas`),
-whose integers are C's `int` whichever BLAS scipy was built with; ctypes releases the lock.
+`scipy.linalg.blas` and `scipy.linalg.lapack` hold the interpreter's lock, so threads would wait for
+each other. The same routines are called here through scipy's interfaces for Cython
+(`scipy.linalg.cython_blas`), whose integers are C's `int` whichever BLAS scipy was built with;
+ctypes releases the lock.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import ctypes
 from typing import Any
 
 import numpy as np
-from scipy.linalg import blas, cython_blas, lapack
+from scipy.linalg import blas, cython_blas, cython_lapack, lapack
 
 from sk_backprop._blocks.arrays import Array
 
 
-def _routine(name: str, n_arguments: int) -> Any:
-    """A routine of `scipy.linalg.cython_blas`, whose arguments are addresses."""
-    capsule = ctypes.py_object(cython_blas.__pyx_capi__[name])
+def _routine(module: Any, name: str, n_arguments: int) -> Any:
+    """A routine of scipy's interface for Cython `module`; its arguments are addresses."""
+    capsule = ctypes.py_object(module.__pyx_capi__[name])
     symbol = ("PyCapsule_GetName", ctypes.pythonapi)
     signature = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(symbol)(capsule)
     symbol = ("PyCapsule_GetPointer", ctypes.pythonapi)
@@ -27,12 +28,25 @@ def _routine(name: str, n_arguments: int) -> Any:
     return ctypes.CFUNCTYPE(None, *arguments)(address(capsule, signature))
 
 
-# Minimum n_rows * n_columns^2 for a call that lets other threads run meanwhile: 0.3 ms of work.
+# Minimum number of multiply-adds for a call that lets other threads run meanwhile: 0.3 ms of work.
 # Such a call takes 0.005 ms more than scipy's.
 _LEAST_UNLOCKED = 1e7
 
-_dsyrk = _routine("dsyrk", 10)
-_ZERO, _ONE = ctypes.byref(ctypes.c_double(0)), ctypes.byref(ctypes.c_double(1))
+_dsyrk = _routine(cython_blas, "dsyrk", 10)
+_dtrmm = _routine(cython_blas, "dtrmm", 11)
+_dpotrf = _routine(cython_lapack, "dpotrf", 5)
+_dtrtri = _routine(cython_lapack, "dtrtri", 6)
+
+
+def _double(value: float) -> Any:
+    return ctypes.byref(ctypes.c_double(value))
+
+
+def _int(value: int) -> Any:
+    return ctypes.byref(ctypes.c_int(value))
+
+
+_MINUS_ONE, _ZERO, _ONE = _double(-1), _double(0), _double(1)
 
 
 def gram(rows_t: Array, out: Array, *, add: bool) -> None:
@@ -55,10 +69,30 @@ def gram(rows_t: Array, out: Array, *, add: bool) -> None:
     if n_columns**2 * n_rows < _LEAST_UNLOCKED:
         blas.dsyrk(1.0, rows_t.T, float(add), out, trans=1, lower=1, overwrite_c=1)
         return
-    n, k = ctypes.byref(ctypes.c_int(n_columns)), ctypes.byref(ctypes.c_int(n_rows))
+    n, k = _int(n_columns), _int(n_rows)
     # To BLAS, for which columns are contiguous, rows_t is an (n_rows, n_columns) array.
     A, C = rows_t.ctypes.data, out.ctypes.data
     _dsyrk(b"L", b"T", n, k, _ONE, A, k, _ONE if add else _ZERO, C, n)
+
+
+def factorise(A: Array) -> bool:
+    """Replace the lower triangle of a symmetric matrix by its Cholesky factor.
+
+    Parameters
+    ----------
+    A : (n, n) of float64, Fortran-contiguous, overwritten; only the lower triangle is used
+
+    Returns
+    -------
+    bool : whether A is positive definite; otherwise its lower triangle has no meaning
+    """
+    if not (A.flags.f_contiguous and A.dtype == np.float64 and A.shape[0] == A.shape[1]):
+        raise ValueError(f"A {A.shape} is not as described.")
+    if len(A) ** 3 / 3 < _LEAST_UNLOCKED:
+        return not lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)[1]
+    n, info = _int(len(A)), ctypes.c_int()
+    _dpotrf(b"L", n, A.ctypes.data, n, ctypes.byref(info))
+    return not info.value
 
 
 # Order up to which dtrtri inverts a triangle at once. For orders of 121, 391 and 621 it takes 0.12,
@@ -69,18 +103,34 @@ _DIRECT_INVERSE = 64
 def invert_triangle(L: Array) -> None:
     """Replace a lower triangular matrix, zero above the diagonal, by its inverse.
 
+    Parameters
+    ----------
+    L : (n, n) of float64 without zeros on the diagonal, Fortran-contiguous, overwritten
+    """
+    if not (L.flags.f_contiguous and L.dtype == np.float64 and L.shape[0] == L.shape[1]):
+        raise ValueError(f"L {L.shape} is not as described.")
+    _invert_block(L.ctypes.data, len(L), len(L))
+
+
+def _invert_block(address: int, n: int, stride: int) -> None:
+    """Invert the lower triangular block of order n at an address.
+
     By halves: the inverse of [[A, 0], [B, C]] is [[A^-1, 0], [-C^-1 B A^-1, C^-1]].
 
     Parameters
     ----------
-    L : (n, n) of float64 without zeros on the diagonal, overwritten
+    address : int, of the first element
+    n : int
+    stride : int, elements from one column to the next
     """
-    half = len(L) // 2
-    if len(L) <= _DIRECT_INVERSE:
-        L[...] = lapack.dtrtri(L, lower=1)[0]
+    ld = _int(stride)
+    if n <= _DIRECT_INVERSE:
+        _dtrtri(b"L", b"N", _int(n), address, ld, _int(0))
         return
-    A, B, C = L[:half, :half], L[half:, :half], L[half:, half:]
-    invert_triangle(A)
-    invert_triangle(C)
-    BA = blas.dtrmm(1.0, A, B, side=1, lower=1)
-    B[...] = blas.dtrmm(-1.0, C, BA, lower=1, overwrite_b=1)
+    half = n // 2
+    B, C = address + 8 * half, address + 8 * half * (stride + 1)
+    _invert_block(address, half, stride)
+    _invert_block(C, n - half, stride)
+    m, k = _int(n - half), _int(half)
+    _dtrmm(b"R", b"L", b"N", b"N", m, k, _ONE, address, ld, B, ld)
+    _dtrmm(b"L", b"L", b"N", b"N", m, k, _MINUS_ONE, C, ld, B, ld)

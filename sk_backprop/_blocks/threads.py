@@ -12,10 +12,11 @@ the environment has set for BLAS holds here too.
 from __future__ import annotations
 
 import os
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Generic, TypeVar, overload
 
@@ -52,10 +53,13 @@ class _Limit:
         self._holders.clear()
         self.release(None)
 
-    def share(self) -> int:
-        """Threads that each holder may use, out of those before the limit."""
+    def share(self, n_siblings: int) -> int:
+        """Threads that each holder may use, out of those before the limit.
+
+        n_siblings : int, holders that there are about to be, at least
+        """
         before = self._threads() if self._before is None else self._before
-        return max(before, default=1) // max(1, len(self._holders))
+        return max(before, default=1) // max(n_siblings, len(self._holders))
 
     def _threads(self) -> list[int]:
         return [int(library.num_threads) for library in self._libraries]
@@ -134,13 +138,69 @@ def one_blas_thread() -> Iterator[None]:
             raise
 
 
+@contextmanager
+def _share_of(n_siblings: int) -> Iterator[None]:
+    """In this thread, `allowed_threads` is one of at least `n_siblings` equal shares."""
+    before = _siblings()
+    _of_thread.n_siblings = n_siblings
+    try:
+        yield
+    finally:
+        _of_thread.n_siblings = before
+
+
+def _siblings() -> int:
+    return int(getattr(_of_thread, "n_siblings", 1))
+
+
+def single_thread() -> AbstractContextManager[None]:
+    """In this thread, `allowed_threads` is 1."""
+    return _share_of(sys.maxsize)
+
+
 def allowed_threads() -> int:
     """Threads that a fit may use: what BLAS had before `one_blas_thread`, or has now.
 
-    Fits that run at once in several Python threads share them.
+    Fits that run at once in several Python threads share them, and so do the networks of a fit
+    that `side_by_side` trains.
     """
+    n_siblings = _siblings()
     with _lock:
-        return max(1, *(limit.share() for limit in _limits()))
+        return max(1, *(limit.share(n_siblings) for limit in _limits()))
+
+
+# Seconds after which a waiting thread looks for Ctrl-C, which does not wake it on Windows.
+_POLL = 0.05
+
+
+def side_by_side(work: Sequence[Callable[[], T]], stop: Callable[[], None]) -> list[T]:
+    """Call each of `work` in its own thread, and wait for all; then raise, or return the results.
+
+    The calling thread only waits, so that Ctrl-C reaches it at once.
+
+    Parameters
+    ----------
+    work : callables
+    stop : callable that makes all of `work` end soon; called after Ctrl-C, or if one raises
+    """
+
+    def call(one: Callable[[], T]) -> T:
+        with _share_of(len(work)):
+            return one()
+
+    def failed(futures: list[Future[T]]) -> bool:
+        return any(future.done() and future.exception() is not None for future in futures)
+
+    with ThreadPoolExecutor(len(work)) as threads:
+        futures = [threads.submit(call, one) for one in work]
+        try:
+            while not all(future.done() for future in futures) and not failed(futures):
+                wait(futures, _POLL, FIRST_EXCEPTION)
+        except KeyboardInterrupt:
+            stop()
+        if failed(futures):
+            stop()
+    return [future.result() for future in futures]
 
 
 def _after_fork_in_child() -> None:

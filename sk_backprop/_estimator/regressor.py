@@ -1,39 +1,15 @@
-"""`BackpropRegressor`: parameters, fitted attributes, and the steps of training."""
+"""`BackpropRegressor`: parameters, fitted attributes, and the methods that train."""
 
 from __future__ import annotations
 
 import warnings
-from functools import partial
 from typing import Any
 
-import numpy as np
-from sklearn.utils import check_random_state
-
-from sk_backprop._coordinates.seen_rows import SeenRows
-from sk_backprop._estimator.callbacks import CallbackSupport, all_or_nothing, callback_observers
-from sk_backprop._estimator.checks import (
-    OnlyIfStreaming,
-    check_parameters,
-    check_rows,
-    check_target_range,
-    check_validation_rows,
-    set_aside,
-)
-from sk_backprop._estimator.diagnostics import (
-    NOTHING_KEPT,
-    Call,
-    attributes_if_ended,
-    fit_warnings,
-    fitted_state,
-)
-from sk_backprop._estimator.predictor import Predictor, shallow_copy
-from sk_backprop._estimator.progress import printers
-from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_starts, rows_so_far
-from sk_backprop._estimator.state import Columns, FittedState, store
+from sk_backprop._estimator.callbacks import CallbackSupport
+from sk_backprop._estimator.calls import fit_next_batch, fit_rows
+from sk_backprop._estimator.checks import OnlyIfStreaming
+from sk_backprop._estimator.predictor import Predictor
 from sk_backprop._network.likelihood import LIKELIHOODS
-from sk_backprop._training.events import Events
-from sk_backprop._training.plan import Plan, fit_networks
-from sk_backprop._training.problem import Data, Problem, Start, prepare
 
 
 class BackpropRegressor(CallbackSupport, Predictor):
@@ -92,8 +68,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         sets the penalty or if solver, alpha and hidden layers are all 'auto' (not with 'adam'),
         without those whose log evidence shows that they have failed.
     n_jobs : int or None, default=None
-        Number of joblib processes that train networks in parallel. None means 1, unless
-        `joblib.parallel_config` sets another number. The result does not depend on it.
+        Number of joblib processes that train networks in parallel. None means one process with
+        as many threads as BLAS may use, unless `joblib.parallel_config` sets a number; 1 means
+        one thread. The result does not depend on it.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
@@ -449,20 +426,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
         >>> float(model.predict([[1570.8]])[0])
         1.000
         """
-        check_parameters(self)
-        continued = self.warm_start and hasattr(self, "coefs_") and coefs_init is None
-        checked, data = self._check(X, y, sample_weight, reset=not continued)
-        last = FittedState.of(self) if continued else None
-        validation = check_validation_rows(checked, X_val, y_val, sample_weight_val, data)
-        if validation is not None:
-            check_target_range(validation.y, likelihood_of(self), "y_val")
-        plan, starts = plan_and_starts(self, data, last, (coefs_init, intercepts_init))
-        rng = check_random_state(self.random_state)
-        if self.early_stopping and validation is None:
-            data, validation = set_aside(data, self.validation_fraction, rng)
-        problem = prepare(plan.settings, data, validation)
-        call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
-        messages = self._train(call, plan, problem, starts, rng, (X, y, sample_weight))
+        messages = fit_rows(
+            self,
+            (X, y, sample_weight),
+            (X_val, y_val, sample_weight_val),
+            (coefs_init, intercepts_init),
+        )
         for message, category in messages:
             warnings.warn(message, category, stacklevel=2)
         return self
@@ -540,61 +509,6 @@ class BackpropRegressor(CallbackSupport, Predictor):
         >>> model.solver_, model.t_
         ('adam', 442)
         """
-        check_parameters(self)
-        fitted = hasattr(self, "coefs_")
-        checked, data = self._check(X, y, sample_weight, reset=not fitted)
-        last = FittedState.of(self) if fitted else None
-        plan, starts = plan_and_starts(self, data, last, streaming=True)
-        rng = check_random_state(self.random_state if last is None else last.continuation.seed)
-        seen = None if last is None else last.predictive.scales
-        problem = prepare(plan.settings, data, None, seen, streaming=True)
-        starts = in_stream(starts, last, plan, problem, SeenRows.of(*data))
-        curve = [] if last is None else last.history.loss_curve
-        events = Events(*printers(self.verbose, len(curve)))
-        trained = fit_networks(plan, problem, starts, rng, self.n_jobs, events)
-        if trained.interrupted:
-            warnings.warn(NOTHING_KEPT, UserWarning, stacklevel=2)
-            return self
-        rows = rows_so_far(starts, trained.settings.network)
-        call = Call(Columns.of(checked), data.n_samples, rows, last, streaming=True)
-        store(self, fitted_state(call, trained, rng), curve)
-        for message, category in fit_warnings(call, trained, alpha_given=self.alpha != "auto"):
+        for message, category in fit_next_batch(self, (X, y, sample_weight)):
             warnings.warn(message, category, stacklevel=2)
-        if trained.settings.likelihood.max_target_is_unit and np.any(data.y > self.y_scale_):
-            warnings.warn(
-                f"y has values up to {data.y.max():g}, above the largest of the first batch, "
-                f"{self.y_scale_}, which a logistic output cannot exceed.",
-                UserWarning,
-                stacklevel=2,
-            )
         return self
-
-    def _check(
-        self, X: Any, y: Any, sample_weight: Any, *, reset: bool
-    ) -> tuple[BackpropRegressor, Data]:
-        """A copy with n_features_in_ and feature_names_in_, and the data; see `check_rows`."""
-        checked = shallow_copy(self)
-        data = check_rows(checked, X, y, sample_weight, reset=reset)
-        check_target_range(data.y, likelihood_of(self), "y")
-        return checked, data
-
-    @all_or_nothing
-    def _train(
-        self,
-        call: Call,
-        plan: Plan,
-        problem: Problem,
-        starts: list[Start] | None,
-        rng: np.random.RandomState,
-        rows: tuple[Any, Any, Any],
-    ) -> list[tuple[str, type[Warning]]]:
-        """Train, notify callbacks, set the fitted attributes; returns the warnings to issue."""
-        attributes = partial(attributes_if_ended, call, rng)
-        callbacks = callback_observers(self, rows, attributes, plan.most_tasks)
-        events = Events(*printers(self.verbose), *callbacks)
-        trained = fit_networks(plan, problem, starts, rng, self.n_jobs, events)
-        events.end_fit(trained)
-        if len(trained.networks) < len(starts or ()):  # interrupted, or stopped by a callback
-            return [(NOTHING_KEPT, UserWarning)]
-        store(self, fitted_state(call, trained, rng))
-        return list(fit_warnings(call, trained, alpha_given=self.alpha != "auto"))

@@ -34,10 +34,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import lapack
 
 from sk_backprop._blocks.arrays import Array
-from sk_backprop._blocks.linalg import invert_triangle
+from sk_backprop._blocks.linalg import factorise, invert_triangle
 from sk_backprop._inference.objective import NormalEquations
 from sk_backprop._network.network import Network
 
@@ -190,9 +189,8 @@ def cholesky(fill: Callable[[], None], diagonal: Array, A: Array) -> Array:
         on_diagonal = np.einsum("ii->i", A)
         on_diagonal += diagonal + nudge
         nudge = max(10 * nudge, 1e-15 * float(on_diagonal.max()), _LEAST_NUDGE)
-        L, failed = lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)
-        if not failed or nudge == np.inf:  # some LAPACKs fail wherever a value is nan
-            return np.asarray(L)
+        if factorise(A) or nudge == np.inf:  # some LAPACKs fail wherever a value is nan
+            return A
 
 
 def effective(

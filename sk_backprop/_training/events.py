@@ -67,6 +67,11 @@ class Events:
         self._n_networks = 0
         self.stopped = False
 
+    @property
+    def observed(self) -> bool:
+        """Whether there is an observer, so that the order of events matters."""
+        return bool(self._observers)
+
     def begin_trials(self, n_candidates: int) -> None:
         for one in self._observers:
             one.begin_trials(n_candidates)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from sk_backprop._blocks.threads import one_blas_thread
+from sk_backprop._blocks.threads import one_blas_thread, single_thread
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
@@ -341,9 +342,22 @@ def fit_networks(
     problem : Problem, with all rows
     starts : Start for each network, or None to draw all initial weights
     rng : RandomState, which draws the seeds of the networks
-    n_jobs : int or None, as in joblib
+    n_jobs : int or None, as in joblib; 1 allows a single thread, too
     events : Events, notified of trials, networks and runs
     """
+    with single_thread() if n_jobs == 1 else nullcontext():
+        return _select_and_train(plan, problem, starts, rng, n_jobs, events)
+
+
+def _select_and_train(
+    plan: Plan,
+    problem: Problem,
+    starts: Sequence[Start] | None,
+    rng: np.random.RandomState,
+    n_jobs: int | None,
+    events: Events,
+) -> TrainingResult:
+    """`fit_networks`, with as many threads as are allowed."""
     n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     n_samples = problem.rows.n_samples

@@ -1,0 +1,145 @@
+"""Calls of `fit` and `partial_fit`: from their arguments to fitted attributes and warnings.
+
+Nothing is set on the estimator until training has ended.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._estimator.callbacks import all_or_nothing, callback_observers
+from sk_backprop._estimator.checks import (
+    check_parameters,
+    check_rows,
+    check_target_range,
+    check_validation_rows,
+    set_aside,
+)
+from sk_backprop._estimator.diagnostics import (
+    NOTHING_KEPT,
+    Call,
+    attributes_if_ended,
+    fit_warnings,
+    fitted_state,
+)
+from sk_backprop._estimator.predictor import shallow_copy
+from sk_backprop._estimator.progress import printers
+from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_starts, rows_so_far
+from sk_backprop._estimator.state import Columns, FittedState, store
+from sk_backprop._training.events import Events
+from sk_backprop._training.plan import Plan, fit_networks
+from sk_backprop._training.problem import Data, Problem, Start, prepare
+
+# Messages of warnings to issue, and their categories.
+Messages = list[tuple[str, type[Warning]]]
+
+
+def fit_rows(
+    estimator: Any,
+    rows: tuple[Any, Any, Any],
+    validation_rows: tuple[Any, Any, Any],
+    init: tuple[Any, Any],
+) -> Messages:
+    """`BackpropRegressor.fit`.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor
+    rows, validation_rows : X, y and sample_weight as given
+    init : `coefs_init` and `intercepts_init`
+    """
+    check_parameters(estimator)
+    continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
+    checked, data = _checked(estimator, *rows, reset=not continued)
+    last = FittedState.of(estimator) if continued else None
+    validation = check_validation_rows(checked, *validation_rows, data)
+    if validation is not None:
+        check_target_range(validation.y, likelihood_of(estimator), "y_val")
+    plan, starts = plan_and_starts(estimator, data, last, init)
+    rng = check_random_state(estimator.random_state)
+    if estimator.early_stopping and validation is None:
+        data, validation = set_aside(data, estimator.validation_fraction, rng)
+    problem = prepare(plan.settings, data, validation)
+    call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
+    messages: Messages = _train(estimator, call, plan, problem, starts, rng, rows)
+    return messages
+
+
+def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
+    """`BackpropRegressor.partial_fit`.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor
+    rows : X, y and sample_weight as given
+    """
+    check_parameters(estimator)
+    fitted = hasattr(estimator, "coefs_")
+    checked, data = _checked(estimator, *rows, reset=not fitted)
+    last = FittedState.of(estimator) if fitted else None
+    plan, starts = plan_and_starts(estimator, data, last, streaming=True)
+    rng = check_random_state(estimator.random_state if last is None else last.continuation.seed)
+    seen = None if last is None else last.predictive.scales
+    problem = prepare(plan.settings, data, None, seen, streaming=True)
+    starts = in_stream(starts, last, plan, problem, SeenRows.of(*data))
+    curve = [] if last is None else last.history.loss_curve
+    events = Events(*printers(estimator.verbose, len(curve)))
+    trained = fit_networks(plan, problem, starts, rng, estimator.n_jobs, events)
+    if trained.interrupted:
+        return [(NOTHING_KEPT, UserWarning)]
+    seen_rows = rows_so_far(starts, trained.settings.network)
+    call = Call(Columns.of(checked), data.n_samples, seen_rows, last, streaming=True)
+    store(estimator, fitted_state(call, trained, rng), curve)
+    messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
+    if trained.settings.likelihood.max_target_is_unit and np.any(data.y > estimator.y_scale_):
+        beyond = (
+            f"y has values up to {data.y.max():g}, above the largest of the first batch, "
+            f"{estimator.y_scale_}, which a logistic output cannot exceed."
+        )
+        messages.append((beyond, UserWarning))
+    return messages
+
+
+def _checked(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
+) -> tuple[Any, Data]:
+    """A copy with n_features_in_ and feature_names_in_, and the data; see `check_rows`."""
+    checked = shallow_copy(estimator)
+    data = check_rows(checked, X, y, sample_weight, reset=reset)
+    check_target_range(data.y, likelihood_of(estimator), "y")
+    return checked, data
+
+
+@all_or_nothing
+def _train(
+    estimator: Any,
+    call: Call,
+    plan: Plan,
+    problem: Problem,
+    starts: list[Start] | None,
+    rng: np.random.RandomState,
+    rows: tuple[Any, Any, Any],
+) -> Messages:
+    """Train, notify callbacks, and set the fitted attributes.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor; call : Call; plan : Plan; problem : Problem
+    starts : Start for each network, or None to draw all initial weights
+    rng : RandomState
+    rows : X, y and sample_weight as given, for callbacks
+    """
+    attributes = partial(attributes_if_ended, call, rng)
+    callbacks = callback_observers(estimator, rows, attributes, plan.most_tasks)
+    events = Events(*printers(estimator.verbose), *callbacks)
+    trained = fit_networks(plan, problem, starts, rng, estimator.n_jobs, events)
+    events.end_fit(trained)
+    if len(trained.networks) < len(starts or ()):  # interrupted, or stopped by a callback
+        return [(NOTHING_KEPT, UserWarning)]
+    store(estimator, fitted_state(call, trained, rng))
+    return list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))

@@ -1,0 +1,151 @@
+"""Networks of a fit side by side in threads: the same networks, and Ctrl-C."""
+
+import _thread
+import signal
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._inference.objective import Objective
+from sk_backprop._training.run import TrainingRun
+
+
+@pytest.fixture(scope="module")
+def surface():
+    rng = np.random.RandomState(0)
+    X = rng.randn(3000, 4)
+    return X, np.sin(2 * X[:, 0]) * X[:, 1] + 0.1 * rng.randn(3000)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """SIGINT raises KeyboardInterrupt, even where tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def regressor(**params):
+    """Four networks, of some 20 steps each."""
+    defaults = {"hidden_layer_sizes": (30,), "solver": "lm", "alpha": 1.0, "n_networks": 4}
+    return BackpropRegressor(**{**defaults, "random_state": 0, **params})
+
+
+def watch_runs(monkeypatch, at=None, act=None):
+    """The thread of each run, in the order in which they begin.
+
+    at : number of the run, from 0, that calls `act` when it evaluates its fifth step
+    """
+    threads, evaluations = [], {}
+    real_train, real_losses = TrainingRun.train, Objective.losses
+
+    def train(*args, **kwargs):
+        threads.append(threading.get_ident())
+        evaluations[threading.get_ident()] = 0
+        return real_train(*args, **kwargs)
+
+    def losses(self, params):
+        thread = threading.get_ident()
+        evaluations[thread] += 1
+        newest = len(threads) - 1 - threads[::-1].index(thread)
+        if newest == at and evaluations[thread] == 5:
+            act()
+        return real_losses(self, params)
+
+    monkeypatch.setattr(TrainingRun, "train", train)
+    monkeypatch.setattr(Objective, "losses", losses)
+    return threads
+
+
+@pytest.mark.parametrize(
+    ("params", "in_threads"),
+    [
+        ({}, True),
+        ({"n_networks": 3}, True),
+        ({"alpha": "auto", "n_networks": 2}, True),
+        ({"solver": "lbfgs", "hidden_layer_sizes": (200,), "max_iter": 20}, True),
+        ({"verbose": 1}, False),  # prints one network after the other
+        ({"n_jobs": 1}, False),
+        ({"hidden_layer_sizes": (2,)}, False),  # too short
+        ({"solver": "adam", "max_iter": 3}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
+def test_networks_are_the_same_side_by_side(surface, monkeypatch, params, in_threads):
+    def fit(n_threads):
+        with threadpool_limits(n_threads, user_api="blas"):
+            return regressor(**params).fit(*surface)
+
+    expected = fit(1)
+    threads = watch_runs(monkeypatch)
+    model = fit(2)
+    np.testing.assert_equal(model.coefs_, expected.coefs_)
+    for found, other in zip(model.predict(surface[0], True), expected.predict(surface[0], True)):
+        np.testing.assert_array_equal(found, other)
+    assert (threading.get_ident() not in threads) == in_threads
+    assert (len(set(threads)) > 1) == in_threads
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
+# Ctrl-C reaches the main thread, which waits. A solver may also meet one by itself.
+@pytest.mark.parametrize("act", [_thread.interrupt_main, raise_interrupt])
+@pytest.mark.parametrize(
+    ("number", "kept", "says"),
+    [
+        (0, 1, r"the weights of iteration \d+ are kept \(solver='lm'\)"),
+        (3, 2, "2 complete networks are kept"),
+    ],
+)
+def test_ctrl_c_keeps_the_complete_networks_or_an_incomplete_one(
+    surface, monkeypatch, act, number, kept, says
+):
+    threads = watch_runs(monkeypatch, number, act)
+    says = f"^Training interrupted; {says}.$"
+    with threadpool_limits(2, user_api="blas"), pytest.warns(UserWarning, match=says) as told:
+        model = regressor().fit(*surface)
+    assert len(told) == 1
+    assert len(threads) == number + 1 + (number == 0)
+    assert model.n_networks_ == kept
+    assert np.isfinite(model.predict(surface[0])).all()
+
+
+@pytest.mark.parametrize(("numbers", "kept"), [((0,), 1), ((0, 1), 0), ((2, 3), 2)])
+def test_ctrl_c_before_the_steps_of_networks(surface, monkeypatch, numbers, kept):
+    real, calls = TrainingRun._initial_parameters, []
+
+    def interrupted(*args):
+        calls.append(1)
+        if len(calls) - 1 in numbers:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(TrainingRun, "_initial_parameters", interrupted)
+    model = regressor()
+    with threadpool_limits(2, user_api="blas"):
+        if kept:
+            with pytest.warns(UserWarning, match="^Training interrupted; "):
+                model.fit(*surface)
+            assert model.n_networks_ == kept
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                model.fit(*surface)
+            assert not hasattr(model, "coefs_")
+
+
+def test_an_error_in_one_network_ends_the_fit_soon(surface, monkeypatch):
+    def fail():
+        raise MemoryError
+
+    threads = watch_runs(monkeypatch, 1, fail)
+    model = regressor()
+    with threadpool_limits(2, user_api="blas"), pytest.raises(MemoryError):
+        model.fit(*surface)
+    assert len(threads) == 2
+    assert not hasattr(model, "coefs_")

@@ -1,6 +1,7 @@
 """What a stream knows of its noise and of its weights: running means, as the scales grow."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -302,3 +303,60 @@ def test_the_first_mini_batches_give_the_mean_squared_error_of_their_rows(batch_
     posterior = of_stream(stream, "all", first, params, 1.0, errors)
     # Their mean was fitted to them.
     np.testing.assert_allclose(posterior.mean, first.pearson(params).squares / 39, rtol=1e-12)
+
+
+def test_rows_count_as_half_of_their_weight_at_least():
+    # Their mean takes a degree of freedom: n - 1, but n / 2 where n is below 2.
+    network, params, objective, _ = problem()
+    X, y = objective._X[:4], objective._y[:4]
+    rows = Objective(network, objective.likelihood, X, y, np.full(4, 0.5))
+    squares = [rows.batch_pearson(params, one).squares for one in rows.batches(1)]
+    one, two, three, four = (each / 0.5 for each in squares)
+    expected = [2 * one, two, (two + 2 * three) / 3, (two + 2 * three) / 6 + four / 2]
+    for n, mean in enumerate(expected, 1):
+        errors = [rows.batch_pearson(params, one) for one in rows.batches(1)][:n]
+        first = Objective(network, objective.likelihood, X[:n], y[:n], np.full(n, 0.5))
+        sketch = rows_of_weight(n / 2)
+        stream = StreamState(0, None, None, False, sketch, sketch.weight)
+        posterior = of_stream(stream, "all", first, params, 1.0, errors)
+        np.testing.assert_allclose(posterior.mean, mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("repeated", [0.25, 1.0])
+@pytest.mark.parametrize("weight", [15.0, 20.0])
+def test_rows_that_the_weights_fit_closely_keep_the_variance_of_new_rows(repeated, weight):
+    network, params, objective, _ = problem()  # 21 parameters
+    first, second = (
+        Objective(network, objective.likelihood, X, y) for X, y in batches_of(objective, 15)[:2]
+    )
+    before = posterior_after(None, "all", first, params, 1e-9)
+    earlier = past(before, 15.0)
+    assert earlier.free_part(network) < 0.1
+    stream = StreamState(15, None, earlier, False, SimpleNamespace(repeated=repeated), weight)
+    errors = [second.pearson(params)]
+    after = of_stream(stream, "all", second, params, 1e-9, errors)
+    noise_part = max(1 - before.n_effective[0] / weight, 0.5)
+    kept = 1 - repeated + repeated * before.variance_of_new * noise_part / before.noise
+    # The mean over the last 50 rows; 30 rows so far, of which one degree of freedom is gone.
+    share = (1 - repeated) * 15 / 29
+    mean = (1 - share) * before.mean * kept + share * errors[0].squares / 15 * noise_part
+    np.testing.assert_allclose(after.mean, mean, rtol=1e-9)
+    if repeated == 1:
+        np.testing.assert_allclose(after.variance_of_new, before.variance_of_new, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n_effective", "noise_part"), [(3.0, 0.8), (12.0, 0.5)])
+def test_errors_of_new_rows_after_a_fit_are_larger_than_its_noise(n_effective, noise_part):
+    posterior = Posterior("none", [], np.array([2.0]), np.array([n_effective]), [])
+    np.testing.assert_allclose(past(posterior, 15.0).variance_of_new, 2.0 / noise_part)
+
+
+@pytest.mark.parametrize(("output", "kept"), [("identity", 900), ("exp", 3000)])
+def test_errors_of_three_windows_of_the_running_mean_are_kept(output, kept):
+    network, params, objective, _ = problem(output)
+    X, y = np.tile(objective._X, (60, 1)), np.tile(objective._y, (60, 1))
+    many = Objective(network, objective.likelihood, X, y)
+    errors = PassErrors(many)
+    for batch in many.batches(100):
+        errors.before_step(params, batch)
+    assert sum(sums.weight for sums in errors.sums) == kept

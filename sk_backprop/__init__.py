@@ -32,6 +32,8 @@ The rooms, from the lowest; each may import only from itself and from rooms list
     _solvers      one algorithm per file, their registry, and the monitor that watches a run
     _training     from a checked table to fitted networks
         problem         settings, starts, and rows in the coordinates of a solver
+        settings        what parameters that are 'auto' stand for, by solver
+        initial         initial weights
         run             one run: an objective, a solver, the posterior at its end
         events          events of a fit, for observers
         ensemble        several networks from different initial weights
@@ -40,7 +42,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         selection       candidates scored on held-out rows
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
     _estimator    what scikit-learn's users see
-        columns, sparse, checks    validation of the arguments, with its error messages
+        parameters, columns, sparse, checks    validation of the arguments, with error messages
         state           the fitted state, and how an estimator stores it
         start           where a fit starts: weights given, or those of the last fit
         diagnostics     fitted attributes and warnings

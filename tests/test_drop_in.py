@@ -157,7 +157,9 @@ NUMERIC = {
 } | {"batch_size", "random_state"}
 NOT_TAKEN = {("hidden_layer_sizes", "{3}"), ("hidden_layer_sizes", "{3: 1}")}
 NOT_TAKEN |= {(name, repr(value)) for name in NUMERIC for value in (True, False, np.True_)}
-TAKEN_HERE = {(name, "'auto'") for name in ("hidden_layer_sizes", "solver", "alpha")}
+MAY_BE_AUTO = {"hidden_layer_sizes", "solver", "alpha"}
+MAY_BE_AUTO |= {"learning_rate", "learning_rate_init", "max_iter"}
+TAKEN_HERE = {(name, "'auto'") for name in MAY_BE_AUTO}
 
 
 KINDS = (ValueError, TypeError, AttributeError, NotFittedError)

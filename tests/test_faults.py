@@ -52,6 +52,7 @@ CASES = {
     "lbfgs": ("fit", {"solver": "lbfgs", "alpha": 1.0}),
     "adam": ("fit", {"solver": "adam"}),
     "sgd": ("fit", {"solver": "sgd", "early_stopping": True}),
+    "muon": ("fit", {"solver": "muon", "hidden_layer_sizes": (3, 2), "units_per_feature": 2}),
     "adam, stream": ("partial_fit", {"solver": "adam"}),
     "sgd, stream": ("partial_fit", {"solver": "sgd"}),
     "lm, warm start of two": ("fit", {"solver": "lm", "n_networks": 2, "warm_start": True}),
@@ -61,7 +62,10 @@ CASES = {
     "lbfgs, trials": ("fit", {"solver": "lbfgs", "max_iter": 1}),
 }
 # The files whose places are met, where they are not all: what the other cases do not pass.
-ONLY_IN = {"lbfgs, trials": {"budget.py", "plan.py", "selection.py"}}
+ONLY_IN = {
+    "lbfgs, trials": {"budget.py", "plan.py", "selection.py"},
+    "muon": {"muon.py", "initial.py"},
+}
 
 
 @functools.cache

@@ -44,15 +44,17 @@ GOOD = {
     "activation": ["logistic", "tanh", "relu", "identity"],
     "output_activation": ["identity", "logistic"],
     "loss": ["squared_error", "poisson"],
-    "solver": ["auto", "lm", "lbfgs", "adam", "sgd"],
+    "solver": ["auto", "lm", "lbfgs", "adam", "sgd", "muon"],
     "precondition": [True, False],
     "alpha": ["auto", 0.0, 1e-300, 1e-3, 1.0, 1e6, 1e300],
     "weight_groups": ["auto", "input", "layer"],
     "n_networks": ["auto", 1, 3],
     "n_jobs": [None, 1],
     "batch_size": ["auto", 1, 7, 10**6],
-    "learning_rate": ["constant", "invscaling", "adaptive"],
-    "learning_rate_init": [1e-300, 1e-3, 1.0, 1e6, 1e300],
+    "units_per_feature": [0, 1, 3],
+    "learning_rate": ["auto", "constant", "invscaling", "adaptive", "cosine"],
+    "learning_rate_init": ["auto", 1e-300, 1e-3, 1.0, 1e6, 1e300],
+    "weight_decay": ["auto", 0.0, 0.02, 1e6, 1e300],
     "power_t": [0.0, 0.5, 300.0],
     "max_iter": [1, 2, 5],
     "max_fun": [1, 2, 100],
@@ -197,7 +199,7 @@ def calls(draw):
     params = draw(parameters())
     kinds = ["fit", "fit", "use", "score", "set_params"]
     if draw(often):
-        params = {"solver": draw(st.sampled_from(["adam", "sgd", "auto"])), **params}
+        params = {"solver": draw(st.sampled_from(["adam", "sgd", "muon", "auto"])), **params}
         kinds.extend(3 * ["partial_fit"])
     sequence = [("set_params", params)]
     if draw(often):

@@ -31,12 +31,14 @@ ALL_ROWS = {
     "lm, counts": {"solver": "lm", "n_networks": 1, "loss": "poisson"},
     "lm, two layers": {"solver": "lm", "alpha": 0.5, "hidden_layer_sizes": (3, 2)},
     "lbfgs, linear": {"solver": "lbfgs", "alpha": 0.5, "hidden_layer_sizes": ()},
+    "lm, units of features": {"solver": "lm", "alpha": 0.5, "units_per_feature": 2},
 }
 MINI_BATCHES = {
     "adam": {"solver": "adam", "batch_size": 7},
     "adam, textbook": {"solver": "adam", "batch_size": 7, "precondition": False},
     "sgd": {"solver": "sgd", "batch_size": 7, "early_stopping": True, "validation_fraction": 0.3},
     "sgd, counts": {"solver": "sgd", "batch_size": 7, "loss": "poisson", "n_networks": 3},
+    "muon": {"solver": "muon", "hidden_layer_sizes": (4, 3), "max_iter": 3, "units_per_feature": 2},
 }
 EVERY = {**ALL_ROWS, **MINI_BATCHES}
 # The settings under which relations are tested at every run, each relation under the next three;
@@ -195,7 +197,7 @@ FLOAT32 = {"rtol": 0, "atol": 1e-4}
 
 def tolerance_of(params):
     """Mini-batches in solver's coordinates are computed in float32."""
-    single = params["solver"] in ("adam", "sgd") and params.get("precondition", True)
+    single = params["solver"] in ("adam", "sgd", "muon") and params.get("precondition", True)
     return FLOAT32 if single else CLOSE
 
 

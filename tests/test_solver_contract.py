@@ -168,7 +168,7 @@ def test_it_continues_in_a_warm_start_and_its_own_advice_is_given(tables):
 def test_partial_fit_refuses_a_solver_that_is_not_for_streams(tables):
     model = BackpropRegressor((4,), solver="descent")
     assert not hasattr(model, "partial_fit")
-    with pytest.raises(AttributeError, match=r"'adam' or .*'sgd' or .*'plain'.*'descent'"):
+    with pytest.raises(AttributeError, match=r"'adam', 'muon', 'sgd' or 'plain'.*'descent'"):
         model.partial_fit(*tables[:2])
 
 
@@ -204,7 +204,7 @@ ALL = {**SOLVERS, "descent": SteepestDescent, "plain": PlainSteps}
 
 
 def run_of(name, dtype=float, **params):
-    """An objective, a start, and a solver from the estimator's parameters."""
+    """An objective, a start, and a solver with its settings."""
     rng = np.random.RandomState(0)
     X = rng.randn(40, 3).astype(dtype)
     network = Network((3, 4, 1), "tanh", "identity")
@@ -212,7 +212,13 @@ def run_of(name, dtype=float, **params):
     theta = network.initial_parameters(rng, dtype, lecun_bound).flat
     groups = WeightGroups.of(network, per_input=False)
     context = RunContext(Prior(groups, fixed_precisions(groups, 0.1, 1)))
-    estimator = BackpropRegressor(batch_size=10, learning_rate_init=0.01, max_iter=20)
+    estimator = BackpropRegressor(
+        batch_size=10,
+        learning_rate="constant",
+        learning_rate_init=0.01,
+        weight_decay=0.01,
+        max_iter=20,
+    )
     settings = Settings(
         **{
             field: getattr(estimator, field, None)
@@ -220,12 +226,13 @@ def run_of(name, dtype=float, **params):
             if field not in Settings._field_defaults
         }
     )
-    return objective, theta, ALL[name].of(settings._replace(**params), context)
+    settings = settings._replace(**params)
+    return objective, theta, ALL[name].of(settings, context), settings
 
 
 @pytest.mark.parametrize("name", ALL)
 def test_the_start_stays_as_it_is_and_the_loss_falls(name):
-    objective, theta, solver = run_of(name)
+    objective, theta, solver, _ = run_of(name)
     before, start = theta.copy(), objective.parameters(theta)
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
     result = solver.minimize(objective, theta, monitor)
@@ -240,7 +247,7 @@ def test_the_start_stays_as_it_is_and_the_loss_falls(name):
 @pytest.mark.parametrize("name", ALL)
 def test_a_solver_is_for_one_run_after_another(name):
     # It holds parameters, and no state: runs of one object are alike.
-    objective, theta, solver = run_of(name)
+    objective, theta, solver, _ = run_of(name)
     results = [
         solver.minimize(
             objective, theta, Monitor(objective.parameters(theta), tol=0, n_iter_no_change=np.inf)
@@ -265,19 +272,18 @@ def test_what_a_solver_declares_fits_together(name):
 
 @pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if solver.streams])
 def test_a_stream_goes_on_from_the_state_of_the_result(name):
-    objective, theta, solver = run_of(name, max_iter=2)
+    objective, theta, solver, settings = run_of(name, max_iter=2)
 
     def run(one, start):
         start = objective.parameters(start)
         return one.minimize(objective, start.flat, Monitor(start, tol=0, n_iter_no_change=np.inf))
 
     whole = run(solver, theta)
-    objective, theta, solver = run_of(name, max_iter=1)
+    objective, theta, solver, _ = run_of(name, max_iter=1)
     first = run(solver, theta)
     n_seen = objective.n_samples
     context = RunContext(stream=StreamPass(first.optimizer_state, n_seen))
-    settings = BackpropRegressor(batch_size=10, learning_rate_init=0.01, max_iter=1)
-    second = run(ALL[name].of(settings, context), first.theta)
+    second = run(ALL[name].of(settings._replace(max_iter=1), context), first.theta)
     np.testing.assert_array_equal(second.theta, whole.theta)
 
 

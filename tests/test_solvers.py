@@ -12,7 +12,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._inference.evidence import WeightGroups, fixed_precisions
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.likelihood import Poisson, SquaredError
-from sk_backprop._network.network import Network, lecun_bound
+from sk_backprop._network.network import Network, Parameters, lecun_bound
 from sk_backprop._solvers import LBFGS, SOLVERS, lbfgs, stochastic
 from sk_backprop._solvers._base import Prior, RunContext, StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor
@@ -74,7 +74,7 @@ def test_stochastic_steps_are_those_of_mlpregressor(
 def advance(optimizer, theta, grad, loss=np.nan):
     """One step by a gradient."""
     optimizer.gradient[...] = grad
-    optimizer.step(theta, loss)
+    optimizer.step(Parameters(theta, [], [], []), loss, stochastic.Pace())
 
 
 def test_adaptive_rate_is_divided_by_five_at_a_stall_and_then_stops():
@@ -140,8 +140,8 @@ class Thrown:
     def __init__(self, n_params, length):
         self.gradient, self._length = np.empty(n_params), length
 
-    def step(self, theta, loss):
-        theta += self._length
+    def step(self, params, loss, pace):
+        params.flat[...] += self._length
 
     def end_epoch(self, n_seen):
         """Nothing depends on it."""
@@ -151,6 +151,13 @@ class Thrown:
 
     def state(self):
         return {}
+
+
+class Throwing(stochastic.MiniBatchSolver):
+    length: float
+
+    def _optimizer(self, objective, params):
+        return Thrown(len(params.flat), self.length)
 
 
 @pytest.mark.parametrize("n_rows", [2, 50])
@@ -181,12 +188,16 @@ def test_how_much_worse_a_batch_may_become(variance, known, limit, n_rows):
     for part, status in ((0.999, "max_iter"), (1.001, "diverged")):
         length = np.sqrt(2 * part * limit(n_rows) - variance)
         start = network.parameters(np.zeros(2))
-        options = {"batch_size": n_rows, "max_iter": 1, "permutation": None}
         monitor = Monitor(start, tol=0, n_iter_no_change=10)
-        optimizer, stream = Thrown(2, length), StreamPass(noise=noise)
-        result = stochastic.run_epochs(
-            objective, start.flat, optimizer, monitor, stream=stream, **options
+        solver = Throwing(
+            batch_size=n_rows,
+            max_iter=1,
+            permutation=None,
+            learning_rate="constant",
+            stream=StreamPass(noise=noise),
+            length=length,
         )
+        result = solver.minimize(objective, start.flat, monitor)
         assert result.status == status
 
 
@@ -645,7 +656,14 @@ def test_ctrl_c_in_an_observer_leaves_the_weights_of_the_iteration_on_the_curves
     monitor = Monitor(start, tol=0, n_iter_no_change=np.inf, observer=observer)
     groups = WeightGroups.of(objective.network, per_input=False)
     context = RunContext(prior=Prior(groups, fixed_precisions(groups, 0.1, 1)))
-    run = SOLVERS[solver].of(BackpropRegressor(max_iter=10, batch_size=50), context)
+    estimator = BackpropRegressor(
+        max_iter=10,
+        batch_size=50,
+        learning_rate="constant",
+        learning_rate_init=0.003,
+        weight_decay=0.0,
+    )
+    run = SOLVERS[solver].of(estimator, context)
     result = run.minimize(objective, start.flat, monitor)
     assert (result.status, result.n_iter, result.best_iter) == ("interrupted", 4, 4)
     np.testing.assert_array_equal(result.theta, observer.seen[3])

@@ -281,7 +281,7 @@ def test_switching_the_solver_within_a_stream_starts_its_optimizer(friedman):
 @pytest.mark.parametrize("solver", ["lm", "lbfgs"])
 def test_partial_fit_is_absent_where_it_cannot_work(solver):
     assert not hasattr(BackpropRegressor(solver=solver), "partial_fit")
-    with pytest.raises(AttributeError, match="solver='adam' or solver='sgd'"):
+    with pytest.raises(AttributeError, match="solver='adam', 'muon' or 'sgd'"):
         BackpropRegressor(solver=solver).partial_fit([[1]], [1])
 
 

@@ -14,8 +14,8 @@ from sk_backprop._coordinates.row_order import column_ranks, row_groups, row_ord
 from sk_backprop._estimator.checks import set_aside
 from sk_backprop._network.network import Network
 from sk_backprop._training.folds import Folds
-from sk_backprop._training.plan import settings_of
 from sk_backprop._training.problem import Data, prepare
+from sk_backprop._training.settings import settings_of
 
 # --- folds ---
 

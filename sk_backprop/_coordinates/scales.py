@@ -22,7 +22,7 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -441,7 +441,7 @@ class Scales:
     def solver_network(self, network: Network) -> Network:
         """The network that the solver trains: tanh in place of sigmoid hidden units."""
         if self.precondition and network.activation == "logistic":
-            return Network(network.layer_sizes, "tanh", network.output_activation)
+            return replace(network, activation="tanh")
         return network
 
     @cached_property

@@ -14,7 +14,6 @@ from sklearn.utils import check_random_state
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.callbacks import all_or_nothing, callback_observers
 from sk_backprop._estimator.checks import (
-    check_parameters,
     check_rows,
     check_target_range,
     check_validation_rows,
@@ -27,6 +26,7 @@ from sk_backprop._estimator.diagnostics import (
     fit_warnings,
     fitted_state,
 )
+from sk_backprop._estimator.parameters import check_parameters
 from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_starts, rows_so_far

@@ -6,12 +6,11 @@ return checked arrays and change nothing.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 from types import MethodType
 from typing import Any
 
@@ -20,166 +19,18 @@ import scipy.sparse as sp
 from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state, column_or_1d
+from sklearn.utils import check_array, column_or_1d
 from sklearn.utils.validation import validate_data
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import row_order
 from sk_backprop._estimator.columns import readable, require_numeric
+from sk_backprop._estimator.parameters import rules
 from sk_backprop._estimator.sparse import check_structure
-from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
-from sk_backprop._network.network import Network
+from sk_backprop._network.likelihood import Likelihood
+from sk_backprop._network.network import Network, own_features
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.problem import Data, groups_of_rows
-
-
-class InvalidParameterError(ValueError, TypeError):
-    """A constructor parameter has a value or type that is not allowed."""
-
-
-# --- constructor parameters ---
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-
-
-def _integer(low: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda v: _is_integer(v) and v >= low, f"an int >= {low}"
-
-
-def _real(interval: str) -> tuple[Callable[[Any], bool], str]:
-    """A finite real number in an interval written as '[0, 1)' or '(0, inf)'."""
-    low, high = (float(end) for end in interval[1:-1].split(","))
-
-    def inside(value: Any) -> bool:
-        try:
-            # float first: asking the abstract class takes ten times as long.
-            if not (type(value) is float or _is_real(value)) or not math.isfinite(value):
-                return False
-        except OverflowError:  # an int beyond float64
-            return False
-        above = value > low or (interval[0] == "[" and value == low)
-        return above and (value < high or (interval[-1] == "]" and value == high))
-
-    return inside, f"a real number in {interval}"
-
-
-def _choice(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return (
-        lambda v: isinstance(v, str) and v in names,
-        "one of " + ", ".join(repr(name) for name in names),
-    )
-
-
-def _or_auto(rule: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], bool], str]:
-    allowed, description = rule
-    return lambda v: (isinstance(v, str) and v == "auto") or allowed(v), f"'auto' or {description}"
-
-
-def _is_seed(value: Any) -> bool:
-    if _is_integer(value):
-        return bool(0 <= value < 2**32)  # a RandomState takes 70 us to make
-    try:
-        check_random_state(value)
-    except (ValueError, TypeError):  # scikit-learn 1.7 fails to format a tuple
-        return False
-    return not isinstance(value, (bool, np.bool_))
-
-
-_FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
-
-_RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "activation": _choice("identity", "logistic", "tanh", "relu"),
-    "precondition": _FLAG,
-    "alpha": _or_auto(_real("[0, inf)")),
-    "weight_groups": _choice("auto", "input", "layer"),
-    "n_networks": _or_auto(_integer(1)),
-    "n_jobs": (
-        lambda v: v is None or (_is_integer(v) and v != 0),
-        "None or an int other than 0",
-    ),
-    "batch_size": _or_auto(_integer(1)),
-    "learning_rate": _choice("constant", "invscaling", "adaptive"),
-    "learning_rate_init": _real("(0, inf)"),
-    "power_t": _real("[0, inf)"),
-    "max_iter": _integer(1),
-    "shuffle": _FLAG,
-    "random_state": (_is_seed, "None, a RandomState or an int in [0, 2**32)"),
-    "tol": _real("[0, inf)"),
-    "verbose": (
-        lambda v: isinstance(v, (bool, np.bool_)) or (_is_integer(v) and v >= 0),
-        "True, False or an int >= 0",
-    ),
-    "warm_start": _FLAG,
-    "momentum": _real("[0, 1]"),
-    "nesterovs_momentum": _FLAG,
-    "early_stopping": _FLAG,
-    "validation_fraction": _real("[0, 1)"),
-    "beta_1": _real("[0, 1)"),
-    "beta_2": _real("[0, 1)"),
-    "epsilon": _real("(0, inf)"),
-    "n_iter_no_change": (
-        lambda v: (_is_integer(v) and _real("[1, inf)")[0](v)) or (_is_real(v) and v == np.inf),
-        "an int >= 1 or inf",
-    ),
-    "max_fun": _integer(1),
-}
-
-
-def _registry_rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
-    """Rules for the parameters that select a likelihood or solver from its registry."""
-    losses, outputs = zip(*LIKELIHOODS)
-    return {
-        "loss": _choice(*dict.fromkeys(losses)),
-        "output_activation": _choice(*dict.fromkeys(outputs)),
-        "solver": _choice("auto", *SOLVERS),
-    }
-
-
-def check_parameters(estimator: Any) -> None:
-    """Raise InvalidParameterError unless every constructor parameter is allowed."""
-    for name, (allowed, description) in {**_registry_rules(), **_RULES}.items():
-        value = getattr(estimator, name)
-        if not allowed(value):
-            raise InvalidParameterError(
-                f"The {name!r} parameter of BackpropRegressor must be {description}. "
-                f"Got {value!r} instead."
-            )
-    hidden_layers(estimator.hidden_layer_sizes)
-    asked = (estimator.loss, estimator.output_activation)
-    if asked not in LIKELIHOODS:
-        outputs = [output for loss, output in LIKELIHOODS if loss == estimator.loss]
-        raise InvalidParameterError(
-            f"loss={estimator.loss!r} allows only output_activation="
-            f"{' or '.join(map(repr, outputs))}. Got {estimator.output_activation!r} instead."
-        )
-
-
-def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
-    """`hidden_layer_sizes` as a tuple of ints; an int stands for one layer, None for 'auto'."""
-    if isinstance(sizes, str) and sizes == "auto":
-        return None
-    layers: Sequence[Any] | None = None
-    if _is_integer(sizes):
-        layers = [sizes]
-    elif hasattr(sizes, "__array__") and np.ndim(sizes) == 1:
-        layers = list(np.ma.asarray(sizes))  # a masked entry is not an int
-    elif isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes, bytearray)):
-        layers = sizes
-    if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
-        raise InvalidParameterError(
-            "The 'hidden_layer_sizes' parameter of BackpropRegressor must be 'auto', an int >= "
-            f"1 or a sequence of ints >= 1, one for each hidden layer. Got {sizes!r} instead."
-        )
-    return tuple(int(size) for size in layers)
-
-
-# --- data ---
 
 # scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
 # negligible compared with that of training.
@@ -453,22 +304,33 @@ def check_target_range(y: Array, likelihood: Likelihood, name: str) -> None:
 def check_initial_weights(
     coefs_init: Any,
     intercepts_init: Any,
-    n_features: int,
+    network: Network,
     hidden: tuple[int, ...] | None,
-    n_outputs: int,
     dtype: Any,
 ) -> tuple[list[Array], list[Array]]:
     """Checked initial weights; biases default to zeros.
 
-    coefs_init, intercepts_init : as passed to `fit`; dtype : of X
-    hidden : units of the hidden layers, or None to take them from `coefs_init`
+    Parameters
+    ----------
+    coefs_init, intercepts_init : as passed to `fit`
+    network : Network, whose inputs, outputs and `units_per_feature` are used
+    hidden : `hidden_layer_sizes`, or None to take all hidden layers from `coefs_init`
+    dtype : of X
     """
     if coefs_init is None:
         raise ValueError("intercepts_init was given without coefs_init; pass both.")
     if hidden is None:
         hidden = _hidden_units(coefs_init, "coefs_init", "hidden_layer_sizes='auto' is taken")
-    shapes = list(pairwise((n_features, *hidden, n_outputs)))
+        hidden = hidden[network.units_per_feature > 0 :]
+    network = network.with_hidden(hidden)
+    shapes = list(pairwise(network.layer_sizes))
     coefs = _arrays(coefs_init, shapes, "coefs_init", dtype)
+    if network.units_per_feature and np.any(coefs[0][~own_features(network)]):
+        raise ValueError(
+            "coefs_init[0] has weights from one feature to units of another. With "
+            f"units_per_feature={network.units_per_feature} it must be zero but for row j in the "
+            "columns from units_per_feature * j to units_per_feature * (j + 1) - 1."
+        )
     bias_shapes = [(n_out,) for _, n_out in shapes]
     if intercepts_init is None:
         return coefs, [np.zeros(shape) for shape in bias_shapes]
@@ -480,7 +342,7 @@ def check_pass(
 ) -> tuple[Array, Array, list[Array], list[Array]]:
     """Checked arguments of `textbook.backprop_pass`: copies in float64, y of two dimensions."""
     for name, value in {"activation": activation, "output_activation": output_activation}.items():
-        allowed, description = {**_registry_rules(), **_RULES}[name]
+        allowed, description = rules()[name]
         if not allowed(value):
             raise ValueError(f"{name} must be {description}; got {value!r}.")
     X = np.array(_numbers(X, "X"))
@@ -558,14 +420,20 @@ class OnlyIfStreaming:
             return self._method
         streaming = [name for name, solver in SOLVERS.items() if solver.streams]
         if estimator.solver not in ("auto", *streaming):
+            *others, last = map(repr, streaming)
             raise PartialFitError(
-                f"partial_fit needs {' or '.join(f'solver={name!r}' for name in streaming)} (or "
-                f"'auto', which is 'adam' there); this estimator has solver={estimator.solver!r}."
+                f"partial_fit needs solver={', '.join(others)} or {last} (or 'auto', which is "
+                f"'adam' there); this estimator has solver={estimator.solver!r}."
             )
         if estimator.early_stopping:
             raise PartialFitError(
                 "partial_fit does not support early_stopping=True: a batch has no validation "
                 "part. Pass early_stopping=False."
+            )
+        if estimator.learning_rate == "cosine":
+            raise PartialFitError(
+                "partial_fit does not support learning_rate='cosine': a stream has no end. Pass "
+                "learning_rate='constant'."
             )
         return MethodType(self._method, estimator)
 
@@ -576,6 +444,7 @@ def check_same_network(
     """Raise ValueError unless `n_last` networks like `last` can be continued as requested."""
     for what, has, asked in (
         ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
+        ("units_per_feature", last.units_per_feature, network.units_per_feature),
         ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
         ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
         ("n_networks", n_last, n_networks),

@@ -40,23 +40,26 @@ class BackpropRegressor(CallbackSupport, Predictor):
         y >= 0 and predicts values between 0 and the largest y of the training rows.
     loss : {'squared_error', 'poisson'}, default='squared_error'
         'poisson' is half the Poisson deviance with an exponential output; it requires y >= 0.
-    solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd'}, default='auto'
-        'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam' and 'sgd'
-        mini-batches. 'auto' is 'lm' while that is affordable, otherwise 'lbfgs' up to 10,000
-        rows or n_samples * n_params = 2.5e7, and 'adam' beyond. With more weights than rows,
-        held-out rows decide. In `partial_fit`, 'auto' is 'adam'. See `solver_`.
+    solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd', 'muon'}, default='auto'
+        'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam', 'sgd' and 'muon'
+        mini-batches. 'muon' is 'adam' with orthogonalised steps for the matrices between hidden
+        layers [10]_, which learns rough functions in fewer epochs. 'auto' is 'lm' while that is
+        affordable, otherwise 'lbfgs' up to 10,000 rows or n_samples * n_params = 2.5e7, and 'adam'
+        beyond. With more weights than rows, held-out rows decide. In `partial_fit`, 'auto' is
+        'adam'. See `solver_`.
     precondition : bool, default=True
         Whether to train in coordinates in which features, hidden sigmoids and target are
         centred and have unit standard deviation. False scales as textbooks do: X / max,
         y / max, and nothing else.
     alpha : float or 'auto', default='auto'
-        Strength of the L2 penalty, divided by the total weight of the rows. It applies in
-        the solver's coordinates. With 'lm', 'auto' determines one penalty for each of
-        `weight_groups` by the evidence [3]_. With 'lbfgs', 'auto' selects the one of 100, 30,
-        10, ..., 0.01 (for 'poisson' from 10,000 on) that predicts held-out rows best; it is 2
-        with `early_stopping` or fewer than 10 rows, and the strongest with fewer than 10 counts
-        above 0. With 'sgd' and 'adam' it is 2, or 0.01 for a linear model that 'auto' layers
-        try. These values are multiplied by the mean weight of distinct rows. See `alpha_`.
+        Strength of the L2 penalty, divided by the total weight of the rows. It applies in the
+        solver's coordinates. With 'lm', 'auto' determines one penalty for each of `weight_groups`
+        by the evidence [3]_. With 'lbfgs', 'auto' selects the one of 100, 30, 10, ..., 0.01 (for
+        'poisson' from 10,000 on) that predicts held-out rows best; it is 2 with `early_stopping`
+        or fewer than 10 rows, and the strongest with fewer than 10 counts above 0. With 'sgd' and
+        'adam' it is 2, or 0.01 for a linear model that 'auto' layers try; with 'muon' it is 0 (see
+        `weight_decay`). These values are multiplied by the mean weight of distinct rows. See
+        `alpha_`.
     weight_groups : {'auto', 'input', 'layer'}, default='auto'
         Groups of weights that share one penalty determined by the evidence: each layer's
         weights, its biases, and with 'input' the first-layer weights of each input (automatic
@@ -71,25 +74,39 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Number of joblib processes that train networks in parallel. None means one process with
         as many threads as BLAS may use, unless `joblib.parallel_config` sets a number; 1 means
         one thread. The result does not depend on it.
+    units_per_feature : int, default=0
+        If not 0, the network begins with a layer of so many units for each feature, before those
+        of `hidden_layer_sizes`. Each of these units depends on its feature alone. They start as
+        steps at quantiles of the feature, so that the layers that follow see in which part of its
+        range a feature lies: rough functions and features with outliers are learned more easily.
+        Without further layers the model is additive.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
         50: ten epochs of one or two steps gain so little that they count as a stall (see `tol`).
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        Learning rate schedule of 'sgd': constant; divided by (1 + samples seen) **
-        `power_t`; or divided by 5 each time training stalls (see `tol`) until it is below
-        1e-6. A stream makes one pass per batch and never stalls.
-    learning_rate_init : float, default=0.003
-        Initial learning rate of 'sgd' and 'adam' [6]_. With `loss='poisson'`, the learning
-        rate of 'sgd' is at most the Polyak step size, loss / |gradient|^2 [9]_.
+        For 'muon' it is 256 or, in `fit` with fewer than 10,000 rows, a thirtieth of them within
+        16 and 128.
+    learning_rate : {'auto', 'constant', 'invscaling', 'adaptive', 'cosine'}, default='auto'
+        Learning rate schedule. 'auto' is 'cosine' for 'muon' in `fit`, and 'constant' otherwise.
+        With 'cosine' the rate rises from 0 in the first 3 % of the steps of `max_iter` epochs, and
+        then falls to 0 as a cosine does; training does not end before, whatever `tol` is.
+        `partial_fit` has no end, and does not allow 'cosine'. The others apply to 'sgd', as in
+        MLPRegressor: 'invscaling' divides the rate by (1 + samples seen) ** `power_t`; 'adaptive'
+        divides it by 5 each time training stalls (see `tol`) until it is below 1e-6. A stream
+        makes one pass per batch and never stalls.
+    learning_rate_init : float or 'auto', default='auto'
+        Initial learning rate of 'sgd', 'adam' [6]_ and 'muon'. 'auto' is 0.003, and 0.1 for
+        'muon', whose steps are relative to the size of initial weights. With `loss='poisson'`, the
+        learning rate of 'sgd' is at most the Polyak step size, loss / |gradient|^2 [9]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
-    max_iter : int, default=1000
-        Maximum number of iterations; for 'sgd' and 'adam', of epochs.
+    max_iter : int or 'auto', default='auto'
+        Maximum number of iterations; of 'sgd', 'adam' and 'muon', of epochs. 'auto' is 1000, but
+        with `learning_rate='cosine'` 20, or 15 from 10,000 rows on.
     max_fun : int, default=15000
         Maximum number of loss evaluations by 'lbfgs'.
     shuffle : bool, default=True
-        Whether to shuffle the rows in each epoch of 'sgd' and 'adam'.
+        Whether to shuffle the rows in each epoch of 'sgd', 'adam' and 'muon'.
     random_state : int, RandomState or None, default=None
         Determines the initial weights, the validation split and shuffling. The columns get
         their initial weights in an order given by their values (how strongly they vary with y),
@@ -118,11 +135,16 @@ class BackpropRegressor(CallbackSupport, Predictor):
     nesterovs_momentum : bool, default=True
         Whether to use Nesterov's momentum.
     beta_1 : float, default=0.9
-        Decay rate of the first moment estimate of 'adam', in [0, 1).
+        Decay rate of the first moment estimate of 'adam' and 'muon', in [0, 1).
     beta_2 : float, default=0.999
-        Decay rate of the second moment estimate of 'adam', in [0, 1).
+        Decay rate of the second moment estimate of 'adam' and 'muon', in [0, 1).
     epsilon : float, default=1e-8
-        Value added to the denominator of 'adam' for numerical stability.
+        Value added to the denominator of 'adam' and 'muon' for numerical stability.
+    weight_decay : float or 'auto', default='auto'
+        Decoupled weight decay of 'sgd', 'adam' and 'muon' [11]_: each step also multiplies the
+        weights, but not the biases, by 1 - learning rate * `weight_decay`. Unlike `alpha`, it is
+        not part of the loss. 'auto' is 0.02 for 'muon' and 0 for the others. With
+        `learning_rate='cosine'`, it falls to 0 in the second half of the steps.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according
@@ -139,7 +161,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer, corresponding to `coefs_`.
     hidden_layer_sizes_ : tuple of int
-        Hidden layer sizes of each network.
+        Hidden layer sizes of each network, including the layer of `units_per_feature`.
+    units_per_feature_ : int
+        Units for each feature in the first hidden layer; 0 if there is no such layer.
     n_networks_ : int
         Number of networks that were averaged.
     alpha_ : float or None
@@ -269,6 +293,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
        doi:10.48550/arXiv.1908.03265
     .. [9] Loizou, Vaswani, Laradji & Lacoste-Julien (2021). Stochastic Polyak step-size for
        SGD. doi:10.48550/arXiv.2002.10542
+    .. [10] Jordan et al. (2024). Muon: an optimizer for hidden layers in neural networks.
+       https://kellerjordan.github.io/posts/muon/
+    .. [11] Loshchilov & Hutter (2019). Decoupled weight decay regularization.
+       doi:10.48550/arXiv.1711.05101
 
     Examples
     --------
@@ -296,11 +324,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
         weight_groups: str = "auto",
         n_networks: int | str = "auto",
         n_jobs: int | None = None,
+        units_per_feature: int = 0,
         batch_size: int | str = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.003,
+        learning_rate: str = "auto",
+        learning_rate_init: float | str = "auto",
         power_t: float = 0.5,
-        max_iter: int = 1000,
+        max_iter: int | str = "auto",
         max_fun: int = 15000,
         shuffle: bool = True,
         random_state: Any = None,
@@ -314,6 +343,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
+        weight_decay: float | str = "auto",
         verbose: int = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -326,6 +356,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         self.weight_groups = weight_groups
         self.n_networks = n_networks
         self.n_jobs = n_jobs
+        self.units_per_feature = units_per_feature
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.learning_rate_init = learning_rate_init
@@ -344,6 +375,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         self.beta_1 = beta_1
         self.beta_2 = beta_2
         self.epsilon = epsilon
+        self.weight_decay = weight_decay
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
@@ -486,8 +518,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         ValueError, TypeError
             As for `fit`. A batch that raises an error leaves the estimator as it was.
         PartialFitError
-            If the solver is 'lm' or 'lbfgs', or `early_stopping` is True. It is both an
-            AttributeError and a ValueError.
+            If the solver is 'lm' or 'lbfgs', `early_stopping` is True, or `learning_rate` is
+            'cosine'. It is both an AttributeError and a ValueError.
 
         Warns
         -----

@@ -12,15 +12,16 @@ from sk_backprop._estimator.checks import (
     check_one_network,
     check_same_likelihood,
     check_same_network,
-    hidden_layers,
 )
+from sk_backprop._estimator.parameters import hidden_layers
 from sk_backprop._estimator.state import FittedState
 from sk_backprop._inference.online import Earlier, StreamState
 from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
-from sk_backprop._training.plan import Plan, make_plan, settings_of
+from sk_backprop._training.plan import Plan, make_plan
 from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
+from sk_backprop._training.settings import settings_of
 
 
 def likelihood_of(estimator: Any) -> Likelihood:
@@ -45,27 +46,28 @@ def plan_and_starts(
     init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
     """
-    n_features, n_outputs = data.X.shape[1], data.y.shape[1]
+    likelihood = likelihood_of(estimator)
+    network = Network(
+        (data.X.shape[1], data.y.shape[1]),
+        str(estimator.activation),
+        likelihood.output_activation,
+        int(estimator.units_per_feature),
+    )
+    first = 1 + (network.units_per_feature > 0)  # of the layers that `hidden_layer_sizes` lists
     hidden = hidden_layers(estimator.hidden_layer_sizes)
     n_networks = None if estimator.n_networks == "auto" else int(estimator.n_networks)
     starts = None
     if any(one is not None for one in init):
-        coefs, intercepts = check_initial_weights(
-            *init, n_features, hidden, n_outputs, data.X.dtype
-        )
+        coefs, intercepts = check_initial_weights(*init, network, hidden, data.X.dtype)
         check_one_network(n_networks)
-        hidden, n_networks = tuple(W.shape[1] for W in coefs[:-1]), 1
+        hidden, n_networks = tuple(len(W) for W in coefs[first:]), 1
         last, starts = None, [Start(Weights(coefs, intercepts))]
     elif last is not None:
-        hidden = last.function.network.layer_sizes[1:-1] if hidden is None else hidden
+        if hidden is None:
+            hidden = last.function.network.layer_sizes[first:-1]
         starts = [Start(weights) for weights in last.weights()]
         n_networks = n_networks or len(starts)
-    likelihood = likelihood_of(estimator)
-    network = Network(
-        (n_features, *(hidden or ()), n_outputs),
-        str(estimator.activation),
-        likelihood.output_activation,
-    )
+    network = network.with_hidden(hidden or ())
     if last is not None:
         check_same_network(last.function.network, network, len(starts or ()), n_networks)
         check_same_likelihood(last.function.likelihood, likelihood)

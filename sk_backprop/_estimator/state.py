@@ -138,6 +138,7 @@ class FittedState(NamedTuple):
             "y_location_": function.y_location,
             "y_scale_": function.y_scale,
             "hidden_layer_sizes_": function.network.layer_sizes[1:-1],
+            "units_per_feature_": function.network.units_per_feature,
             "n_networks_": len(function.output_intercepts),
             "n_layers_": len(function.coefs) + 1,
             "n_outputs_": function.network.layer_sizes[-1],
@@ -228,7 +229,12 @@ def fitted_function(estimator: Any) -> FittedFunction:
         kept = estimator._fit_state
         sizes = (estimator.n_features_in_, *estimator.hidden_layer_sizes_, estimator.n_outputs_)
         function = FittedFunction(
-            Network(sizes, kept["activation"], estimator.out_activation_),
+            Network(
+                sizes,
+                kept["activation"],
+                estimator.out_activation_,
+                estimator.units_per_feature_,
+            ),
             LIKELIHOODS[tuple(kept["likelihood"])],
             estimator.coefs_,
             estimator.intercepts_,

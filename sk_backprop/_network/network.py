@@ -26,7 +26,8 @@ of a `Workspace`: for dense X no array of the size of a batch is allocated.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -143,11 +144,15 @@ class Network:
     ----------
     layer_sizes : (n_features, hidden..., n_outputs)
     activation, output_activation : names in `ACTIVATIONS`
+    units_per_feature : int
+        If not 0, the first hidden layer has so many units for each feature, and their weights
+        of other features are zero.
     """
 
     layer_sizes: tuple[int, ...]
     activation: str
     output_activation: str
+    units_per_feature: int = 0
     n_params: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,6 +164,12 @@ class Network:
     def is_linear(self) -> bool:
         """Whether there are no hidden layers: one optimum, whatever the initial weights."""
         return len(self.layer_sizes) == 2
+
+    def with_hidden(self, hidden: Sequence[int]) -> Network:
+        """The same inputs and outputs, with the given hidden layers after `units_per_feature`."""
+        n_features, n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
+        first = [n_features * self.units_per_feature] if self.units_per_feature else []
+        return replace(self, layer_sizes=(n_features, *first, *hidden, n_outputs))
 
     def parameters(self, flat: Array) -> Parameters:
         """The layers' views of a flat vector of shape (n_params,)."""
@@ -209,6 +220,14 @@ class Network:
             W[...] = rng.uniform(-limit, limit, W.shape)
             b[...] = rng.uniform(-limit, limit, b.shape)
         return drawn
+
+
+@lru_cache(maxsize=8)
+def own_features(network: Network) -> Array:
+    """Whether a unit of the first layer has its own feature as input: (n_features, n_units)."""
+    n_features, n_units = network.layer_sizes[:2]
+    feature = np.arange(n_units) // network.units_per_feature
+    return np.asarray(np.arange(n_features)[:, None] == feature)
 
 
 def glorot_bound(activation: str) -> Callable[[int, int], float]:
@@ -362,6 +381,8 @@ def backward(
         np.dot(delta, work.ones, out=grad.intercepts[0])
     if waits:
         grad.layers[0][...] *= params.coefs[1].T
+    if network.units_per_feature:
+        grad.coefs[0][...] *= own_features(network)
 
 
 def jacobian(
@@ -395,6 +416,8 @@ def jacobian(
             inputs = np.ascontiguousarray(dense[:, : network.layer_sizes[0]].T)
             np.multiply(inputs[:, None, :], delta, out=by_weight[:-1])
             by_weight[-1] = delta
+            if network.units_per_feature:
+                by_weight[:-1] *= own_features(network)[:, :, None]
 
 
 def evaluate(

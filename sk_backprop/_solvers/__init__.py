@@ -7,6 +7,7 @@ To add a solver, write a class (`Solver`) and enter it in `SOLVERS`.
 from sk_backprop._solvers._base import Solver
 from sk_backprop._solvers.lbfgs import LBFGS
 from sk_backprop._solvers.levenberg_marquardt import LevenbergMarquardt
+from sk_backprop._solvers.muon import MuonSolver
 from sk_backprop._solvers.stochastic import AdamSolver, SGDSolver
 
 # By the value of the estimator's parameter `solver`.
@@ -14,5 +15,6 @@ SOLVERS: dict[str, type[Solver]] = {
     "lm": LevenbergMarquardt,
     "lbfgs": LBFGS,
     "adam": AdamSolver,
+    "muon": MuonSolver,
     "sgd": SGDSolver,
 }

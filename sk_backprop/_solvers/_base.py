@@ -78,6 +78,8 @@ class Solver(ABC):
     float64 : bool, whether it computes in float64 whatever the precision of X
     blas_threads : bool, whether more than one BLAS thread pays, for a large network
     advice : {status: what to do about it}, where that differs from `ENDINGS`
+    usual : values of parameters of the estimator that are 'auto'; of `alpha`, where there are no
+        trials. A penalty of 2 did best over 20 data sets.
     """
 
     all_rows: ClassVar[bool] = True
@@ -86,6 +88,12 @@ class Solver(ABC):
     float64: ClassVar[bool] = False
     blas_threads: ClassVar[bool] = False
     advice: ClassVar[Mapping[Status, str]] = {}
+    usual: ClassVar[Mapping[str, Any]] = {
+        "learning_rate": "constant",
+        "learning_rate_init": 0.003,
+        "weight_decay": 0.0,
+        "alpha": 2.0,
+    }
 
     # Not a dataclass: six of them would take a seventh of the import time.
     def __init__(self, **parameters: Any) -> None:

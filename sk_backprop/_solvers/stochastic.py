@@ -1,7 +1,7 @@
-"""Gradient descent by mini-batches: `sgd` and `adam`.
+"""Gradient descent by mini-batches: the loop over epochs, `sgd` and `adam`.
 
-An optimizer turns one gradient into one step of the flat parameter vector, in
-place; `run_epochs` runs it over the epochs. With a batch of all rows, no momentum and no
+An optimizer turns one gradient into one step of the parameters, in place; `MiniBatchSolver` runs
+it over the epochs. With a batch of all rows, no momentum and no
 shuffling, it is plain gradient descent.
 
 Of a step of 20 us (32 rows, 8-50-1, float32, one thread) the forward and backward passes take 8,
@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.network import Network
+from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._base import Solver, StreamPass
 from sk_backprop._solvers._result import Monitor, OptimizerState, SolverResult, Status
 
@@ -54,6 +54,37 @@ def _worst_loss(before: float, n_rows: int, n_outputs: int, noise: Array | None)
     return max(worst, (_NO_WORSE if before <= worst else _NO_WORSE_THAN_BAD) * before)
 
 
+class Pace(NamedTuple):
+    """Factors of the learning rate and of the weight decay at a step."""
+
+    rate: float = 1.0
+    decay: float = 1.0
+
+
+_STEADY = Pace()
+
+# Fraction of the steps in which the learning rate rises from 0.
+_WARM_UP = 0.03
+
+
+def cosine_pace(progress: float) -> Pace:
+    """The pace of `learning_rate='cosine'`, after a fraction of all steps.
+
+    The rate rises linearly, then falls to 0 by half a period of the cosine (Loshchilov & Hutter
+    2017, arXiv:1608.03983, eq. 5). The weight decay stays constant for half of the steps, and then
+    falls by half a period, too.
+    """
+    rate = min(1.0, progress / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * progress))
+    return Pace(rate, 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1))))
+
+
+def decay_weights(params: Parameters, amount: float) -> None:
+    """Multiply all weights, but not the biases, by 1 - amount."""
+    if amount:
+        for W in params.coefs:
+            W *= 1 - amount
+
+
 class Optimizer(Protocol):
     """An update rule, with the state that it keeps between steps.
 
@@ -62,8 +93,8 @@ class Optimizer(Protocol):
 
     gradient: Array
 
-    def step(self, theta: Array, loss: float) -> None:
-        """Update `theta`, where the loss is `loss`, in place."""
+    def step(self, params: Parameters, loss: float, pace: Pace) -> None:
+        """Update `params`, where the loss is `loss`, in place."""
 
     def end_epoch(self, n_seen: int) -> None:
         """`n_seen` samples have been seen in all."""
@@ -90,7 +121,7 @@ class SGD:
     section 2; Bengio, Boulanger-Lewandowski & Pascanu 2013, eq. 7,
     doi:10.1109/ICASSP.2013.6639349).
 
-    n_params : int; dtype : of theta; rate, power_t, momentum : float
+    n_params : int; dtype : of theta; rate, power_t, momentum, weight_decay : float
     nesterov : bool
     schedule : {'constant', 'invscaling', 'adaptive'}
         constant; rate / (1 + samples seen)^power_t; divided by 5 at every stall
@@ -115,18 +146,21 @@ class SGD:
         momentum: float = 0.9,
         nesterov: bool = True,
         bounded: bool = False,
+        weight_decay: float = 0.0,
     ) -> None:
         self._initial_rate = self._rate = rate
         self._schedule, self._power_t = schedule, power_t
         self._momentum, self._nesterov, self._bounded = momentum, nesterov, bounded
+        self._weight_decay = weight_decay
         self._velocity = np.zeros(n_params, dtype)
         self.gradient = np.empty(n_params, dtype)
 
-    def step(self, theta: Array, loss: float) -> None:
-        velocity, step = self._velocity, self.gradient
-        rate = self._rate
+    def step(self, params: Parameters, loss: float, pace: Pace) -> None:
+        velocity, step, theta = self._velocity, self.gradient, params.flat
+        rate = self._rate * pace.rate
         if self._bounded:
             rate = min(rate, (1 - self._momentum) * polyak_rate(step, loss))
+        decay_weights(params, rate * pace.decay * self._weight_decay)
         step *= rate
         velocity *= self._momentum
         velocity -= step
@@ -176,6 +210,8 @@ class Adam:
     few calls of numpy: each takes 0.4 us for some hundred parameters.
 
     n_params : int; dtype : of theta; rate, beta_1, beta_2, epsilon : float
+    weight_decay : float; each step also multiplies the weights by 1 - rate weight_decay, which is
+        not the step of an L2 penalty (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2)
     rectified : bool
         Whether to begin with short steps, while v is based on few gradients: RAdam (Liu et al.
         2020, arXiv:1908.03265, algorithm 2), except that the first four steps are zero.
@@ -191,8 +227,10 @@ class Adam:
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         rectified: bool = False,
+        weight_decay: float = 0.0,
     ) -> None:
         root = math.sqrt(1 - beta_2)
+        self._decay = rate * weight_decay
         self._rate, self._beta_1, self._beta_2 = rate * (1 - beta_1) / root, beta_1, beta_2
         # In float32 an epsilon that rounds to zero would divide 0 by 0.
         self._epsilon = max(epsilon / root, float(np.finfo(dtype).tiny))
@@ -201,10 +239,12 @@ class Adam:
         self._m, self._v = self._moments
         self.gradient, self._squares = self._powers
 
-    def step(self, theta: Array, loss: float) -> None:
-        m, v, step = self._m, self._v, self.gradient
+    def step(self, params: Parameters, loss: float, pace: Pace) -> None:
+        m, v, step, theta = self._m, self._v, self.gradient, params.flat
         self._t += 1
-        rate = self._rate * math.sqrt(1 - self._beta_2**self._t) / (1 - self._beta_1**self._t)
+        decay_weights(params, pace.rate * pace.decay * self._decay)
+        rate = pace.rate * self._rate
+        rate *= math.sqrt(1 - self._beta_2**self._t) / (1 - self._beta_1**self._t)
         if self._rectified:
             rate *= rectification(self._t, self._beta_2)
         m *= self._beta_1
@@ -253,87 +293,15 @@ def rectification(t: int, beta_2: float) -> float:
     return math.sqrt(known * longest / ((longest - 4) * (longest - 2)))
 
 
-@beyond_range_is_inf
-def run_epochs(
-    objective: Objective,
-    theta: Array,
-    optimizer: Optimizer,
-    monitor: Monitor,
-    *,
-    batch_size: int,
-    max_iter: int,
-    permutation: Callable[[int], Array] | None,
-    stream: StreamPass,
-) -> SolverResult:
-    """Run `optimizer` over epochs of mini-batches until `monitor` or `max_iter` ends it.
-
-    The loss of an epoch is the mean of its batches' losses, each at the weights
-    that its step began with.
-
-    Parameters
-    ----------
-    objective : Objective; optimizer : Optimizer; monitor : Monitor
-    theta : (n_params,), initial weights, maybe more precise than `objective`; not changed
-    batch_size : int, or all rows where they are fewer; max_iter : int, limit on epochs
-    permutation : draws the order of the n rows for an epoch; None keeps it
-    stream : StreamPass
-    """
-    n_samples, n_seen = objective.n_samples, stream.n_seen
-    batch_size = min(batch_size, n_samples)
-    if stream.optimizer_state is not None:
-        optimizer.restore(stream.optimizer_state)
-    params = objective.parameters(theta)
-    grad = objective.network.parameters(optimizer.gradient)
-    epoch_start = params.flat.copy()
-    first = next(objective.batches(batch_size))
-    status: Status = "max_iter"
-    monitor.rounded_from(theta)
-    try:
-        # The loss of an epoch is that before its steps; the first batch shows it before and after.
-        loss_before = objective.batch_loss_gradient(params, first, grad)
-        monitor.note_start(loss_before)
-        for _ in range(max_iter):
-            monitor.begin_iteration(params)
-            epoch_start[...] = params.flat
-            order = None if permutation is None else permutation(n_samples)
-            epoch_loss = 0.0
-            for batch in objective.batches(batch_size, order):
-                if stream.before_step is not None:
-                    stream.before_step(params, batch)
-                loss = objective.batch_loss_gradient(params, batch, grad)
-                if not loss < np.inf:
-                    epoch_loss = np.inf
-                    break
-                epoch_loss += loss * len(batch.y)
-                optimizer.step(params.flat, loss)
-            n_seen += n_samples
-            optimizer.end_epoch(n_seen)
-            progress = monitor.record(params, epoch_loss / n_samples, epoch_start)
-            if progress in ("diverged", "stopped"):
-                status = progress
-                break
-            if progress == "stalled":
-                if not optimizer.shorten_steps():
-                    status = "diverged" if monitor.worse_than_before else "converged"
-                    break
-                monitor.be_patient_again()
-        if status not in ("diverged", "stopped"):
-            loss_after = objective.batch_loss_gradient(params, first, grad)
-            worst = _worst_loss(loss_before, len(first.y), objective.n_outputs, stream.noise)
-            if not loss_after <= worst:
-                status = "diverged"
-    except KeyboardInterrupt:
-        params.flat[...] = monitor.last_theta
-        status = "interrupted"
-    if status in ("diverged", "interrupted"):
-        optimizer.forget()
-    return monitor.result(params, status, optimizer.state())
-
-
-class _MiniBatchSolver(Solver):
+class MiniBatchSolver(Solver):
     """Base class of solvers by mini-batches, which differ in their update rule.
 
-    batch_size, max_iter, permutation, stream : as in `run_epochs`
+    batch_size : int, or all rows where they are fewer
+    max_iter : int, limit on epochs
+    learning_rate : str, schedule
+    learning_rate_init : float
+    permutation : draws the order of the n rows for an epoch; None keeps it
+    stream : StreamPass
     """
 
     all_rows = False
@@ -345,6 +313,8 @@ class _MiniBatchSolver(Solver):
 
     batch_size: int
     max_iter: int
+    learning_rate: str
+    learning_rate_init: float
     permutation: Callable[[int], Array] | None
     stream: StreamPass
 
@@ -355,25 +325,108 @@ class _MiniBatchSolver(Solver):
         epoch = _BATCH_PASSES * n_samples * network.n_params + steps * _STEP_OVERHEAD
         return float(_EPOCHS * epoch)
 
-    def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
-        """Minimise until `monitor` sees a stall, or for `max_iter` epochs."""
-        return run_epochs(
-            objective,
-            theta,
-            self._optimizer(objective),
-            monitor,
-            batch_size=self.batch_size,
-            max_iter=self.max_iter,
-            permutation=self.permutation,
-            stream=self.stream,
-        )
-
     @abstractmethod
-    def _optimizer(self, objective: Objective) -> Optimizer:
-        """A new optimizer."""
+    def _optimizer(self, objective: Objective, params: Parameters) -> Optimizer:
+        """A new optimizer, for steps from `params`."""
+
+    @beyond_range_is_inf
+    def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
+        """Minimise until `monitor` sees a stall, or for `max_iter` epochs.
+
+        The loss of an epoch is the mean of its batches' losses, each at the weights
+        that its step began with.
+        """
+        n_samples, n_seen = objective.n_samples, self.stream.n_seen
+        params = objective.parameters(theta)
+        optimizer = self._optimizer(objective, params)
+        if self.stream.optimizer_state is not None:
+            optimizer.restore(self.stream.optimizer_state)
+        grad = objective.network.parameters(optimizer.gradient)
+        epoch_start = params.flat.copy()
+        first = next(objective.batches(min(self.batch_size, n_samples)))
+        status: Status = "max_iter"
+        monitor.rounded_from(theta)
+        try:
+            # An epoch's loss is that before its steps; the first batch shows before and after.
+            loss_before = objective.batch_loss_gradient(params, first, grad)
+            monitor.note_start(loss_before)
+            for epoch in range(self.max_iter):
+                monitor.begin_iteration(params)
+                epoch_start[...] = params.flat
+                loss = self._run_epoch(epoch, objective, params, grad, optimizer)
+                n_seen += n_samples
+                optimizer.end_epoch(n_seen)
+                progress = monitor.record(params, loss, epoch_start)
+                if progress in ("diverged", "stopped"):
+                    status = progress
+                    break
+                if progress == "stalled" and not self._has_end:
+                    if not optimizer.shorten_steps():
+                        status = "diverged" if monitor.worse_than_before else "converged"
+                        break
+                    monitor.be_patient_again()
+            if status not in ("diverged", "stopped"):
+                if self._has_end:
+                    status = "converged"
+                loss_after = objective.batch_loss_gradient(params, first, grad)
+                noise = self.stream.noise
+                worst = _worst_loss(loss_before, len(first.y), objective.n_outputs, noise)
+                if not loss_after <= worst:
+                    status = "diverged"
+        except KeyboardInterrupt:
+            params.flat[...] = monitor.last_theta
+            status = "interrupted"
+        if status in ("diverged", "interrupted"):
+            optimizer.forget()
+        return monitor.result(params, status, optimizer.state())
+
+    @property
+    def _has_end(self) -> bool:
+        """Whether the schedule ends after `max_iter` epochs, and not before."""
+        return self.learning_rate == "cosine"
+
+    def _run_epoch(
+        self,
+        epoch: int,
+        objective: Objective,
+        params: Parameters,
+        grad: Parameters,
+        optimizer: Optimizer,
+    ) -> float:
+        """Take the steps of an epoch.
+
+        Parameters
+        ----------
+        epoch : int, from 0
+        objective : Objective
+        params : Parameters, updated
+        grad : Parameters over the gradient of `optimizer`
+        optimizer : Optimizer
+
+        Returns
+        -------
+        loss : float, inf if a step was not possible
+        """
+        n_samples = objective.n_samples
+        order = None if self.permutation is None else self.permutation(n_samples)
+        batch_size = min(self.batch_size, n_samples)
+        n_steps = -(-n_samples // batch_size)
+        epoch_loss = 0.0
+        for number, batch in enumerate(objective.batches(batch_size, order)):
+            if self.stream.before_step is not None:
+                self.stream.before_step(params, batch)
+            loss = objective.batch_loss_gradient(params, batch, grad)
+            if not loss < np.inf:
+                return np.inf
+            epoch_loss += loss * len(batch.y)
+            pace = _STEADY
+            if self._has_end:
+                pace = cosine_pace((epoch + (number + 0.5) / n_steps) / self.max_iter)
+            optimizer.step(params, loss, pace)
+        return float(epoch_loss / n_samples)
 
 
-class SGDSolver(_MiniBatchSolver):
+class SGDSolver(MiniBatchSolver):
     """`SGD`, with the estimator's parameters.
 
     After a fit to all rows at once its rate is bounded, because the curvature of the loss is larger
@@ -382,14 +435,13 @@ class SGDSolver(_MiniBatchSolver):
     the given rate.
     """
 
-    learning_rate: str
-    learning_rate_init: float
     power_t: float
     momentum: float
     nesterovs_momentum: bool
+    weight_decay: float
     precondition: bool
 
-    def _optimizer(self, objective: Objective) -> SGD:
+    def _optimizer(self, objective: Objective, params: Parameters) -> SGD:
         from_optimum = self.stream.from_optimum and self.precondition
         return SGD(
             objective.network.n_params,
@@ -400,22 +452,23 @@ class SGDSolver(_MiniBatchSolver):
             momentum=self.momentum,
             nesterov=self.nesterovs_momentum,
             bounded=objective.likelihood.needs_bounded_steps or from_optimum,
+            weight_decay=self.weight_decay,
         )
 
 
-class AdamSolver(_MiniBatchSolver):
+class AdamSolver(MiniBatchSolver):
     """`Adam`, with the estimator's parameters.
 
     After a fit to all rows at once it begins with short steps: Adam's first steps have the same
     length for all weights, and a single one, on 100 rows, turned an R2 of .99 into .79.
     """
 
-    learning_rate_init: float
     beta_1: float
     beta_2: float
     epsilon: float
+    weight_decay: float
 
-    def _optimizer(self, objective: Objective) -> Adam:
+    def _optimizer(self, objective: Objective, params: Parameters) -> Adam:
         return Adam(
             objective.network.n_params,
             objective.dtype,
@@ -424,4 +477,5 @@ class AdamSolver(_MiniBatchSolver):
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             rectified=self.stream.from_optimum,
+            weight_decay=self.weight_decay,
         )

@@ -9,17 +9,15 @@ allows.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple, get_type_hints
+from typing import NamedTuple
 
 import numpy as np
 
 from sk_backprop._blocks.threads import one_blas_thread, single_thread
 from sk_backprop._network.dispersion import HeldOutNoise
-from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.budget import budget
@@ -50,7 +48,7 @@ _LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
 
 # What 'auto' stands for with the other solvers where there are no trials: one hidden layer, and
 # the penalty that did best over 20 data sets.
-_PLAIN_SHAPE, _PLAIN_ALPHA = (20,), 2.0
+_PLAIN_SHAPE = (20,)
 
 # Penalties tried in turn for lbfgs: noisy tables need strong ones, noiseless functions weak ones.
 _ALPHAS: tuple[float, ...] = (100.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
@@ -69,59 +67,6 @@ _LEAST_ROWS = 10
 
 # Parts of the budget that the trials and the final networks may take.
 _TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
-
-# Largest and smallest mini-batch, and steps of an epoch where there are few rows. An epoch of one
-# step gains so little that ten of them count as a stall: with all 150 rows of friedman1 in one
-# batch the R2 of 'adam' ended .034 and that of 'sgd' .19 below that of lbfgs, with batches of 25
-# .016 and .06 (`test_solvers`). Below 50 rows, a single batch did as well.
-_BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
-
-# Settings that are not copied from the estimator's parameters; {name: type} of those that are.
-_DERIVED_SETTINGS = {"network", "likelihood", "solver", "alpha", "batch_size"}
-_DERIVED_SETTINGS |= {"plain_steps", "memory", "weight_unit"}
-_PLAIN_SETTINGS = {
-    name: kind for name, kind in get_type_hints(Settings).items() if name not in _DERIVED_SETTINGS
-}
-
-
-def settings_of(
-    estimator: Any,
-    network: Network,
-    likelihood: Likelihood,
-    n_samples: int,
-    *,
-    streaming: bool = False,
-) -> Settings:
-    """The settings of an estimator; the solver may still be 'auto'.
-
-    Parameters
-    ----------
-    estimator : BackpropRegressor; network : Network; likelihood : Likelihood; n_samples : int
-    streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam',
-        because the solvers that use all rows at once would forget earlier batches
-    """
-    by_default = "adam" if streaming else "auto"
-    # Numpy scalars become Python numbers: a float32 would make the arithmetic less precise.
-    plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN_SETTINGS.items()}
-    return Settings(
-        network=network,
-        likelihood=likelihood,
-        solver=by_default if estimator.solver == "auto" else str(estimator.solver),
-        alpha=None if estimator.alpha == "auto" else float(estimator.alpha),
-        batch_size=_batch_size(n_samples, streaming=streaming)
-        if estimator.batch_size == "auto"
-        else int(estimator.batch_size),
-        plain_steps=(),
-        **plain,
-    )
-
-
-def _batch_size(n_samples: int, *, streaming: bool) -> int:
-    """What batch_size='auto' stands for: batches of equal size, as nearly as possible."""
-    if streaming:
-        return _BATCH
-    n_steps = max(1, min(_STEPS, n_samples // _LEAST_BATCH))
-    return min(_BATCH, math.ceil(n_samples / n_steps))
 
 
 class Plan(NamedTuple):
@@ -195,7 +140,7 @@ def make_plan(
     untried = families[0][0] if families[0][0].alpha is None else last[0]
     if len({one.alpha for one in last}) > 1 and not settings.likelihood.prefers_strong_penalty:
         # Counts keep the strongest penalty, as too few of them are above 0 for trials.
-        untried = last[0]._replace(alpha=_PLAIN_ALPHA)
+        untried = _plainly_penalised(last[0])
     if streaming:
         families = [[untried]]
     by_evidence = [[one for one in family if one.alpha is None] for family in families]
@@ -230,12 +175,14 @@ def _families(
 
     settings, hidden, n_samples : as in `make_plan`
     """
-    shapes = [settings.network if hidden is not None else _shaped(settings.network, _PLAIN_SHAPE)]
+    shapes = [
+        settings.network if hidden is not None else settings.network.with_hidden(_PLAIN_SHAPE)
+    ]
     if hidden is None and settings.solver == "auto":
         shapes = _affordable(settings._replace(solver="lm"), n_samples) or shapes
     elif hidden is None and settings.solver_class.evidence:
         # Where no architecture is affordable, the smallest one.
-        least = _shaped(settings.network, _SHAPES[0])
+        least = settings.network.with_hidden(_SHAPES[0])
         shapes = _affordable(settings, n_samples) or [least]
     solver = settings.solver
     if solver == "auto":
@@ -260,12 +207,15 @@ def _linear_penalised(settings: Settings) -> list[Settings]:
     95 % intervals covered 86 % at ten times the range. The weakest penalty is therefore first.
     (A rate is different: the exponential of a steep slope is worse than that of a flat one.)
     """
-    linear = settings._replace(network=_shaped(settings.network, ()))
+    linear = settings._replace(network=_linear_network(settings))
     # At the usual tolerance slopes end 2 % from their optimum.
     by_batches = not settings.solver_class.all_rows
     linear = linear._replace(tol=min(linear.tol, _LINEAR_TOL[by_batches]))
     if by_batches and settings.alpha is None and not settings.likelihood.prefers_strong_penalty:
-        return [linear._replace(alpha=alpha) for alpha in (_ALPHAS[-1], _PLAIN_ALPHA)]
+        return [
+            linear._replace(alpha=alpha)
+            for alpha in (_ALPHAS[-1], linear.solver_class.usual["alpha"])
+        ]
     family = _penalised(linear)
     return family if settings.likelihood.prefers_strong_penalty else family[::-1]
 
@@ -276,13 +226,18 @@ def _penalised(settings: Settings) -> list[Settings]:
         return [settings]
     if settings.solver_class.all_rows and not settings.early_stopping:
         return _penalties(settings)
-    return [settings._replace(alpha=_PLAIN_ALPHA)]
+    return [_plainly_penalised(settings)]
+
+
+def _plainly_penalised(settings: Settings) -> Settings:
+    """The settings with the penalty that is used without trials."""
+    return settings._replace(alpha=settings.solver_class.usual["alpha"])
 
 
 def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
     """Candidates where solver, penalty and architecture are all to be selected."""
     network = settings.network
-    plain = settings._replace(network=_shaped(network, _PLAIN_SHAPE))
+    plain = settings._replace(network=network.with_hidden(_PLAIN_SHAPE))
     lm = settings._replace(solver="lm")
     shapes = _affordable(lm, n_samples)
     otherwise = choose_solver(plain.network, n_samples)
@@ -290,7 +245,7 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
         return _families(settings._replace(solver="adam"), None, n_samples)
     families = []
     affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
-    if lm._replace(network=_shaped(network, ())).cost(n_samples) <= affordable:
+    if lm._replace(network=_linear_network(lm)).cost(n_samples) <= affordable:
         families.append(_linear(lm))
     if shapes:
         families.append(_nonlinear(lm, shapes))
@@ -298,12 +253,16 @@ def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
     lbfgs = plain._replace(solver="lbfgs")
     if wide and otherwise == "lbfgs" and not settings.early_stopping:
         families.append(_penalties(lbfgs))
-    return families or [[lbfgs._replace(alpha=_PLAIN_ALPHA)]]
+    return families or [[_plainly_penalised(lbfgs)]]
+
+
+def _linear_network(settings: Settings) -> Network:
+    return replace(settings.network, units_per_feature=0).with_hidden(())
 
 
 def _linear(settings: Settings) -> list[Settings]:
     """Linear models, with precisions from the evidence."""
-    network = _shaped(settings.network, ())
+    network = _linear_network(settings)
     linear = settings._replace(network=network, plain_steps=(_COLD,))
     if settings.weight_groups != "auto":
         return [linear]
@@ -452,18 +411,13 @@ def _with_held_out_noise(
     return result._replace(problem=problem, networks=networks)
 
 
-def _shaped(network: Network, hidden: tuple[int, ...]) -> Network:
-    n_features, n_outputs = network.layer_sizes[0], network.layer_sizes[-1]
-    return replace(network, layer_sizes=(n_features, *hidden, n_outputs))
-
-
 def _affordable(settings: Settings, n_samples: int) -> list[Network]:
     """The architectures that are affordable with the solver, smallest first.
 
     All but the smallest have no more parameters than a trial has rows.
     """
     limit = _FINAL_SHARE * budget(n_samples, settings.network.layer_sizes[0]) / _LEAST_NETWORKS
-    shapes = [_shaped(settings.network, hidden) for hidden in _SHAPES]
+    shapes = [settings.network.with_hidden(hidden) for hidden in _SHAPES]
     return [
         shape
         for shape in shapes

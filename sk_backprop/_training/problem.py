@@ -73,6 +73,7 @@ class Settings(NamedTuple):
     batch_size: int
     learning_rate: str
     learning_rate_init: float
+    weight_decay: float
     power_t: float
     momentum: float
     nesterovs_momentum: bool

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,9 +26,10 @@ from sk_backprop._inference.laplace import Posterior, Uncertain, evident, laplac
 from sk_backprop._inference.objective import Objective, ValidationSet
 from sk_backprop._inference.online import PassErrors, of_stream
 from sk_backprop._network.dispersion import HeldOutNoise, PearsonSums
-from sk_backprop._network.network import Network, Parameters, evaluate, glorot_bound, lecun_bound
+from sk_backprop._network.network import Network, Parameters, evaluate
 from sk_backprop._solvers._base import Prior, RunContext, StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor, SolverResult
+from sk_backprop._training.initial import random_start
 from sk_backprop._training.problem import Data, Problem, Settings, Start
 
 
@@ -139,7 +140,7 @@ class TrainingRun:
             to_solver = AffineMap(before.max_abs_coordinates, scales.solver_coordinates(network))
             return network.pack(*to_solver.weights(weights.coefs, weights.intercepts), dtype)
         known = scales.x.constant if stream is None and scales.precondition else None
-        params = _random_start(scales.solver_network(network), self.problem, rng, dtype, known)
+        params = random_start(scales.solver_network(network), self.problem, rng, dtype, known)
         scales.zero_output_layer(params)
         return params
 
@@ -299,36 +300,3 @@ def _uncertain(network: Network, n_samples: int) -> Uncertain:
 def groups_of(settings: Settings, network: Network) -> WeightGroups:
     """The groups of weights that share a precision."""
     return WeightGroups.of(network, per_input=settings.weight_groups != "layer")
-
-
-def _random_start(
-    network: Network,
-    problem: Problem,
-    rng: np.random.RandomState,
-    dtype: Any,
-    constant: Array | None,
-) -> Parameters:
-    """Initial weights of the solver's network.
-
-    The weights of each column are drawn in the order of the columns' ranks, so that they move
-    with the columns when a table lists them in another order.
-
-    Parameters
-    ----------
-    network : Network in the solver's coordinates; problem : Problem; rng : RandomState
-    dtype : of the weights
-    constant : (n_features,) bool, inputs that are known to be constant, or None. Their weights
-        are zero, and all other weights are as without them.
-    """
-    # Glorot's bound leaves tanh units almost linear where there are few inputs:
-    # with it, a fit to a sine of one input ended on its first plateau.
-    preconditioned = problem.scales.precondition
-    bound = lecun_bound if preconditioned else glorot_bound(network.activation)
-    by_rank = np.argsort(problem.column_ranks)
-    if constant is not None:
-        by_rank = by_rank[~constant[by_rank]]
-    narrow = replace(network, layer_sizes=(len(by_rank), *network.layer_sizes[1:]))
-    drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
-    first = np.zeros(network.layer_sizes[:2], dtype)
-    first[by_rank] = drawn.coefs[0]
-    return network.pack([first, *drawn.coefs[1:]], drawn.intercepts, dtype)

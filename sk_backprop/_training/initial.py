@@ -1,0 +1,109 @@
+"""Initial weights of the solver's network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._network.network import Network, Parameters, glorot_bound, lecun_bound
+from sk_backprop._training.problem import Data, Problem
+
+
+def random_start(
+    network: Network,
+    problem: Problem,
+    rng: np.random.RandomState,
+    dtype: Any,
+    constant: Array | None,
+) -> Parameters:
+    """Initial weights of the solver's network.
+
+    The weights of each column are drawn in the order of the columns' ranks, so that they move
+    with the columns when a table lists them in another order.
+
+    Parameters
+    ----------
+    network : Network in the solver's coordinates; problem : Problem; rng : RandomState
+    dtype : of the weights
+    constant : (n_features,) bool, inputs that are known to be constant, or None. Their weights
+        are zero, and all other weights are as without them.
+    """
+    # Glorot's bound leaves tanh units almost linear where there are few inputs:
+    # with it, a fit to a sine of one input ended on its first plateau.
+    preconditioned = problem.scales.precondition
+    bound = lecun_bound if preconditioned else glorot_bound(network.activation)
+    by_rank = np.argsort(problem.column_ranks)
+    if constant is not None:
+        by_rank = by_rank[~constant[by_rank]]
+    first, per_feature = network.layer_sizes[1:], network.units_per_feature
+    if per_feature:
+        first = (len(by_rank) * per_feature, *first[1:])
+    narrow = replace(network, layer_sizes=(len(by_rank), *first))
+    drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
+    coefs, intercepts = drawn.coefs, drawn.intercepts
+    if per_feature:
+        units = (by_rank[:, None] * per_feature + np.arange(per_feature)).ravel()
+        coefs[1] = _in_rows(coefs[1], units, network.layer_sizes[1])
+        coefs[0], intercepts[0] = soft_bins(network, problem.rows)
+    else:
+        coefs[0] = _in_rows(coefs[0], by_rank, network.layer_sizes[0])
+    return network.pack(coefs, intercepts, dtype)
+
+
+def _in_rows(W: Array, rows: Array, n_rows: int) -> Array:
+    """Zeros, (n_rows, n_out), but for the given rows, which are those of W."""
+    found = np.zeros((n_rows, W.shape[1]), W.dtype)
+    found[rows] = W
+    return found
+
+
+# Steepest unit, and shortest distance of two centres, by the standard deviation of the feature.
+_STEEPEST, _CLOSEST = 20.0, 1e-3
+
+# Values, of evenly spaced rows, from which the quantiles are taken where there are more.
+_MOST_VALUES = 2**24
+
+
+def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:
+    """Weights and biases of the units for single features, which divide its range.
+
+    The units are steps at the quantiles (k + 1/2) / `units_per_feature` of the feature, as steep
+    as the quantiles are close: the slope is 1 over the distance between neighbours, within limits.
+    Those of a constant feature are zero.
+
+    Parameters
+    ----------
+    network : Network, with `units_per_feature`
+    rows : Data, in the solver's coordinates
+
+    Returns
+    -------
+    W : (n_features, n_features * units_per_feature)
+    b : (n_features * units_per_feature,)
+    """
+    n_features, per_feature = network.layer_sizes[0], network.units_per_feature
+    step = -(-rows.n_samples * n_features // _MOST_VALUES)
+    X: Any = rows.X[::step]
+    X = X if isinstance(X, np.ndarray) else X.toarray()
+    w = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight[::step]
+    W = np.zeros((n_features, n_features, per_feature))
+    b = np.zeros((n_features, per_feature))
+    for j in range(n_features):
+        x = X[:, j].astype(float)
+        spread = np.sqrt(np.average((x - np.average(x, weights=w)) ** 2, weights=w))
+        if spread > 0:
+            centres = _quantiles(x, w, (np.arange(per_feature) + 0.5) / per_feature)
+            gaps = np.gradient(centres) if per_feature > 1 else spread
+            W[j, j] = np.minimum(1 / np.maximum(gaps, _CLOSEST * spread), _STEEPEST / spread)
+            b[j] = -W[j, j] * centres
+    return W.reshape(n_features, -1), b.ravel()
+
+
+def _quantiles(x: Array, w: Array, p: Array) -> Array:
+    """The smallest values up to which there is at least the fraction `p` of the weight."""
+    order = np.argsort(x, kind="stable")
+    up_to = np.cumsum(w[order])
+    return np.asarray(x[order[np.searchsorted(up_to, p * up_to[-1])]])

@@ -31,14 +31,13 @@ ALL_ROWS = {
     "lm, counts": {"solver": "lm", "n_networks": 1, "loss": "poisson"},
     "lm, two layers": {"solver": "lm", "alpha": 0.5, "hidden_layer_sizes": (3, 2)},
     "lbfgs, linear": {"solver": "lbfgs", "alpha": 0.5, "hidden_layer_sizes": ()},
-    "lm, units of features": {"solver": "lm", "alpha": 0.5, "units_per_feature": 2},
 }
 MINI_BATCHES = {
     "adam": {"solver": "adam", "batch_size": 7},
     "adam, textbook": {"solver": "adam", "batch_size": 7, "precondition": False},
     "sgd": {"solver": "sgd", "batch_size": 7, "early_stopping": True, "validation_fraction": 0.3},
     "sgd, counts": {"solver": "sgd", "batch_size": 7, "loss": "poisson", "n_networks": 3},
-    "muon": {"solver": "muon", "hidden_layer_sizes": (4, 3), "max_iter": 3, "units_per_feature": 2},
+    "muon": {"solver": "muon", "alpha": 0.5, "hidden_layer_sizes": (3, 2), "batch_size": 7},
 }
 EVERY = {**ALL_ROWS, **MINI_BATCHES}
 # The settings under which relations are tested at every run, each relation under the next three;

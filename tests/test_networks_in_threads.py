@@ -71,6 +71,7 @@ def watch_runs(monkeypatch, at=None, act=None):
         ({"n_jobs": 1}, False),
         ({"hidden_layer_sizes": (2,)}, False),  # too short
         ({"solver": "adam", "max_iter": 3}, False),
+        ({"solver": "muon", "hidden_layer_sizes": (230, 230), "max_iter": 2}, True),
     ],
     ids=str,
 )

@@ -64,7 +64,7 @@ def test_what_is_clear_on_two_folds_is_not_asked_again(curvature, seed):
 def test_more_folds_are_made_only_as_far_as_they_are_affordable():
     _, n_folds, problem = selected(*CLOSE[0])
     cost = {one: one.cost(Folds(problem, 0)[0][0].rows.n_samples) for one in n_folds}
-    n_each = {one: 1 if len(one.network.layer_sizes) == 2 else 2 for one in n_folds}
+    n_each = {one: _extent(one, 2, np.inf)[1] for one in n_folds}
     first = sum(2 * n_each[one] * cost[one] for one in n_folds)
     third = sum(n_each[one] * cost[one] for one, n in n_folds.items() if n == 5)
     assert set(selected(*CLOSE[0], affordable=first + 0.5 * third)[1].values()) == {2}

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.checks import (
@@ -79,8 +81,29 @@ def plan_and_starts(
         settings = settings._replace(alpha=alpha, weight_groups=groups)
     n_rows = data.n_samples if streaming else n_distinct_rows(data)
     mean_weight = data.total_weight / n_rows
-    plan = make_plan(settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming)
+    muon = None
+    if starts is None and _may_be_wide(estimator, likelihood, data):
+        muon = settings_of(estimator, network, likelihood, n_rows, solver="muon")
+    plan = make_plan(
+        settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming, muon=muon
+    )
     return plan, starts
+
+
+def _may_be_wide(estimator: Any, likelihood: Likelihood, data: Data) -> bool:
+    """Whether wide networks over units for single features may be selected."""
+    return bool(
+        estimator.precondition
+        and estimator.activation in ("logistic", "tanh")
+        and not estimator.early_stopping
+        and not likelihood.needs_bounded_steps
+        and isinstance(data.X, np.ndarray)
+        and data.X.shape[1] <= _MOST_FEATURES
+    )
+
+
+# Features above which there are no units for single features.
+_MOST_FEATURES = 256
 
 
 def in_stream(

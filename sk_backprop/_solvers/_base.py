@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -14,6 +15,12 @@ from sk_backprop._inference.evidence import Precisions, WeightGroups
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._result import Monitor, OptimizerState, SolverResult, Status
+
+# Largest and smallest mini-batch, and steps of an epoch where there are few rows. An epoch of one
+# step gains so little that ten of them count as a stall: with all 150 rows of friedman1 in one
+# batch the R2 of 'adam' ended .034 and that of 'sgd' .19 below that of lbfgs, with batches of 25
+# .016 and .06 (`test_solvers`). Below 50 rows, a single batch did as well.
+_BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
 
 
 class Prior(NamedTuple):
@@ -133,6 +140,14 @@ class Solver(ABC):
         network : Network; n_samples : int
         n_iter : float or None, mean iterations of the runs of a trial
         """
+
+    @staticmethod
+    def usual_batch_size(n_samples: int, *, streaming: bool = False) -> int:
+        """What batch_size='auto' stands for: batches of equal size, as nearly as possible."""
+        if streaming:
+            return _BATCH
+        n_steps = max(1, min(_STEPS, n_samples // _LEAST_BATCH))
+        return min(_BATCH, math.ceil(n_samples / n_steps))
 
     @abstractmethod
     def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:

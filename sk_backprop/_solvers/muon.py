@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +20,14 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._result import OptimizerState
-from sk_backprop._solvers.stochastic import MiniBatchSolver, Pace, decay_weights, rectification
+from sk_backprop._solvers.stochastic import (
+    MANY_ROWS,
+    MiniBatchSolver,
+    Pace,
+    decay_weights,
+    rectification,
+    usual_epochs,
+)
 
 # Of the learning rate: the step of a hidden matrix whose singular values are 1 and whose size is
 # that of its initial weights, and the steps of biases.
@@ -28,6 +36,14 @@ _MATRIX_STEP, _BIAS_STEP = 0.3, 0.1
 # Coefficients of the odd polynomial that moves singular values of at most 1 towards 1, and how
 # often it is applied; see Jordan et al.
 _POLYNOMIAL, _ITERATIONS = (3.4445, -4.775, 2.0315), 4
+
+
+# Smallest and largest mini-batch, and steps of an epoch where there are few rows.
+_LEAST_ROWS, _MOST_ROWS, _STEPS = 16, 256, 30
+
+# Cost of a multiply-add of matrices of this size, and the overhead of a step (see
+# `_training.budget`): steps of 0.9 ms (128 units, batches of 32 rows) to 41 ms.
+_PRODUCT, _STEP_OVERHEAD = 1.6, 1e7
 
 
 def orthogonalised(matrix: Array) -> Array:
@@ -173,6 +189,24 @@ class MuonSolver(MiniBatchSolver):
     beta_2: float
     epsilon: float
     weight_decay: float
+
+    @staticmethod
+    def usual_batch_size(n_samples: int, *, streaming: bool = False) -> int:
+        """A thirtieth of the rows, within limits, and the largest where there are many."""
+        if streaming or n_samples >= MANY_ROWS:
+            return _MOST_ROWS
+        return int(np.clip(n_samples // _STEPS, _LEAST_ROWS, _MOST_ROWS // 2))
+
+    @staticmethod
+    def cost(network: Network, n_samples: int, n_iter: float | None = None) -> float:
+        """Cost of the usual number of epochs, in which most is orthogonalisation."""
+        rows = min(n_samples, MuonSolver.usual_batch_size(n_samples))
+        products = 3.0 * rows * network.n_params
+        for n_in, n_out in pairwise(network.layer_sizes[1:-1]):
+            short, long = sorted((n_in, n_out))
+            products += _ITERATIONS * (2 * short**2 * long + short**3)
+        steps = usual_epochs(n_samples) * math.ceil(n_samples / rows)
+        return float(steps * (_PRODUCT * products + _STEP_OVERHEAD))
 
     def _optimizer(self, objective: Objective, params: Parameters) -> Muon:
         return Muon(

@@ -78,6 +78,15 @@ def cosine_pace(progress: float) -> Pace:
     return Pace(rate, 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1))))
 
 
+def usual_epochs(n_samples: int) -> int:
+    """Epochs of a schedule that has an end."""
+    return 15 if n_samples >= MANY_ROWS else 20
+
+
+# Rows from which on the gradients of 256 rows are as good as those of fewer.
+MANY_ROWS = 10_000
+
+
 def decay_weights(params: Parameters, amount: float) -> None:
     """Multiply all weights, but not the biases, by 1 - amount."""
     if amount:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -27,6 +28,7 @@ def train_networks(
     events: Events,
     *,
     starts: Sequence[Start] | None = None,
+    parts: Sequence[Problem] | None = None,
     n_jobs: int | None = None,
 ) -> TrainingResult:
     """Train a network for each seed, in `n_jobs` processes, or in threads.
@@ -41,50 +43,50 @@ def train_networks(
     seeds : int for each network, of its initial weights and mini-batches
     events : Events, notified of each network and run
     starts : Start for each network, or None to draw all initial weights
+    parts : Problem of the rows that each network is trained on, or None for all rows
     n_jobs : int or None, as in joblib
     """
     events.begin_networks(settings, len(seeds))
     starts = [Start()] * len(seeds) if starts is None else starts
+    parts = [problem] * len(seeds) if parts is None else parts
+    todo = [_Task(*one) for one in zip(parts, starts, seeds, strict=True)]
     jobs, n_threads = effective_n_jobs(n_jobs), min(allowed_threads(), len(seeds))
     if jobs > 1 and len(seeds) > 1:
-        return _train_in_processes(settings, problem, seeds, starts, events, jobs)
+        return _train_in_processes(settings, problem, todo, events, jobs)
     # An observer may expect one network after the other, and to be called in the user's thread.
     if n_threads > 1 and not events.observed and _pays_side_by_side(settings, problem):
-        return _train_in_threads(settings, problem, seeds, starts, n_threads)
-    return _train_in_turn(settings, problem, seeds, starts, events)
+        return _train_in_threads(settings, problem, todo, n_threads)
+    return _train_in_turn(settings, problem, todo, events)
 
 
-# The arguments and results of the next two are those of `train_networks`.
+class _Task(NamedTuple):
+    """A network to train: the rows, the start, and the seed of its weights and mini-batches."""
+
+    problem: Problem
+    start: Start
+    seed: int
 
 
 def _train_in_processes(
-    settings: Settings,
-    problem: Problem,
-    seeds: Sequence[int],
-    starts: Sequence[Start],
-    events: Events,
-    n_jobs: int,
+    settings: Settings, problem: Problem, todo: Sequence[_Task], events: Events, n_jobs: int
 ) -> TrainingResult:
     run = Parallel(n_jobs=n_jobs)
     trained = run(
-        delayed(_train_one)(settings, problem, *task)
-        for task in _tasks(settings, seeds, starts, events)
+        delayed(_train_one)(settings, task, events.begin_network(_n_runs(settings, task)))
+        for task in todo
     )
     return TrainingResult(settings, problem, [network for network, _ in trained])
 
 
 def _train_in_turn(
-    settings: Settings,
-    problem: Problem,
-    seeds: Sequence[int],
-    starts: Sequence[Start],
-    events: Events,
+    settings: Settings, problem: Problem, todo: Sequence[_Task], events: Events
 ) -> TrainingResult:
     networks: list[Trained] = []
     interrupted = False
-    for task in _tasks(settings, seeds, starts, events):
+    for task in todo:
+        observers = events.begin_network(_n_runs(settings, task))
         try:
-            network, interrupted = _train_one(settings, problem, *task)
+            network, interrupted = _train_one(settings, task, observers)
         except KeyboardInterrupt:  # outside the solver, which keeps what it has
             if not networks:
                 raise
@@ -96,24 +98,22 @@ def _train_in_turn(
     return TrainingResult(settings, problem, networks, interrupted)
 
 
-def _tasks(
-    settings: Settings, seeds: Sequence[int], starts: Sequence[Start], events: Events
-) -> Iterator[tuple[Start, int, Sequence[RunObserver]]]:
-    """The last arguments of `_train_one` for each network, which is about to begin."""
-    for seed, start in zip(seeds, starts, strict=True):
-        yield start, seed, events.begin_network(len(_plain_steps(settings, start)))
-
-
 # Multiply-adds of a run from which on networks are trained side by side in threads. With two
 # threads, fits of two networks took 1.5 times as long as one after the other for runs of 1e9, as
 # long for 3e9, and .75, .58 times for 1e10, 1e11 (lm and lbfgs, friedman1, OpenBLAS 0.3.31).
 _LEAST_SIDE_BY_SIDE = 5e9
 
+# The same for mini-batches, in parameters: two networks with two layers of 256 units took .55 times
+# as long, with layers of 64 units .99 times.
+_LEAST_BY_MINI_BATCHES = 50_000
+
 
 def _pays_side_by_side(settings: Settings, problem: Problem) -> bool:
     """Whether threads are likely to save more time than they lose waiting for the interpreter."""
-    solver = settings.solver_class
-    return solver.all_rows and settings.cost(problem.rows.n_samples) >= _LEAST_SIDE_BY_SIDE
+    if settings.solver_class.all_rows:
+        return settings.cost(problem.rows.n_samples) >= _LEAST_SIDE_BY_SIDE
+    large = settings.network.n_params >= _LEAST_BY_MINI_BATCHES
+    return large and not _pays_threads(settings)
 
 
 class _Stop(RunObserver):
@@ -133,23 +133,17 @@ class _Stop(RunObserver):
 
 
 def _train_in_threads(
-    settings: Settings,
-    problem: Problem,
-    seeds: Sequence[int],
-    starts: Sequence[Start],
-    n_threads: int,
+    settings: Settings, problem: Problem, todo: Sequence[_Task], n_threads: int
 ) -> TrainingResult:
     """Train `n_threads` networks at a time."""
     complete: list[Trained] = []
     incomplete: list[Trained] = []
     stop = _Stop()
 
-    def train(number: int) -> Trained | None:
+    def train(task: _Task) -> Trained | None:
         """The network, or None where the fit was interrupted meanwhile."""
-        start = starts[number]
-        observers = [stop] * len(_plain_steps(settings, start))
         try:
-            network, interrupted = _train_one(settings, problem, start, seeds[number], observers)
+            network, interrupted = _train_one(settings, task, [stop] * _n_runs(settings, task))
         except KeyboardInterrupt:  # outside the solver, which keeps what it has
             stop.ask()
             return None
@@ -159,9 +153,9 @@ def _train_in_threads(
             return None
         return network
 
-    for first in range(0, len(seeds), n_threads):
-        numbers = range(first, min(first + n_threads, len(seeds)))
-        networks = side_by_side([partial(train, number) for number in numbers], stop.ask)
+    for first in range(0, len(todo), n_threads):
+        work = [partial(train, task) for task in todo[first : first + n_threads]]
+        networks = side_by_side(work, stop.ask)
         complete += [network for network in networks if network is not None]
         if stop.asked:
             break
@@ -186,19 +180,16 @@ def _pays_threads(settings: Settings) -> bool:
 
 
 def _train_one(
-    settings: Settings,
-    problem: Problem,
-    start: Start,
-    seed: int,
-    observers: Sequence[RunObserver],
+    settings: Settings, task: _Task, observers: Sequence[RunObserver]
 ) -> tuple[Trained, bool]:
     """The best of the runs of one network, and whether the last of them was interrupted.
 
     Parameters
     ----------
-    settings : Settings; problem : Problem; start : Start; seed : int
+    settings : Settings; task : _Task
     observers : RunObserver for each run
     """
+    problem, start, seed = task
     threads = _pays_threads(settings)
     trained: list[Trained] = []
     for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
@@ -210,6 +201,10 @@ def _train_one(
         if trained[-1].result.status == "interrupted" or is_last:
             break
     return max(trained, key=_log_evidence), trained[-1].result.status == "interrupted"
+
+
+def _n_runs(settings: Settings, task: _Task) -> int:
+    return len(_plain_steps(settings, task.start))
 
 
 def _plain_steps(settings: Settings, start: Start) -> tuple[int, ...]:

@@ -38,14 +38,8 @@ class Folds:
     """
 
     def __init__(self, problem: Problem, n_kept: int) -> None:
-        n_distinct, rank = problem.n_distinct, _ranks(problem)
-        if problem.groups is not None:
-            rank = _ranks_of_groups(rank, problem.groups)
-        # Multiples of the golden ratio fill the unit interval evenly, without a period. Every
-        # fifth row has one, which may be that of a full factorial design.
-        place = np.empty(n_distinct, dtype=np.intp)
-        place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
-        self._problem, self._n_kept, self._place = problem, n_kept, place[rank]
+        n_distinct = problem.n_distinct
+        self._problem, self._n_kept, self._place = problem, n_kept, _places(problem)
         self._made: dict[int, tuple[Problem, Data]] = {}
         self._single = n_distinct > _MANY_ROWS
         self.n_first = min(len(self), _N_PARTS if n_distinct <= _FEW_ROWS else _N_FIRST)
@@ -70,6 +64,33 @@ class Folds:
             return kept, ~kept & (place < self._n_kept + n_held_out)
         held_out = place * _N_PARTS // n_distinct == number
         return ~held_out, held_out
+
+
+def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data]]:
+    """Problems that each leave out other rows, and these rows.
+
+    Together they leave out all rows, or of many rows `MOST_HELD_OUT` each.
+
+    Parameters
+    ----------
+    problem : Problem, with all rows
+    n_folds : int
+    """
+    size, place = min(-(-problem.n_distinct // n_folds), MOST_HELD_OUT), _places(problem)
+    folds = [place // size == number for number in range(n_folds)]
+    return [_split(problem, ~held_out, held_out) for held_out in folds]
+
+
+def _places(problem: Problem) -> Array:
+    """The place of each row's distinct row in an order that any fold is spread over evenly."""
+    n_distinct, rank = problem.n_distinct, _ranks(problem)
+    if problem.groups is not None:
+        rank = _ranks_of_groups(rank, problem.groups)
+    # Multiples of the golden ratio fill the unit interval evenly, without a period. Every
+    # fifth row has one, which may be that of a full factorial design.
+    place = np.empty(n_distinct, dtype=np.intp)
+    place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
+    return np.asarray(place[rank])
 
 
 def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Data]:

@@ -53,6 +53,42 @@ def random_start(
     return network.pack(coefs, intercepts, dtype)
 
 
+# Penalty of the first steps from a local start: with precisions of .01 instead, a trend with a
+# season ended at an R^2 of .83, now .99.
+LOCAL_ALPHA = 1e-3
+
+# That of the biases: next to none, but the evidence of none at all is not finite.
+LOCAL_ALPHA_OF_BIASES = 1e-12
+
+
+def local_start(
+    network: Network, problem: Problem, rng: np.random.RandomState, dtype: Any
+) -> Parameters:
+    """Initial weights for functions that oscillate: steep units at random training rows.
+
+    A unit is u (x - x_i) H^(1/d) / 2 with H units of d inputs that vary, where u is a random unit
+    vector and x_i a random row, so that units lie as densely as waves that H units can follow. The
+    output layer is zero. From small weights at the origin, all solvers ended near a constant or
+    a line for sines of seven periods and more.
+
+    Parameters
+    ----------
+    network : Network with one hidden layer, in the solver's coordinates
+    problem, rng, dtype : as for `random_start`
+    """
+    n_features, n_units = network.layer_sizes[:2]
+    rows: Any = problem.rows.X[rng.randint(problem.rows.n_samples, size=n_units)]
+    at = rows[:, :n_features].astype(float)
+    by_rank = np.argsort(problem.column_ranks)
+    by_rank = by_rank[~problem.scales.x.constant[by_rank]]
+    u = rng.standard_normal((len(by_rank), n_units))
+    u /= np.maximum(np.linalg.norm(u, axis=0), np.finfo(float).tiny)
+    params = network.parameters(np.zeros(network.n_params, dtype))
+    params.coefs[0][by_rank] = 0.5 * n_units ** (1 / max(1, len(by_rank))) * u
+    params.intercepts[0][...] = -(params.coefs[0] * at.T).sum(axis=0)
+    return params
+
+
 def _in_rows(W: Array, rows: Array, n_rows: int) -> Array:
     """Zeros, (n_rows, n_out), but for the given rows, which are those of W."""
     found = np.zeros((n_rows, W.shape[1]), W.dtype)

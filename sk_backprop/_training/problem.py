@@ -61,6 +61,9 @@ class Settings(NamedTuple):
         network is trained with each, and the run of highest log evidence is kept
     memory : int, correction pairs that lbfgs keeps
     weight_unit : float, what the weights of the rows are divided by
+    n_folds : int, of which each network leaves another one out; 0 if all are trained on all rows
+    local_units : bool, whether the hidden units start as steep steps at training rows, and the
+        plain steps have a weak penalty instead of weak precisions
     """
 
     network: Network
@@ -88,6 +91,8 @@ class Settings(NamedTuple):
     early_stopping: bool
     memory: int = lbfgs.MEMORY
     weight_unit: float = 1.0
+    n_folds: int = 0
+    local_units: bool = False
 
     @property
     def solver_class(self) -> type[Solver]:
@@ -154,6 +159,14 @@ class Problem(NamedTuple):
         weights = weights / weight_unit
         ones = np.allclose(weights, 1, rtol=1e-12, atol=0)
         return self._replace(rows=self.rows._replace(sample_weight=None if ones else weights))
+
+    def in_precision_of(self, settings: Settings) -> Problem:
+        """The same rows, in the precision in which a solver computes."""
+        rows = self.rows
+        within = _precision(settings, rows.n_samples, rows.X.dtype)
+        if rows.X.dtype == within:
+            return self
+        return self._replace(rows=rows._replace(X=rows.X.astype(within), y=rows.y.astype(within)))
 
     @property
     def n_counted(self) -> float:

@@ -29,7 +29,12 @@ from sk_backprop._network.dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._network.network import Network, Parameters, evaluate
 from sk_backprop._solvers._base import Prior, RunContext, StreamPass
 from sk_backprop._solvers._result import IterationObserver, Monitor, SolverResult
-from sk_backprop._training.initial import random_start
+from sk_backprop._training.initial import (
+    LOCAL_ALPHA,
+    LOCAL_ALPHA_OF_BIASES,
+    local_start,
+    random_start,
+)
 from sk_backprop._training.problem import Data, Problem, Settings, Start
 
 
@@ -139,6 +144,8 @@ class TrainingRun:
             before = scales if weights.scales is None else weights.scales
             to_solver = AffineMap(before.max_abs_coordinates, scales.solver_coordinates(network))
             return network.pack(*to_solver.weights(weights.coefs, weights.intercepts), dtype)
+        if self.settings.local_units:
+            return local_start(scales.solver_network(network), self.problem, rng, dtype)
         known = scales.x.constant if stream is None and scales.precondition else None
         params = random_start(scales.solver_network(network), self.problem, rng, dtype, known)
         scales.zero_output_layer(params)
@@ -174,6 +181,10 @@ class TrainingRun:
         if settings.alpha is not None:
             fixed = fixed_precisions(groups, settings.alpha, objective.n_outputs)
             return Prior(groups, fixed)
+        if settings.local_units:
+            weak = fixed_precisions(groups, LOCAL_ALPHA, objective.n_outputs)
+            proper = np.maximum(weak.weight, LOCAL_ALPHA_OF_BIASES)
+            return Prior(groups, weak._replace(weight=proper), self.n_plain_steps)
         weights = self.start.weights
         found_before = None if weights is None else weights.precisions
         if found_before is not None and len(found_before.weight) == len(groups.names):

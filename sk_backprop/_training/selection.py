@@ -49,6 +49,10 @@ _TRIAL_MEMORY = 20
 # beat a linear model, which is the safer of the two, by all of that difference.
 _MARGIN, _MARGIN_OVER_LINEAR = 0.5, 1.0
 
+# The same for networks that start from steep local units, in nats: a tenth of the error. Where the
+# function does not oscillate they fit worse than their held-out score may say by luck.
+_MARGIN_OF_LOCAL = -2 * math.log(0.9)
+
 # Successive candidates without improvement that end a family; and the smallest difference in nats
 # that counts: under several strong penalties every network is the same constant.
 _PATIENCE, _SAME = 2, 0.01
@@ -85,7 +89,8 @@ def choose(
     n_networks : callable, (settings, mean steps of a run) -> number of networks that would be
         averaged in the end
     problem : Problem, with all rows
-    affordable : float, multiply-adds of all trials together; the first always takes place
+    affordable : float, multiply-adds of all trials together; the first of each family always
+        takes place
     events : Events, notified of each trial; an observer may end them
     n_jobs : int or None, as in joblib
 
@@ -101,7 +106,7 @@ def choose(
         for candidate in family:
             cost = candidate.cost(folds[0][0].rows.n_samples)
             n_folds, n_each = _extent(candidate, folds.n_first, affordable / cost)
-            if n_each == 0 and best is not None:
+            if n_each == 0 and best_of_family is not None:
                 continue
             affordable -= n_folds * n_each * cost
             events.begin_trial()
@@ -183,6 +188,29 @@ def held_out_noise(
     return trial.noise
 
 
+def noise_left_out(
+    settings: Settings, parts: Sequence[tuple[Problem, Data]], networks: Sequence[Trained]
+) -> HeldOutNoise:
+    """Noise estimated from the errors of each network on the rows that it was not trained on.
+
+    As in cross-validation; see also Barber, Candes, Ramdas & Tibshirani (2021), "Predictive
+    inference with the jackknife+", doi:10.1214/20-AOS1965, section 3.
+
+    Parameters
+    ----------
+    settings : Settings
+    parts : (Problem, Data) of each network, the rows that it was trained on and those left out
+    networks : Trained, of each part
+    """
+    with one_blas_thread():
+        scores = [
+            _score(settings, part, [network], rows, 1)
+            for (part, rows), network in zip(parts, networks, strict=True)
+        ]
+    pearson = reduce(add, (one.pearson for one in scores))
+    return HeldOutNoise(pearson.value / pearson.weight, pearson.weight)
+
+
 # Of many rows, the fraction to train on, for errors on the others; and how many errors are enough:
 # 200 give the standard deviation of the noise to 5 %, and each further fold costs as much as most
 # of the fit.
@@ -225,7 +253,7 @@ class _Trial(NamedTuple):
             memory=_TRIAL_MEMORY,
         )
         part = part._replace(validation=part.validation if early_stopping else None)
-        part = part.in_unit(trial.weight_unit)
+        part = part.in_unit(trial.weight_unit).in_precision_of(trial)
         result = train_networks(trial, part, range(n_each), Events(), n_jobs=n_jobs)
         if result.interrupted:
             raise KeyboardInterrupt
@@ -252,7 +280,8 @@ class _Trial(NamedTuple):
 
         The sum of two: under the predicted standard deviation, which rewards good error bars,
         and under that of the held-out errors, which rewards a good mean: ln RMSE but for
-        constants. The second counts twice for counts, and where a fixed penalty gives no noise.
+        constants. The second counts twice for counts, where a fixed penalty gives no noise, and
+        for local units: the evidence has not found their noise when their trial ends.
         """
         scores = self.scores[:n_folds]
         weight = self._weight(n_folds)
@@ -261,7 +290,7 @@ class _Trial(NamedTuple):
             spread = 0.5 * float(np.log(errors).sum())
         terms = [one.neg_log_likelihood for one in scores]
         likelihoods = [term for term in terms if term is not None]
-        if not self._by_evidence or not likelihoods:
+        if not self._by_evidence or not likelihoods or self.settings.local_units:
             return 2 * spread + 0.5 * len(errors)
         return spread + sum(likelihoods) / weight
 
@@ -274,6 +303,8 @@ class _Trial(NamedTuple):
         beyond_linear = other._is_linear and not self._is_linear
         margin = _MARGIN_OVER_LINEAR if beyond_linear else _MARGIN
         margin /= np.sqrt(sum(one.n_equivalent for one in self.scores[:n_folds]))
+        if self.settings.local_units:
+            margin = max(margin, _MARGIN_OF_LOCAL)
         return bool(self._score(n_folds) < other._score(n_folds) - margin)
 
     @property

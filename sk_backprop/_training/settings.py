@@ -6,34 +6,23 @@ What has to be tried (`_training.plan`) is left open here: hidden layers, the pe
 
 from __future__ import annotations
 
-import math
 from typing import Any, get_type_hints
-
-import numpy as np
 
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._solvers._base import Solver
+from sk_backprop._solvers.stochastic import usual_epochs
 from sk_backprop._training.problem import Settings
 
-# Largest and smallest mini-batch, and steps of an epoch where there are few rows. An epoch of one
-# step gains so little that ten of them count as a stall: with all 150 rows of friedman1 in one
-# batch the R2 of 'adam' ended .034 and that of 'sgd' .19 below that of lbfgs, with batches of 25
-# .016 and .06 (`test_solvers`). Below 50 rows, a single batch did as well.
-_BATCH, _LEAST_BATCH, _STEPS = 200, 25, 8
-
-# The same for 'muon', and the rows from which on its batches are the largest.
-_MUON_BATCHES, _LEAST_MUON_BATCH, _MUON_STEPS = (128, 256), 16, 30
-MANY_ROWS = 10_000
-
-# Epochs where the learning rate has an end, by whether there are many rows; and elsewhere.
-_EPOCHS, _MOST_EPOCHS = {False: 20, True: 15}, 1000
+# Iterations of solvers that stop when they have converged.
+_MOST_ITERATIONS = 1000
 
 # Settings that are not copied from the estimator's parameters, and those that may be 'auto', by
 # type; {name: type} of all others.
 _DERIVED = {"network", "likelihood", "solver", "alpha", "batch_size"}
-_DERIVED |= {"plain_steps", "memory", "weight_unit"}
+_DERIVED |= {"plain_steps", "memory", "weight_unit", "n_folds"}
+_DERIVED |= {"local_units"}
 _BY_SOLVER: dict[str, type] = {"learning_rate": str, "learning_rate_init": float}
 _BY_SOLVER |= {"weight_decay": float, "max_iter": int}
 _PLAIN = {
@@ -50,6 +39,7 @@ def settings_of(
     n_samples: int,
     *,
     streaming: bool = False,
+    solver: str | None = None,
 ) -> Settings:
     """The settings of an estimator; the solver may still be 'auto'.
 
@@ -58,23 +48,24 @@ def settings_of(
     estimator : BackpropRegressor; network : Network; likelihood : Likelihood; n_samples : int
     streaming : bool, whether the rows are one batch of a stream; 'auto' is then 'adam',
         because the solvers that use all rows at once would forget earlier batches
+    solver : str, or None for that of the estimator
     """
-    solver = str(estimator.solver)
-    if solver == "auto" and streaming:
-        solver = "adam"
+    if solver is None:
+        solver = "adam" if estimator.solver == "auto" and streaming else str(estimator.solver)
+    kind_of_solver = SOLVERS.get(solver, Solver)
     # Numpy scalars become Python numbers: a float32 would make the arithmetic less precise.
     plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN.items()}
-    usual = dict(SOLVERS.get(solver, Solver).usual)
+    usual = dict(kind_of_solver.usual)
     if streaming:  # which has no end
         usual["learning_rate"] = "constant"
     has_end = "cosine" in (estimator.learning_rate, usual["learning_rate"])
-    usual["max_iter"] = _EPOCHS[n_samples >= MANY_ROWS] if has_end else _MOST_EPOCHS
+    usual["max_iter"] = usual_epochs(n_samples) if has_end else _MOST_ITERATIONS
     for name, kind in _BY_SOLVER.items():
         given = getattr(estimator, name)
         plain[name] = usual[name] if _is_auto(given) else kind(given)
     batch_size = estimator.batch_size
     if _is_auto(batch_size):
-        batch_size = usual_batch_size(n_samples, solver, streaming=streaming)
+        batch_size = kind_of_solver.usual_batch_size(n_samples, streaming=streaming)
     return Settings(
         network=network,
         likelihood=likelihood,
@@ -88,16 +79,3 @@ def settings_of(
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == "auto"
-
-
-def usual_batch_size(n_samples: int, solver: str, *, streaming: bool = False) -> int:
-    """What batch_size='auto' stands for: batches of equal size, as nearly as possible."""
-    if solver == "muon":
-        few, many = _MUON_BATCHES
-        if streaming or n_samples >= MANY_ROWS:
-            return many
-        return int(np.clip(n_samples // _MUON_STEPS, _LEAST_MUON_BATCH, few))
-    if streaming:
-        return _BATCH
-    n_steps = max(1, min(_STEPS, n_samples // _LEAST_BATCH))
-    return min(_BATCH, math.ceil(n_samples / n_steps))

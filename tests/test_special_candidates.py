@@ -1,0 +1,215 @@
+"""Candidates of the defaults for rough functions and for those that oscillate."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from cases import slow
+from sklearn.datasets import load_diabetes, make_friedman1
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.start import plan_and_starts
+from sk_backprop._network.network import Network
+from sk_backprop._training.folds import left_out
+from sk_backprop._training.initial import local_start
+from sk_backprop._training.problem import Data, prepare
+
+
+def plan_of(X, y, **params):
+    plan, _ = plan_and_starts(BackpropRegressor(**params), Data(X, y.reshape(len(y), -1)), None)
+    return plan
+
+
+def candidates_of(n_samples=500, n_features=4, **params):
+    X, y = make_friedman1(n_samples, n_features=max(5, n_features), random_state=0)
+    return plan_of(X[:, :n_features], y, **params).candidates
+
+
+def wide(candidates):
+    return [one for one in candidates if one.solver == "muon"]
+
+
+def local(candidates):
+    return [one for one in candidates if one.local_units]
+
+
+# --- which there are ---
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "hidden", "n_folds", "batch_size"),
+    [
+        (500, (64, 64, 64), 5, 16),
+        (12_000, (64, 256, 256), 5, 256),
+        (30_000, (64, 256, 256), 2, 256),
+    ],
+)
+def test_wide_networks_over_units_for_single_features(n_samples, hidden, n_folds, batch_size):
+    (candidate,) = wide(candidates_of(n_samples))
+    assert candidate.network.layer_sizes == (4, *hidden, 1)
+    assert candidate.network.units_per_feature == 16
+    assert (candidate.n_folds, candidate.batch_size) == (n_folds, batch_size)
+    assert candidate.max_iter == (20 if n_samples < 10_000 else 15)
+    assert (candidate.learning_rate, candidate.alpha) == ("cosine", 0.0)
+
+
+def test_what_is_given_holds_for_them():
+    (candidate,) = wide(
+        candidates_of(
+            units_per_feature=5, n_networks=3, max_iter=7, batch_size=9, learning_rate_init=0.01
+        )
+    )
+    assert candidate.network.units_per_feature == 5
+    assert (candidate.n_folds, candidate.max_iter, candidate.batch_size) == (0, 7, 9)
+    assert candidate.learning_rate_init == 0.01
+    (candidate,) = wide(candidates_of(max_iter=1000))
+    assert candidate.max_iter == 20
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"hidden_layer_sizes": (5,)},
+        {"solver": "lm"},
+        {"alpha": 1.0},
+        {"early_stopping": True},
+        {"precondition": False},
+        {"activation": "relu"},
+        {"loss": "poisson"},
+    ],
+    ids=str,
+)
+def test_there_are_none_where_more_is_given(params):
+    found = candidates_of(n_features=3, **params)
+    assert not wide(found)
+    assert not local(found)
+
+
+def test_there_are_none_for_few_rows_sparse_rows_or_many_features():
+    assert not wide(candidates_of(199))
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(400, 300), rng.randn(400)
+    assert not wide(plan_of(X, y).candidates)
+    assert not wide(plan_of(sp.csr_matrix(X[:, :3]), y).candidates)
+    assert wide(plan_of(X[:, :200], y).candidates)
+
+
+@pytest.mark.parametrize(("n_features", "n"), [(1, 1), (3, 1), (4, 0)])
+def test_local_units_of_few_features(n_features, n):
+    found = local(candidates_of(300, n_features))
+    assert len(found) == n
+    assert all(one.network.layer_sizes == (n_features, 96, 1) for one in found)
+
+
+# --- where local units start ---
+
+
+def test_local_units_are_steep_at_training_rows():
+    rng = np.random.RandomState(0)
+    X = np.column_stack([rng.randn(50), np.full(50, 2.0), rng.randn(50)])
+    y = rng.randn(50)
+    problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
+    network = Network((3, 64, 1), "tanh", "identity")
+    params = local_start(network, problem, np.random.RandomState(1), float)
+    W, b = params.coefs[0], params.intercepts[0]
+    np.testing.assert_allclose(np.linalg.norm(W, axis=0), 0.5 * np.sqrt(64))  # two inputs vary
+    assert not W[1].any()
+    at_rows = problem.rows.X[:, :3] @ W + b
+    np.testing.assert_allclose(np.abs(at_rows).min(axis=0), 0, atol=1e-12)
+    assert not params.layers[1].any()
+
+
+# --- which is selected ---
+
+
+def sines(periods, n_samples, noise=0.0, seed=0):
+    rng = np.random.RandomState(seed)
+    x = rng.uniform(size=(2 * n_samples, 1))
+    y = np.sin(2 * np.pi * periods * x.ravel()) + noise * rng.randn(2 * n_samples)
+    return x[:n_samples], y[:n_samples], x[n_samples:], y[n_samples:]
+
+
+def trend_and_season(n_samples, seed=0):
+    rng = np.random.RandomState(seed)
+    t = rng.permutation(3 * n_samples // 2)[:, None].astype(float)
+    y = 0.05 * t.ravel() + 2 * np.sin(2 * np.pi * t.ravel() / 12) + 0.2 * rng.randn(len(t))
+    return t[:n_samples], y[:n_samples], t[n_samples:], y[n_samples:]
+
+
+@pytest.mark.parametrize("seed", [0, *slow(range(1, 10))])
+@pytest.mark.parametrize(
+    ("problem", "args"),
+    [
+        (sines, (8, 100)),
+        (trend_and_season, (120,)),
+        *slow([(sines, (7, 150)), (sines, (10, 150)), (sines, (12, 1000, 0.1))]),
+    ],
+)
+def test_oscillations_are_found(problem, args, seed):
+    X, y, X_new, y_new = problem(*args, seed=seed)
+    model = BackpropRegressor(random_state=seed).fit(X, y)
+    assert model.score(X_new, y_new) > 0.95
+    assert model.hidden_layer_sizes_ == (96,)
+
+
+def test_the_noise_of_an_oscillation_is_known():
+    X, y, X_new, y_new = sines(12, 1000, 0.1)
+    mean, std = BackpropRegressor(random_state=0).fit(X, y).predict(X_new, return_std=True)
+    assert 0.9 < np.mean(((y_new - mean) / std) ** 2) ** 0.5 < 1.15
+
+
+def rough(n_samples, seed=0):
+    rng = np.random.RandomState(seed)
+    X = rng.uniform(-1, 1, (2 * n_samples, 3))
+    y = np.floor(3 * X).sum(axis=1) + 0.1 * rng.randn(2 * n_samples)
+    return X[:n_samples], y[:n_samples], X[n_samples:], y[n_samples:]
+
+
+def test_steps_are_learned_with_their_noise():
+    X, y, X_new, y_new = rough(1000)
+    model = BackpropRegressor(random_state=0).fit(X, y)
+    assert model.solver_ == "muon"
+    assert model.units_per_feature_ == 16
+    assert model.n_networks_ == 5
+    assert model.score(X_new, y_new) > 0.97
+    mean, std = model.predict(X_new, return_std=True)
+    # Errors are largest at the steps, which one size of noise cannot know.
+    assert 0.8 < np.mean(((y_new - mean) / std) ** 2) ** 0.5 < 1.05
+    # All rows have been left out by one network.
+    np.testing.assert_allclose(model.residual_dof_, 1000)
+
+
+def test_networks_that_were_selected_are_the_same_in_processes():
+    X, y, X_new, _ = rough(600)
+    expected = BackpropRegressor(random_state=0).fit(X, y)
+    assert expected.solver_ == "muon"
+    found = BackpropRegressor(random_state=0, n_jobs=2).fit(X, y)
+    for one, other in zip(expected.predict(X_new, True), found.predict(X_new, True)):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_tables_that_are_linear_but_for_noise_stay_linear():
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    model = BackpropRegressor(random_state=0).fit(X, y)
+    assert model.solver_ == "lm"
+
+
+# --- folds that are left out ---
+
+
+@pytest.mark.parametrize(("n_samples", "n_folds", "size"), [(103, 5, 21), (9000, 2, 4000)])
+def test_each_network_leaves_out_other_rows(n_samples, n_folds, size):
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(n_samples, 2), rng.randn(n_samples)
+    problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
+    folds = left_out(problem, n_folds)
+    assert len(folds) == n_folds
+    seen = set()
+    for part, rows in folds:
+        assert part.scales is problem.scales
+        assert part.rows.n_samples + rows.n_samples == n_samples
+        assert rows.n_samples <= size
+        held_out = set(map(tuple, rows.X[:, :2]))
+        assert not held_out & set(map(tuple, part.rows.X[:, :2]))
+        assert not held_out & seen
+        seen |= held_out
+    assert len(seen) == min(n_samples, n_folds * size)

@@ -20,9 +20,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
     unit standard deviation, so that units and shifts do not matter. Predictions are in the
     units of y and come with a standard deviation.
 
-    With the defaults, linear models and networks are trained by Levenberg-Marquardt, their
-    penalties are determined by the evidence, the architecture is selected on held-out rows,
-    and several networks are averaged. Every keyword of
+    With the defaults, linear models and networks are trained by Levenberg-Marquardt with
+    penalties determined by the evidence, and wide networks for rough functions by mini-batches.
+    One of them is selected on held-out rows, and several such networks are averaged. Every
+    keyword of
     :class:`sklearn.neural_network.MLPRegressor` exists with the same name and meaning.
 
     Parameters
@@ -30,8 +31,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
     hidden_layer_sizes : int, sequence of int or 'auto', default='auto'
         Number of units in each hidden layer; an int is a single layer, and () a linear model.
         'auto' selects the architecture that predicts held-out rows best: with 'lm' no hidden
-        layer, one of 20 units or two of 5 to 30 (while affordable); with the other solvers none
-        or (20,). It is (20,) in `partial_fit`, and with these solvers for fewer than 10 rows.
+        layer, one of 20 units or two of 5 to 30 (while affordable); with the other solvers none or
+        (20,). If `solver` and `alpha` are 'auto' too, two more are tried: with 'muon', from 200
+        dense rows of at most 256 features on, two layers of 64 units (256 from 10,000 rows on)
+        after `units_per_feature`; and, for up to 3 features, one layer of 96 units whose initial
+        weights suit a function that oscillates. It is (20,) in `partial_fit`, and with 'lbfgs',
+        'sgd' and 'adam' for fewer than 10 rows.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Activation function of the hidden units. With `precondition=True`, the logistic
         sigmoid and tanh give the same family of functions and train alike.
@@ -66,10 +71,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
         relevance determination, see `input_relevance_`). 'auto' is 'input' or, for a linear
         model, whichever predicts held-out rows best.
     n_networks : int or 'auto', default='auto'
-        Number of networks of the same architecture, with different initial weights, whose
-        outputs are averaged. 'auto' is 1, or as many of up to 12 as are affordable if the evidence
-        sets the penalty or if solver, alpha and hidden layers are all 'auto' (not with 'adam'),
-        without those whose log evidence shows that they have failed.
+        Number of networks of the same architecture, with different initial weights, whose outputs
+        are averaged. 'auto' is 1, or as many of up to 12 as are affordable if the evidence sets
+        the penalty or if solver, alpha and hidden layers are all 'auto' (not with 'adam'), without
+        those whose log evidence shows that they have failed. If 'muon' is selected, it is 5, each
+        of which leaves out a fifth of the rows, or 2 that leave out 4,000 of more than 20,000
+        rows: their errors there show the noise.
     n_jobs : int or None, default=None
         Number of joblib processes that train networks in parallel. None means one process with
         as many threads as BLAS may use, unless `joblib.parallel_config` sets a number; 1 means
@@ -79,7 +86,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         of `hidden_layer_sizes`. Each of these units depends on its feature alone. They start as
         steps at quantiles of the feature, so that the layers that follow see in which part of its
         range a feature lies: rough functions and features with outliers are learned more easily.
-        Without further layers the model is additive.
+        Without further layers the model is additive. Where 'muon' is one of several candidates
+        (see `hidden_layer_sizes`), it has 16 if none are given.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
@@ -174,7 +182,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Inverse variance of the noise, in units of 1 / y^2; for 'poisson', 1 / dispersion in
         units of 1 / y. With a fixed penalty and more effective parameters than a quarter of
         the rows (for a large network, more weights than a tenth), it is estimated from the
-        errors of additional networks on rows that they were not trained on.
+        errors of these or additional networks on rows that they were not trained on.
     residual_dof_ : ndarray of shape (n_outputs,), or None
         Residual degrees of freedom used to estimate the noise: the total weight of the rows
         minus the effective number of parameters, averaged over the networks. If the noise was

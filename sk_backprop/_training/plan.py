@@ -5,6 +5,10 @@ parameters, are affordable (`_training.budget`). What the evidence cannot decide
 held-out rows (`_training.selection`): the architecture, the number of plain steps, and the
 penalty of lbfgs, which serves tables too wide for lm. As many networks are trained as the budget
 allows.
+
+Two kinds of functions need other networks, which are tried as well where everything is 'auto': rough
+ones, for which the evidence takes steps for noise (`_wide`), and those that oscillate, of which
+small initial weights find the mean or a line (`_special`).
 """
 
 from __future__ import annotations

@@ -41,6 +41,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         folds           training and held-out rows, drawn over distinct rows
         selection       candidates scored on held-out rows
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
+        fitting         select one of the candidates of a plan, and train its networks
     _estimator    what scikit-learn's users see
         parameters, columns, sparse, checks    validation of the arguments, with error messages
         state           the fitted state, and how an estimator stores it

@@ -32,7 +32,8 @@ from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_starts, rows_so_far
 from sk_backprop._estimator.state import Columns, FittedState, store
 from sk_backprop._training.events import Events
-from sk_backprop._training.plan import Plan, fit_networks
+from sk_backprop._training.fitting import fit_networks
+from sk_backprop._training.plan import Plan
 from sk_backprop._training.problem import Data, Problem, Start, prepare
 
 # Messages of warnings to issue, and their categories.

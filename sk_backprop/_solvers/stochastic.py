@@ -252,8 +252,8 @@ class Adam:
         m, v, step, theta = self._m, self._v, self.gradient, params.flat
         self._t += 1
         decay_weights(params, pace.rate * pace.decay * self._decay)
-        rate = pace.rate * self._rate
-        rate *= math.sqrt(1 - self._beta_2**self._t) / (1 - self._beta_1**self._t)
+        rate = pace.rate * self._rate * math.sqrt(1 - self._beta_2**self._t)
+        rate /= 1 - self._beta_1**self._t
         if self._rectified:
             rate *= rectification(self._t, self._beta_2)
         m *= self._beta_1

@@ -6,32 +6,24 @@ held-out rows (`_training.selection`): the architecture, the number of plain ste
 penalty of lbfgs, which serves tables too wide for lm. As many networks are trained as the budget
 allows.
 
-Two kinds of functions need other networks, which are tried as well where everything is 'auto': rough
-ones, for which the evidence takes steps for noise (`_wide`), and those that oscillate, of which
+Two kinds of functions need other networks, which are tried as well where everything is 'auto':
+rough ones, whose steps the evidence takes for noise (`_wide`), and those that oscillate, of which
 small initial weights find the mean or a line (`_special`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from sk_backprop._blocks.threads import one_blas_thread, single_thread
-from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._solvers.stochastic import MANY_ROWS, usual_epochs
 from sk_backprop._training.budget import budget
-from sk_backprop._training.ensemble import best, credible, train_networks
-from sk_backprop._training.events import Events
-from sk_backprop._training.folds import left_out
-from sk_backprop._training.problem import Problem, Settings, Start
-from sk_backprop._training.run import TrainingResult, TrainingRun, shows_noise
-from sk_backprop._training.selection import Choice, choose, held_out_noise, noise_left_out
+from sk_backprop._training.problem import Settings
 
 # n_samples * n_params up to which lbfgs is used where lm is not affordable: a run of 4 s on the
 # UCI protein set with 50 units (2.3e7, one thread). Mini-batches gain from many rows, not from
@@ -63,7 +55,7 @@ _PER_ROW = 0.8
 # target may be taken for noise; after many, noise for a wiggly target.
 _COLD, _WARM = 2, 10
 
-_LEAST_NETWORKS, _MOST_NETWORKS = 2, 12
+_LEAST_NETWORKS, MOST_NETWORKS = 2, 12
 
 # What 'auto' stands for with the other solvers where there are no trials: one hidden layer, and
 # the penalty that did best over 20 data sets.
@@ -81,11 +73,8 @@ _STRONGEST_ALPHAS = (10_000.0, 1000.0)
 # smaller gains.
 _LINEAR_TOL = {False: 1e-8, True: 1e-5}
 
-# Rows, or counts above 0, below which there are no trials: a fifth of them is too few to score on.
-_LEAST_ROWS = 10
-
-# Parts of the budget that the trials and the final networks may take.
-_TRIALS_SHARE, _FINAL_SHARE = 0.85, 0.6
+# Part of the budget that the final networks may take.
+_FINAL_SHARE = 0.6
 
 
 class Plan(NamedTuple):
@@ -110,10 +99,26 @@ class Plan(NamedTuple):
         """The candidates of all families."""
         return [settings for family in self.families for settings in family]
 
+    def n_networks_of(self, n_samples: int, candidate: Settings, n_steps: float | None) -> int:
+        """Number of networks to average if a candidate is selected.
+
+        Parameters
+        ----------
+        n_samples : int
+        candidate : Settings
+        n_steps : float or None, mean steps of its runs in the trials
+        """
+        if self.n_networks or candidate.network.is_linear:
+            return self.n_networks or 1  # all linear models end in one optimum
+        if candidate.n_folds:
+            return candidate.n_folds
+        affordable = _FINAL_SHARE * budget(n_samples, candidate.network.layer_sizes[0])
+        return int(np.clip(affordable / candidate.cost(n_samples, n_steps), 1, MOST_NETWORKS))
+
     @property
     def most_tasks(self) -> int:
         """Upper bound on the tasks of a fit: the trials together are one, and so is each run."""
-        n_networks = self.n_networks or _MOST_NETWORKS
+        n_networks = self.n_networks or MOST_NETWORKS
         if self.n_networks and any(settings.alpha is None for settings in self.candidates):
             n_networks = 2 * n_networks - 1  # networks that failed are replaced
         n_runs = max(len(settings.plain_steps) for settings in self.candidates)
@@ -343,159 +348,6 @@ def _penalties(settings: Settings) -> list[Settings]:
     if settings.likelihood.prefers_strong_penalty:
         alphas = (*_STRONGEST_ALPHAS, *_ALPHAS)
     return [settings._replace(alpha=alpha) for alpha in alphas]
-
-
-def fit_networks(
-    plan: Plan,
-    problem: Problem,
-    starts: Sequence[Start] | None,
-    rng: np.random.RandomState,
-    n_jobs: int | None,
-    events: Events,
-) -> TrainingResult:
-    """Select one of the candidates, and train its networks.
-
-    Parameters
-    ----------
-    plan : Plan
-    problem : Problem, with all rows
-    starts : Start for each network, or None to draw all initial weights
-    rng : RandomState, which draws the seeds of the networks
-    n_jobs : int or None, as in joblib; 1 allows a single thread, too
-    events : Events, notified of trials, networks and runs
-    """
-    with single_thread() if n_jobs == 1 else nullcontext():
-        return _select_and_train(plan, problem, starts, rng, n_jobs, events)
-
-
-def _select_and_train(
-    plan: Plan,
-    problem: Problem,
-    starts: Sequence[Start] | None,
-    rng: np.random.RandomState,
-    n_jobs: int | None,
-    events: Events,
-) -> TrainingResult:
-    """`fit_networks`, with as many threads as are allowed."""
-    n_seeds = 2 * max(plan.n_networks or 0, _MOST_NETWORKS)
-    seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
-    n_samples = problem.rows.n_samples
-    affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
-
-    def n_networks_of(candidate: Settings, n_steps: float | None) -> int:
-        if plan.n_networks or candidate.network.is_linear:
-            return plan.n_networks or 1  # all linear models end in one optimum
-        if candidate.n_folds:
-            return candidate.n_folds
-        cost = candidate.cost(n_samples, n_steps)
-        return int(np.clip(_FINAL_SHARE * affordable / cost, 1, _MOST_NETWORKS))
-
-    choice = Choice(plan.untried, None, None)
-    can_hold_out = _n_informative(plan.settings, problem) >= _LEAST_ROWS
-    if len(plan.candidates) > 1 and can_hold_out:
-        events.begin_trials(len(plan.candidates))
-        share = _TRIALS_SHARE * affordable
-        choice = choose(plan.families, n_networks_of, problem, share, events, n_jobs)
-        events.end_trials()
-    settings = choice.settings
-    problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
-    if settings.n_folds:
-        return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
-    n_networks = n_networks_of(settings, choice.n_steps)
-    result = train_networks(
-        settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
-    )
-    networks = result.networks
-    good = credible(networks, problem.rows.total_weight)
-    n_failed = len(networks) - len(good)
-    if plan.n_networks is None:
-        result = result._replace(networks=good)
-    elif n_failed and starts is None and not (events.stopped or result.interrupted):
-        more = seeds[n_networks : n_networks + n_failed]
-        result = _with_replacements(result, more, events, n_jobs)
-    streaming = starts is not None and starts[0].stream is not None
-    if can_hold_out and not streaming:
-        result = _with_held_out_noise(result, choice.noise, n_jobs)
-    return result
-
-
-def _train_on_folds(
-    settings: Settings, problem: Problem, seeds: Sequence[int], events: Events, n_jobs: int | None
-) -> TrainingResult:
-    """Train networks that each leave out other rows, whose errors show the noise.
-
-    Parameters
-    ----------
-    settings : Settings, with `n_folds`
-    problem : Problem, with all rows
-    seeds : of the networks
-    events : Events, which are notified
-    n_jobs : int or None, processes
-    """
-    parts = left_out(problem, settings.n_folds)
-    problems = [part for part, _ in parts]
-    result = train_networks(settings, problem, seeds, events, parts=problems, n_jobs=n_jobs)
-    if len(result.networks) < len(parts):  # after an interrupt the user is waiting
-        return result
-    noise = noise_left_out(settings, parts, result.networks)
-    return _with_held_out_noise(result, noise, n_jobs)
-
-
-def _with_replacements(
-    result: TrainingResult, seeds: Sequence[int], events: Events, n_jobs: int | None
-) -> TrainingResult:
-    """Train further networks, and keep the best, as many as there were.
-
-    After an interrupt, only complete networks are kept.
-
-    Parameters
-    ----------
-    result : TrainingResult, some of whose networks have failed
-    seeds : of the further networks
-    events : Events, which are notified
-    n_jobs : int or None, processes
-    """
-    settings, problem, networks, _ = result
-    try:
-        others = train_networks(settings, problem, seeds, events, n_jobs=n_jobs)
-    except KeyboardInterrupt:
-        return result._replace(interrupted=True)
-    complete = [one for one in others.networks if one.result.status != "interrupted"]
-    return others._replace(networks=best(networks + complete, len(networks)))
-
-
-def _n_informative(settings: Settings, problem: Problem) -> float:
-    """Number of distinct rows, or of counts above 0 among them."""
-    rows = problem.rows
-    return float(
-        problem.n_distinct * settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
-    )
-
-
-def _with_held_out_noise(
-    result: TrainingResult, noise: HeldOutNoise | None, n_jobs: int | None
-) -> TrainingResult:
-    """The result, with noise from held-out rows where the training residuals are too small.
-
-    After an interrupt no further networks are trained for this: the user is waiting.
-
-    result : TrainingResult; noise : HeldOutNoise of the trials, or None; n_jobs : int or None
-    """
-    settings, problem, networks, interrupted = result
-    if all(shows_noise(settings, problem, one) for one in networks):
-        return result
-    if noise is None and interrupted:
-        return result
-    if noise is None:
-        n_iter = max(1, *(one.result.n_iter for one in networks))
-        try:
-            noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
-        except KeyboardInterrupt:  # the networks are complete
-            return result._replace(interrupted=True)
-    problem = problem._replace(noise=noise)
-    with one_blas_thread():
-        networks = [TrainingRun(settings, problem, Start()).finish(one.result) for one in networks]
-    return result._replace(problem=problem, networks=networks)
 
 
 def _affordable(settings: Settings, n_samples: int) -> list[Network]:

@@ -1,0 +1,172 @@
+"""Select one of the candidates of a plan, and train its networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+
+import numpy as np
+
+from sk_backprop._blocks.threads import one_blas_thread, single_thread
+from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._training.budget import budget
+from sk_backprop._training.ensemble import best, credible, train_networks
+from sk_backprop._training.events import Events
+from sk_backprop._training.folds import left_out
+from sk_backprop._training.plan import MOST_NETWORKS, Plan
+from sk_backprop._training.problem import Problem, Settings, Start
+from sk_backprop._training.run import TrainingResult, TrainingRun, shows_noise
+from sk_backprop._training.selection import Choice, choose, held_out_noise, noise_left_out
+
+# Rows, or counts above 0, below which there are no trials: a fifth of them is too few to score on.
+_LEAST_ROWS = 10
+
+# Part of the budget that the trials may take.
+_TRIALS_SHARE = 0.85
+
+
+def fit_networks(
+    plan: Plan,
+    problem: Problem,
+    starts: Sequence[Start] | None,
+    rng: np.random.RandomState,
+    n_jobs: int | None,
+    events: Events,
+) -> TrainingResult:
+    """Select one of the candidates, and train its networks.
+
+    Parameters
+    ----------
+    plan : Plan
+    problem : Problem, with all rows
+    starts : Start for each network, or None to draw all initial weights
+    rng : RandomState, which draws the seeds of the networks
+    n_jobs : int or None, as in joblib; 1 allows a single thread, too
+    events : Events, notified of trials, networks and runs
+    """
+    with single_thread() if n_jobs == 1 else nullcontext():
+        return _select_and_train(plan, problem, starts, rng, n_jobs, events)
+
+
+def _select_and_train(
+    plan: Plan,
+    problem: Problem,
+    starts: Sequence[Start] | None,
+    rng: np.random.RandomState,
+    n_jobs: int | None,
+    events: Events,
+) -> TrainingResult:
+    """`fit_networks`, with as many threads as are allowed."""
+    n_seeds = 2 * max(plan.n_networks or 0, MOST_NETWORKS)
+    seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
+    n_samples = problem.rows.n_samples
+    affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
+
+    n_networks_of = partial(plan.n_networks_of, n_samples)
+    choice = Choice(plan.untried, None, None)
+    can_hold_out = _n_informative(plan.settings, problem) >= _LEAST_ROWS
+    if len(plan.candidates) > 1 and can_hold_out:
+        events.begin_trials(len(plan.candidates))
+        share = _TRIALS_SHARE * affordable
+        choice = choose(plan.families, n_networks_of, problem, share, events, n_jobs)
+        events.end_trials()
+    settings = choice.settings
+    problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
+    if settings.n_folds:
+        return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
+    n_networks = n_networks_of(settings, choice.n_steps)
+    result = train_networks(
+        settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
+    )
+    networks = result.networks
+    good = credible(networks, problem.rows.total_weight)
+    n_failed = len(networks) - len(good)
+    if plan.n_networks is None:
+        result = result._replace(networks=good)
+    elif n_failed and starts is None and not (events.stopped or result.interrupted):
+        more = seeds[n_networks : n_networks + n_failed]
+        result = _with_replacements(result, more, events, n_jobs)
+    streaming = starts is not None and starts[0].stream is not None
+    if can_hold_out and not streaming:
+        result = _with_held_out_noise(result, choice.noise, n_jobs)
+    return result
+
+
+def _train_on_folds(
+    settings: Settings, problem: Problem, seeds: Sequence[int], events: Events, n_jobs: int | None
+) -> TrainingResult:
+    """Train networks that each leave out other rows, whose errors show the noise.
+
+    Parameters
+    ----------
+    settings : Settings, with `n_folds`
+    problem : Problem, with all rows
+    seeds : of the networks
+    events : Events, which are notified
+    n_jobs : int or None, processes
+    """
+    parts = left_out(problem, settings.n_folds)
+    problems = [part for part, _ in parts]
+    result = train_networks(settings, problem, seeds, events, parts=problems, n_jobs=n_jobs)
+    if len(result.networks) < len(parts):  # after an interrupt the user is waiting
+        return result
+    noise = noise_left_out(settings, parts, result.networks)
+    return _with_held_out_noise(result, noise, n_jobs)
+
+
+def _with_replacements(
+    result: TrainingResult, seeds: Sequence[int], events: Events, n_jobs: int | None
+) -> TrainingResult:
+    """Train further networks, and keep the best, as many as there were.
+
+    After an interrupt, only complete networks are kept.
+
+    Parameters
+    ----------
+    result : TrainingResult, some of whose networks have failed
+    seeds : of the further networks
+    events : Events, which are notified
+    n_jobs : int or None, processes
+    """
+    settings, problem, networks, _ = result
+    try:
+        others = train_networks(settings, problem, seeds, events, n_jobs=n_jobs)
+    except KeyboardInterrupt:
+        return result._replace(interrupted=True)
+    complete = [one for one in others.networks if one.result.status != "interrupted"]
+    return others._replace(networks=best(networks + complete, len(networks)))
+
+
+def _n_informative(settings: Settings, problem: Problem) -> float:
+    """Number of distinct rows, or of counts above 0 among them."""
+    rows = problem.rows
+    return float(
+        problem.n_distinct * settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
+    )
+
+
+def _with_held_out_noise(
+    result: TrainingResult, noise: HeldOutNoise | None, n_jobs: int | None
+) -> TrainingResult:
+    """The result, with noise from held-out rows where the training residuals are too small.
+
+    After an interrupt no further networks are trained for this: the user is waiting.
+
+    result : TrainingResult; noise : HeldOutNoise of the trials, or None; n_jobs : int or None
+    """
+    settings, problem, networks, interrupted = result
+    if all(shows_noise(settings, problem, one) for one in networks):
+        return result
+    if noise is None and interrupted:
+        return result
+    if noise is None:
+        n_iter = max(1, *(one.result.n_iter for one in networks))
+        try:
+            noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
+        except KeyboardInterrupt:  # the networks are complete
+            return result._replace(interrupted=True)
+    problem = problem._replace(noise=noise)
+    with one_blas_thread():
+        networks = [TrainingRun(settings, problem, Start()).finish(one.result) for one in networks]
+    return result._replace(problem=problem, networks=networks)

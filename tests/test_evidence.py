@@ -628,3 +628,10 @@ def test_a_usual_fit_warns_of_nothing(friedman):
         model = one_network(*friedman)
     assert told == []
     assert 10 < model.n_effective_params_[0] < 0.5 * 150
+
+
+def test_residual_degrees_of_freedom_are_what_the_parameters_leave(friedman):
+    X, y = friedman
+    model = BackpropRegressor((3,), solver="lm", n_networks=2, random_state=0).fit(X, y)
+    expected = len(X) - model.n_effective_params_.mean()
+    np.testing.assert_allclose(model.residual_dof_, [expected], rtol=1e-12)

@@ -270,6 +270,12 @@ def test_what_a_solver_declares_fits_together(name):
     assert 0 < solver.cost(small, 100) < solver.cost(small, 1000) < solver.cost(large, 1000)
 
 
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_run_costs_something_whatever_the_number_of_rows(name):
+    network = Network((9, 20, 20, 1), "tanh", "identity")
+    assert SOLVERS[name].cost(network, 100) < 1.9 * SOLVERS[name].cost(network, 50)
+
+
 @pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if solver.streams])
 def test_a_stream_goes_on_from_the_state_of_the_result(name):
     objective, theta, solver, settings = run_of(name, max_iter=2)

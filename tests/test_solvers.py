@@ -669,6 +669,15 @@ def test_ctrl_c_in_an_observer_leaves_the_weights_of_the_iteration_on_the_curves
     np.testing.assert_array_equal(result.theta, observer.seen[3])
 
 
+@pytest.mark.parametrize(("last", "worse"), [(0.19, False), (0.21, True)])
+def test_a_loss_is_worse_than_before_if_it_is_twice_the_lowest(last, worse):
+    start = Network((1, 1), "tanh", "identity").parameters(np.zeros(2))
+    monitor = Monitor(start, tol=0, n_iter_no_change=np.inf)
+    for loss in (0.3, 0.1, last):
+        monitor.record(start, loss)
+    assert monitor.worse_than_before == worse
+
+
 class Stopping(IterationObserver):
     """Asks a run to stop at its iteration `at`, and notes the iterations that began."""
 

@@ -1,6 +1,7 @@
 """Candidates of the defaults for rough functions and for those that oscillate."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from cases import slow
@@ -213,3 +214,41 @@ def test_each_network_leaves_out_other_rows(n_samples, n_folds, size):
         assert not held_out & seen
         seen |= held_out
     assert len(seen) == min(n_samples, n_folds * size)
+
+
+# --- outliers of X ---
+
+
+def friedman_with(value):
+    X, y = make_friedman1(300, n_features=6, noise=1.0, random_state=0)
+    X[7, 0] = value
+    return X, y
+
+
+def test_one_value_far_away_does_not_hide_what_its_column_says():
+    X, y = friedman_with(1e4)
+    X_new, y_new = make_friedman1(500, n_features=6, random_state=1)
+    with pytest.warns(UserWarning, match="^Column 0 of X has 100% of its variance in a single row"):
+        model = BackpropRegressor(random_state=0).fit(X, y)
+    by_lm = BackpropRegressor(random_state=0, solver="lm")
+    with pytest.warns(UserWarning, match="Column 0"):
+        by_lm.fit(X, y)
+    assert model.solver_ == "muon"
+    errors = [np.sqrt(np.mean((one.predict(X_new) - y_new) ** 2)) for one in (model, by_lm)]
+    assert errors[0] < 0.75 * errors[1]
+
+
+def test_the_warning_names_the_column_and_the_value():
+    X, y = friedman_with(-1e4)
+    table = pd.DataFrame(X, columns=list("abcdef"))
+    quick = BackpropRegressor((3,), solver="lm", n_networks=1)
+    with pytest.warns(UserWarning, match=r"Column 0 \('a'\) of X .* of value -10000;") as told:
+        quick.fit(table, y)
+    assert len(told) == 1
+    for harmless in (3.0, 5.0):  # 17 standard deviations
+        quick.fit(*friedman_with(harmless))
+    rare = np.column_stack([X[:, 1:], np.arange(300) == 5])  # of one row alone
+    quick.fit(rare, y)
+    quick.set_params(solver="adam", max_iter=1000).fit(rare.astype(np.float32), y)
+    with pytest.warns(UserWarning, match="Column 0"):  # weights are counts, or relative
+        quick.set_params(solver="lm").fit(X, y, np.where(np.arange(300) == 7, 1.0, 2.0))

@@ -80,7 +80,8 @@ def test_they_start_at_quantiles_as_steep_as_these_are_close():
         expected = np.quantile(x, (np.arange(8) + 0.5) / 8, method="inverted_cdf")
         np.testing.assert_allclose(centres, expected, rtol=1e-12)
         inner = 2 / (expected[2:] - expected[:-2])
-        np.testing.assert_allclose(slopes[1:-1], np.minimum(inner, 20 / x.std()))
+        first, third = np.quantile(x, [0.25, 0.75], method="inverted_cdf")
+        np.testing.assert_allclose(slopes[1:-1], np.minimum(inner, 20 * 1.349 / (third - first)))
     assert not W[0, 8:].any()
     assert not W[1, :8].any()
 
@@ -88,10 +89,21 @@ def test_they_start_at_quantiles_as_steep_as_these_are_close():
 def test_their_steepness_has_limits_and_constants_have_none():
     X = np.column_stack([np.tile([0.0, 1.0], 50), np.full(100, 3.0)])
     W, b = soft_bins(network_of(2, 4), Data(X, np.zeros((100, 1))))
-    np.testing.assert_allclose(W[0, [0, 3]], 20 / 0.5)
+    np.testing.assert_allclose(W[0, [0, 3]], 20 * 1.349)
     np.testing.assert_allclose(W[0, [1, 2]], 2.0)  # half of the distance from 0 to 1
     assert not W[1].any()
     assert not b[4:].any()
+
+
+def test_a_value_far_away_leaves_the_steps_of_the_others_as_they_are():
+    x = np.random.RandomState(0).uniform(size=(200, 1))
+    outlier = np.append(x, [[1e4]], axis=0)
+    steps = [soft_bins(network_of(1, 8), Data(X, np.zeros((len(X), 1)))) for X in (x, outlier)]
+    np.testing.assert_allclose(steps[1][0], steps[0][0], rtol=0.15)
+    # Nearly all values are the same: the standard deviation is what there is.
+    rare = np.where(np.arange(200) < 20, 1.0, 0.0)[:, None]
+    W, _ = soft_bins(network_of(1, 8), Data(rare, np.zeros((200, 1))))
+    assert W.max() == pytest.approx(20 / 0.3)
 
 
 def test_weights_of_rows_are_repetitions():

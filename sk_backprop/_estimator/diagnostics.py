@@ -268,6 +268,8 @@ def fit_warnings(
         yield from _outliers(settings, problem, networks)
     elif likelihood.sensitive_to_outliers and not likelihood.max_target_is_unit:
         yield from _outliers_of_stream(problem)
+    if not streaming:
+        yield from _outliers_of_columns(call.columns, problem)
     n, n_samples = problem.rows.total_weight, problem.rows.n_samples
     # A selected penalty is a multiple of the mean weight.
     fixed = alpha_given or settings.alpha is None
@@ -361,6 +363,38 @@ def _outliers(
                 UserWarning,
             )
             return
+
+
+def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
+    """Warn of a column of which a single row has nearly all of the variance.
+
+    columns : Columns; problem : Problem
+    """
+    (X, _, w), scales = problem.rows, problem.scales
+    n_samples = problem.rows.n_samples
+    if not (scales.precondition and isinstance(X, np.ndarray)) or n_samples < _ROWS_TO_COMPARE:
+        return
+    X = X[:, : columns.n_features]
+    furthest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(float)
+    w = np.ones(n_samples) if w is None else w
+    weight = w / w.sum()
+    # The variance is 1, so that no weight may be above 1 / furthest^2.
+    for j in np.flatnonzero(furthest**2 * weight.max() > _GROSS):
+        x = X[:, j].astype(float)
+        worst = int(np.abs(x).argmax())
+        share = x[worst] ** 2 * weight[worst]
+        # The only row that differs may be that of a rare category.
+        if not share > _GROSS or np.ptp(np.delete(x, worst)) == 0:
+            continue
+        value = scales.x_unit[j] * (x[worst] * scales.x.spread[j] + scales.x.mean[j])
+        name = f"{j}" if columns.names is None else f"{j} ({columns.names[j]!r})"
+        yield (
+            f"Column {name} of X has {share:.0%} of its variance in a single row, of value "
+            f"{value:.6g}; in comparison, the others hardly differ. Check it: replace an outlier, "
+            "or a number that stands for a missing value; take the logarithm of a skewed column.",
+            UserWarning,
+        )
+        return
 
 
 def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]:

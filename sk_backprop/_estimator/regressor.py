@@ -455,7 +455,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         UserWarning
             If training was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0)
             remain after subtracting the effective number of parameters, the weights make many
-            rows count as less than three, or a single row has most of the squared error.
+            rows count as less than three, or a single row has most of the squared error, or of
+            the variance of a column.
 
         Examples
         --------

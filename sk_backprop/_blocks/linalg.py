@@ -9,6 +9,7 @@ ctypes releases the lock.
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,19 @@ from scipy.linalg import blas, cython_blas, cython_lapack, lapack
 
 from sk_backprop._blocks.arrays import Array
 
+# {name: number of arguments}
+_BLAS, _LAPACK = {"dsyrk": 10, "dtrmm": 11}, {"dpotrf": 5, "dtrtri": 6}
 
-def _routine(module: Any, name: str, n_arguments: int) -> Any:
-    """A routine of scipy's interface for Cython `module`; its arguments are addresses."""
+
+@cache
+def _routine(name: str) -> Any:
+    """A routine of scipy's interfaces for Cython, whose arguments are addresses.
+
+    Made when it is first called: four of them would be a fiftieth of the import.
+    """
+    module, n_arguments = (
+        (cython_blas, _BLAS[name]) if name in _BLAS else (cython_lapack, _LAPACK[name])
+    )
     capsule = ctypes.py_object(module.__pyx_capi__[name])
     symbol = ("PyCapsule_GetName", ctypes.pythonapi)
     signature = ctypes.PYFUNCTYPE(ctypes.c_char_p, ctypes.py_object)(symbol)(capsule)
@@ -31,11 +42,6 @@ def _routine(module: Any, name: str, n_arguments: int) -> Any:
 # Minimum number of multiply-adds for a call that lets other threads run meanwhile: 0.3 ms of work.
 # Such a call takes 0.005 ms more than scipy's.
 _LEAST_UNLOCKED = 1e7
-
-_dsyrk = _routine(cython_blas, "dsyrk", 10)
-_dtrmm = _routine(cython_blas, "dtrmm", 11)
-_dpotrf = _routine(cython_lapack, "dpotrf", 5)
-_dtrtri = _routine(cython_lapack, "dtrtri", 6)
 
 
 def _double(value: float) -> Any:
@@ -72,7 +78,7 @@ def gram(rows_t: Array, out: Array, *, add: bool) -> None:
     n, k = _int(n_columns), _int(n_rows)
     # To BLAS, for which columns are contiguous, rows_t is an (n_rows, n_columns) array.
     A, C = rows_t.ctypes.data, out.ctypes.data
-    _dsyrk(b"L", b"T", n, k, _ONE, A, k, _ONE if add else _ZERO, C, n)
+    _routine("dsyrk")(b"L", b"T", n, k, _ONE, A, k, _ONE if add else _ZERO, C, n)
 
 
 def factorise(A: Array) -> bool:
@@ -91,7 +97,7 @@ def factorise(A: Array) -> bool:
     if len(A) ** 3 / 3 < _LEAST_UNLOCKED:
         return not lapack.dpotrf(A, lower=1, clean=0, overwrite_a=1)[1]
     n, info = _int(len(A)), ctypes.c_int()
-    _dpotrf(b"L", n, A.ctypes.data, n, ctypes.byref(info))
+    _routine("dpotrf")(b"L", n, A.ctypes.data, n, ctypes.byref(info))
     return not info.value
 
 
@@ -125,12 +131,12 @@ def _invert_block(address: int, n: int, stride: int) -> None:
     """
     ld = _int(stride)
     if n <= _DIRECT_INVERSE:
-        _dtrtri(b"L", b"N", _int(n), address, ld, _int(0))
+        _routine("dtrtri")(b"L", b"N", _int(n), address, ld, _int(0))
         return
     half = n // 2
     B, C = address + 8 * half, address + 8 * half * (stride + 1)
     _invert_block(address, half, stride)
     _invert_block(C, n - half, stride)
     m, k = _int(n - half), _int(half)
-    _dtrmm(b"R", b"L", b"N", b"N", m, k, _ONE, address, ld, B, ld)
-    _dtrmm(b"L", b"L", b"N", b"N", m, k, _MINUS_ONE, C, ld, B, ld)
+    _routine("dtrmm")(b"R", b"L", b"N", b"N", m, k, _ONE, address, ld, B, ld)
+    _routine("dtrmm")(b"L", b"L", b"N", b"N", m, k, _MINUS_ONE, C, ld, B, ld)

@@ -24,9 +24,7 @@ from sklearn.utils.validation import validate_data
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import row_order
-from sk_backprop._estimator.columns import readable, require_numeric
 from sk_backprop._estimator.parameters import rules
-from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, own_features
 from sk_backprop._solvers import SOLVERS
@@ -64,6 +62,8 @@ def check_new_rows(estimator: BaseEstimator, X: Any) -> Any:
 
 def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Checked y and weights of `score`: numbers."""
+    from sk_backprop._estimator.columns import readable, require_numeric
+
     arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
     for name, values in arguments.items():
         with _checking(name):
@@ -80,14 +80,34 @@ def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
         names = hasattr(estimator, "feature_names_in_")
         if X.shape[1] == estimator.n_features_in_ and not names:
             return X
-    check_structure(X, "X")
+    _check_structure(X, "X")
     with _checking("X"):
-        X = readable(X)
-        require_numeric(X, "X")
+        X = _numeric(X, "X")
         checked = validate_data(
             estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
         )
     return summed(checked)
+
+
+# The next two modules are imported late: the import of the package takes a fifth longer with them,
+# and plain arrays need neither.
+
+
+def _numeric(values: Any, name: str) -> Any:
+    """`values` in a form that numpy reads, all of them numbers; otherwise an error names them."""
+    from sk_backprop._estimator.columns import readable, require_numeric
+
+    values = readable(values)
+    require_numeric(values, name)
+    return values
+
+
+def _check_structure(X: Any, name: str) -> None:
+    """Raise ValueError if X is a sparse matrix with damaged indices."""
+    if sp.issparse(X):
+        from sk_backprop._estimator.sparse import check_structure
+
+        check_structure(X, name)
 
 
 def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:
@@ -157,8 +177,7 @@ def _numbers(values: Any, name: str) -> Array:
     if sp.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
     with _checking(name):
-        values = readable(values)
-        require_numeric(values, name)
+        values = _numeric(values, name)
         values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
     return np.asarray(values)
 
@@ -180,10 +199,9 @@ def check_validation_rows(
     if missing:
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
-    check_structure(X_val, "X_val")
+    _check_structure(X_val, "X_val")
     with _checking("X_val"):
-        X_val = readable(X_val)
-        require_numeric(X_val, "X_val")
+        X_val = _numeric(X_val, "X_val")
         checked = check_array(
             X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
         )
@@ -241,8 +259,7 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
     if isinstance(sample_weight, Real) and not isinstance(sample_weight, bool):
         sample_weight = np.full(n_samples, sample_weight)
     with _checking(name):
-        sample_weight = readable(sample_weight)
-        require_numeric(sample_weight, name)
+        sample_weight = _numeric(sample_weight, name)
         weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
         raise ValueError(f"{name} has shape {weights.shape}; expected ({n_samples},), one per row.")
@@ -385,7 +402,7 @@ def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any
     try:
         arrays = list(given)
         for layer, array in enumerate(arrays):
-            require_numeric(array, f"{name}[{layer}]")
+            _numeric(array, f"{name}[{layer}]")
         arrays = [np.asarray(array).astype(np.float64) for array in arrays]
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{expected}; got {given!r:.200}. ({error})") from error

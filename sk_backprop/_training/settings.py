@@ -6,6 +6,7 @@ What has to be tried (`_training.plan`) is left open here: hidden layers, the pe
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, get_type_hints
 
 from sk_backprop._network.likelihood import Likelihood
@@ -18,18 +19,22 @@ from sk_backprop._training.problem import Settings
 # Iterations of solvers that stop when they have converged.
 _MOST_ITERATIONS = 1000
 
-# Settings that are not copied from the estimator's parameters, and those that may be 'auto', by
-# type; {name: type} of all others.
-_DERIVED = {"network", "likelihood", "solver", "alpha", "batch_size"}
-_DERIVED |= {"plain_steps", "memory", "weight_unit", "n_folds"}
-_DERIVED |= {"local_units"}
+# Settings that are not parameters of the estimator, or are converted by hand; and those that may be
+# 'auto', with their types.
+_DERIVED = {"network", "likelihood", "solver", "alpha", "batch_size", "plain_steps", "memory"}
+_DERIVED |= {"weight_unit", "n_folds", "local_units"}
 _BY_SOLVER: dict[str, type] = {"learning_rate": str, "learning_rate_init": float}
 _BY_SOLVER |= {"weight_decay": float, "max_iter": int}
-_PLAIN = {
-    name: kind
-    for name, kind in get_type_hints(Settings).items()
-    if name not in _DERIVED and name not in _BY_SOLVER
-}
+
+
+@cache
+def _plain() -> dict[str, type]:
+    """All other settings, with their types; not found at the import, of which it takes a part."""
+    return {
+        name: kind
+        for name, kind in get_type_hints(Settings).items()
+        if name not in _DERIVED and name not in _BY_SOLVER
+    }
 
 
 def settings_of(
@@ -54,7 +59,7 @@ def settings_of(
         solver = "adam" if estimator.solver == "auto" and streaming else str(estimator.solver)
     kind_of_solver = SOLVERS.get(solver, Solver)
     # Numpy scalars become Python numbers: a float32 would make the arithmetic less precise.
-    plain = {name: kind(getattr(estimator, name)) for name, kind in _PLAIN.items()}
+    plain = {name: kind(getattr(estimator, name)) for name, kind in _plain().items()}
     usual = dict(kind_of_solver.usual)
     if streaming:  # which has no end
         usual["learning_rate"] = "constant"

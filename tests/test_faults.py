@@ -349,7 +349,7 @@ def test_a_killed_worker_is_reported_and_the_earlier_fit_stays():
         try:
             model.fit(X, y)
         except TerminatedWorkerError:
-            model.set_params(n_jobs=None, max_iter=1000, **short)
+            model.set_params(n_jobs=None, max_iter="auto", **short)
             print("told", pickle.dumps(vars(model)) == before)
         killer.join()
         model.set_params(n_jobs=2)

@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from cases import slow
 from threadpoolctl import threadpool_limits
 
 from sk_backprop import BackpropRegressor
@@ -63,15 +64,14 @@ def watch_runs(monkeypatch, at=None, act=None):
 @pytest.mark.parametrize(
     ("params", "in_threads"),
     [
-        ({}, True),
-        ({"n_networks": 3}, True),
+        ({"n_networks": 2}, True),
         ({"alpha": "auto", "n_networks": 2}, True),
         ({"solver": "lbfgs", "hidden_layer_sizes": (200,), "max_iter": 20}, True),
-        ({"verbose": 1}, False),  # prints one network after the other
-        ({"n_jobs": 1}, False),
+        ({"n_networks": 2, "verbose": 1}, False),  # prints one network after the other
         ({"hidden_layer_sizes": (2,)}, False),  # too short
         ({"solver": "adam", "max_iter": 3}, False),
         ({"solver": "muon", "hidden_layer_sizes": (230, 230), "max_iter": 2}, True),
+        *slow([({"n_networks": 3}, True), ({"n_jobs": 1}, False)]),
     ],
     ids=str,
 )

@@ -179,6 +179,7 @@ def test_steps_are_learned_with_their_noise():
     np.testing.assert_allclose(model.residual_dof_, 1000)
 
 
+@pytest.mark.slow
 def test_networks_that_were_selected_are_the_same_in_processes():
     X, y, X_new, _ = rough(600)
     expected = BackpropRegressor(random_state=0).fit(X, y)

@@ -3,8 +3,8 @@
 The gradient of a hidden layer's matrix has few large singular values; a step in its direction
 moves few directions of the layer. Muon (Jordan et al. 2024, "Muon: an optimizer for hidden layers
 in neural networks") replaces all singular values of the step by about 1. On 10,000 rows of the UCI
-protein set 15 epochs left an error of .649 standard deviations, those of Adam .698 (and 100
-epochs .658).
+protein set (two layers of 256 units after 16 for each feature) 15 epochs left an error of .644
+standard deviations; 15 of Adam left .714, and 60 left .665.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ GOOD = {
     "n_networks": ["auto", 1, 3],
     "n_jobs": [None, 1],
     "batch_size": ["auto", 1, 7, 10**6],
-    "units_per_feature": [0, 1, 3],
+    "units_per_feature": ["auto", 0, 1, 3],
     "learning_rate": ["auto", "constant", "invscaling", "adaptive", "cosine"],
     "learning_rate_init": ["auto", 1e-300, 1e-3, 1.0, 1e6, 1e300],
     "weight_decay": ["auto", 0.0, 0.02, 1e6, 1e300],

@@ -61,9 +61,9 @@ def naive_muon(params, gradients, *, rate, beta_1, beta_2, epsilon, decay, paces
                 U = orthogonalised((1 - beta_1) * g + beta_1 * m[kind, k])
                 x -= 0.3 * rate * pace.rate * np.sqrt(max(n_in, n_out) / n_in) * U
                 continue
-            m_hat, v_hat = m[kind, k] / (1 - beta_1**t), v[kind, k] / (1 - beta_2**t)
             size = 0.1 if kind == "b" else 1 / np.sqrt(len(x))
-            x -= rate * pace.rate * size * m_hat / (np.sqrt(v_hat) + epsilon)
+            size *= np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+            x -= rate * pace.rate * size * m[kind, k] / (np.sqrt(v[kind, k]) + epsilon)
     return [theta["W", k] for k in range(len(params.coefs))], [
         theta["b", k] for k in range(len(params.coefs))
     ]

@@ -1,5 +1,7 @@
 """Candidates of the defaults for rough functions and for those that oscillate."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,8 +64,9 @@ def test_what_is_given_holds_for_them():
     assert candidate.network.units_per_feature == 5
     assert (candidate.n_folds, candidate.max_iter, candidate.batch_size) == (0, 7, 9)
     assert candidate.learning_rate_init == 0.01
-    (candidate,) = wide(candidates_of(max_iter=1000))
+    (candidate,) = wide(candidates_of(max_iter=1000, units_per_feature=0))
     assert candidate.max_iter == 20
+    assert candidate.network.layer_sizes == (4, 64, 64, 1)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +180,25 @@ def test_steps_are_learned_with_their_noise():
     assert 0.8 < np.mean(((y_new - mean) / std) ** 2) ** 0.5 < 1.05
     # All rows have been left out by one network.
     np.testing.assert_allclose(model.residual_dof_, 1000)
+
+
+def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
+    X, y, X_new, y_new = rough(600)
+    model = BackpropRegressor(random_state=0).fit(X, y)
+    assert model.solver_ == "muon"
+    score = model.score(X_new, y_new)
+    stream = copy.deepcopy(model)
+    for k in range(0, 600, 100):
+        stream.partial_fit(X_new[k : k + 100], y_new[k : k + 100])
+    again = model.set_params(warm_start=True).fit(X, y)
+    for one, solver in ((stream, "adam"), (again, "muon")):
+        assert one.solver_ == solver
+        assert one.hidden_layer_sizes_ == (48, 64, 64)
+        assert one.units_per_feature_ == 16
+        assert one.n_networks_ == 5
+        own = np.tile(np.kron(np.eye(3, dtype=bool), np.ones((1, 16), bool)), 5)
+        assert not one.coefs_[0][~own].any()
+        assert one.score(X_new, y_new) > score - 0.002
 
 
 @pytest.mark.slow

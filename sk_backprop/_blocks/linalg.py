@@ -25,7 +25,7 @@ _BLAS, _LAPACK = {"dsyrk": 10, "dtrmm": 11}, {"dpotrf": 5, "dtrtri": 6}
 def _routine(name: str) -> Any:
     """A routine of scipy's interfaces for Cython, whose arguments are addresses.
 
-    Made when it is first called: four of them would be a fiftieth of the import.
+    It is made when it is first needed: the four of them take 0.3 ms.
     """
     module, n_arguments = (
         (cython_blas, _BLAS[name]) if name in _BLAS else (cython_lapack, _LAPACK[name])

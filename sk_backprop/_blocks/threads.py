@@ -176,7 +176,8 @@ _POLL = 0.05
 def side_by_side(work: Sequence[Callable[[], T]], stop: Callable[[], None]) -> list[T]:
     """Call each of `work` in its own thread, and wait for all; then raise, or return the results.
 
-    The calling thread only waits, so that Ctrl-C reaches it at once.
+    The calling thread only waits, so that Ctrl-C reaches it at once; what had not begun by then has
+    no result.
 
     Parameters
     ----------
@@ -188,17 +189,19 @@ def side_by_side(work: Sequence[Callable[[], T]], stop: Callable[[], None]) -> l
         with _share_of(len(work)):
             return one()
 
-    def failed(futures: list[Future[T]]) -> bool:
+    futures: list[Future[T]] = []
+
+    def failed() -> bool:
         return any(future.done() and future.exception() is not None for future in futures)
 
     with ThreadPoolExecutor(len(work)) as threads:
-        futures = [threads.submit(call, one) for one in work]
         try:
-            while not all(future.done() for future in futures) and not failed(futures):
+            futures.extend(threads.submit(call, one) for one in work)
+            while not all(future.done() for future in futures) and not failed():
                 wait(futures, _POLL, FIRST_EXCEPTION)
         except KeyboardInterrupt:
             stop()
-        if failed(futures):
+        if failed():
             stop()
     return [future.result() for future in futures]
 

@@ -366,7 +366,7 @@ def _outliers(
 
 
 def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
-    """Warn of a column of which a single row has nearly all of the variance.
+    """Warn of a column with nearly all of its variance in a single row.
 
     columns : Columns; problem : Problem
     """

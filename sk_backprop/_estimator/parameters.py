@@ -76,7 +76,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "precondition": _FLAG,
     "alpha": _or_auto(_real("[0, inf)")),
     "weight_groups": _choice("auto", "input", "layer"),
-    "units_per_feature": _integer(0),
+    "units_per_feature": _or_auto(_integer(0)),
     "n_networks": _or_auto(_integer(1)),
     "n_jobs": (
         lambda v: v is None or (_is_integer(v) and v != 0),
@@ -112,7 +112,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def rules() -> dict[str, tuple[Callable[[Any], bool], str]]:
-    """For each parameter, a function that tells whether a value is allowed, and what is allowed."""
+    """For each parameter, whether a value is allowed, and a description of those that are."""
     losses, outputs = zip(*LIKELIHOODS)
     return {
         "loss": _choice(*dict.fromkeys(losses)),

@@ -23,8 +23,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
     With the defaults, linear models and networks are trained by Levenberg-Marquardt with
     penalties determined by the evidence, and wide networks for rough functions by mini-batches.
     One of them is selected on held-out rows, and several such networks are averaged. Every
-    keyword of
-    :class:`sklearn.neural_network.MLPRegressor` exists with the same name and meaning.
+    keyword of :class:`sklearn.neural_network.MLPRegressor` exists with the same name and meaning.
 
     Parameters
     ----------
@@ -74,20 +73,22 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Number of networks of the same architecture, with different initial weights, whose outputs
         are averaged. 'auto' is 1, or as many of up to 12 as are affordable if the evidence sets
         the penalty or if solver, alpha and hidden layers are all 'auto' (not with 'adam'), without
-        those whose log evidence shows that they have failed. If 'muon' is selected, it is 5, each
-        of which leaves out a fifth of the rows, or 2 that leave out 4,000 of more than 20,000
-        rows: their errors there show the noise.
+        those whose log evidence shows that they have failed. If the candidate with 'muon' is
+        selected, it is 5, and each network is trained without another fifth of the rows; with more
+        than 20,000 rows it is 2, each trained without 4,000 rows. The errors on these rows show
+        the noise.
     n_jobs : int or None, default=None
         Number of joblib processes that train networks in parallel. None means one process with
         as many threads as BLAS may use, unless `joblib.parallel_config` sets a number; 1 means
         one thread. The result does not depend on it.
-    units_per_feature : int, default=0
-        If not 0, the network begins with a layer of so many units for each feature, before those
-        of `hidden_layer_sizes`. Each of these units depends on its feature alone. They start as
-        steps at quantiles of the feature, so that the layers that follow see in which part of its
-        range a feature lies: rough functions and features with outliers are learned more easily.
-        Without further layers the model is additive. Where 'muon' is one of several candidates
-        (see `hidden_layer_sizes`), it has 16 if none are given.
+    units_per_feature : int or 'auto', default='auto'
+        Number of units for each feature in an additional first layer, before those of
+        `hidden_layer_sizes`; 0 for no such layer. Each of these units depends on its feature
+        alone. They start as steps at quantiles of the feature, so that the layers that follow see
+        in which part of its range a feature lies: rough functions and features with outliers are
+        learned more easily. Without further layers the model is additive. 'auto' is 0, but 16 for
+        the networks of 'muon' that are tried if `hidden_layer_sizes`, `solver` and `alpha` are
+        'auto' too. See `units_per_feature_`.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
@@ -332,7 +333,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         weight_groups: str = "auto",
         n_networks: int | str = "auto",
         n_jobs: int | None = None,
-        units_per_feature: int = 0,
+        units_per_feature: int | str = "auto",
         batch_size: int | str = "auto",
         learning_rate: str = "auto",
         learning_rate_init: float | str = "auto",
@@ -487,9 +488,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         the total weight of all distinct rows so far. If training diverges in a batch (the loss
         is twice that before, and more than noise explains), the function stays as it was and
         the optimizer is reset. A batch that is interrupted is left out, with a warning.
-        `solver='auto'` is 'adam' here, even after a fit by another solver. After a fit by 'lm' or
-        'lbfgs', 'adam' begins with short steps [8]_, and the learning rate of 'sgd' is bounded
-        [9]_, except for the textbook's steps (`precondition=False`).
+        `solver='auto'` is 'adam' here, even after a fit by another solver. After a fit by 'lm',
+        'lbfgs' or 'muon', 'adam' and 'muon' begin with short steps [8]_, and the learning rate of
+        'sgd' is bounded [9]_, except for the textbook's steps (`precondition=False`).
 
         The noise is estimated from the errors of each mini-batch before the step on it, as a
         running mean over the last tenth of the rows, at least 30 and at most 300 of them (300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from sk_backprop._inference.online import Earlier, StreamState
 from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
-from sk_backprop._training.plan import Plan, make_plan
+from sk_backprop._training.plan import UNITS_PER_FEATURE, Plan, make_plan
 from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._training.settings import settings_of
 
@@ -48,14 +49,17 @@ def plan_and_starts(
     init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
     """
-    likelihood = likelihood_of(estimator)
+    likelihood, given = likelihood_of(estimator), estimator.units_per_feature
+    units = 0 if given == "auto" else int(given)
+    if given == "auto" and last is not None:
+        units = last.function.network.units_per_feature
     network = Network(
         (data.X.shape[1], data.y.shape[1]),
         str(estimator.activation),
         likelihood.output_activation,
-        int(estimator.units_per_feature),
+        units,
     )
-    first = 1 + (network.units_per_feature > 0)  # of the layers that `hidden_layer_sizes` lists
+    first = 1 + (units > 0)  # of the layers that `hidden_layer_sizes` lists
     hidden = hidden_layers(estimator.hidden_layer_sizes)
     n_networks = None if estimator.n_networks == "auto" else int(estimator.n_networks)
     starts = None
@@ -73,7 +77,13 @@ def plan_and_starts(
     if last is not None:
         check_same_network(last.function.network, network, len(starts or ()), n_networks)
         check_same_likelihood(last.function.likelihood, likelihood)
-    settings = settings_of(estimator, network, likelihood, data.n_samples, streaming=streaming)
+    solver = None
+    if last is not None and not streaming and estimator.solver == "auto":
+        # Networks of 'muon' have no penalty, without which 'lbfgs' would fit the noise.
+        solver = "muon" if last.history.solver == "muon" else None
+    settings = settings_of(
+        estimator, network, likelihood, data.n_samples, streaming=streaming, solver=solver
+    )
     if last is not None:  # what was selected before
         alpha = last.regularization.alpha if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups
@@ -82,16 +92,17 @@ def plan_and_starts(
     n_rows = data.n_samples if streaming else n_distinct_rows(data)
     mean_weight = data.total_weight / n_rows
     muon = None
-    if starts is None and _may_be_wide(estimator, likelihood, data):
-        muon = settings_of(estimator, network, likelihood, n_rows, solver="muon")
+    if starts is None and _may_need_other_networks(estimator, likelihood, data):
+        wide = replace(network, units_per_feature=UNITS_PER_FEATURE) if given == "auto" else network
+        muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
     plan = make_plan(
         settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming, muon=muon
     )
     return plan, starts
 
 
-def _may_be_wide(estimator: Any, likelihood: Likelihood, data: Data) -> bool:
-    """Whether wide networks over units for single features may be selected."""
+def _may_need_other_networks(estimator: Any, likelihood: Likelihood, data: Data) -> bool:
+    """Whether networks for rough or oscillating functions may be selected."""
     return bool(
         estimator.precondition
         and estimator.activation in ("logistic", "tanh")
@@ -134,7 +145,8 @@ def in_stream(
         last.predictive.scales.solver_coordinates(network),
         problem.scales.solver_coordinates(network),
     )
-    from_optimum = SOLVERS[last.history.solver].all_rows
+    was_fit = not last.continuation.optimizers
+    from_optimum = was_fit and SOLVERS[last.history.solver].settles
     seen_weight, weight = seen.weight, rows.weight
     return [
         start._replace(

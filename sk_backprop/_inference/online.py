@@ -161,7 +161,7 @@ class StreamState(NamedTuple):
     optimizer : `_solvers._result.OptimizerState` after the last batch; None after a fit, or
         after another solver
     earlier : Earlier or None, statistics of the earlier batches
-    from_optimum : bool, whether the weights were fitted to all rows at once before
+    from_optimum : bool, whether the weights come from a fit that ended close to an optimum
     rows : SeenRows, all rows seen, including the newest
     weight : float, total weight of the distinct rows
     """

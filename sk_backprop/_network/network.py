@@ -145,8 +145,8 @@ class Network:
     layer_sizes : (n_features, hidden..., n_outputs)
     activation, output_activation : names in `ACTIVATIONS`
     units_per_feature : int
-        If not 0, the first hidden layer has so many units for each feature, and their weights
-        of other features are zero.
+        Number of units for each feature in the first hidden layer, whose weights from all other
+        features are zero; 0 if the first layer is like the others.
     """
 
     layer_sizes: tuple[int, ...]

@@ -42,7 +42,7 @@ class StreamPass(NamedTuple):
     optimizer_state : OptimizerState of this solver after the last batch; None after a fit, or
         after another solver
     n_seen : int, samples seen before
-    from_optimum : bool, whether the weights were fitted to all rows at once before
+    from_optimum : bool, whether the weights come from a fit that ended close to an optimum
     noise : (n_outputs,), noise variance, or None where the initial weights are not worth keeping
     before_step : called with the weights and each mini-batch before the step on it
     """
@@ -82,6 +82,8 @@ class Solver(ABC):
         follows the `prior` of its run, and its result has `precisions`.
     streams : bool, whether `partial_fit` may use it. It must then call
         `stream.before_step`, and gets its last `optimizer_state` back in `stream`.
+    settles : bool, whether a fit ends close to an optimum, so that a stream that continues from it
+        begins with short steps
     float64 : bool, whether it computes in float64 whatever the precision of X
     blas_threads : bool, whether more than one BLAS thread pays, for a large network
     advice : {status: what to do about it}, where that differs from `ENDINGS`
@@ -92,6 +94,7 @@ class Solver(ABC):
     all_rows: ClassVar[bool] = True
     evidence: ClassVar[bool] = False
     streams: ClassVar[bool] = False
+    settles: ClassVar[bool] = True
     float64: ClassVar[bool] = False
     blas_threads: ClassVar[bool] = False
     advice: ClassVar[Mapping[Status, str]] = {}

@@ -22,7 +22,9 @@ from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._result import OptimizerState
 from sk_backprop._solvers.stochastic import (
     MANY_ROWS,
+    Adam,
     MiniBatchSolver,
+    Optimizer,
     Pace,
     decay_weights,
     rectification,
@@ -66,7 +68,7 @@ def orthogonalised(matrix: Array) -> Array:
     return U if wide else U.T
 
 
-class Muon:
+class Muon(Optimizer):
     """Muon for the matrices between hidden layers, Adam for all other weights and for biases.
 
     For a matrix W of n_in rows and n_out columns, with its gradient G:
@@ -79,8 +81,7 @@ class Muon:
 
     params : Parameters, the initial weights; rate, beta_1, beta_2, epsilon : float
     network : Network
-    weight_decay : float; each step also multiplies the weights by 1 - rate weight_decay
-    rectified : bool, whether to begin with short steps, as `stochastic.Adam` does
+    weight_decay, rectified : as for `stochastic.Adam`
     """
 
     def __init__(
@@ -95,89 +96,67 @@ class Muon:
         weight_decay: float = 0.0,
         rectified: bool = False,
     ) -> None:
+        self._rate, self._beta_1, self._beta_2 = rate, beta_1, beta_2
+        self._weight_decay, self._rectified = weight_decay, rectified
+        rates = {"rate": rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
         dtype = params.flat.dtype
-        self._rate, self._betas, self._weight_decay = rate, (beta_1, beta_2), weight_decay
-        self._epsilon = max(epsilon, float(np.finfo(dtype).tiny))
-        self.gradient = np.empty_like(params.flat)
-        self._m, self._v = np.zeros((2, len(params.flat)), dtype)
-        self._t, self._rectified = 0, rectified
-        self._hidden = range(1, len(params.coefs) - 1)
-        self._moments = network.parameters(self._m)
+        # M is Adam's m. It also finds the steps of the matrices, which are not used: they take a
+        # fiftieth of the time of orthogonalisation.
+        self._adam = Adam(len(params.flat), dtype, **rates, rectified=rectified)
+        self.gradient = self._adam.gradient
         self._gradients = network.parameters(self.gradient)
+        self._means = network.parameters(self._adam.mean)
         self._sizes = step_sizes(network, params)
-        self._others = _outside_matrices(network, self._hidden)
 
     def step(self, params: Parameters, loss: float, pace: Pace) -> None:
-        rate, (beta_1, beta_2) = self._rate * pace.rate, self._betas
-        self._t += 1
+        beta, rate = self._beta_1, self._rate * pace.rate
+        hidden = slice(1, len(params.coefs) - 1)
+        # Adam stores m / (1 - beta_1), and the length of a direction does not matter.
+        steps = [
+            orthogonalised((1 + beta) * G + beta**2 * M)
+            for G, M in zip(self._gradients.coefs[hidden], self._means.coefs[hidden])
+        ]
+        others = self._adam.find_step(pace)
+        others *= self._sizes
         if self._rectified:
-            rate *= rectification(self._t, beta_2)
+            rate *= rectification(self._adam.t, self._beta_2)
         decay_weights(params, rate * pace.decay * self._weight_decay)
-        self._m *= beta_1
-        self._m += (1 - beta_1) * self.gradient
-        for layer in self._hidden:
-            G, M, W = (each.coefs[layer] for each in (self._gradients, self._moments, params))
-            n_in, n_out = W.shape
-            G *= 1 - beta_1
-            G += beta_1 * M
-            W -= _MATRIX_STEP * rate * math.sqrt(max(n_in, n_out) / n_in) * orthogonalised(G)
-        root = math.sqrt(1 - beta_2**self._t)
-        for part in self._others:
-            v, step, theta = self._v[part], self.gradient[part], params.flat[part]
-            v *= beta_2
-            np.square(step, out=step)
-            v += (1 - beta_2) * step
-            np.sqrt(v, out=step)
-            step += self._epsilon * root
-            np.divide(self._m[part], step, out=step)
-            step *= self._sizes[part]
-            step *= rate * root / (1 - beta_1**self._t)
-            theta -= step
-
-    def end_epoch(self, n_seen: int) -> None:
-        pass
-
-    def shorten_steps(self) -> bool:
-        return False
+        theta = params.flat
+        theta -= others
+        for W, U in zip(params.coefs[hidden], steps, strict=True):
+            W -= _MATRIX_STEP * rate * math.sqrt(max(1.0, W.shape[1] / W.shape[0])) * U
 
     def state(self) -> OptimizerState:
-        return {"m": self._m, "v": self._v, "t": self._t, "rectified": self._rectified}
+        return self._adam.state()
 
     def restore(self, state: OptimizerState) -> None:
-        self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
+        self._adam.restore(state)
         self._rectified = state["rectified"]
 
     def forget(self) -> None:
-        self._m[...] = 0
-        self._v[...] = 0
-        self._t = 0
+        self._adam.forget()
 
 
 def step_sizes(network: Network, params: Parameters) -> Array:
-    """Factors of Adam's steps, (n_params,), for weights that start from `params`."""
+    """Factors of Adam's steps, (n_params,); 0 for the matrices between hidden layers.
+
+    network : Network; params : Parameters, the initial weights
+    """
     sizes = network.parameters(np.empty_like(params.flat))
     for W, b in zip(sizes.coefs, sizes.intercepts, strict=True):
         W[...] = 1 / math.sqrt(len(W))
         b[...] = _BIAS_STEP
+    for W in sizes.coefs[1:-1]:
+        W[...] = 0
     if network.units_per_feature:
         sizes.coefs[0][...] = _BIAS_STEP * np.abs(params.coefs[0])
     return sizes.flat
 
 
-def _outside_matrices(network: Network, hidden: range) -> list[slice]:
-    """The parts of the flat vector that are not weights of the layers `hidden`."""
-    parts, start = [], 0
-    for layer in hidden:
-        first, stop = network.layer_slice(layer)
-        parts.append(slice(start, first))
-        start = stop - network.layer_sizes[layer + 1]
-    parts.append(slice(start, network.n_params))
-    return parts
-
-
 class MuonSolver(MiniBatchSolver):
     """`Muon`, with the estimator's parameters."""
 
+    settles = True  # as its learning rate falls to 0
     usual: ClassVar[Mapping[str, Any]] = {
         "learning_rate": "cosine",
         "learning_rate_init": 0.1,

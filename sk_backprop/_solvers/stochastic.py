@@ -83,7 +83,7 @@ def usual_epochs(n_samples: int) -> int:
     return 15 if n_samples >= MANY_ROWS else 20
 
 
-# Rows from which on the gradients of 256 rows are as good as those of fewer.
+# Number of rows from which on mini-batches of 256 rows learn as well as smaller ones.
 MANY_ROWS = 10_000
 
 
@@ -107,9 +107,11 @@ class Optimizer(Protocol):
 
     def end_epoch(self, n_seen: int) -> None:
         """`n_seen` samples have been seen in all."""
+        return
 
     def shorten_steps(self) -> bool:
         """Called on a stall: True if the steps are now shorter, False to stop."""
+        return False
 
     def state(self) -> OptimizerState:
         """What `restore` needs to continue as if there had been no pause."""
@@ -121,7 +123,7 @@ class Optimizer(Protocol):
         """Begin again, as at the first step, because the weights were reset."""
 
 
-class SGD:
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum, plain or Nesterov's.
 
     velocity <- momentum velocity - rate grad;  theta <- theta + velocity, or with
@@ -209,7 +211,7 @@ class SGD:
         self._rate = self._initial_rate
 
 
-class Adam:
+class Adam(Optimizer):
     """Adam (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1 in the form of section 2).
 
     m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
@@ -224,6 +226,11 @@ class Adam:
     rectified : bool
         Whether to begin with short steps, while v is based on few gradients: RAdam (Liu et al.
         2020, arXiv:1908.03265, algorithm 2), except that the first four steps are zero.
+
+    Attributes
+    ----------
+    t : int, steps taken
+    mean : (n_params,), m / (1 - b1)
     """
 
     def __init__(
@@ -243,19 +250,25 @@ class Adam:
         self._rate, self._beta_1, self._beta_2 = rate * (1 - beta_1) / root, beta_1, beta_2
         # In float32 an epsilon that rounds to zero would divide 0 by 0.
         self._epsilon = max(epsilon / root, float(np.finfo(dtype).tiny))
-        self._t, self._rectified = 0, rectified
+        self.t, self._rectified = 0, rectified
         self._moments, self._powers = np.zeros((2, n_params), dtype), np.empty((2, n_params), dtype)
-        self._m, self._v = self._moments
+        self.mean, self._v = self._moments
         self.gradient, self._squares = self._powers
 
     def step(self, params: Parameters, loss: float, pace: Pace) -> None:
-        m, v, step, theta = self._m, self._v, self.gradient, params.flat
-        self._t += 1
+        theta = params.flat
         decay_weights(params, pace.rate * pace.decay * self._decay)
-        rate = pace.rate * self._rate * math.sqrt(1 - self._beta_2**self._t)
-        rate /= 1 - self._beta_1**self._t
+        theta -= self.find_step(pace)
+
+    def find_step(self, pace: Pace) -> Array:
+        """The step to subtract from the weights, written over the gradient: (n_params,)."""
+        m, v = self._moments
+        step: Array = self.gradient
+        self.t += 1
+        rate = pace.rate * self._rate * math.sqrt(1 - self._beta_2**self.t)
+        rate /= 1 - self._beta_1**self.t
         if self._rectified:
-            rate *= rectification(self._t, self._beta_2)
+            rate *= rectification(self.t, self._beta_2)
         m *= self._beta_1
         v *= self._beta_2
         np.multiply(self.gradient, self.gradient, out=self._squares)
@@ -264,24 +277,18 @@ class Adam:
         step += self._epsilon
         np.divide(m, step, out=step)
         step *= rate
-        theta -= step
-
-    def end_epoch(self, n_seen: int) -> None:
-        pass
-
-    def shorten_steps(self) -> bool:
-        return False
+        return step
 
     def state(self) -> OptimizerState:
-        return {"m": self._m, "v": self._v, "t": self._t, "rectified": self._rectified}
+        return {"m": self.mean, "v": self._v, "t": self.t, "rectified": self._rectified}
 
     def restore(self, state: OptimizerState) -> None:
-        self._m[...], self._v[...], self._t = state["m"], state["v"], state["t"]
+        self.mean[...], self._v[...], self.t = state["m"], state["v"], state["t"]
         self._rectified = state["rectified"]
 
     def forget(self) -> None:
         self._moments[...] = 0
-        self._t = 0
+        self.t = 0
 
 
 def polyak_rate(gradient: Array, loss: float) -> float:
@@ -315,6 +322,7 @@ class MiniBatchSolver(Solver):
 
     all_rows = False
     streams = True
+    settles = False
     blas_threads = True
     advice: ClassVar[Mapping[Status, str]] = {
         "diverged": "Decrease learning_rate_init, or choose solver='lbfgs'."

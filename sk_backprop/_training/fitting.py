@@ -45,51 +45,68 @@ def fit_networks(
     n_jobs : int or None, as in joblib; 1 allows a single thread, too
     events : Events, notified of trials, networks and runs
     """
+    n_seeds = 2 * max(plan.n_networks or 0, MOST_NETWORKS)
+    seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     with single_thread() if n_jobs == 1 else nullcontext():
-        return _select_and_train(plan, problem, starts, rng, n_jobs, events)
+        choice = _select(plan, problem, n_jobs, events)
+        settings = choice.settings
+        problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
+        if settings.n_folds:
+            return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
+        result = _train_on_all(plan, choice, problem, starts, seeds, n_jobs, events)
+        streaming = starts is not None and starts[0].stream is not None
+        if streaming or not _can_hold_out(settings, problem):
+            return result
+        return _with_held_out_noise(result, choice.noise, n_jobs)
 
 
-def _select_and_train(
+def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> Choice:
+    """The best candidate on held-out rows; without trials, if there is one or rows are few.
+
+    Parameters
+    ----------
+    plan, problem, n_jobs, events : as for `fit_networks`
+    """
+    if len(plan.candidates) == 1 or not _can_hold_out(plan.settings, problem):
+        return Choice(plan.untried, None, None)
+    n_samples = problem.rows.n_samples
+    affordable = _TRIALS_SHARE * budget(n_samples, plan.settings.network.layer_sizes[0])
+    n_networks_of = partial(plan.n_networks_of, n_samples)
+    events.begin_trials(len(plan.candidates))
+    choice = choose(plan.families, n_networks_of, problem, affordable, events, n_jobs)
+    events.end_trials()
+    return choice
+
+
+def _train_on_all(
     plan: Plan,
+    choice: Choice,
     problem: Problem,
     starts: Sequence[Start] | None,
-    rng: np.random.RandomState,
+    seeds: Sequence[int],
     n_jobs: int | None,
     events: Events,
 ) -> TrainingResult:
-    """`fit_networks`, with as many threads as are allowed."""
-    n_seeds = 2 * max(plan.n_networks or 0, MOST_NETWORKS)
-    seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
-    n_samples = problem.rows.n_samples
-    affordable = budget(n_samples, plan.settings.network.layer_sizes[0])
+    """Train the networks of a choice on all rows, without those that fail.
 
-    n_networks_of = partial(plan.n_networks_of, n_samples)
-    choice = Choice(plan.untried, None, None)
-    can_hold_out = _n_informative(plan.settings, problem) >= _LEAST_ROWS
-    if len(plan.candidates) > 1 and can_hold_out:
-        events.begin_trials(len(plan.candidates))
-        share = _TRIALS_SHARE * affordable
-        choice = choose(plan.families, n_networks_of, problem, share, events, n_jobs)
-        events.end_trials()
-    settings = choice.settings
-    problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
-    if settings.n_folds:
-        return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
-    n_networks = n_networks_of(settings, choice.n_steps)
+    Parameters
+    ----------
+    plan, problem, starts, n_jobs, events : as for `fit_networks`
+    choice : Choice
+    seeds : of the networks, and of further ones for those that fail
+    """
+    n_networks = plan.n_networks_of(problem.rows.n_samples, choice.settings, choice.n_steps)
     result = train_networks(
-        settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
+        choice.settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
     )
     networks = result.networks
     good = credible(networks, problem.rows.total_weight)
     n_failed = len(networks) - len(good)
     if plan.n_networks is None:
-        result = result._replace(networks=good)
-    elif n_failed and starts is None and not (events.stopped or result.interrupted):
+        return result._replace(networks=good)
+    if n_failed and starts is None and not (events.stopped or result.interrupted):
         more = seeds[n_networks : n_networks + n_failed]
-        result = _with_replacements(result, more, events, n_jobs)
-    streaming = starts is not None and starts[0].stream is not None
-    if can_hold_out and not streaming:
-        result = _with_held_out_noise(result, choice.noise, n_jobs)
+        return _with_replacements(result, more, events, n_jobs)
     return result
 
 
@@ -138,12 +155,11 @@ def _with_replacements(
     return others._replace(networks=best(networks + complete, len(networks)))
 
 
-def _n_informative(settings: Settings, problem: Problem) -> float:
-    """Number of distinct rows, or of counts above 0 among them."""
+def _can_hold_out(settings: Settings, problem: Problem) -> bool:
+    """Whether there are enough distinct rows, or counts above 0 among them, to hold some out."""
     rows = problem.rows
-    return float(
-        problem.n_distinct * settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
-    )
+    share = settings.likelihood.density_fraction(rows.y, rows.sample_weight).min()
+    return bool(problem.n_distinct * share >= _LEAST_ROWS)
 
 
 def _with_held_out_noise(

@@ -7,8 +7,8 @@ penalty of lbfgs, which serves tables too wide for lm. As many networks are trai
 allows.
 
 Two kinds of functions need other networks, which are tried as well where everything is 'auto':
-rough ones, whose steps the evidence takes for noise (`_wide`), and those that oscillate, of which
-small initial weights find the mean or a line (`_special`).
+rough ones, in which the evidence mistakes steps for noise (`_wide`), and those that oscillate, for
+which small initial weights end at the mean or a line (`_special`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ _LBFGS_LIMIT, _FEW_ROWS = 2.5e7, 10_000
 # smaller error on the smoothest of them (yacht: RMSE 0.29, with two layers 0.38).
 _SHAPES = ((5, 5), (20,), (10, 10), (15, 15), (20, 20), (30, 30))
 
-# Two hidden layers of 'muon' after units for each feature, by whether there are many rows; and rows
-# from which on they are tried.
-_UNITS_PER_FEATURE, _WIDTHS, _LEAST_FOR_MUON = 16, {False: 64, True: 256}, 200
+# Units for each feature, sizes of the two hidden layers after them by whether there are many rows,
+# and the number of rows from which on such networks of 'muon' are tried.
+UNITS_PER_FEATURE, _WIDTHS, _LEAST_FOR_MUON = 16, {False: 64, True: 256}, 200
 
 # Units that start as steep steps at training rows, plain steps from there, and inputs up to which
 # they are tried: they would have to be too many for more.
 _LOCAL_SHAPE, _LOCAL_STEPS, _MOST_FOR_LOCAL = (96,), 50, 3
 
-# Networks of 'muon', each of which leaves out other rows, by whether there are more rows than that.
+# Number of networks of 'muon', each of which leaves out other rows, up to so many rows and above.
 # With two folds of half or three of a third of the rows the error grew (concrete: .262 and .237
 # standard deviations, five: .226); of many rows each leaves out 4,000.
 _MANY_FOR_FOLDS, _N_FOLDS = 20_000, {False: 5, True: 2}
@@ -155,7 +155,7 @@ def make_plan(
     n_samples : int, distinct rows where that matters
     mean_weight : float, of distinct rows; penalties that are chosen here are multiples of it
     streaming : bool, whether the rows are one batch of a stream, of which none are held out
-    muon : Settings of that solver, if it may be selected
+    muon : Settings of that solver, if networks for rough or oscillating functions may be selected
     """
     everything_auto = hidden is None and settings.solver == "auto" and settings.alpha is None
     if everything_auto:
@@ -330,12 +330,9 @@ def _wide(settings: Settings, n_networks: int | None, n_samples: int) -> Setting
 
     settings : Settings of 'muon'; n_networks, n_samples : as in `make_plan`
     """
-    many = n_samples >= MANY_ROWS
-    network = settings.network
-    per_feature = network.units_per_feature or _UNITS_PER_FEATURE
-    network = replace(network, units_per_feature=per_feature).with_hidden(2 * (_WIDTHS[many],))
+    width = _WIDTHS[n_samples >= MANY_ROWS]
     return settings._replace(
-        network=network,
+        network=settings.network.with_hidden((width, width)),
         alpha=settings.solver_class.usual["alpha"],
         max_iter=min(settings.max_iter, usual_epochs(n_samples)),
         n_folds=0 if n_networks else _N_FOLDS[n_samples > _MANY_FOR_FOLDS],

@@ -61,7 +61,7 @@ class Settings(NamedTuple):
         network is trained with each, and the run of highest log evidence is kept
     memory : int, correction pairs that lbfgs keeps
     weight_unit : float, what the weights of the rows are divided by
-    n_folds : int, of which each network leaves another one out; 0 if all are trained on all rows
+    n_folds : int, number of networks, each trained without another fold; 0 to train on all rows
     local_units : bool, whether the hidden units start as steep steps at training rows, and the
         plain steps have a weak penalty instead of weak precisions
     """

@@ -1,7 +1,5 @@
 """Export of a fitted regressor: to scikit-learn's MLPRegressor, or to a formula."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Sequence
 from numbers import Integral

@@ -75,7 +75,7 @@ def watch_runs(monkeypatch, at=None, act=None):
     ],
     ids=str,
 )
-@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
+@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")  # a few iterations show it
 def test_networks_are_the_same_side_by_side(surface, monkeypatch, params, in_threads):
     def fit(n_threads):
         with threadpool_limits(n_threads, user_api="blas"):

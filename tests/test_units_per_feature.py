@@ -121,7 +121,7 @@ def test_weights_of_rows_are_repetitions():
 
 @pytest.mark.parametrize("precondition", [True, False])
 @pytest.mark.parametrize("solver", SOLVERS)
-@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
+@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")  # no step leaves the blocks
 def test_every_solver_keeps_the_blocks(friedman, solver, precondition):
     model = regressor(solver=solver, precondition=precondition, **FIXED.get(solver, {}))
     model.fit(*friedman)
@@ -154,7 +154,7 @@ FEW_STEPS = [{"max_iter": 2, "batch_size": 120}, {"solver": "lbfgs", "alpha": 0.
 
 
 @pytest.mark.parametrize("params", FEW_STEPS, ids=["muon", "lbfgs"])
-@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
+@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")  # after few steps, on purpose
 def test_columns_in_another_order_give_the_same_predictions(friedman, params):
     X, y = friedman
     order = [3, 0, 4, 1, 2]
@@ -166,7 +166,7 @@ def test_columns_in_another_order_give_the_same_predictions(friedman, params):
 
 
 @pytest.mark.parametrize("params", FEW_STEPS, ids=["muon", "lbfgs"])
-@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")
+@pytest.mark.filterwarnings("ignore:Training stopped at max_iter")  # after few steps, on purpose
 def test_sparse_rows_give_what_dense_rows_do(friedman, params):
     X, y = friedman
     X = np.where(X < 0.4, 0, X)

@@ -7,8 +7,6 @@ digits. The number of rows in a block is a power of two: rows that come in parts
 of the same tree.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -29,7 +27,7 @@ class Batch(NamedTuple):
     y: Array
     w: Array | None
 
-    def take(self, rows: slice) -> Batch:
+    def take(self, rows: slice) -> "Batch":
         """Views of some of the rows."""
         return Batch(self.X[rows], self.y[rows], None if self.w is None else self.w[rows])
 

@@ -35,12 +35,10 @@ A map is affine in the parameters, theta -> M theta + const, so the precision ma
 becomes M^-T A M^-1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -57,7 +55,7 @@ class HiddenUnits(NamedTuple):
     scale: float
     shift: float
 
-    def seen_from(self, old: HiddenUnits) -> HiddenUnits:
+    def seen_from(self, old: "HiddenUnits") -> "HiddenUnits":
         """These units relative to `old` ones that stand for the same h."""
         shift = (self.shift - old.shift) / old.scale
         return HiddenUnits(self.factor / old.factor, self.scale / old.scale, shift)
@@ -127,7 +125,7 @@ class AffineMap:
     new: Coordinates
 
     @classmethod
-    def to_raw(cls, old: Coordinates) -> AffineMap:
+    def to_raw(cls, old: Coordinates) -> Self:
         """The map to weights that act on raw X and, unless the output is logistic, give raw y.
 
         Here the unit is treated as part of the spread, and weights are divided by it: division

@@ -10,9 +10,7 @@ doi:10.1145/1247480.1247504). The rows kept are a uniform sample of the distinct
 which the mean weight is estimated.
 """
 
-from __future__ import annotations
-
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -43,7 +41,7 @@ class SeenRows(NamedTuple):
     warned: bool = False
 
     @classmethod
-    def of(cls, X: Any, y: Array, sample_weight: Array | None) -> SeenRows:
+    def of(cls, X: Any, y: Array, sample_weight: Array | None) -> Self:
         """The rows of one batch or fit, in the units of the user.
 
         Parameters
@@ -62,7 +60,7 @@ class SeenRows(NamedTuple):
         starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
         return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
 
-    def kept(self) -> SeenRows:
+    def kept(self) -> Self:
         """The rows with the smallest hashes."""
         return self._replace(hashes=self.hashes[:_N_KEPT], weights=self.weights[:_N_KEPT])
 
@@ -78,7 +76,7 @@ class SeenRows(NamedTuple):
         n_distinct = (_N_KEPT - 1) / ((float(self.hashes[-1]) + 1) / 2.0**64)
         return n_distinct * float(self.weights.mean())
 
-    def with_batch(self, batch: SeenRows) -> SeenRows:
+    def with_batch(self, batch: Self) -> Self:
         """The sketch of all earlier rows and those of a batch."""
         if self._is_sample and batch.hashes[0] > self.hashes[-1]:
             return self  # as for most small batches
@@ -94,7 +92,7 @@ class SeenRows(NamedTuple):
         sketch = self._replace(hashes=hashes, weights=weights, repeated=repeated)
         return sketch.kept()
 
-    def _repeated_with(self, batch: SeenRows, place: Array, known: Array) -> float:
+    def _repeated_with(self, batch: Self, place: Array, known: Array) -> float:
         """`repeated` after a batch.
 
         Parameters

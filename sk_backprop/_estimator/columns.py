@@ -9,8 +9,6 @@ polars, pyarrow and narwhals give their dtypes much the same names. Values are i
 only where the dtype says nothing about them (object).
 """
 
-from __future__ import annotations
-
 import datetime
 import re
 import sys

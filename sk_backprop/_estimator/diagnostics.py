@@ -1,7 +1,5 @@
 """Fitted state and warnings, from the trained networks."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ A formula multiplies its inputs: `2.0 * a+b` is not twice the sum. Names that th
 headers or the formula itself use for something else would compile to another function, or fail.
 """
 
-from __future__ import annotations
-
 import ast
 import keyword
 import re

@@ -9,10 +9,8 @@ Predictions read and check no more than they need at each call: `fitted_function
 (`FittedState.of`).
 """
 
-from __future__ import annotations
-
 from operator import ge, gt
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -44,7 +42,7 @@ class Columns(NamedTuple):
     names: Array | None
 
     @classmethod
-    def of(cls, estimator: Any) -> Columns:
+    def of(cls, estimator: Any) -> Self:
         """The columns that scikit-learn's checks of X have recorded."""
         return cls(estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
 
@@ -177,7 +175,7 @@ class FittedState(NamedTuple):
         }
 
     @classmethod
-    def of(cls, estimator: Any) -> FittedState:
+    def of(cls, estimator: Any) -> Self:
         """The inverse of `attributes`; ValueError if they do not fit together."""
         function = fitted_function(estimator)
         predictive = predictive_of(estimator, function)

@@ -27,11 +27,9 @@ the dispersion estimated from the deviance, a few counts among many zeros were f
 exactly, and new rows were predicted as 1e16.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -73,7 +71,7 @@ class WeightGroups:
     index: Array
 
     @classmethod
-    def of(cls, network: Network, *, per_input: bool) -> WeightGroups:
+    def of(cls, network: Network, *, per_input: bool) -> Self:
         """A group for each layer's weights and one for its biases.
 
         per_input : bool, whether the first layer has one group for each input instead

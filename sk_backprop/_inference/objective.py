@@ -22,12 +22,10 @@ Every quantity over all rows is a sum over blocks of rows (`_blocks.blocks`). A
 solver sees parameter vectors, never X.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from operator import add
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -92,7 +90,7 @@ class NormalEquations(NamedTuple):
     weight: Array
 
     @classmethod
-    def zeros(cls, n_outputs: int, n_params: int) -> NormalEquations:
+    def zeros(cls, n_outputs: int, n_params: int) -> Self:
         """The sums over no rows."""
         loss, pearson, density_weight, ratio = np.zeros((4, n_outputs))
         # Transposed, so that each curvature is in Fortran order.
@@ -279,7 +277,7 @@ class Objective:
         found.density_weight[...] = self._density_weight
         return found
 
-    def last_layers(self, params: Parameters) -> list[tuple[Objective, Parameters]]:
+    def last_layers(self, params: Parameters) -> "list[tuple[Objective, Parameters]]":
         """Each output as a linear model of the last hidden units, with its weights.
 
         Of many rows, every m-th is used, with m times its weight.

@@ -4,8 +4,6 @@ Scales grow with every batch. The weights are transformed with them so that the 
 the same, and so are the noise and the posterior of the weights (`AffineMap`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial

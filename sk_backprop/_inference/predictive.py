@@ -4,8 +4,6 @@
 (`_network.averaging`); those of each network are parts of them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from operator import gt
 from typing import Any, NamedTuple

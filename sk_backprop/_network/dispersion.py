@@ -12,10 +12,8 @@ Biometrika 99, 230-237, doi:10.1093/biomet/asr083). The deviance does not estima
 counts are rare: it is 0.3 per row for a mean of 0.05 and phi = 1.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -44,7 +42,7 @@ class PearsonSums:
     @classmethod
     def of(
         cls, squares: Array, ratio: Array, w: Array | None, inflation: Array | float = 0.0
-    ) -> PearsonSums:
+    ) -> Self:
         """Sums over rows.
 
         Parameters
@@ -60,17 +58,17 @@ class PearsonSums:
         weight = float(squares.shape[1] if w is None else w.sum())
         return cls(squares.sum(axis=1), ratio.sum(axis=1), weight)
 
-    def __add__(self, other: PearsonSums) -> PearsonSums:
+    def __add__(self, other: "PearsonSums") -> "PearsonSums":
         """The sums over both sets of rows."""
         return PearsonSums(
             self.squares + other.squares, self.ratio + other.ratio, self.weight + other.weight
         )
 
-    def __mul__(self, factor: float) -> PearsonSums:
+    def __mul__(self, factor: float) -> "PearsonSums":
         """The sums over `factor` times the rows."""
         return PearsonSums(self.squares * factor, self.ratio * factor, self.weight * factor)
 
-    def __getitem__(self, outputs: slice) -> PearsonSums:
+    def __getitem__(self, outputs: slice) -> "PearsonSums":
         """The sums of some outputs."""
         return PearsonSums(self.squares[outputs], self.ratio[outputs], self.weight)
 

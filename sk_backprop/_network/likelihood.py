@@ -10,8 +10,6 @@ activation. The noise has the variance phi V(f).
 To add a likelihood, write a class and enter an instance of it in `LIKELIHOODS`.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

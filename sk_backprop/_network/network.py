@@ -23,13 +23,11 @@ vector operations and packing costs nothing. A training pass writes into the arr
 of a `Workspace`: for dense X no array of the size of a batch is allocated.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -165,7 +163,7 @@ class Network:
         """Whether there are no hidden layers: one optimum, whatever the initial weights."""
         return len(self.layer_sizes) == 2
 
-    def with_hidden(self, hidden: Sequence[int]) -> Network:
+    def with_hidden(self, hidden: Sequence[int]) -> Self:
         """The same inputs and outputs, with the given hidden layers after `units_per_feature`."""
         n_features, n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
         first = [n_features * self.units_per_feature] if self.units_per_feature else []

@@ -1,7 +1,5 @@
 """The contract of a solver, and the context of its runs."""
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping

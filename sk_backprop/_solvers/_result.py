@@ -1,7 +1,5 @@
 """What every solver returns, and the objects that watch a run: monitor and observer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -94,10 +92,10 @@ class SolverResult:
 class IterationObserver:
     """Base observer of a run's iterations; ignores every event."""
 
-    def begin_iteration(self, monitor: Monitor, params: Parameters) -> None:
+    def begin_iteration(self, monitor: "Monitor", params: Parameters) -> None:
         """An iteration begins at `params`; may be called more than once."""
 
-    def end_iteration(self, monitor: Monitor, params: Parameters) -> bool:
+    def end_iteration(self, monitor: "Monitor", params: Parameters) -> bool:
         """The iteration has ended at `params` and is recorded. True asks the run to stop."""
         return False
 

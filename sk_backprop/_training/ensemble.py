@@ -1,7 +1,5 @@
 """Several networks from different initial weights, one after the other or side by side."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -98,13 +96,13 @@ def _train_in_turn(
     return TrainingResult(settings, problem, networks, interrupted)
 
 
-# Multiply-adds of a run from which on networks are trained side by side in threads. With two
-# threads, fits of two networks took 1.5 times as long as one after the other for runs of 1e9, as
-# long for 3e9, and .75, .58 times for 1e10, 1e11 (lm and lbfgs, friedman1, OpenBLAS 0.3.31).
+# Minimum multiply-adds of a run for networks to be trained side by side in threads. Time for two
+# networks in two threads, divided by that for one after the other: 1.5 for runs of 1e9, 1 for 3e9,
+# .75 for 1e10 and .58 for 1e11 (lm and lbfgs on friedman1, OpenBLAS 0.3.31).
 _LEAST_SIDE_BY_SIDE = 5e9
 
-# The same for mini-batches, in parameters: two networks with two layers of 256 units took .55 times
-# as long, with layers of 64 units .99 times.
+# The same for mini-batches, in parameters: the ratio was .55 with two layers of 256 units, and .99
+# with layers of 64.
 _LEAST_BY_MINI_BATCHES = 50_000
 
 

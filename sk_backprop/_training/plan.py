@@ -11,8 +11,6 @@ rough ones, in which the evidence mistakes steps for noise (`_wide`), and those 
 which small initial weights end at the mean or a line (`_special`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple

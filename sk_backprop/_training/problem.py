@@ -3,10 +3,8 @@
 raw X, y, weights -> scales -> rows in the solver's coordinates (`prepare`, once for all networks).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -45,7 +43,7 @@ class Data(NamedTuple):
     def total_weight(self) -> float:
         return float(self.n_samples if self.sample_weight is None else self.sample_weight.sum())
 
-    def take(self, rows: Array) -> Data:
+    def take(self, rows: Array) -> "Data":
         """The given rows."""
         w = self.sample_weight
         return Data(self.X[rows], self.y[rows], None if w is None else w[rows])
@@ -151,7 +149,7 @@ class Problem(NamedTuple):
         """Number of distinct rows."""
         return self.rows.n_samples if self.groups is None else int(self.groups.max()) + 1
 
-    def in_unit(self, weight_unit: float) -> Problem:
+    def in_unit(self, weight_unit: float) -> Self:
         """The same rows, with their weights divided by `weight_unit`."""
         weights = self.rows.sample_weight
         if weight_unit == 1 or weights is None:
@@ -160,7 +158,7 @@ class Problem(NamedTuple):
         ones = np.allclose(weights, 1, rtol=1e-12, atol=0)
         return self._replace(rows=self.rows._replace(sample_weight=None if ones else weights))
 
-    def in_precision_of(self, settings: Settings) -> Problem:
+    def in_precision_of(self, settings: Settings) -> Self:
         """The same rows, in the precision in which a solver computes."""
         rows = self.rows
         within = _precision(settings, rows.n_samples, rows.X.dtype)

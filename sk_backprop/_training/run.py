@@ -5,8 +5,6 @@ at its end -> weights for MaxAbs-scaled inputs (`TrainingRun`). Nothing here dep
 estimator, raises a warning, or changes its arguments.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple

@@ -5,14 +5,12 @@ architectures: on the UCI sets concrete, energy and kin8nm it prefers the smalle
 error is 5 to 15 % larger. It says nothing about a fixed penalty.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -134,13 +132,13 @@ def choose(
 
 
 def _decided(
-    best: _Trial,
-    rival: _Trial,
+    best: "_Trial",
+    rival: "_Trial",
     folds: Folds,
     n_networks: Callable[[Settings, float | None], int],
     affordable: float,
     n_jobs: int | None,
-) -> _Trial:
+) -> "_Trial":
     """The better of two candidates, of which the simpler one is ahead only by the margin.
 
     Both are scored on the remaining folds, as far as the budget allows.
@@ -297,7 +295,7 @@ class _Trial(NamedTuple):
     def _weight(self, n_folds: int) -> float:
         return sum(one.weight for one in self.scores[:n_folds])
 
-    def beats(self, other: _Trial) -> bool:
+    def beats(self, other: Self) -> bool:
         """Whether this is better by more than chance, on the folds that both were scored on."""
         n_folds = min(len(self.scores), len(other.scores))
         beyond_linear = other._is_linear and not self._is_linear
@@ -312,7 +310,7 @@ class _Trial(NamedTuple):
         """Networks that were trained in each fold."""
         return len(self.n_steps) // len(self.scores)
 
-    def rival(self, tried: Sequence[_Trial]) -> _Trial | None:
+    def rival(self, tried: Sequence[Self]) -> Self | None:
         """The trial with the best score on as many folds, if that is better than this one's."""
         n_folds = len(self.scores)
         better = [
@@ -322,7 +320,7 @@ class _Trial(NamedTuple):
         ]
         return min(better, key=lambda one: one._score(n_folds), default=None)
 
-    def resembles(self, other: _Trial) -> bool:
+    def resembles(self, other: Self) -> bool:
         """Whether the scores are practically equal, as those of two constants."""
         n_folds = min(len(self.scores), len(other.scores))
         return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)

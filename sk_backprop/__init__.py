@@ -40,8 +40,9 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         budget          how many operations a fit may take
         folds           training and held-out rows, drawn over distinct rows
         selection       candidates scored on held-out rows
+        blending        weights of two kinds of networks in their mean
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
-        fitting         select one of the candidates of a plan, and train its networks
+        fitting         select candidates of a plan, and train their networks
     _estimator    what scikit-learn's users see
         parameters, columns, sparse, checks    validation of the arguments, with error messages
         state           the fitted state, and how an estimator stores it

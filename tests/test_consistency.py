@@ -86,6 +86,14 @@ def without_state(*keys):
     return tamper
 
 
+def of_member(key, change):
+    def tamper(model):
+        model.members_ = copy.deepcopy(model.members_)
+        setting(model.members_[0], key, change)
+
+    return tamper
+
+
 def in_scaler(change, name="scale_"):
     def tamper(model):
         model.scaler_ = copy.deepcopy(model.scaler_)
@@ -128,7 +136,11 @@ OF_MEAN = {
     "zero y_scale_": attribute("y_scale_", with_value(0.0)),
     "y_scale_ of one target": attribute("y_scale_", cut),
     "more outputs": attribute("n_outputs_", lambda n: n + 1),
-    "other layers": attribute("hidden_layer_sizes_", lambda sizes: (*sizes, 7)),
+    "other layers": of_member("hidden_layer_sizes", lambda sizes: (*sizes, 7)),
+    "other networks of a member": of_member("n_networks", lambda n: n + 1),
+    "a member without weight": of_member("weight", lambda weight: 0.0),
+    "a member with half the weight": of_member("weight", lambda weight: 0.5),
+    "no members": lambda model: delattr(model, "members_"),
     "other networks": attribute("n_networks_", lambda n: n + 1),
     "another activation": in_state("activation", change=lambda name: "nope"),
     "another output": attribute("out_activation_", lambda name: None),

@@ -12,7 +12,7 @@ from sklearn.linear_model import BayesianRidge
 from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.state import fitted_function
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.averaging import merged, separated
+from sk_backprop._network.averaging import Member, merged, separated
 from sk_backprop._network.likelihood import SquaredError
 from sk_backprop._network.network import Network, evaluate, lecun_bound
 from sk_backprop._training import ensemble as _ensemble
@@ -34,8 +34,9 @@ def friedman():
 def alone(model, k):
     """The k-th network of a fitted ensemble as an estimator of its own."""
     one = copy.deepcopy(model).set_params(n_networks=1)
-    one.coefs_, one.intercepts_ = fitted_function(model).networks()[k]
+    one.coefs_, one.intercepts_ = fitted_function(model).networks()[0][k]
     one.n_networks_ = 1
+    one.members_ = [{**model.members_[0], "n_networks": 1}]
     one.weight_precision_ = model.weight_precision_ and {
         name: values[[k]] for name, values in model.weight_precision_.items()
     }
@@ -60,7 +61,7 @@ def random_networks(hidden, dtype=float, n_networks=3):
 @pytest.mark.parametrize("hidden", [(), (4,), (4, 3), (3, 4, 2)], ids=str)
 def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
     network, networks = random_networks(hidden, n_networks=n_networks)
-    coefs, intercepts = merged(networks)
+    coefs, intercepts = merged([Member(network, n_networks)], [networks])
     X = np.random.RandomState(1).randn(10, 5)
     expected = np.mean([evaluate(network, *one, X) for one in networks], axis=0)
     sizes = [*(n_networks * size for size in hidden), 2]
@@ -73,9 +74,10 @@ def test_merged_network_gives_the_mean_of_the_outputs(hidden, n_networks):
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 @pytest.mark.parametrize("hidden", [(4,), (4, 3), (3, 4, 2)], ids=str)
 def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype):
-    _, networks = random_networks(hidden, dtype, n_networks)
+    network, networks = random_networks(hidden, dtype, n_networks)
     output_intercepts = [intercepts[-1] for _, intercepts in networks]
-    found = separated(*merged(networks), output_intercepts)
+    members = [Member(network, n_networks)]
+    (found,) = separated(members, *merged(members, [networks]), output_intercepts)
     for ours, theirs in zip(found, networks, strict=True):
         for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
             assert a.dtype == dtype
@@ -85,9 +87,11 @@ def test_separated_networks_are_those_that_were_merged(hidden, n_networks, dtype
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
 def test_linear_models_once_merged_are_all_their_mean(n_networks):
     # Which was which is lost; they all have the same optimum.
-    _, networks = random_networks((), n_networks=n_networks)
-    coefs, intercepts = merged(networks)
-    for W, _ in separated(coefs, intercepts, [b[-1] for _, b in networks]):
+    network, networks = random_networks((), n_networks=n_networks)
+    members = [Member(network, n_networks)]
+    coefs, intercepts = merged(members, [networks])
+    (found,) = separated(members, coefs, intercepts, [b[-1] for _, b in networks])
+    for W, _ in found:
         np.testing.assert_allclose(W[0], coefs[0], rtol=1e-12)
 
 
@@ -147,10 +151,10 @@ def test_noise_of_an_ensemble_is_the_mean_of_its_networks(friedman):
 
 
 def test_networks_are_those_of_smaller_ensembles_of_the_same_seed(friedman):
-    three = fitted_function(regressor(n_networks=3, alpha=1.0).fit(*friedman)).networks()
+    three = fitted_function(regressor(n_networks=3, alpha=1.0).fit(*friedman)).networks()[0]
     for smaller in (1, 2):
         fewer = regressor(n_networks=smaller, alpha=1.0).fit(*friedman)
-        fewer = fitted_function(fewer).networks()
+        fewer = fitted_function(fewer).networks()[0]
         for ours, theirs in zip(fewer, three):
             for a, b in zip(ours[0] + ours[1], theirs[0] + theirs[1], strict=True):
                 np.testing.assert_allclose(a, b, rtol=1e-14)
@@ -194,7 +198,7 @@ def test_failed_networks_are_replaced_where_a_number_is_given(friedman, monkeypa
 def test_networks_of_an_ensemble_differ(friedman):
     X, y = friedman
     model = regressor(n_networks=3).fit(X, y)
-    starts = np.array([W[0] for W, _ in (one[0] for one in fitted_function(model).networks())])
+    starts = np.array([W[0] for W, _ in (one[0] for one in fitted_function(model).networks()[0])])
     assert np.unique(starts.round(9), axis=0).shape[0] == 3
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._estimator.start import plan_and_starts
+from sk_backprop._estimator.start import tasks_of
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import Folds
 from sk_backprop._training.problem import Data, prepare
@@ -23,7 +23,7 @@ def selected(curvature, seed, affordable=1e15, n_samples=300):
     X = rng.randn(n_samples, 3)
     y = X @ [1, -1, 0.5] + curvature * X[:, 0] ** 2 + 0.5 * rng.randn(n_samples)
     data = Data(X, y[:, None])
-    plan, _ = plan_and_starts(BackpropRegressor(), data, None)
+    plan = tasks_of(BackpropRegressor(), data, None)[0].plan
     problem = prepare(plan.settings, data, None)
     n_folds = Counter()
 
@@ -31,8 +31,8 @@ def selected(curvature, seed, affordable=1e15, n_samples=300):
         n_folds[candidate] += 1  # asked once for each fold
         return 4
 
-    choice = choose(plan.families, n_networks, problem, affordable, Events(), None)
-    return choice.settings, n_folds, problem
+    found = choose(plan.families, n_networks, problem, affordable, Events(), None)
+    return found.choices[0].settings, n_folds, problem
 
 
 @pytest.mark.parametrize(("curvature", "seed"), CLOSE)
@@ -44,7 +44,7 @@ def test_close_candidates_are_scored_on_all_folds(curvature, seed):
     # The same by hand: both on five folds, the first found unless the other beats it.
     folds, trials = Folds(problem, 0), []
     for candidate in close:
-        trials.append(_Trial(candidate, 0, [], []))
+        trials.append(_Trial(candidate, 0, [], [], []))
         n_each = 1 if len(candidate.network.layer_sizes) == 2 else 2
         for number in range(5):
             trials[-1].run(*folds[number], n_each, lambda *_: 4, None)
@@ -96,15 +96,15 @@ def test_folds_are_made_when_they_are_asked_for():
     ],
 )
 def test_folds_and_networks_are_as_many_as_are_affordable(solver, hidden, affordable, expected):
-    plan, _ = plan_and_starts(
-        BackpropRegressor(hidden, solver=solver), Data(np.ones((99, 2)), np.ones((99, 1))), None
-    )
-    assert _extent(plan.settings, 5, affordable) == expected
+    data = Data(np.ones((99, 2)), np.ones((99, 1)))
+    (task,) = tasks_of(BackpropRegressor(hidden, solver=solver), data, None)
+    assert _extent(task.plan.settings, 5, affordable) == expected
 
 
 def test_rows_of_trials_grow_with_the_budget_up_to_a_share_of_all():
     rng = np.random.RandomState(0)
-    plan, _ = plan_and_starts(BackpropRegressor(), Data(rng.randn(99, 2), rng.randn(99, 1)), None)
+    data = Data(rng.randn(99, 2), rng.randn(99, 1))
+    plan = tasks_of(BackpropRegressor(), data, None)[0].plan
 
     def cost(n):
         return sum(settings.cost(n) for family in plan.families for settings in family)

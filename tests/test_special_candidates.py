@@ -10,7 +10,7 @@ from cases import slow
 from sklearn.datasets import load_diabetes, make_friedman1
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._estimator.start import plan_and_starts
+from sk_backprop._estimator.start import tasks_of
 from sk_backprop._network.network import Network
 from sk_backprop._training.folds import left_out
 from sk_backprop._training.initial import local_start
@@ -18,8 +18,8 @@ from sk_backprop._training.problem import Data, prepare
 
 
 def plan_of(X, y, **params):
-    plan, _ = plan_and_starts(BackpropRegressor(**params), Data(X, y.reshape(len(y), -1)), None)
-    return plan
+    data = Data(X, y.reshape(len(y), -1))
+    return tasks_of(BackpropRegressor(**params), data, None)[0].plan
 
 
 def candidates_of(n_samples=500, n_features=4, **params):

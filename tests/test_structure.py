@@ -31,7 +31,10 @@ OTHERS = {
     "_display": {"matplotlib"},  # an extra
 }
 # By the public API alone, but for what draws a network and reads sparse rows.
-FROM_DISPLAY = {"sk_backprop._network.averaging", "sk_backprop._estimator.sparse"}
+FROM_DISPLAY = {
+    *("sk_backprop._network.averaging", "sk_backprop._network.network"),
+    "sk_backprop._estimator.sparse",
+}
 
 
 def room(path):

@@ -20,7 +20,8 @@ from sk_backprop._display._shared import (
     user_text,
 )
 from sk_backprop._estimator.sparse import check_structure
-from sk_backprop._network.averaging import separated
+from sk_backprop._network.averaging import Member, separated
+from sk_backprop._network.network import Network
 
 # Number of weights up to which each is labelled with its value.
 _MOST_NUMBERS = 24
@@ -221,7 +222,15 @@ def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array]]:
     if not 0 <= network < n_networks:
         raise ValueError(f"network must be from 0 to {n_networks - 1}, got {network}.")
     coefs, intercepts = regressor.coefs_, regressor.intercepts_
-    return separated(coefs, intercepts, [intercepts[-1]] * n_networks)[network]
+    members = []
+    if n_networks > 1:
+        ends = len(coefs[0]), len(intercepts[-1])
+        for one in regressor.members_:
+            sizes = (ends[0], *one["hidden_layer_sizes"], ends[1])
+            shape = Network(sizes, regressor.activation, regressor.out_activation_)
+            members.append(Member(shape, one["n_networks"], one["weight"]))
+    by_member = separated(members, coefs, intercepts, [intercepts[-1]] * n_networks)
+    return [one for networks in by_member for one in networks][network]
 
 
 def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> list[_Layer]:

@@ -25,7 +25,7 @@ from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import Monitor
 from sk_backprop._training.events import FitObserver, RunObserver
 from sk_backprop._training.problem import Settings
-from sk_backprop._training.run import Trained, TrainingResult, TrainingRun
+from sk_backprop._training.run import Blend, Trained, TrainingResult, TrainingRun
 
 
 class _NoCallbacks:
@@ -40,7 +40,7 @@ except ImportError:
 
 __all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "callback_observers"]
 
-Attributes = Callable[[TrainingResult], dict[str, Any]]
+Attributes = Callable[[Blend], dict[str, Any]]
 
 
 def all_or_nothing(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +73,7 @@ def callback_observers(
     ----------
     estimator : BackpropRegressor
     rows : X, y and sample_weight, as they were given
-    attributes : TrainingResult -> fitted attributes of a fit that ends with it
+    attributes : Blend -> fitted attributes of a fit that ends with it
     n_tasks : int, upper bound on the trials and runs
     """
     if not _callbacks_of(estimator):
@@ -93,15 +93,15 @@ class _Hooks:
         self.estimator, self._rows, self._attributes = estimator, rows, attributes
         self._errors = np.geterr()
 
-    def begin(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> None:
+    def begin(self, context: Any, fitted: Callable[[], Blend] | None = None) -> None:
         """A task begins; `fitted` returns the result so far."""
         self._call(context.call_on_fit_task_begin, fitted)
 
-    def end(self, context: Any, fitted: Callable[[], TrainingResult] | None = None) -> bool:
+    def end(self, context: Any, fitted: Callable[[], Blend] | None = None) -> bool:
         """A task has ended. True if a callback asks to end the tasks of its level."""
         return bool(self._call(context.call_on_fit_task_end, fitted))
 
-    def _call(self, call: Callable[..., Any], fitted: Callable[[], TrainingResult] | None) -> Any:
+    def _call(self, call: Callable[..., Any], fitted: Callable[[], Blend] | None) -> Any:
         # Callbacks run with the user's floating-point settings, not with those of training.
         with np.errstate(**self._errors):
             try:
@@ -117,8 +117,8 @@ class _Hooks:
             except StopIteration as error:  # scipy would take it as the end of the run
                 raise RuntimeError("A callback raised StopIteration.") from error
 
-    def _reconstruct(self, result: TrainingResult) -> dict[str, Any]:
-        attributes = self._attributes(result)
+    def _reconstruct(self, blend: Blend) -> dict[str, Any]:
+        attributes = self._attributes(blend)
         # The names of an earlier fit would stay.
         stale = "feature_names_in_" not in attributes and hasattr(
             self.estimator, "feature_names_in_"
@@ -185,8 +185,8 @@ class _Tasks(FitObserver):
             names = [f"network {number}, start {k}" for k in range(1, n_runs + 1)]
         return [_RunTask(self._hooks, self._task(name, self._max_iter)) for name in names]
 
-    def end_fit(self, result: TrainingResult) -> None:
-        self._hooks.end(self._fit, lambda: result)
+    def end_fit(self, blend: Blend) -> None:
+        self._hooks.end(self._fit, lambda: blend)
 
 
 class _RunTask(RunObserver):
@@ -215,9 +215,10 @@ class _RunTask(RunObserver):
             self._iteration = None
         return self._hooks.end(self._context, lambda: self._alone(trained))
 
-    def _so_far(self, monitor: Monitor, params: Parameters) -> TrainingResult:
+    def _so_far(self, monitor: Monitor, params: Parameters) -> Blend:
         """The result of a fit of this network alone, if it ended here."""
         return self._alone(self._run.finish(monitor.so_far(params)))
 
-    def _alone(self, trained: Trained) -> TrainingResult:
-        return TrainingResult(self._run.settings, self._run.problem, [trained])
+    def _alone(self, trained: Trained) -> Blend:
+        result = TrainingResult(self._run.settings, self._run.problem, [trained])
+        return Blend([result], [1.0])

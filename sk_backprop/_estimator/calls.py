@@ -29,12 +29,12 @@ from sk_backprop._estimator.diagnostics import (
 from sk_backprop._estimator.parameters import check_parameters
 from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.progress import printers
-from sk_backprop._estimator.start import in_stream, likelihood_of, plan_and_starts, rows_so_far
+from sk_backprop._estimator.start import Task, in_stream, likelihood_of, rows_so_far, tasks_of
 from sk_backprop._estimator.state import Columns, FittedState, store
 from sk_backprop._training.events import Events
 from sk_backprop._training.fitting import fit_networks
-from sk_backprop._training.plan import Plan
-from sk_backprop._training.problem import Data, Problem, Start, prepare
+from sk_backprop._training.problem import Data, Problem, prepare
+from sk_backprop._training.run import Blend
 
 # Messages of warnings to issue, and their categories.
 Messages = list[tuple[str, type[Warning]]]
@@ -61,13 +61,13 @@ def fit_rows(
     validation = check_validation_rows(checked, *validation_rows, data)
     if validation is not None:
         check_target_range(validation.y, likelihood_of(estimator), "y_val")
-    plan, starts = plan_and_starts(estimator, data, last, init)
+    tasks = tasks_of(estimator, data, last, init)
     rng = check_random_state(estimator.random_state)
     if estimator.early_stopping and validation is None:
         data, validation = set_aside(data, estimator.validation_fraction, rng)
-    problem = prepare(plan.settings, data, validation)
+    problem = prepare(tasks[0].plan.settings, data, validation)
     call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
-    messages: Messages = _train(estimator, call, plan, problem, starts, rng, rows)
+    messages: Messages = _train(estimator, call, tasks, problem, rng, rows)
     return messages
 
 
@@ -83,21 +83,21 @@ def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
     fitted = hasattr(estimator, "coefs_")
     checked, data = _checked(estimator, *rows, reset=not fitted)
     last = FittedState.of(estimator) if fitted else None
-    plan, starts = plan_and_starts(estimator, data, last, streaming=True)
+    tasks = tasks_of(estimator, data, last, streaming=True)
     rng = check_random_state(estimator.random_state if last is None else last.continuation.seed)
     seen = None if last is None else last.predictive.scales
-    problem = prepare(plan.settings, data, None, seen, streaming=True)
-    starts = in_stream(starts, last, plan, problem, SeenRows.of(*data))
+    problem = prepare(tasks[0].plan.settings, data, None, seen, streaming=True)
+    rows_of_batch = SeenRows.of(*data)
+    tasks = [task._replace(starts=in_stream(task, problem, rows_of_batch)) for task in tasks]
     curve = [] if last is None else last.history.loss_curve
     events = Events(*printers(estimator.verbose, len(curve)))
-    trained = fit_networks(plan, problem, starts, rng, estimator.n_jobs, events)
+    trained = _train_tasks(tasks, last, problem, rng, estimator.n_jobs, events)
     if trained.interrupted:
         return [(NOTHING_KEPT, UserWarning)]
-    seen_rows = rows_so_far(starts, trained.settings.network)
-    call = Call(Columns.of(checked), data.n_samples, seen_rows, last, streaming=True)
+    call = Call(Columns.of(checked), data.n_samples, rows_so_far(tasks), last, streaming=True)
     store(estimator, fitted_state(call, trained, rng), curve)
     messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
-    if trained.settings.likelihood.max_target_is_unit and np.any(data.y > estimator.y_scale_):
+    if problem.scales.likelihood.max_target_is_unit and np.any(data.y > estimator.y_scale_):
         beyond = (
             f"y has values up to {data.y.max():g}, above the largest of the first batch, "
             f"{estimator.y_scale_}, which a logistic output cannot exceed."
@@ -120,9 +120,8 @@ def _checked(
 def _train(
     estimator: Any,
     call: Call,
-    plan: Plan,
+    tasks: list[Task],
     problem: Problem,
-    starts: list[Start] | None,
     rng: np.random.RandomState,
     rows: tuple[Any, Any, Any],
 ) -> Messages:
@@ -130,17 +129,41 @@ def _train(
 
     Parameters
     ----------
-    estimator : BackpropRegressor; call : Call; plan : Plan; problem : Problem
-    starts : Start for each network, or None to draw all initial weights
+    estimator : BackpropRegressor; call : Call; tasks : list of Task; problem : Problem
     rng : RandomState
     rows : X, y and sample_weight as given, for callbacks
     """
     attributes = partial(attributes_if_ended, call, rng)
-    callbacks = callback_observers(estimator, rows, attributes, plan.most_tasks)
+    n_tasks = sum(task.plan.most_tasks for task in tasks)
+    callbacks = callback_observers(estimator, rows, attributes, n_tasks)
     events = Events(*printers(estimator.verbose), *callbacks)
-    trained = fit_networks(plan, problem, starts, rng, estimator.n_jobs, events)
+    trained = _train_tasks(tasks, call.before, problem, rng, estimator.n_jobs, events)
     events.end_fit(trained)
-    if len(trained.networks) < len(starts or ()):  # interrupted, or stopped by a callback
+    n_starts = sum(len(task.starts or ()) for task in tasks)
+    if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
         return [(NOTHING_KEPT, UserWarning)]
     store(estimator, fitted_state(call, trained, rng))
     return list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
+
+
+def _train_tasks(
+    tasks: list[Task],
+    last: FittedState | None,
+    problem: Problem,
+    rng: np.random.RandomState,
+    n_jobs: int | None,
+    events: Events,
+) -> Blend:
+    """The result of all tasks, with the weights that the networks had before.
+
+    Parameters
+    ----------
+    tasks : list of Task; problem : Problem
+    last : FittedState that they continue from, or None
+    rng, n_jobs, events : as for `fit_networks`
+    """
+    blends = [fit_networks(task.plan, problem, task.starts, rng, n_jobs, events) for task in tasks]
+    if last is None or len(tasks) == 1:
+        return blends[0]
+    results = [result for blend in blends for result in blend.results]
+    return Blend(results, [member.weight for member in last.function.members])

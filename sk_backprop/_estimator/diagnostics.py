@@ -13,15 +13,22 @@ from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.scales import CentredSparse, Scales
 from sk_backprop._coordinates.seen_rows import SeenRows
-from sk_backprop._estimator.state import Columns, Continuation, FittedState, History, Regularization
+from sk_backprop._estimator.state import (
+    Columns,
+    Continuation,
+    FittedState,
+    History,
+    Regularization,
+    Trainer,
+)
 from sk_backprop._inference.consistency import all_finite
 from sk_backprop._inference.laplace import mean_variance
 from sk_backprop._inference.predictive import FittedFunction, Predictive
-from sk_backprop._network.averaging import merged
+from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.network import evaluate
 from sk_backprop._solvers._result import ENDINGS, SolverResult
 from sk_backprop._training.problem import Problem, Settings
-from sk_backprop._training.run import Trained, TrainingResult, groups_of
+from sk_backprop._training.run import Blend, Trained, groups_of
 
 NOTHING_KEPT = (
     "Training was interrupted, by Ctrl-C or a callback, before all networks were trained further; "
@@ -79,28 +86,26 @@ class Call(NamedTuple):
     streaming: bool = False
 
 
-def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState) -> FittedState:
+def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> FittedState:
     """The fitted state of a call whose training ended with a result.
 
-    call : Call; trained : TrainingResult
+    call : Call; blend : Blend
     rng : RandomState, which draws the seed of later batches
     """
-    settings, problem, networks, _ = trained
-    scales = problem.scales
+    settings, problem, networks, _ = blend.results[0]
     history = _history(call, settings, networks[0].result)
-    function = _fitted_function(settings, scales, networks, call.columns)
-    posteriors = [one.posterior for one in networks]
-    optimizers = [one.result.optimizer_state for one in networks]
+    optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
     return FittedState(
         call.columns,
         Predictive(
-            function,
-            scales,
-            posteriors,
+            _fitted_function(blend, call.columns),
+            problem.scales,
+            [one.posterior for one in blend.networks],
             None if call.streaming else _largest_leverage(settings, problem, networks),
         ),
-        _noise_precision(problem, networks),
+        _noise_precision(blend),
+        [Trainer(one.settings.solver, one.settings.alpha) for one in blend.results],
         _regularization(settings, problem, networks),
         history,
         Continuation(
@@ -112,11 +117,9 @@ def fitted_state(call: Call, trained: TrainingResult, rng: np.random.RandomState
     )
 
 
-def attributes_if_ended(
-    call: Call, rng: np.random.RandomState, trained: TrainingResult
-) -> dict[str, Any]:
+def attributes_if_ended(call: Call, rng: np.random.RandomState, blend: Blend) -> dict[str, Any]:
     """The attributes of `fitted_state`, whose parameters these are; `rng` is not changed."""
-    return fitted_state(call, trained, copy.deepcopy(rng)).attributes()
+    return fitted_state(call, blend, copy.deepcopy(rng)).attributes()
 
 
 def _scaler(scales: Scales, columns: Columns) -> MaxAbsScaler:
@@ -129,16 +132,22 @@ def _scaler(scales: Scales, columns: Columns) -> MaxAbsScaler:
     return scaler
 
 
-def _fitted_function(
-    settings: Settings, scales: Scales, networks: Sequence[Trained], columns: Columns
-) -> FittedFunction:
-    """The average of the networks, as a function of raw X with these `columns`."""
-    coefs, intercepts = merged([(one.coefs, one.intercepts) for one in networks])
+def _fitted_function(blend: Blend, columns: Columns) -> FittedFunction:
+    """The mean of the networks, as a function of raw X with these `columns`."""
+    first = blend.results[0]
+    members = [
+        Member(one.settings.network, len(one.networks), weight)
+        for one, weight in zip(blend.results, blend.weights, strict=True)
+    ]
+    coefs, intercepts = merged(
+        members, [[(net.coefs, net.intercepts) for net in one.networks] for one in blend.results]
+    )
+    networks, scales = blend.networks, first.problem.scales
     y_location, y_scale = scales.y_location, scales.y_scale
     sound = all_finite(coefs, intercepts, [y_location, y_scale])
     return FittedFunction(
-        settings.network,
-        settings.likelihood,
+        members,
+        first.settings.likelihood,
         coefs,
         intercepts,
         [one.intercepts[-1] for one in networks],
@@ -208,13 +217,17 @@ def _largest_leverage(
 _FARTHEST_ROWS = 2048
 
 
-def _noise_precision(problem: Problem, networks: Sequence[Trained]) -> Array:
-    noise = np.mean([one.posterior.noise for one in networks], axis=0)
-    scale = problem.scales.y_scale
+def _noise_precision(blend: Blend) -> Array:
+    noises = [
+        np.mean([one.posterior.noise for one in result.networks], axis=0)
+        for result in blend.results
+    ]
+    noise = sum(weight * one for weight, one in zip(blend.weights, noises, strict=True))
+    scales = blend.results[0].problem.scales
     with np.errstate(over="ignore", under="ignore", divide="ignore"):
         precision = 1 / noise
-        for _ in range(problem.scales.likelihood.noise_power):
-            precision = precision / scale
+        for _ in range(scales.likelihood.noise_power):
+            precision = precision / scales.y_scale
         return np.asarray(precision)
 
 
@@ -245,22 +258,15 @@ def _regularization(
 
 
 def fit_warnings(
-    call: Call, trained: TrainingResult, *, alpha_given: bool
+    call: Call, blend: Blend, *, alpha_given: bool
 ) -> Iterator[tuple[str, type[Warning]]]:
     """Messages of warnings, each kind at most once for all networks.
 
-    call : Call; trained : TrainingResult; alpha_given : bool, whether the user set `alpha`
+    call : Call; blend : Blend; alpha_given : bool, whether the user set `alpha`
     """
-    settings, problem, networks, interrupted = trained
+    settings, problem, networks, _ = blend.results[0]
     streaming = call.streaming
-    statuses = [one.result.status for one in networks]
-    if interrupted and "interrupted" not in statuses:
-        whole = "network is" if len(networks) == 1 else "networks are"
-        yield f"Training interrupted; {len(networks)} complete {whole} kept.", UserWarning
-    for number, one in enumerate(networks):
-        status = one.result.status
-        if status not in statuses[:number] and not (streaming and status == "max_iter"):
-            yield from _end_of_run(settings, one.result, statuses.count(status), len(networks))
+    yield from _ends_of_runs(blend, streaming=streaming)
     likelihood = settings.likelihood
     if likelihood.sensitive_to_outliers and not streaming:
         yield from _outliers(settings, problem, networks)
@@ -283,6 +289,25 @@ def fit_warnings(
     warned_before = call.before is not None and call.before.continuation.rows.warned
     if call.rows.warned and not warned_before:
         yield _REPEATED_ROWS, UserWarning
+
+
+def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[Warning]]]:
+    """Warn of an interrupt, and once of each way to end without an optimum.
+
+    blend : Blend; streaming : bool, whether the rows are one batch of a stream
+    """
+    n_networks, statuses = len(blend.networks), [one.result.status for one in blend.networks]
+    if blend.interrupted and "interrupted" not in statuses:
+        whole = "network is" if n_networks == 1 else "networks are"
+        yield f"Training interrupted; {n_networks} complete {whole} kept.", UserWarning
+    seen = {"max_iter"} if streaming else set()
+    for result in blend.results:
+        for one in result.networks:
+            status = one.result.status
+            if status not in seen:
+                seen.add(status)
+                count = statuses.count(status)
+                yield from _end_of_run(result.settings, one.result, count, n_networks)
 
 
 def _few_rows_for_noise(

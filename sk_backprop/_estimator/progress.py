@@ -8,7 +8,7 @@ from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import ENDINGS, Monitor, SolverResult
 from sk_backprop._training.events import FitObserver, RunObserver
 from sk_backprop._training.problem import Settings
-from sk_backprop._training.run import Trained, TrainingResult
+from sk_backprop._training.run import Blend, Trained
 
 # Seconds between two lines, at verbose=1.
 _PAUSE = 1.0
@@ -34,6 +34,7 @@ class Printer(FitObserver):
         self._start = time.monotonic()
         self._last_line = -float("inf")
         self._n_trials = self._most_trials = self._most_networks = 0
+        self._chosen: Settings | None = None
 
     def begin_trials(self, n_candidates: int) -> None:
         self._most_trials = n_candidates
@@ -48,7 +49,8 @@ class Printer(FitObserver):
         return False
 
     def begin_networks(self, settings: Settings, n_networks: int) -> None:
-        if self._n_trials and not self._most_networks:
+        if self._n_trials and settings != self._chosen:
+            self._chosen = settings
             self.print_line(f"chosen: {_described(settings)}")
             self._last_line = -float("inf")
         self._most_networks += n_networks
@@ -61,10 +63,10 @@ class Printer(FitObserver):
             return [_Lines(self, label)]
         return [_Lines(self, f"{label}start {k} of {n_runs}  ") for k in range(1, n_runs + 1)]
 
-    def end_fit(self, result: TrainingResult) -> None:
-        results = [one.result for one in result.networks]
+    def end_fit(self, blend: Blend) -> None:
+        results = [one.result for one in blend.networks]
         # The end of an interrupted run is printed, but it is left out if others are complete.
-        left_out = result.interrupted and results[0].status != "interrupted"
+        left_out = blend.interrupted and results[0].status != "interrupted"
         how = "interrupted; " if left_out else ""
         if len(results) == 1:
             self.print_line(how + _ended(results[0]))

@@ -34,7 +34,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         (20,). If `solver` and `alpha` are 'auto' too, two more are tried: with 'muon', from 200
         dense rows of at most 256 features on, two layers of 64 units (256 from 10,000 rows on)
         after `units_per_feature`; and, for up to 3 features, one layer of 96 units whose initial
-        weights suit a function that oscillates. It is (20,) in `partial_fit`, and with 'lbfgs',
+        weights suit a function that oscillates. Up to 10,000 distinct rows, the networks of 'muon'
+        and the best others are blended, with weights by their held-out errors, unless that of one
+        kind would be less than 0.1; see `members_`. It is (20,) in `partial_fit`, and with 'lbfgs',
         'sgd' and 'adam' for fewer than 10 rows.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Activation function of the hidden units. With `precondition=True`, the logistic
@@ -73,10 +75,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Number of networks of the same architecture, with different initial weights, whose outputs
         are averaged. 'auto' is 1, or as many of up to 12 as are affordable if the evidence sets
         the penalty or if solver, alpha and hidden layers are all 'auto' (not with 'adam'), without
-        those whose log evidence shows that they have failed. If the candidate with 'muon' is
-        selected, it is 5, and each network is trained without another fifth of the rows; with more
-        than 20,000 rows it is 2, each trained without 4,000 rows. The errors on these rows show
-        the noise.
+        those whose log evidence shows that they have failed. Of the candidate with 'muon' there
+        are 5, and each network is trained without another fifth of the rows; with more than 20,000
+        rows there are 2, each trained without 4,000 rows. The errors on these rows show the noise.
     n_jobs : int or None, default=None
         Number of joblib processes that train networks in parallel. None means one process with
         as many threads as BLAS may use, unless `joblib.parallel_config` sets a number; 1 means
@@ -169,12 +170,19 @@ class BackpropRegressor(CallbackSupport, Predictor):
         hidden units of all of them.
     intercepts_ : list of ndarray of shape (n_out,)
         Biases of each layer, corresponding to `coefs_`.
+    members_ : list of dict
+        The kinds of networks in the mean: one, or two that are blended [12]_. Each has the keys
+        'solver', 'hidden_layer_sizes', 'units_per_feature' and 'alpha', with the values of the
+        attributes of these names, 'n_networks', and 'weight', of the mean of these networks. The
+        weights sum to 1. In `coefs_`, the networks with fewer layers are as deep as the others:
+        logistic units whose inputs are close to 0 pass their last layer on, to 11 digits.
     hidden_layer_sizes_ : tuple of int
-        Hidden layer sizes of each network, including the layer of `units_per_feature`.
+        Hidden layer sizes of each network, including the layer of `units_per_feature`. With two
+        members, this and all attributes that differ between them are those of the first.
     units_per_feature_ : int
         Units for each feature in the first hidden layer; 0 if there is no such layer.
     n_networks_ : int
-        Number of networks that were averaged.
+        Number of networks that were averaged, of all members.
     alpha_ : float or None
         Penalty given or selected; None if the evidence determined several.
     n_effective_params_ : ndarray of shape (n_networks_,)
@@ -306,6 +314,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
        https://kellerjordan.github.io/posts/muon/
     .. [11] Loshchilov & Hutter (2019). Decoupled weight decay regularization.
        doi:10.48550/arXiv.1711.05101
+    .. [12] Wolpert (1992). Stacked generalization. Neural Networks 5, 241-259.
+       doi:10.1016/S0893-6080(05)80023-1
 
     Examples
     --------

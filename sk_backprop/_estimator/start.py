@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,20 +32,52 @@ def likelihood_of(estimator: Any) -> Likelihood:
     return LIKELIHOODS[estimator.loss, estimator.output_activation]
 
 
-def plan_and_starts(
+class Task(NamedTuple):
+    """Networks to train, all of one kind if there are starts.
+
+    plan : Plan
+    starts : Start of each network, or None to draw all initial weights
+    last : FittedState to continue from, of the networks alone, or None
+    """
+
+    plan: Plan
+    starts: list[Start] | None
+    last: FittedState | None
+
+
+def tasks_of(
     estimator: Any,
     data: Data,
     last: FittedState | None,
     init: tuple[Any, Any] = (None, None),
     *,
     streaming: bool = False,
-) -> tuple[Plan, list[Start] | None]:
-    """What to train, and the start of each network, or None to draw all initial weights.
+) -> list[Task]:
+    """What to train: a task for each member to continue from, or a single one.
+
+    Parameters
+    ----------
+    estimator, data, init, streaming : as for `_task`
+    last : FittedState to continue from, or None
+    """
+    members = [None] if last is None else last.by_member()
+    return [_task(estimator, data, one, init, streaming=streaming) for one in members]
+
+
+def _task(
+    estimator: Any,
+    data: Data,
+    last: FittedState | None,
+    init: tuple[Any, Any],
+    *,
+    streaming: bool,
+) -> Task:
+    """What to train, and from where.
 
     Parameters
     ----------
     estimator : BackpropRegressor; data : Data, checked
-    last : FittedState to continue from, unless initial weights are given, or None
+    last : FittedState of one member to continue from, unless initial weights are given, or None
     init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
     """
@@ -98,7 +130,7 @@ def plan_and_starts(
     plan = make_plan(
         settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming, muon=muon
     )
-    return plan, starts
+    return Task(plan, starts, last)
 
 
 def _may_need_other_networks(estimator: Any, likelihood: Likelihood, data: Data) -> bool:
@@ -117,20 +149,12 @@ def _may_need_other_networks(estimator: Any, likelihood: Likelihood, data: Data)
 _MOST_FEATURES = 256
 
 
-def in_stream(
-    starts: list[Start] | None,
-    last: FittedState | None,
-    plan: Plan,
-    problem: Problem,
-    rows: SeenRows,
-) -> list[Start]:
+def in_stream(task: Task, problem: Problem, rows: SeenRows) -> list[Start]:
     """The starts of a stream's networks, with the statistics of earlier batches.
 
-    starts, plan : as returned by `plan_and_starts`
-    last : FittedState after the earlier batches, or None
-    problem : Problem, the next batch
-    rows : SeenRows of the batch
+    task : Task; problem : Problem, the next batch; rows : SeenRows of the batch
     """
+    plan, starts, last = task
     if starts is None or last is None:
         first = StreamState(0, None, None, False, rows, rows.weight)
         return [Start(None, first)] * (plan.n_networks or 1)
@@ -163,12 +187,17 @@ def in_stream(
     ]
 
 
-def rows_so_far(starts: list[Start], network: Network) -> SeenRows:
+def rows_so_far(tasks: Sequence[Task]) -> SeenRows:
     """The rows of a stream, marked once they are repeated and cannot show the noise.
 
-    starts : as returned by `in_stream`
+    tasks : list of Task, with starts as returned by `in_stream`
     """
-    streams = [start.stream for start in starts if start.stream is not None]
-    rows = streams[0].rows
-    warned = rows.warned or any(one.repeats_hide_noise(network) for one in streams)
+    streams = [
+        (start.stream, task.plan.settings.network)
+        for task in tasks
+        for start in task.starts or ()
+        if start.stream is not None
+    ]
+    rows = streams[0][0].rows
+    warned = rows.warned or any(one.repeats_hide_noise(network) for one, network in streams)
     return rows._replace(warned=warned)

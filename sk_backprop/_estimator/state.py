@@ -26,6 +26,7 @@ from sk_backprop._inference.consistency import (
 from sk_backprop._inference.evidence import Precisions
 from sk_backprop._inference.laplace import Posterior
 from sk_backprop._inference.predictive import FittedFunction, Predictive
+from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.likelihood import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.problem import Weights
@@ -82,6 +83,13 @@ class Regularization(NamedTuple):
     input_relevance: Array | None
 
 
+class Trainer(NamedTuple):
+    """What trained the networks of a member, as the keys of `members_` of these names."""
+
+    solver: str
+    alpha: float | None
+
+
 class Continuation(NamedTuple):
     """What streams and warm starts continue from, in addition to the function.
 
@@ -103,7 +111,8 @@ class FittedState(NamedTuple):
     columns : Columns
     predictive : Predictive, the fitted function and its uncertainty
     noise_precision : (n_outputs,), in units of 1 / y^2, or for counts of 1 / y
-    regularization : Regularization
+    trainers : list of Trainer, one for each member
+    regularization : Regularization, of the first member
     history : History
     continuation : Continuation
     """
@@ -111,6 +120,7 @@ class FittedState(NamedTuple):
     columns: Columns
     predictive: Predictive
     noise_precision: Array
+    trainers: list[Trainer]
     regularization: Regularization
     history: History
     continuation: Continuation
@@ -128,6 +138,17 @@ class FittedState(NamedTuple):
         if self.columns.names is not None:
             columns["feature_names_in_"] = self.columns.names
         dof = [one.dof for one in posteriors if one.dof is not None]
+        members = [
+            {
+                "solver": trainer.solver,
+                "hidden_layer_sizes": member.network.layer_sizes[1:-1],
+                "units_per_feature": member.network.units_per_feature,
+                "alpha": trainer.alpha,
+                "n_networks": member.n_networks,
+                "weight": member.weight,
+            }
+            for member, trainer in zip(function.members, self.trainers, strict=True)
+        ]
         return {
             **columns,
             "coefs_": function.coefs,
@@ -138,6 +159,7 @@ class FittedState(NamedTuple):
             "hidden_layer_sizes_": function.network.layer_sizes[1:-1],
             "units_per_feature_": function.network.units_per_feature,
             "n_networks_": len(function.output_intercepts),
+            "members_": members,
             "n_layers_": len(function.coefs) + 1,
             "n_outputs_": function.network.layer_sizes[-1],
             "out_activation_": function.network.output_activation,
@@ -185,6 +207,7 @@ class FittedState(NamedTuple):
                 Columns.of(estimator),
                 predictive,
                 estimator.noise_precision_,
+                [Trainer(one["solver"], one["alpha"]) for one in estimator.members_],
                 Regularization(
                     estimator.alpha_,
                     kept["weight_groups"],
@@ -209,9 +232,46 @@ class FittedState(NamedTuple):
         except READING_ERRORS as error:
             raise inconsistent(error) from error
 
+    def by_member(self) -> list[Self]:
+        """The state of each member, as if it had been fitted alone."""
+        if len(self.trainers) == 1:
+            return [self]
+        function, states, first = self.function, [], 0
+        for number, (member, trainer, networks) in enumerate(
+            zip(function.members, self.trainers, function.networks(), strict=True)
+        ):
+            own = slice(first, first + member.n_networks)
+            first += member.n_networks
+            alone = member._replace(weight=1.0)
+            coefs, intercepts = merged([alone], [networks])
+            predictive = self.predictive._replace(
+                function=function._replace(
+                    members=[alone],
+                    coefs=coefs,
+                    intercepts=intercepts,
+                    output_intercepts=function.output_intercepts[own],
+                ),
+                posteriors=self.predictive.posteriors[own],
+            )
+            optimizers = self.continuation.optimizers
+            state = self._replace(
+                predictive=predictive,
+                trainers=[trainer],
+                history=self.history._replace(solver=trainer.solver),
+                continuation=self.continuation._replace(
+                    optimizers={name: each[own] for name, each in optimizers.items()}
+                ),
+            )
+            if number:
+                groups = self.regularization.weight_groups
+                penalty = Regularization(trainer.alpha, groups, None, None, None)
+                state = state._replace(regularization=penalty)
+            states.append(state)
+        return states
+
     def weights(self) -> list[Weights]:
-        """Initial weights of each network for a warm start."""
-        networks, scales = self.function.networks(), self.predictive.scales
+        """Initial weights of each network of the only member, for a warm start."""
+        (networks,), scales = self.function.networks(), self.predictive.scales
         if self.regularization.weight_precision is None:
             return [Weights(*one, scales) for one in networks]
         by_network = np.array(list(self.regularization.weight_precision.values())).T
@@ -225,14 +285,21 @@ def fitted_function(estimator: Any) -> FittedFunction:
     """The mean, from the fitted attributes; ValueError if they do not fit together."""
     try:
         kept = estimator._fit_state
-        sizes = (estimator.n_features_in_, *estimator.hidden_layer_sizes_, estimator.n_outputs_)
+        members = [
+            Member(
+                Network(
+                    (estimator.n_features_in_, *one["hidden_layer_sizes"], estimator.n_outputs_),
+                    kept["activation"],
+                    estimator.out_activation_,
+                    one["units_per_feature"],
+                ),
+                one["n_networks"],
+                one["weight"],
+            )
+            for one in estimator.members_
+        ]
         function = FittedFunction(
-            Network(
-                sizes,
-                kept["activation"],
-                estimator.out_activation_,
-                estimator.units_per_feature_,
-            ),
+            members,
             LIKELIHOODS[tuple(kept["likelihood"])],
             estimator.coefs_,
             estimator.intercepts_,

@@ -7,8 +7,8 @@ at every call take a few us; finiteness is checked only if a result is not finit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import chain
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -69,41 +69,33 @@ def check_range(name: str, array: Array, allowed: Callable[[Any, float], Any], w
         raise inconsistent(f"{name} has the values {array}; all values must be {what}")
 
 
-def check_weights(
-    sizes: tuple[int, ...],
-    n_networks: int,
-    coefs: list[Array],
-    intercepts: list[Array],
-    output_intercepts: list[Array],
-) -> None:
-    """Raise ValueError unless the arrays can be the weights of `n_networks` merged networks.
+def check_weights(sizes: Sequence[int], coefs: list[Array], intercepts: list[Array]) -> None:
+    """Raise ValueError unless the arrays can be the weights of a network.
 
     Parameters
     ----------
-    sizes : (n_features, hidden..., n_outputs), of one network
-    n_networks : int
-    coefs, intercepts : lists of (n_in, n_out) and (n_out,), of the average (`averaging.merged`)
-    output_intercepts : list of (n_outputs,), the output biases of each network
+    sizes : (n_features, hidden..., n_outputs)
+    coefs, intercepts : lists of (n_in, n_out) and (n_out,)
     """
     if not len(coefs) == len(intercepts) == len(sizes) - 1:
         raise inconsistent(
             f"there are {len(coefs)} arrays in coefs_ and {len(intercepts)} in intercepts_, for "
             f"{len(sizes) - 1} layers of weights"
         )
-    if len(output_intercepts) != n_networks:
-        raise inconsistent(
-            f"there are output biases of {len(output_intercepts)} networks, and n_networks_ is "
-            f"{n_networks}"
-        )
-    n_in = sizes[0]
-    for layer, size in enumerate(sizes[1:]):
-        n_out = size if layer == len(coefs) - 1 else n_networks * size
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         check_float("coefs_", coefs[layer], (n_in, n_out), layer)
         check_float("intercepts_", intercepts[layer], (n_out,), layer)
-        n_in = n_out
+
+
+def check_output_biases(n_outputs: int, n_networks: int, biases: list[Array]) -> None:
+    """Raise ValueError unless there is a bias of each output for each network."""
+    if len(biases) != n_networks:
+        raise inconsistent(
+            f"there are output biases of {len(biases)} networks, and n_networks_ is {n_networks}"
+        )
     if n_networks > 1:  # never read for a single network
-        for bias in output_intercepts:
-            check_float("the output bias of a network", bias, (sizes[-1],))
+        for bias in biases:
+            check_float("the output bias of a network", bias, (n_outputs,))
 
 
 def check_average(name: str, average: Array, parts: list[Array]) -> None:

@@ -5,6 +5,7 @@
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from operator import gt
 from typing import Any, NamedTuple
 
@@ -23,12 +24,13 @@ from sk_backprop._inference.consistency import (
     check_average,
     check_finite,
     check_float,
+    check_output_biases,
     check_range,
     check_weights,
     inconsistent,
 )
 from sk_backprop._inference.laplace import Posterior, mean_variance
-from sk_backprop._network.averaging import separated
+from sk_backprop._network.averaging import Member, separated, sizes_of_merged
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import (
     ACTIVATIONS,
@@ -43,14 +45,38 @@ from sk_backprop._network.network import (
 )
 
 
+class _Summand(NamedTuple):
+    """Networks of one shape, and the weight of their mean in a sum."""
+
+    network: Network
+    networks: list[Parameters]
+    weight: float
+
+    def output(self, X: Any, work: Workspaces) -> Array:
+        """The weighted mean of their outputs, (n_outputs, n_rows), an array that may be changed.
+
+        X : scaled; work : Workspaces of the networks
+        """
+        own = work.of(X.shape[0])
+        f = forward(self.network, self.networks[0], X, own)
+        if len(self.networks) > 1:
+            f = f.copy()
+            for one in self.networks[1:]:
+                f += forward(self.network, one, X, own)
+            f /= len(self.networks)
+        if self.weight != 1:
+            f *= self.weight
+        return f
+
+
 class FittedFunction(NamedTuple):
     """Raw X in, mean and its gradient in the units of y out.
 
     Attributes
     ----------
-    network : Network, the shape of each network
+    members : list of Member, networks of one shape each, and their weight in the mean
     likelihood : Likelihood
-    coefs, intercepts : of the average of the networks, for MaxAbs-scaled inputs
+    coefs, intercepts : of the mean of the networks, for MaxAbs-scaled inputs
     output_intercepts : list of (n_outputs,), the output biases of each network
     scaler : MaxAbsScaler
     y_location, y_scale : (n_outputs,), in units of y
@@ -58,7 +84,7 @@ class FittedFunction(NamedTuple):
         of float64
     """
 
-    network: Network
+    members: list[Member]
     likelihood: Likelihood
     coefs: list[Array]
     intercepts: list[Array]
@@ -67,6 +93,11 @@ class FittedFunction(NamedTuple):
     y_location: Array
     y_scale: Array
     sound: bool = True
+
+    @property
+    def network(self) -> Network:
+        """The shape of the first member's networks; all have its inputs, outputs, activations."""
+        return self.members[0].network
 
     def check(self, n_networks: int) -> None:
         """Raise ValueError unless weights and scales can come from one fit."""
@@ -80,7 +111,16 @@ class FittedFunction(NamedTuple):
                 f"{self.likelihood.output_activation!r}"
             )
         sizes, scale = network.layer_sizes, self.scaler.scale_
-        check_weights(sizes, n_networks, self.coefs, self.intercepts, self.output_intercepts)
+        n_of_members = sum(member.n_networks for member in self.members)
+        if n_of_members != n_networks:
+            raise inconsistent(
+                f"members_ has {n_of_members} networks, and n_networks_ is {n_networks}"
+            )
+        weights = [member.weight for member in self.members]
+        if not (min(weights) > 0 and abs(sum(weights) - 1) < _ROUNDING):
+            raise inconsistent(f"the weights of members_ are {weights}; they must sum to 1")
+        check_weights(sizes_of_merged(self.members), self.coefs, self.intercepts)
+        check_output_biases(sizes[-1], n_networks, self.output_intercepts)
         check_float("scaler_.scale_", scale, sizes[:1])
         check_float("y_location_", self.y_location, sizes[-1:])
         check_float("y_scale_", self.y_scale, sizes[-1:])
@@ -102,78 +142,80 @@ class FittedFunction(NamedTuple):
         ]
         check_finite(arrays)
 
-    def networks(self) -> list[NetworkWeights]:
-        """Weights and biases of each network."""
-        return separated(self.coefs, self.intercepts, self.output_intercepts)
+    def networks(self) -> list[list[NetworkWeights]]:
+        """Weights and biases of each network, by member."""
+        return separated(self.members, self.coefs, self.intercepts, self.output_intercepts)
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of the weights of each network."""
+        parts = self.coefs if len(self.members) == 1 else self.output_intercepts
+        return parts[0].dtype
 
     @beyond_range_is_inf
-    def _summands(self, X: Any) -> tuple[Network, list[Parameters]]:
-        """Shape and weights of the networks that average to the input of the output units.
+    def _summands(self, X: Any) -> list[_Summand]:
+        """The networks that average to the input of the output units, by member.
 
         Their dtype is the result type of X and the weights.
         """
         # Deep networks run one by one: most weights of the merged network are zeros.
-        deep, activation = len(self.coefs) > 2, self.network.activation
-        networks = self.networks() if deep else [(self.coefs, self.intercepts)]
-        sizes = (self.network.layer_sizes[0], *(W.shape[1] for W in networks[0][0]))
-        if activation == "logistic":
-            # This saves two passes over the hidden units: a quarter of the time for many rows.
-            activation = "tanh"
-            networks = [with_hidden_units(*one, TANH_FOR_SIGMOID) for one in networks]
-        network = Network(sizes, activation, "identity")
-        dtype = np.result_type(X.dtype, self.coefs[0].dtype)
-        return network, [network.pack(*one, dtype) for one in networks]
+        deep, found = len(self.coefs) > 2, []
+        by_member = self.networks() if deep else [[(self.coefs, self.intercepts)]]
+        for member, networks in zip(self.members, by_member, strict=True):
+            activation = member.network.activation
+            sizes = (self.network.layer_sizes[0], *(W.shape[1] for W in networks[0][0]))
+            if activation == "logistic":
+                # This saves two passes over the hidden units: a quarter of the time for many rows.
+                activation = "tanh"
+                networks = [with_hidden_units(*one, TANH_FOR_SIGMOID) for one in networks]
+            network = Network(sizes, activation, "identity")
+            dtype = np.result_type(X.dtype, self.dtype)
+            weights = [network.pack(*one, dtype) for one in networks]
+            found.append(_Summand(network, weights, member.weight))
+        return found
 
     def predict(self, X: Any) -> Array:
         """Mean in units of y, (n_samples, n_outputs), in the result type of X and weights."""
-        network, networks = self._summands(X)
-        dtype = networks[0].flat.dtype
-        output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
-        products = X.shape[0] * network.n_params
+        summands = self._summands(X)
+        dtype = np.result_type(X.dtype, self.dtype)
+        largest = max((one.network for one in summands), key=lambda one: one.n_params)
+        output = np.empty((X.shape[0], largest.layer_sizes[-1]), dtype)
+        products = X.shape[0] * largest.n_params
         shared = products >= _LEAST_SHARED
-        block_rows = rows_per_block(network, dtype, shared_by_threads=shared)
+        block_rows = rows_per_block(largest, dtype, shared_by_threads=shared)
         blocks = row_blocks(X.shape[0], block_rows)
         if products < _LEAST_THREADED:
-            self._predict_blocks(X, network, networks, blocks, output)
+            self._predict_blocks(X, summands, blocks, output)
             return output
         with one_blas_thread():
             team = Team(allowed_threads() if shared else 1)
             team.run(
                 lambda thread: self._predict_blocks(
-                    X, network, networks, blocks[thread :: team.n_threads], output
+                    X, summands, blocks[thread :: team.n_threads], output
                 )
             )
         return output
 
     @beyond_range_is_inf
     def _predict_blocks(
-        self,
-        X: Any,
-        network: Network,
-        networks: Sequence[Parameters],
-        blocks: Sequence[slice],
-        output: Array,
+        self, X: Any, summands: Sequence[_Summand], blocks: Sequence[slice], output: Array
     ) -> None:
         """Write the predictions for some blocks of rows to `output`.
 
         Parameters
         ----------
         X : (n_samples, n_features), raw
-        network, networks : as returned by `_summands`
+        summands : as returned by `_summands`
         blocks : slices of rows
         output : (n_samples, n_outputs)
         """
-        work = Workspaces(network, output.dtype)
+        spaces = [Workspaces(one.network, output.dtype) for one in summands]
         apply_output = ACTIVATIONS[self.network.output_activation].apply
         for rows in blocks:
             scaled = self._scaled(X[rows], output.dtype)
-            own = work.of(scaled.shape[0])
-            f = forward(network, networks[0], scaled, own)
-            if len(networks) > 1:
-                f = f.copy()
-                for one in networks[1:]:
-                    f += forward(network, one, scaled, own)
-                f /= len(networks)
+            f = summands[0].output(scaled, spaces[0])
+            for one, work in zip(summands[1:], spaces[1:]):
+                f += one.output(scaled, work)
             apply_output(f)
             output[rows] = self.y_location + self.y_scale * f.T
 
@@ -190,25 +232,27 @@ class FittedFunction(NamedTuple):
     @beyond_range_is_inf
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` with respect to raw X, (n_samples, n_outputs, n_features)."""
-        network, networks = self._summands(X)
-        dtype = networks[0].flat.dtype
-        sizes = network.layer_sizes
+        summands = self._summands(X)
+        dtype = np.result_type(X.dtype, self.dtype)
+        sizes = self.network.layer_sizes
         gradient = np.empty((X.shape[0], sizes[-1], sizes[0]), dtype)
         output = ACTIVATIONS[self.network.output_activation]
         x_scale, y_scale = self.scaler.scale_, self.y_scale[:, None]
-        work = Workspaces(network, dtype)
-        for rows in row_blocks(X.shape[0], rows_per_block(network, dtype)):
+        largest = max((one.network for one in summands), key=lambda one: one.n_params)
+        spaces = [Workspaces(one.network, dtype) for one in summands]
+        for rows in row_blocks(X.shape[0], rows_per_block(largest, dtype)):
             scaled = self._scaled(X[rows], dtype)
             f, df_dx = np.zeros((len(gradient[rows]), sizes[-1]), dtype), gradient[rows]
             df_dx[...] = 0
-            for one in networks:
-                f += forward(network, one, scaled, work.of(len(f))).T
-                df_dx += input_gradient(network, one, work.of(len(f)))
-            f /= len(networks)
+            for (network, networks, weight), work in zip(summands, spaces):
+                share = weight / len(networks)
+                for one in networks:
+                    f += share * forward(network, one, scaled, work.of(len(f))).T
+                    df_dx += share * input_gradient(network, one, work.of(len(f)))
             slope = np.ones_like(f)
             output.apply(f)
             output.times_slope(slope, f, np.empty_like(f))
-            df_dx *= slope[:, :, None] / len(networks)
+            df_dx *= slope[:, :, None]
             df_dx *= y_scale
             df_dx /= x_scale
         return gradient
@@ -225,6 +269,55 @@ class FittedFunction(NamedTuple):
         return AffineMap.to_raw(fitted).weights(self.coefs, self.intercepts)
 
 
+class FittedNetworks(NamedTuple):
+    """Networks of one shape in the coordinates of the solver, and their posteriors.
+
+    network : Network, the shape of each; weight : float, of their mean
+    """
+
+    network: Network
+    networks: list[Parameters]
+    posteriors: list[Posterior]
+    weight: float
+
+    def moments(self, X: Any, scales: Scales, likelihood: Likelihood) -> tuple[Array, Array]:
+        """Mean and variance of the mixture, (n_samples, n_outputs) each.
+
+        X : in the solver's coordinates; scales : Scales; likelihood : Likelihood
+        """
+        network, n = self.network, len(self.networks)
+        means = np.array([evaluate(network, p.coefs, p.intercepts, X) for p in self.networks])
+        variance = means.var(axis=0)
+        for params, posterior, mean in zip(self.networks, self.posteriors, means, strict=True):
+            of_weights = posterior.variance(network, params, X)
+            of_weights[:, scales.y.constant] = 0
+            variance += of_weights / n
+            variance += likelihood.noise_variance(posterior.noise, mean) / n
+        return means.mean(axis=0), variance
+
+
+def variance_of_mixture(
+    members: Sequence[FittedNetworks], X: Any, scales: Scales, likelihood: Likelihood
+) -> Array:
+    """Variance of a new observation, (n_samples, n_outputs), in the solver's coordinates.
+
+    Parameters
+    ----------
+    members : list of FittedNetworks
+    X, scales, likelihood : as for `FittedNetworks.moments`
+    """
+    mean, variance = members[0].moments(X, scales, likelihood)
+    weight = members[0].weight
+    for one in members[1:]:  # the law of total variance, for the mixture so far and one more
+        other, variance_of_other = one.moments(X, scales, likelihood)
+        share = one.weight / (weight + one.weight)
+        variance += share * (variance_of_other - variance)
+        variance += share * (1 - share) * (other - mean) ** 2
+        mean += share * (other - mean)
+        weight += one.weight
+    return variance
+
+
 class Predictive(NamedTuple):
     """The distribution of a new observation: the fitted function and its uncertainty.
 
@@ -233,8 +326,8 @@ class Predictive(NamedTuple):
     function : FittedFunction, its mean
     scales : Scales, including those of the solver's coordinates
     posteriors : list of Posterior, one for each network
-    largest_leverage : (n_outputs,), the largest variance due to the uncertainty of the weights
-        over the training rows; None in a stream, or if no weight is uncertain
+    largest_leverage : (n_outputs,), the largest variance due to the uncertainty of the first
+        member's weights over the training rows; None in a stream, or if none is uncertain
     """
 
     function: FittedFunction
@@ -250,10 +343,11 @@ class Predictive(NamedTuple):
                 f"there are posteriors of {len(self.posteriors)} networks, and biases of "
                 f"{len(function.output_intercepts)}"
             )
-        for posterior in self.posteriors:
-            posterior.check_shapes(function.network)
-            if function.sound and (fault := posterior.fault()):
-                raise inconsistent(fault)
+        for member, posteriors in zip(function.members, self._by_member(), strict=True):
+            for posterior in posteriors:
+                posterior.check_shapes(member.network)
+                if function.sound and (fault := posterior.fault()):
+                    raise inconsistent(fault)
 
     def check_finite(self) -> None:
         """As `FittedFunction.check_finite`, for all scales."""
@@ -261,12 +355,24 @@ class Predictive(NamedTuple):
         if self.function.sound:
             check_finite((f"the scale {name}", one) for name, one in self.scales.state().items())
 
-    def _solver_networks(self) -> list[Parameters]:
-        """The weights of each network in the coordinates of the posteriors, those of the solver."""
-        network, scales = self.function.network, self.scales
-        to_solver = AffineMap(scales.max_abs_coordinates, scales.solver_coordinates(network))
-        weights = [to_solver.weights(*one) for one in self.function.networks()]
-        return [network.pack(*one, float) for one in weights]
+    def _by_member(self) -> list[list[Posterior]]:
+        """The posteriors of each member's networks."""
+        posteriors = iter(self.posteriors)
+        return [list(islice(posteriors, one.n_networks)) for one in self.function.members]
+
+    def _fitted(self) -> list[FittedNetworks]:
+        """The members in the coordinates of the posteriors, those of the solver."""
+        function, scales, found = self.function, self.scales, []
+        for member, networks, posteriors in zip(
+            function.members, function.networks(), self._by_member(), strict=True
+        ):
+            network = member.network
+            to_solver = AffineMap(scales.max_abs_coordinates, scales.solver_coordinates(network))
+            params = [network.pack(*to_solver.weights(*one), float) for one in networks]
+            found.append(
+                FittedNetworks(scales.solver_network(network), params, posteriors, member.weight)
+            )
+        return found
 
     @one_blas_thread()
     @beyond_range_is_inf
@@ -277,24 +383,17 @@ class Predictive(NamedTuple):
         of weights and noise, plus the variance of their means.
         """
         function, scales = self.function, self.scales
-        network = scales.solver_network(function.network)
         std = np.empty(
-            (X.shape[0], network.layer_sizes[-1]), np.result_type(X.dtype, function.coefs[0].dtype)
+            (X.shape[0], function.network.layer_sizes[-1]),
+            np.result_type(X.dtype, function.dtype),
         )
-        if function.sound:
+        if function.sound and len(function.members) == 1:
             biases = function.output_intercepts
             check_average("intercepts_[-1]", function.intercepts[-1], biases)
-        networks = self._solver_networks()
+        fitted = self._fitted()
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)
-            means = np.array([evaluate(network, p.coefs, p.intercepts, inputs) for p in networks])
-            variance = means.var(axis=0)
-            for params, posterior, mean in zip(networks, self.posteriors, means, strict=True):
-                of_weights = posterior.variance(network, params, inputs)
-                of_weights[:, scales.y.constant] = 0
-                variance += of_weights / len(networks)
-                noise = function.likelihood.noise_variance(posterior.noise, mean)
-                variance += noise / len(networks)
+            variance = variance_of_mixture(fitted, inputs, scales, function.likelihood)
             std[rows] = scales.y_scale * np.sqrt(variance)
         # Around a constant target of 1e-320 it would underflow to zero.
         np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
@@ -303,14 +402,17 @@ class Predictive(NamedTuple):
     @one_blas_thread()
     @beyond_range_is_inf
     def leverage(self, X: Any) -> Array:
-        """Variance due to the weights' uncertainty, relative to its maximum over training rows.
+        """Variance due to the uncertainty of the first member's weights, relative to its maximum.
+
+        The maximum is that over the training rows.
 
         Returns
         -------
         leverage : (n_samples, n_outputs), 0 for an output whose target did not vary
         """
-        scales, network = self.scales, self.scales.solver_network(self.function.network)
-        fitted = list(zip(self._solver_networks(), self.posteriors, strict=True))
+        scales = self.scales
+        network, params, posteriors, _ = self._fitted()[0]
+        fitted = list(zip(params, posteriors, strict=True))
         leverage = np.empty((X.shape[0], network.layer_sizes[-1]))
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)
@@ -320,6 +422,9 @@ class Predictive(NamedTuple):
         np.divide(leverage, largest, out=relative, where=largest > 0)
         return relative
 
+
+# How far the sum of the members' weights may be from 1.
+_ROUNDING = 1e-12
 
 # Minimum n_samples * n_params for threads to share the rows of `predict` (a few ms of work), and
 # for BLAS to divide a product among threads of its own (preventing that takes 10 us).

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import IterationObserver, Monitor
 from sk_backprop._training.problem import Settings
-from sk_backprop._training.run import Trained, TrainingResult, TrainingRun
+from sk_backprop._training.run import Blend, Trained, TrainingRun
 
 
 class RunObserver(IterationObserver):
@@ -50,7 +50,7 @@ class FitObserver:
         """Network `number` (from 1) is next. Returns an observer for each of its runs."""
         return [RunObserver()] * n_runs
 
-    def end_fit(self, result: TrainingResult) -> None:
+    def end_fit(self, blend: Blend) -> None:
         """All networks are trained."""
 
 
@@ -97,9 +97,9 @@ class Events:
         by_observer = [one.begin_network(self._n_networks, n_runs) for one in self._observers]
         return [_RunEvents(self, [runs[k] for runs in by_observer]) for k in range(n_runs)]
 
-    def end_fit(self, result: TrainingResult) -> None:
+    def end_fit(self, blend: Blend) -> None:
         for one in self._observers:
-            one.end_fit(result)
+            one.end_fit(blend)
 
     def stop_if(self, asked: bool) -> None:
         """Begin no more runs if an observer has asked for that."""

@@ -1,14 +1,17 @@
-"""Select one of the candidates of a plan, and train its networks."""
+"""Select candidates of a plan, and train their networks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.threads import one_blas_thread, single_thread
+from sk_backprop._inference.predictive import FittedNetworks, variance_of_mixture
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._training.budget import budget
 from sk_backprop._training.ensemble import best, credible, train_networks
@@ -16,8 +19,14 @@ from sk_backprop._training.events import Events
 from sk_backprop._training.folds import left_out
 from sk_backprop._training.plan import MOST_NETWORKS, Plan
 from sk_backprop._training.problem import Problem, Settings, Start
-from sk_backprop._training.run import TrainingResult, TrainingRun, shows_noise
-from sk_backprop._training.selection import Choice, choose, held_out_noise, noise_left_out
+from sk_backprop._training.run import Blend, TrainingResult, TrainingRun, shows_noise
+from sk_backprop._training.selection import (
+    Choice,
+    Selection,
+    choose,
+    held_out_noise,
+    noise_left_out,
+)
 
 # Rows, or counts above 0, below which there are no trials: a fifth of them is too few to score on.
 _LEAST_ROWS = 10
@@ -33,8 +42,8 @@ def fit_networks(
     rng: np.random.RandomState,
     n_jobs: int | None,
     events: Events,
-) -> TrainingResult:
-    """Select one of the candidates, and train its networks.
+) -> Blend:
+    """Select one of the candidates, or two to be blended, and train their networks.
 
     Parameters
     ----------
@@ -48,34 +57,69 @@ def fit_networks(
     n_seeds = 2 * max(plan.n_networks or 0, MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     with single_thread() if n_jobs == 1 else nullcontext():
-        choice = _select(plan, problem, n_jobs, events)
-        settings = choice.settings
-        problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
-        if settings.n_folds:
-            return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
-        result = _train_on_all(plan, choice, problem, starts, seeds, n_jobs, events)
-        streaming = starts is not None and starts[0].stream is not None
-        if streaming or not _can_hold_out(settings, problem):
-            return result
-        return _with_held_out_noise(result, choice.noise, n_jobs)
+        choices, squared_error = _select(plan, problem, n_jobs, events)
+        results: list[TrainingResult] = []
+        for choice in choices:
+            try:
+                result = _train(plan, choice, problem, starts, seeds, n_jobs, events)
+            except KeyboardInterrupt:
+                if not results:
+                    raise
+                return Blend([results[0]._replace(interrupted=True)], [1.0])
+            complete = result.networks[0].result.status != "interrupted"
+            if results and not (complete and len(result.networks) == choice.settings.n_folds):
+                return Blend([results[0]._replace(interrupted=result.interrupted)], [1.0])
+            results.append(result)
+            if result.interrupted or events.stopped:
+                return Blend(results[-1:], [1.0])
+        blend = Blend(results, [choice.weight for choice in choices])
+        return blend if squared_error is None else _with_noise_of_blend(blend, squared_error)
 
 
-def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> Choice:
-    """The best candidate on held-out rows; without trials, if there is one or rows are few.
+def _train(
+    plan: Plan,
+    choice: Choice,
+    problem: Problem,
+    starts: Sequence[Start] | None,
+    seeds: Sequence[int],
+    n_jobs: int | None,
+    events: Events,
+) -> TrainingResult:
+    """Train the networks of a choice, and estimate their noise.
+
+    Parameters
+    ----------
+    plan, problem, starts, n_jobs, events : as for `fit_networks`
+    choice : Choice
+    seeds : of the networks, and of further ones for those that fail
+    """
+    settings = choice.settings
+    problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
+    if settings.n_folds:
+        return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
+    result = _train_on_all(plan, choice, problem, starts, seeds, n_jobs, events)
+    streaming = starts is not None and starts[0].stream is not None
+    if streaming or not _can_hold_out(settings, problem):
+        return result
+    return _with_held_out_noise(result, choice.noise, n_jobs)
+
+
+def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> Selection:
+    """What is best on held-out rows; without trials, if there is one candidate or rows are few.
 
     Parameters
     ----------
     plan, problem, n_jobs, events : as for `fit_networks`
     """
     if len(plan.candidates) == 1 or not _can_hold_out(plan.settings, problem):
-        return Choice(plan.untried, None, None)
+        return Selection([Choice(plan.untried)])
     n_samples = problem.rows.n_samples
     affordable = _TRIALS_SHARE * budget(n_samples, plan.settings.network.layer_sizes[0])
     n_networks_of = partial(plan.n_networks_of, n_samples)
     events.begin_trials(len(plan.candidates))
-    choice = choose(plan.families, n_networks_of, problem, affordable, events, n_jobs)
+    selection = choose(plan.families, n_networks_of, problem, affordable, events, n_jobs)
     events.end_trials()
-    return choice
+    return selection
 
 
 def _train_on_all(
@@ -130,6 +174,48 @@ def _train_on_folds(
         return result
     noise = noise_left_out(settings, parts, result.networks)
     return _with_held_out_noise(result, noise, n_jobs)
+
+
+# Training rows that the spread of a blend is averaged over, at most, and the smallest part of its
+# squared error on held-out rows that is taken for noise.
+_SPREAD_ROWS, _LEAST_NOISE = 1000, 0.1
+
+
+@one_blas_thread()
+def _with_noise_of_blend(blend: Blend, squared_error: Array) -> Blend:
+    """The blend, with noise such that its variance is its squared error on held-out rows.
+
+    That of each kind of networks alone would be too large: their errors differ, and partly cancel
+    out. The noise of all networks is multiplied by one factor; the variance due to the uncertainty
+    of the weights and to the differences between networks stays, on average over training rows.
+
+    Parameters
+    ----------
+    blend : Blend
+    squared_error : (n_outputs,), on held-out rows
+    """
+    problem = blend.results[0].problem
+    scales, likelihood = problem.scales, blend.results[0].settings.likelihood
+    rows = np.linspace(0, problem.rows.n_samples - 1, _SPREAD_ROWS).astype(int)
+    X = problem.rows.X[np.unique(rows)].astype(float)
+    members, noise = [], np.zeros_like(squared_error)
+    for result, weight in zip(blend.results, blend.weights, strict=True):
+        network = scales.solver_network(result.settings.network)
+        posteriors = [one.posterior for one in result.networks]
+        params = [network.parameters(one.params.flat.astype(float)) for one in result.networks]
+        members.append(FittedNetworks(network, params, posteriors, weight))
+        noise += weight * np.mean([one.noise for one in posteriors], axis=0)
+    spread = variance_of_mixture(members, X, scales, likelihood).mean(axis=0) - noise
+    wanted = np.maximum(squared_error - spread, _LEAST_NOISE * squared_error)
+    factor = np.where(scales.y.constant, 1.0, wanted / noise)
+    results = []
+    for result in blend.results:
+        networks = [
+            one._replace(posterior=replace(one.posterior, noise=factor * one.posterior.noise))
+            for one in result.networks
+        ]
+        results.append(result._replace(networks=networks))
+    return blend._replace(results=results)
 
 
 def _with_replacements(

@@ -120,7 +120,8 @@ class Plan(NamedTuple):
         if self.n_networks and any(settings.alpha is None for settings in self.candidates):
             n_networks = 2 * n_networks - 1  # networks that failed are replaced
         n_runs = max(len(settings.plain_steps) for settings in self.candidates)
-        return int(len(self.candidates) > 1) + n_networks * max(n_runs, 1)
+        n_on_folds = max(settings.n_folds for settings in self.candidates)
+        return int(len(self.candidates) > 1) + n_networks * max(n_runs, 1) + n_on_folds
 
 
 def choose_solver(network: Network, n_samples: int) -> str:

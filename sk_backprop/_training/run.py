@@ -66,6 +66,27 @@ class TrainingResult(NamedTuple):
     interrupted: bool = False
 
 
+class Blend(NamedTuple):
+    """Results of training whose weighted mean is the fitted function; most fits have one.
+
+    results : list of TrainingResult, of one problem; the first has evidence, if any has
+    weights : list of float, which sum to 1
+    """
+
+    results: list[TrainingResult]
+    weights: list[float]
+
+    @property
+    def networks(self) -> list[Trained]:
+        """The networks of all results."""
+        return [network for result in self.results for network in result.networks]
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C ended the training."""
+        return any(result.interrupted for result in self.results)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainingRun:
     """One run of a solver, from a start to a trained network.

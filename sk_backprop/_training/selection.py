@@ -14,10 +14,12 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import HeldOutScore
 from sk_backprop._network.network import evaluate
+from sk_backprop._training.blending import HeldOutErrors, stacking_weight
 from sk_backprop._training.ensemble import credible, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import MOST_HELD_OUT, Folds
@@ -56,18 +58,37 @@ _MARGIN_OF_LOCAL = -2 * math.log(0.9)
 _PATIENCE, _SAME = 2, 0.01
 
 
+# Weight below which a kind of networks is left out of a blend, and distinct rows up to which there
+# are blends: with more, both would take too long.
+_LEAST_WEIGHT, _MOST_TO_BLEND = 0.1, 10_000
+
+
 class Choice(NamedTuple):
     """Result of the trials.
 
-    settings : Settings, the best candidate
+    settings : Settings, of a candidate
     n_steps : float or None, mean number of steps of its runs, if there were any
     noise : HeldOutNoise or None, where the penalty was fixed and the networks were trained on
         most of the rows
+    weight : float, of its networks in the mean; those of all choices sum to 1
     """
 
     settings: Settings
-    n_steps: float | None
-    noise: HeldOutNoise | None
+    n_steps: float | None = None
+    noise: HeldOutNoise | None = None
+    weight: float = 1.0
+
+
+class Selection(NamedTuple):
+    """What the trials select.
+
+    choices : list of Choice; of two, the first is that with evidence
+    squared_error : (n_outputs,), of a blend of two on held-out rows, in the solver's coordinates;
+        None for a single choice
+    """
+
+    choices: list[Choice]
+    squared_error: Array | None = None
 
 
 def choose(
@@ -77,8 +98,8 @@ def choose(
     affordable: float,
     events: Events,
     n_jobs: int | None,
-) -> Choice:
-    """The candidate with the best score on held-out rows.
+) -> Selection:
+    """The candidate with the best score on held-out rows, or two that are to be blended.
 
     Parameters
     ----------
@@ -97,6 +118,7 @@ def choose(
     n_kept = _trial_rows(families, problem.n_distinct, affordable)
     folds = Folds(problem, n_kept)
     best: _Trial | None = None
+    on_folds: _Trial | None = None
     tried: list[_Trial] = []
     best_of_family: _Trial | None
     for family in families:
@@ -108,7 +130,7 @@ def choose(
                 continue
             affordable -= n_folds * n_each * cost
             events.begin_trial()
-            trial = _Trial(candidate, folds[0][0].n_distinct, [], [])
+            trial = _Trial(candidate, folds[0][0].n_distinct, [], [], [])
             for number in range(n_folds):
                 trial.run(*folds[number], max(n_each, 1), n_networks, n_jobs)
             # Candidates are compared with the best of their family, not of all: under the first
@@ -117,18 +139,56 @@ def choose(
                 best_of_family, n_worse = trial, 0
             elif not trial.resembles(best_of_family):
                 n_worse += 1
-            tried.append(trial)
-            if best is None or trial.beats(best):
-                best = trial
-            if events.end_trial(best.settings):
-                return best.choice(problem)
+            if _may_be_blended(candidate, problem.n_distinct):
+                on_folds = trial
+            else:
+                tried.append(trial)
+                if best is None or trial.beats(best):
+                    best = trial
+            if events.end_trial((best or trial).settings):
+                return (best or trial).alone(problem)
             if n_worse == _PATIENCE:
                 break
-    assert best is not None
+    if best is None:
+        assert on_folds is not None
+        return on_folds.alone(problem)
     rival = best.rival(tried)
     if rival is not None:
         best = _decided(best, rival, folds, n_networks, affordable, n_jobs)
-    return best.choice(problem)
+    if on_folds is None:
+        return best.alone(problem)
+    return _blended(best, on_folds, problem)
+
+
+def _may_be_blended(settings: Settings, n_distinct: int) -> bool:
+    """Whether the networks of a candidate may be averaged with those of another kind."""
+    return settings.n_folds > 0 and n_distinct <= _MOST_TO_BLEND
+
+
+def _blended(best: "_Trial", on_folds: "_Trial", problem: Problem) -> Selection:
+    """The better of two candidates, or both with their weights.
+
+    Parameters
+    ----------
+    best : _Trial, of the best other candidate
+    on_folds : _Trial, of networks that each leave out other rows
+    problem : Problem, with all rows
+    """
+    if best._is_linear:  # with it, a mean would extrapolate as half a line
+        return (on_folds if on_folds.beats(best) else best).alone(problem)
+    n_folds = min(len(best.errors), len(on_folds.errors))
+    errors = HeldOutErrors.joined(best.errors[:n_folds])
+    others = HeldOutErrors.joined(on_folds.errors[:n_folds])
+    weight = stacking_weight(errors, others)
+    if weight < _LEAST_WEIGHT:
+        return best.alone(problem)
+    if weight > 1 - _LEAST_WEIGHT:
+        return on_folds.alone(problem)
+    choices = [
+        best.choice(problem)._replace(weight=1 - weight),
+        on_folds.choice(problem)._replace(weight=weight),
+    ]
+    return Selection(choices, errors.blended(others, weight).square)
 
 
 def _decided(
@@ -178,7 +238,7 @@ def held_out_noise(
     if not settings.solver_class.all_rows:  # as many steps, of which an epoch now has fewer
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter)
-    trial = _Trial(settings, folds[0][0].n_distinct, [], [])
+    trial = _Trial(settings, folds[0][0].n_distinct, [], [], [])
     for number in range(folds.n_first):
         trial.run(*folds[number], min(n_networks, 2), lambda *_: n_networks, n_jobs)
         if sum(one.n_equivalent for one in trial.scores) >= _ENOUGH_HELD_OUT:
@@ -219,12 +279,14 @@ class _Trial(NamedTuple):
     """A candidate, the score of each fold, and the steps of each run.
 
     n_kept : int, distinct rows that it was trained on in each fold
+    errors : list of HeldOutErrors, of each fold
     """
 
     settings: Settings
     n_kept: int
     scores: list[HeldOutScore]
     n_steps: list[int]
+    errors: list[HeldOutErrors]
 
     def run(
         self,
@@ -263,6 +325,14 @@ class _Trial(NamedTuple):
         kept = credible(fitted, part.rows.total_weight)
         with one_blas_thread():
             self.scores.append(_score(self.settings, part, kept, held_out, n_final))
+            network = part.scales.solver_network(self.settings.network)
+            outputs = np.array(
+                [
+                    evaluate(network, one.params.coefs, one.params.intercepts, held_out.X)
+                    for one in kept
+                ]
+            )
+        self.errors.append(HeldOutErrors.of(outputs, held_out.y, held_out.sample_weight, n_final))
 
     @property
     def _is_linear(self) -> bool:
@@ -324,6 +394,10 @@ class _Trial(NamedTuple):
         """Whether the scores are practically equal, as those of two constants."""
         n_folds = min(len(self.scores), len(other.scores))
         return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)
+
+    def alone(self, problem: Problem) -> Selection:
+        """The result if this candidate alone is selected, for all rows of `problem`."""
+        return Selection([self.choice(problem)])
 
     @property
     def noise(self) -> HeldOutNoise:

@@ -90,6 +90,14 @@ def _realmlp(problem: Problem) -> Any:
     return RealMLP_TD_Regressor(device="cpu", n_threads=1, random_state=problem.split)
 
 
+def _catboost(problem: Problem) -> Any:
+    from catboost import CatBoostRegressor
+
+    return CatBoostRegressor(
+        random_seed=problem.split, thread_count=1, verbose=False, allow_writing_files=False
+    )
+
+
 COMPETITORS = {
     "ours": lambda problem: BackpropRegressor(random_state=problem.split),
     "mlp": lambda problem: MLPRegressor(random_state=problem.split),
@@ -97,7 +105,10 @@ COMPETITORS = {
     "hgb": lambda problem: HistGradientBoostingRegressor(random_state=problem.split),
     "gp": _gp,
     "realmlp": _realmlp,
+    "catboost": _catboost,
 }
+# Those that are not scikit-learn's: the package that each needs.
+PACKAGES = {"realmlp": "pytabkit", "catboost": "catboost"}
 QUICK = ("ours", "mlp_scaled")
 WITH_STD = ("ours", "gp")
 MOST_ROWS_OF_GP = 2000
@@ -105,8 +116,8 @@ MOST_ROWS_OF_GP = 2000
 
 def obstacle(name: str, problem: Problem) -> str:
     """Why a competitor does not run, or ''."""
-    if name == "realmlp" and find_spec("pytabkit") is None:
-        return "pytabkit is not installed"
+    if name in PACKAGES and find_spec(PACKAGES[name]) is None:
+        return f"{PACKAGES[name]} is not installed"
     if name == "gp" and len(problem.y_train) > MOST_ROWS_OF_GP:
         return f"{problem.name} has more than {MOST_ROWS_OF_GP:,} training rows"
     return ""
@@ -138,10 +149,13 @@ def measure(name: str, problem: Problem) -> Row:
                 mean = model.predict(problem.X_test)
         except ValueError as error:
             return replace(row, note=f"failed: {error}")
-    note = f"pytabkit {version('pytabkit')}" if name == "realmlp" else ""
+    note = f"{PACKAGES[name]} {version(PACKAGES[name])}" if name in PACKAGES else ""
     if isinstance(model, BackpropRegressor):
-        shape, n_networks = model.hidden_layer_sizes_, model.n_networks_
-        note = f"hidden_layer_sizes={shape!r}, n_networks={n_networks!r}"
+        note = "; ".join(
+            f"{one['n_networks']} of {one['solver']} {one['hidden_layer_sizes']}, "
+            f"weight {one['weight']:.2f}"
+            for one in model.members_
+        )
     return replace(row, **scores(problem.y_test, np.ravel(mean), std), seconds=seconds, note=note)
 
 
@@ -237,13 +251,14 @@ LABELS = {
     "gp": "Gaussian process",
     "realmlp": "RealMLP",
     "hgb": "HistGradientBoosting",
+    "catboost": "CatBoost",
     "mlp_scaled": "MLPRegressor, scaled",
     "mlp": "MLPRegressor",
 }
 # A shape and a colour for each; published results are grey and hollow.
 STYLES: dict[str, dict[str, Any]] = {
     name: {"marker": marker, "color": color, "mfc": color}
-    for name, marker, color in zip(LABELS, "oDs^vX", drawing.COLORS, strict=True)
+    for name, marker, color in zip(LABELS, "oDs^PvX", drawing.COLORS, strict=True)
 } | {
     name: {"marker": marker, "color": "#555555", "mfc": "white"}
     for name, marker in zip(published.METHODS, "+xosD^v*", strict=True)

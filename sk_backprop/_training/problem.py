@@ -62,6 +62,8 @@ class Settings(NamedTuple):
     n_folds : int, number of networks, each trained without another fold; 0 to train on all rows
     local_units : bool, whether the hidden units start as steep steps at training rows, and the
         plain steps have a weak penalty instead of weak precisions
+    in_trials : pairs of a name and a value, which replaces the setting of that name in trials:
+        they have fewer rows, which suit smaller mini-batches and more epochs
     """
 
     network: Network
@@ -91,6 +93,7 @@ class Settings(NamedTuple):
     weight_unit: float = 1.0
     n_folds: int = 0
     local_units: bool = False
+    in_trials: tuple[tuple[str, Any], ...] = ()
 
     @property
     def solver_class(self) -> type[Solver]:

@@ -177,7 +177,7 @@ def held_out_noise(
     folds = Folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
     if not settings.solver_class.all_rows:  # as many steps, of which an epoch now has fewer
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
-    settings = settings._replace(max_iter=n_iter)
+    settings = settings._replace(max_iter=n_iter, in_trials=())
     trial = _Trial(settings, folds[0][0].n_distinct, [], [])
     for number in range(folds.n_first):
         trial.run(*folds[number], min(n_networks, 2), lambda *_: n_networks, n_jobs)
@@ -242,12 +242,13 @@ class _Trial(NamedTuple):
         n_each : int, networks to train
         n_networks, n_jobs : as in `choose`
         """
-        limit = _TRIAL_STEPS if self.settings.solver_class.evidence else self.settings.max_iter
+        trial = self.settings._replace(**dict(self.settings.in_trials))
+        limit = _TRIAL_STEPS if trial.solver_class.evidence else trial.max_iter
         # The evidence needs no early stopping; with a fixed penalty it is part of the candidate.
         early_stopping = self.settings.early_stopping and not self._by_evidence
-        trial = self.settings._replace(
+        trial = trial._replace(
             early_stopping=early_stopping,
-            max_iter=min(self.settings.max_iter, limit),
+            max_iter=min(trial.max_iter, limit),
             memory=_TRIAL_MEMORY,
         )
         part = part._replace(validation=part.validation if early_stopping else None)

@@ -50,9 +50,10 @@ def fit_networks(
     with single_thread() if n_jobs == 1 else nullcontext():
         choice = _select(plan, problem, n_jobs, events)
         settings = choice.settings
-        problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
+        problem = problem.in_unit(settings.weight_unit)
         if settings.n_folds:
             return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
+        problem = problem.in_precision_of(settings)
         result = _train_on_all(plan, choice, problem, starts, seeds, n_jobs, events)
         streaming = starts is not None and starts[0].stream is not None
         if streaming or not _can_hold_out(settings, problem):
@@ -123,7 +124,9 @@ def _train_on_folds(
     events : Events, which are notified
     n_jobs : int or None, processes
     """
-    parts = left_out(problem, settings.n_folds)
+    parts = [
+        (part.in_precision_of(settings), rows) for part, rows in left_out(problem, settings.n_folds)
+    ]
     problems = [part for part, _ in parts]
     result = train_networks(settings, problem, seeds, events, parts=problems, n_jobs=n_jobs)
     if len(result.networks) < len(parts):  # after an interrupt the user is waiting

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.arrays import Array, SelectedRows
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
 from sk_backprop._coordinates.scales import Scales, as_units, divide_columns, largest_values
@@ -26,7 +26,7 @@ from sk_backprop._solvers._base import Solver
 class Data(NamedTuple):
     """Rows to learn from or to validate on.
 
-    X : (n_samples, n_features), float32 or float64, dense or CSR
+    X : (n_samples, n_features), float32 or float64, dense, CSR or `SelectedRows`
     y : (n_samples, n_outputs), float64
     sample_weight : (n_samples,), positive, float64, or None for ones
     """
@@ -47,6 +47,12 @@ class Data(NamedTuple):
         """The given rows."""
         w = self.sample_weight
         return Data(self.X[rows], self.y[rows], None if w is None else w[rows])
+
+    def select(self, rows: Array) -> "Data":
+        """The given rows, without a copy of a dense X."""
+        w = self.sample_weight
+        X = SelectedRows(self.X, rows) if isinstance(self.X, np.ndarray) else self.X[rows]
+        return Data(X, self.y[rows], None if w is None else w[rows])
 
 
 class Settings(NamedTuple):

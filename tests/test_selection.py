@@ -118,3 +118,10 @@ def test_rows_of_trials_grow_with_the_budget_up_to_a_share_of_all():
     assert found == sorted(found)
     assert len(set(found)) > 3
     assert _trial_rows(plan.families, 1000, 1e8) == 700
+
+
+def test_trials_of_mini_batches_train_on_fewer_rows():
+    X, y = np.random.RandomState(0).randn(2, 99, 2)
+    plan = tasks_of(BackpropRegressor(solver="adam"), Data(X, y[:, :1]), None)[0].plan
+    found = [_trial_rows(plan.families, n, 1e20) for n in (1000, 50_000, 60_000, 10**6)]
+    assert found == [700, 20_000, 15_000, 15_000]

@@ -1,6 +1,7 @@
 """Candidates of the defaults for rough functions and for those that oscillate."""
 
 import copy
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,11 @@ from cases import slow
 from sklearn.datasets import load_diabetes, make_friedman1
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._blocks.arrays import SelectedRows
 from sk_backprop._estimator.start import tasks_of
 from sk_backprop._network.network import Network
+from sk_backprop._training.ensemble import train_networks
+from sk_backprop._training.events import Events
 from sk_backprop._training.folds import left_out
 from sk_backprop._training.initial import local_start
 from sk_backprop._training.problem import Data, prepare
@@ -233,10 +237,79 @@ def test_each_network_leaves_out_other_rows(n_samples, n_folds, size):
         assert part.rows.n_samples + rows.n_samples == n_samples
         assert rows.n_samples <= size
         held_out = set(map(tuple, rows.X[:, :2]))
-        assert not held_out & set(map(tuple, part.rows.X[:, :2]))
+        assert not held_out & set(map(tuple, part.rows.X[:][:, :2]))
         assert not held_out & seen
         seen |= held_out
     assert len(seen) == min(n_samples, n_folds * size)
+
+
+def selected_by_hand(problem, n_folds):
+    """The rows that each part trains on, as arrays, by the rows that it leaves out."""
+    X, y = problem.rows.X, problem.rows.y
+    for _, rows in left_out(problem, n_folds):
+        out = set(map(tuple, rows.X))
+        kept = [tuple(row) not in out for row in X]
+        yield X[kept], y[kept]
+
+
+def test_parts_share_the_rows_and_copy_blocks_of_them():
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(211, 2), rng.randn(211)
+    problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
+    (muon,) = wide(candidates_of(500))
+    for (part, _), (X, y) in zip(left_out(problem, 5), selected_by_hand(problem, 5), strict=True):
+        for rows, dtype in ((part.rows, X.dtype), (part.in_precision_of(muon).rows, np.float32)):
+            assert isinstance(rows.X, SelectedRows)
+            assert rows.X.shape == X.shape
+            assert rows.X.dtype == rows.X[:5].dtype == dtype
+            np.testing.assert_array_equal(rows.y, y.astype(dtype))
+            for some in (slice(None), slice(3, 40), slice(0, None, 7), rng.permutation(len(X))):
+                np.testing.assert_array_equal(rows.X[some], X[some].astype(dtype))
+
+
+def test_a_network_of_selected_rows_is_that_of_a_copy():
+    X, y, *_ = rough(600)
+    problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
+    (muon,) = wide(candidates_of(600, n_features=X.shape[1]))
+    muon = muon._replace(max_iter=2)
+    part = left_out(problem, 5)[0][0].in_precision_of(muon)
+    copied = part._replace(rows=part.rows._replace(X=part.rows.X[:]))
+    found, expected = (
+        train_networks(muon, one, [0], Events()).networks[0].params.flat for one in (part, copied)
+    )
+    np.testing.assert_array_equal(found, expected)
+
+
+def traced(work):
+    """Bytes that `work` had in use at most, in addition to those before."""
+    tracemalloc.start()
+    work()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return peak
+
+
+def test_parts_take_little_memory():
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(200_000, 20), rng.randn(200_000)
+    problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
+    of_numbers = 8 * len(X)
+    # Places, ranks and masks are made meanwhile; a copy of X has the size of 21 of them.
+    assert traced(lambda: left_out(problem, 2)) < 10 * of_numbers
+
+
+@pytest.mark.slow
+def test_a_fit_of_many_rows_takes_the_memory_of_a_copy_of_them():
+    rng = np.random.RandomState(0)
+    X = rng.uniform(-1, 1, (100_000, 20))
+    y = np.sign(X[:, 0] * X[:, 1] * X[:, 2]) + np.floor(3 * X[:, 3]) % 2
+    fits = []
+    model = BackpropRegressor(random_state=0, n_jobs=1, max_iter=1)
+    peak = traced(lambda: fits.append(model.fit(X, y)))
+    assert fits[0].solver_ == "muon"
+    # Above the scaled copy, 17 MB, 35 are for mini-batches of 1,000 rows and for row numbers; a
+    # copy in float32 for each of two networks would take 17 more.
+    assert peak < 1.05 * X.nbytes + 4.3e7
 
 
 # --- outliers of X ---

@@ -43,6 +43,31 @@ class Rows(Protocol):
     def __getitem__(self, rows: Any, /) -> Any: ...
 
 
+class SelectedRows:
+    """Some rows of a dense array, which are copied when they are asked for, block by block.
+
+    Parameters
+    ----------
+    X : (n_all, n_columns)
+    selected : (n_rows,) int
+    dtype : of the copies, or None for that of X
+    """
+
+    def __init__(self, X: Array, selected: Array, dtype: Any = None) -> None:
+        # Half the memory, where it suffices.
+        small = len(X) <= np.iinfo(np.int32).max
+        self._X, self._selected = X, selected.astype(np.int32) if small else selected
+        self.shape = (len(selected), X.shape[1])
+        self.dtype = X.dtype if dtype is None else np.dtype(dtype)
+
+    def __getitem__(self, rows: Any) -> Array:
+        return np.asarray(self._X[self._selected[rows]], dtype=self.dtype)
+
+    def astype(self, dtype: Any) -> SelectedRows:
+        """The same rows in another precision."""
+        return SelectedRows(self._X, self._selected, dtype)
+
+
 def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
     """Consecutive slices of at most `block_rows` rows."""
     return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]

@@ -62,7 +62,11 @@ class SeenRows(NamedTuple):
 
     def kept(self) -> Self:
         """The rows with the smallest hashes."""
-        return self._replace(hashes=self.hashes[:_N_KEPT], weights=self.weights[:_N_KEPT])
+        if len(self.hashes) <= _N_KEPT:
+            return self
+        # Copies, since views would keep those of all rows.
+        hashes, weights = self.hashes[:_N_KEPT].copy(), self.weights[:_N_KEPT].copy()
+        return self._replace(hashes=hashes, weights=weights)
 
     @property
     def _is_sample(self) -> bool:

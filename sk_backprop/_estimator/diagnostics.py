@@ -201,8 +201,11 @@ def _largest_leverage(
     network, X = problem.scales.solver_network(settings.network), problem.rows.X
     if X.shape[0] > _FARTHEST_ROWS:
         inputs = X.csr if isinstance(X, CentredSparse) else X
-        squares = inputs.multiply(inputs) if sp.issparse(inputs) else np.square(inputs)
-        farthest = np.argsort(-np.asarray(squares.sum(axis=1)).ravel(), kind="stable")
+        if sp.issparse(inputs):
+            squares = np.asarray(inputs.multiply(inputs).sum(axis=1)).ravel()
+        else:  # without an array of the size of X
+            squares = np.einsum("ij,ij->i", inputs, inputs)
+        farthest = np.argsort(-squares, kind="stable")
         X = X[np.sort(farthest[:_FARTHEST_ROWS])]
     X = X.astype(float)
     fitted = [

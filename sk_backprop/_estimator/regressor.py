@@ -95,7 +95,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
         50: ten epochs of one or two steps gain so little that they count as a stall (see `tol`).
         For 'muon' it is 256 or, in `fit` with fewer than 10,000 rows, a thirtieth of them within
-        16 and 128.
+        16 and 128; with more than 50,000, a hundredth up to 2048.
     learning_rate : {'auto', 'constant', 'invscaling', 'adaptive', 'cosine'}, default='auto'
         Learning rate schedule. 'auto' is 'cosine' for 'muon' in `fit`, and 'constant' otherwise.
         With 'cosine' the rate rises from 0 in the first 3 % of the steps of `max_iter` epochs, and
@@ -106,13 +106,16 @@ class BackpropRegressor(CallbackSupport, Predictor):
         makes one pass per batch and never stalls.
     learning_rate_init : float or 'auto', default='auto'
         Initial learning rate of 'sgd', 'adam' [6]_ and 'muon'. 'auto' is 0.003, and 0.1 for
-        'muon', whose steps are relative to the size of initial weights. With `loss='poisson'`, the
+        'muon', whose steps are relative to the size of initial weights. In `fit` by mini-batches of
+        more than 256 rows it is 0.1 * sqrt(`batch_size` / 256) for 'muon', up to 0.28, as their
+        gradients have less noise. With `loss='poisson'`, the
         learning rate of 'sgd' is at most the Polyak step size, loss / |gradient|^2 [9]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
     max_iter : int or 'auto', default='auto'
         Maximum number of iterations; of 'sgd', 'adam' and 'muon', of epochs. 'auto' is 1000, but
-        with `learning_rate='cosine'` 20, or 15 from 10,000 rows on.
+        with `learning_rate='cosine'` 20, 15 from 10,000 rows on, and above 50,000 fewer: 13 for
+        100,000 and 7 for a million.
     max_fun : int, default=15000
         Maximum number of loss evaluations by 'lbfgs'.
     shuffle : bool, default=True
@@ -153,8 +156,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
     weight_decay : float or 'auto', default='auto'
         Decoupled weight decay of 'sgd', 'adam' and 'muon' [11]_: each step also multiplies the
         weights, but not the biases, by 1 - learning rate * `weight_decay`. Unlike `alpha`, it is
-        not part of the loss. 'auto' is 0.02 for 'muon' and 0 for the others. With
-        `learning_rate='cosine'`, it falls to 0 in the second half of the steps.
+        not part of the loss. 'auto' is 0 for 'sgd' and 'adam' and 0.02 for 'muon', but less in
+        `fit` with more than 200,000 rows, so that weights decay no more in all steps together:
+        0.004 for a million. With `learning_rate='cosine'`, it falls to 0 in the second half of
+        the steps.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according

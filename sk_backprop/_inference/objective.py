@@ -124,7 +124,7 @@ class Objective:
     ----------
     network : Network
     likelihood : Likelihood, whose output activation is that of the network
-    X : (n_samples, n_features), dense or sparse `Rows`, as for `_network.network.forward`
+    X : (n_samples, n_features), dense or other `Rows`, as for `_network.network.forward`
     y : (n_samples, n_outputs) array of the dtype of X
     sample_weight : (n_samples,) positive, or None for ones
     alpha : float, the penalty; it is divided by `penalty_weight`

@@ -150,6 +150,11 @@ class Solver(ABC):
         n_steps = max(1, min(_STEPS, n_samples // _LEAST_BATCH))
         return min(_BATCH, math.ceil(n_samples / n_steps))
 
+    @classmethod
+    def usual_for(cls, n_samples: int, batch_size: int) -> Mapping[str, Any]:
+        """`usual`, in a fit to so many rows by mini-batches of so many."""
+        return cls.usual
+
     @abstractmethod
     def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
         """Minimise `objective` until `monitor`, a limit or the precision ends the run.

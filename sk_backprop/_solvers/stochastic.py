@@ -76,13 +76,19 @@ def cosine_pace(progress: float) -> Pace:
     return Pace(rate, 0.5 * (1 + math.cos(math.pi * max(0.0, 2 * progress - 1))))
 
 
+# Number of rows from which on mini-batches of 256 rows learn as well as smaller ones; and number
+# above which larger ones and fewer epochs do (see `muon.MuonSolver`).
+MANY_ROWS, VERY_MANY_ROWS = 10_000, 50_000
+
+# Epochs of a schedule that has an end, by whether there are many rows, and the smallest number.
+_EPOCHS_TO_END, _LEAST_EPOCHS = {False: 20, True: 15}, 4
+
+
 def usual_epochs(n_samples: int) -> int:
-    """Epochs of a schedule that has an end."""
-    return 15 if n_samples >= MANY_ROWS else 20
-
-
-# Number of rows from which on mini-batches of 256 rows learn as well as smaller ones.
-MANY_ROWS = 10_000
+    """Epochs of a schedule that has an end: 13 for 100,000 rows, 7 for a million."""
+    epochs = _EPOCHS_TO_END[n_samples >= MANY_ROWS]
+    fewer = round(epochs * math.pow(min(1.0, VERY_MANY_ROWS / n_samples), 0.25))
+    return max(_LEAST_EPOCHS, fewer)
 
 
 def decay_weights(params: Parameters, amount: float) -> None:

@@ -66,12 +66,12 @@ def fit_networks(
                 if not results:
                     raise
                 return Blend([results[0]._replace(interrupted=True)], [1.0])
-            complete = result.networks[0].result.status != "interrupted"
-            if results and not (complete and len(result.networks) == choice.settings.n_folds):
+            # After the first, only what is complete.
+            if results and len(result.networks) < choice.settings.n_folds:
                 return Blend([results[0]._replace(interrupted=result.interrupted)], [1.0])
             results.append(result)
-            if result.interrupted or events.stopped:
-                return Blend(results[-1:], [1.0])
+            if (result.interrupted or events.stopped) and len(results) < len(choices):
+                return Blend(results, [1.0])
         blend = Blend(results, [choice.weight for choice in choices])
         return blend if squared_error is None else _with_noise_of_blend(blend, squared_error)
 
@@ -94,9 +94,10 @@ def _train(
     seeds : of the networks, and of further ones for those that fail
     """
     settings = choice.settings
-    problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
+    problem = problem.in_unit(settings.weight_unit)
     if settings.n_folds:
         return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
+    problem = problem.in_precision_of(settings)
     result = _train_on_all(plan, choice, problem, starts, seeds, n_jobs, events)
     streaming = starts is not None and starts[0].stream is not None
     if streaming or not _can_hold_out(settings, problem):
@@ -167,7 +168,9 @@ def _train_on_folds(
     events : Events, which are notified
     n_jobs : int or None, processes
     """
-    parts = left_out(problem, settings.n_folds)
+    parts = [
+        (part.in_precision_of(settings), rows) for part, rows in left_out(problem, settings.n_folds)
+    ]
     problems = [part for part, _ in parts]
     result = train_networks(settings, problem, seeds, events, parts=problems, n_jobs=n_jobs)
     if len(result.networks) < len(parts):  # after an interrupt the user is waiting

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.arrays import Array, row_blocks
 from sk_backprop._training.problem import Data, Problem
 
 # Up to `_MANY_ROWS` distinct rows there are five folds, which hold out a fifth of the rows each, so
@@ -69,7 +69,7 @@ class Folds:
 def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data]]:
     """Problems that each leave out other rows, and these rows.
 
-    Together they leave out all rows, or of many rows `MOST_HELD_OUT` each.
+    Together they leave out all rows, or of many rows `MOST_HELD_OUT` each. The problems share X.
 
     Parameters
     ----------
@@ -78,7 +78,12 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data]]:
     """
     size, place = min(-(-problem.n_distinct // n_folds), MOST_HELD_OUT), _places(problem)
     folds = [place // size == number for number in range(n_folds)]
-    return [_split(problem, ~held_out, held_out) for held_out in folds]
+    found = []
+    for held_out in folds:
+        kept = np.flatnonzero(~held_out)
+        part = _part(problem, kept, problem.rows.select(kept))
+        found.append((part, problem.rows.take(np.flatnonzero(held_out))))
+    return found
 
 
 def _places(problem: Problem) -> Array:
@@ -98,11 +103,17 @@ def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Dat
 
     problem : Problem, with all rows; kept, held_out : (n_samples,) bool
     """
-    kept, groups = np.flatnonzero(kept), problem.groups
+    kept = np.flatnonzero(kept)
+    part = _part(problem, kept, problem.rows.take(kept))
+    return part, problem.rows.take(np.flatnonzero(held_out))
+
+
+def _part(problem: Problem, kept: Array, rows: Data) -> Problem:
+    """The problem of the rows with the numbers `kept`, which are `rows`."""
+    groups = problem.groups
     if groups is not None:
         groups = np.unique(groups[kept], return_inverse=True)[1]
-    part = problem._replace(rows=problem.rows.take(kept), groups=groups)
-    return part, problem.rows.take(np.flatnonzero(held_out))
+    return problem._replace(rows=rows, groups=groups)
 
 
 def _ranks(problem: Problem) -> Array:
@@ -116,7 +127,9 @@ def _ranks(problem: Problem) -> Array:
     rows, n_features = problem.rows, len(problem.scales.x.mean)
     coefficients = 0.5 + ((1 + problem.column_ranks) * _GOLDEN) % 1.0
     inputs = rows.X[:, :n_features] if isinstance(rows.X, np.ndarray) else rows.X
-    place = (inputs @ coefficients[:, None]).ravel() + np.abs(rows.y).sum(axis=1)
+    blocks = row_blocks(rows.n_samples, max(1, _BLOCK_VALUES // max(1, n_features)))
+    products = [inputs[block] @ coefficients[:, None] for block in blocks]
+    place = np.concatenate(products).ravel() + np.abs(rows.y).sum(axis=1)
     # The order of the columns changes the last digits of the sums.
     place = np.round(place, _DIGITS)
     rank = np.empty(len(place), dtype=np.intp)
@@ -124,8 +137,9 @@ def _ranks(problem: Problem) -> Array:
     return rank
 
 
-# Decimals of the sums that order the rows, in the solver's coordinates.
-_DIGITS = 9
+# Decimals of the sums that order the rows, in the solver's coordinates; and values of X that are
+# converted to float64 at a time.
+_DIGITS, _BLOCK_VALUES = 9, 2**18
 
 
 def _ranks_of_groups(rank: Array, groups: Array) -> Array:

@@ -100,7 +100,7 @@ def _in_rows(W: Array, rows: Array, n_rows: int) -> Array:
 _STEEPEST, _CLOSEST = 20.0, 1e-3
 
 # Values, of evenly spaced rows, from which the quantiles are taken where there are more.
-_MOST_VALUES = 2**24
+_MOST_VALUES = 2**20
 
 
 def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:

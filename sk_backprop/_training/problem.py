@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.arrays import Array, SelectedRows
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
 from sk_backprop._coordinates.scales import Scales, as_units, divide_columns, largest_values
@@ -26,7 +26,7 @@ from sk_backprop._solvers._base import Solver
 class Data(NamedTuple):
     """Rows to learn from or to validate on.
 
-    X : (n_samples, n_features), float32 or float64, dense or CSR
+    X : (n_samples, n_features), float32 or float64, dense, CSR or `SelectedRows`
     y : (n_samples, n_outputs), float64
     sample_weight : (n_samples,), positive, float64, or None for ones
     """
@@ -48,6 +48,12 @@ class Data(NamedTuple):
         w = self.sample_weight
         return Data(self.X[rows], self.y[rows], None if w is None else w[rows])
 
+    def select(self, rows: Array) -> "Data":
+        """The given rows, without a copy of a dense X."""
+        w = self.sample_weight
+        X = SelectedRows(self.X, rows) if isinstance(self.X, np.ndarray) else self.X[rows]
+        return Data(X, self.y[rows], None if w is None else w[rows])
+
 
 class Settings(NamedTuple):
     """The constructor's parameters that a run depends on, resolved.
@@ -62,6 +68,8 @@ class Settings(NamedTuple):
     n_folds : int, number of networks, each trained without another fold; 0 to train on all rows
     local_units : bool, whether the hidden units start as steep steps at training rows, and the
         plain steps have a weak penalty instead of weak precisions
+    in_trials : pairs of a name and a value, which replaces the setting of that name in trials:
+        they have fewer rows, which suit smaller mini-batches and more epochs
     """
 
     network: Network
@@ -91,6 +99,7 @@ class Settings(NamedTuple):
     weight_unit: float = 1.0
     n_folds: int = 0
     local_units: bool = False
+    in_trials: tuple[tuple[str, Any], ...] = ()
 
     @property
     def solver_class(self) -> type[Solver]:

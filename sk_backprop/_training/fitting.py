@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -30,6 +31,9 @@ from sk_backprop._training.selection import (
 
 # Rows, or counts above 0, below which there are no trials: a fifth of them is too few to score on.
 _LEAST_ROWS = 10
+
+# Networks of the kind that is trained on all rows, in a blend, unless there are fewer alone.
+_LEAST_IN_BLEND = 2
 
 # Part of the budget that the trials may take.
 _TRIALS_SHARE = 0.85
@@ -141,6 +145,8 @@ def _train_on_all(
     seeds : of the networks, and of further ones for those that fail
     """
     n_networks = plan.n_networks_of(problem.rows.n_samples, choice.settings, choice.n_steps)
+    # In a blend, the luck of each network counts for less.
+    n_networks = max(math.ceil(choice.weight * n_networks), min(n_networks, _LEAST_IN_BLEND))
     result = train_networks(
         choice.settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
     )

@@ -337,6 +337,7 @@ def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed
     assert "over 3 seeds" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_compare_tells_the_same_bits_from_others_and_twice_the_time(tmp_path, folder, capfd):
     """The package beside one that predicts one unit more, after a second."""
     other = tmp_path / "other" / "sk_backprop"

@@ -616,6 +616,7 @@ def test_ensembles_agree_more_than_twice_as_well_as_single_networks(friedman):
 # --- wide tables ---
 
 
+@pytest.mark.slow
 def test_a_wide_linear_target_is_found_as_well_as_by_bayesian_ridge():
     for seed, n_features in ((0, 60), (1, 250)):
         rng = np.random.RandomState(seed)

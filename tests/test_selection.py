@@ -1,9 +1,11 @@
 """Which candidate is selected, and on how many folds: where it is close, on all that there are."""
 
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
+from cases import slow
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.start import tasks_of
@@ -13,10 +15,11 @@ from sk_backprop._training.problem import Data, prepare
 from sk_backprop._training.selection import _extent, _Trial, _trial_rows, choose
 
 # The strength of a curvature beside linear terms, and a seed: whether two candidates are close.
-CLOSE = [(0.05, 0), (0.15, 0), (0.2, 0)]
-CLEAR = [(0.0, 1), (1.0, 0)]
+CLOSE = [(0.05, 0), *slow([(0.15, 0), (0.2, 0)])]
+CLEAR = [(0.0, 1), *slow([(1.0, 0)])]
 
 
+@cache
 def selected(curvature, seed, affordable=1e15, n_samples=300):
     """The choice, the folds that each candidate was scored on, and the problem."""
     rng = np.random.RandomState(seed)

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from cases import every_pair, slow
+from cases import every_pair
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -56,7 +56,8 @@ def test_ctrl_c_is_tested_where_a_shell_lets_it_be_ignored():
 
 
 @needs_sh
-@pytest.mark.parametrize("workers", [2, *slow([0])])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [2, 0])
 def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(workers, tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text(
@@ -102,6 +103,7 @@ def collected(*arguments, **environment):
 
 
 @needs_sh
+@pytest.mark.slow
 def test_what_is_slow_is_left_out_unless_asked_for():
     file = "tests/test_long_runs.py"
     fast, slow = collected(file), collected(file, "-m", "slow")

@@ -45,7 +45,8 @@ def local(candidates):
 @pytest.mark.parametrize(
     ("n_samples", "hidden", "n_folds", "batch_size"),
     [
-        (500, (64, 64, 64), 5, 16),
+        (499, (64, 64, 64), 5, 16),
+        (500, (128, 64, 64), 5, 16),
         (12_000, (64, 256, 256), 5, 256),
         (30_000, (64, 256, 256), 2, 256),
     ],
@@ -53,7 +54,7 @@ def local(candidates):
 def test_wide_networks_over_units_for_single_features(n_samples, hidden, n_folds, batch_size):
     (candidate,) = wide(candidates_of(n_samples))
     assert candidate.network.layer_sizes == (4, *hidden, 1)
-    assert candidate.network.units_per_feature == 16
+    assert candidate.network.units_per_feature == hidden[0] // 4
     assert (candidate.n_folds, candidate.batch_size) == (n_folds, batch_size)
     assert candidate.max_iter == (20 if n_samples < 10_000 else 15)
     assert (candidate.learning_rate, candidate.alpha) == ("cosine", 0.0)
@@ -176,7 +177,7 @@ def test_steps_are_learned_with_their_noise():
     X, y, X_new, y_new = rough(1000)
     model = BackpropRegressor(random_state=0).fit(X, y)
     assert model.solver_ == "muon"
-    assert model.units_per_feature_ == 16
+    assert model.units_per_feature_ == 32
     assert model.n_networks_ == 5
     assert model.score(X_new, y_new) > 0.97
     mean, std = model.predict(X_new, return_std=True)
@@ -197,10 +198,10 @@ def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
     again = model.set_params(warm_start=True).fit(X, y)
     for one, solver in ((stream, "adam"), (again, "muon")):
         assert one.solver_ == solver
-        assert one.hidden_layer_sizes_ == (48, 64, 64)
-        assert one.units_per_feature_ == 16
+        assert one.hidden_layer_sizes_ == (96, 64, 64)
+        assert one.units_per_feature_ == 32
         assert one.n_networks_ == 5
-        own = np.tile(np.kron(np.eye(3, dtype=bool), np.ones((1, 16), bool)), 5)
+        own = np.tile(np.kron(np.eye(3, dtype=bool), np.ones((1, 32), bool)), 5)
         assert not one.coefs_[0][~own].any()
         assert one.score(X_new, y_new) > score - 0.002
 

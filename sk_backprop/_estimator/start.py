@@ -22,7 +22,7 @@ from sk_backprop._inference.online import Earlier, StreamState
 from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
-from sk_backprop._training.plan import UNITS_PER_FEATURE, Plan, make_plan
+from sk_backprop._training.plan import Plan, make_plan, units_for_each_feature
 from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._training.settings import settings_of
 
@@ -125,7 +125,9 @@ def _task(
     mean_weight = data.total_weight / n_rows
     muon = None
     if starts is None and _may_need_other_networks(estimator, likelihood, data):
-        wide = replace(network, units_per_feature=UNITS_PER_FEATURE) if given == "auto" else network
+        wide = network
+        if given == "auto":
+            wide = replace(network, units_per_feature=units_for_each_feature(n_rows))
         muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
     plan = make_plan(
         settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming, muon=muon

@@ -38,8 +38,9 @@ _SHAPES = ((5, 5), (20,), (10, 10), (15, 15), (20, 20), (30, 30))
 _WIDTHS, _LEAST_FOR_MUON = {False: 64, True: 256}, 200
 
 # Units for each feature: twice as many between `_MORE_UNITS_FROM` rows and many rows, where the
-# error of networks of 'muon' was .98 times as large on average (ten tables, .95 to 1.05). With fewer
-# rows it was .98 to 1.27 times as large (three tables), with layers of 256 units 1.00 and 1.01 times.
+# error of networks of 'muon' was .98 times as large on average (ten tables, .95 to 1.05). With
+# fewer rows it was .98 to 1.27 times as large (three tables), and with layers of 256 units 1.00 and
+# 1.01 times.
 _UNITS, _MORE_UNITS, _MORE_UNITS_FROM = 16, 32, 500
 
 # Units that start as steep steps at training rows, plain steps from there, and inputs up to which

@@ -102,6 +102,14 @@ def test_there_are_none_for_few_rows_sparse_rows_or_many_features():
     assert wide(plan_of(X[:, :200], y).candidates)
 
 
+def test_many_features_have_fewer_units_each():
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(600, 65), rng.randn(600)
+    for n_features, units in ((64, 32), (65, 16)):
+        (candidate,) = wide(plan_of(X[:, :n_features], y).candidates)
+        assert candidate.network.units_per_feature == units
+
+
 @pytest.mark.parametrize(("n_features", "n"), [(1, 1), (3, 1), (4, 0)])
 def test_local_units_of_few_features(n_features, n):
     found = local(candidates_of(300, n_features))

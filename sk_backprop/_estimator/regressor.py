@@ -87,9 +87,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         `hidden_layer_sizes`; 0 for no such layer. Each of these units depends on its feature
         alone. They start as steps at quantiles of the feature, so that the layers that follow see
         in which part of its range a feature lies: rough functions and features with outliers are
-        learned more easily. Without further layers the model is additive. 'auto' is 0, but 16 (from
-        500 to 10,000 rows 32) for the networks of 'muon' that are tried if `hidden_layer_sizes`,
-        `solver` and `alpha` are 'auto' too. See `units_per_feature_`.
+        learned more easily. Without further layers the model is additive. 'auto' is 0, but 16 (32
+        from 500 to 10,000 rows of up to 64 features) for the networks of 'muon' that are tried if
+        `hidden_layer_sizes`, `solver` and `alpha` are 'auto' too. See `units_per_feature_`.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below

@@ -127,7 +127,8 @@ def _task(
     if starts is None and _may_need_other_networks(estimator, likelihood, data):
         wide = network
         if given == "auto":
-            wide = replace(network, units_per_feature=units_for_each_feature(n_rows))
+            units = units_for_each_feature(n_rows, data.X.shape[1])
+            wide = replace(network, units_per_feature=units)
         muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
     plan = make_plan(
         settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming, muon=muon

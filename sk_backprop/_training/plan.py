@@ -40,8 +40,8 @@ _WIDTHS, _LEAST_FOR_MUON = {False: 64, True: 256}, 200
 # Units for each feature: twice as many between `_MORE_UNITS_FROM` rows and many rows, where the
 # error of networks of 'muon' was .98 times as large on average (ten tables, .95 to 1.05). With
 # fewer rows it was .98 to 1.27 times as large (three tables), and with layers of 256 units 1.00 and
-# 1.01 times.
-_UNITS, _MORE_UNITS, _MORE_UNITS_FROM = 16, 32, 500
+# 1.01 times. Of many features they would take too long.
+_UNITS, _MORE_UNITS, _MORE_UNITS_FROM, _FEW_FEATURES = 16, 32, 500, 64
 
 # Units that start as steep steps at training rows, plain steps from there, and inputs up to which
 # they are tried: they would have to be too many for more.
@@ -130,9 +130,10 @@ class Plan(NamedTuple):
         return int(len(self.candidates) > 1) + n_networks * max(n_runs, 1) + n_on_folds
 
 
-def units_for_each_feature(n_samples: int) -> int:
+def units_for_each_feature(n_samples: int, n_features: int) -> int:
     """Units for each feature in the first layer of networks of 'muon'."""
-    return _MORE_UNITS if _MORE_UNITS_FROM <= n_samples < MANY_ROWS else _UNITS
+    more = _MORE_UNITS_FROM <= n_samples < MANY_ROWS and n_features <= _FEW_FEATURES
+    return _MORE_UNITS if more else _UNITS
 
 
 def choose_solver(network: Network, n_samples: int) -> str:

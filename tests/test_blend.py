@@ -198,7 +198,7 @@ def test_variance_is_that_of_the_mixture(model):
     variances = [part.std(X_NEW) ** 2 for part in parts]
     mean, std = model.predict(X_NEW, return_std=True)
     expected = sum(w * f for w, f in zip(weights, means, strict=True))
-    np.testing.assert_allclose(mean, expected[:, 0], rtol=1e-12)
+    np.testing.assert_allclose(mean, expected[:, 0], rtol=1e-12, atol=1e-12)
     variance = sum(
         w * (v + (f - expected) ** 2) for w, v, f in zip(weights, variances, means, strict=True)
     )
@@ -296,3 +296,13 @@ def test_both_kinds_are_told(capsys):
     chosen = [line for line in capsys.readouterr().out.splitlines() if "chosen" in line]
     assert ["'lm'" in chosen[0], "'muon'" in chosen[1]] == [True, True]
     assert len(chosen) == 2
+
+
+def test_the_unit_of_a_column_and_the_sign_of_y_change_rounding_alone():
+    # Mini-batches, too, are the same rows.
+    X, y = partly_rough(300)
+    expected = BackpropRegressor(random_state=0).fit(X, y)
+    unit = np.array([0.001, 7.0, 1e5])
+    model = BackpropRegressor(random_state=0).fit(X * unit, -3 * y)
+    assert len(model.members_) == 2
+    np.testing.assert_allclose(model.predict(X_NEW * unit), -3 * expected.predict(X_NEW), atol=1e-6)

@@ -52,7 +52,7 @@ class Folds:
         if not 0 <= number < len(self):
             raise IndexError(number)
         if number not in self._made:
-            self._made[number] = _split(self._problem, *self._masks(number))
+            self._made[number] = _split(self._problem, self._place, *self._masks(number))
         return self._made[number]
 
     def _masks(self, number: int) -> tuple[Array, Array]:
@@ -80,7 +80,7 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data]]:
     folds = [place // size == number for number in range(n_folds)]
     found = []
     for held_out in folds:
-        kept = np.flatnonzero(~held_out)
+        kept = _in_places(~held_out, place)
         part = _part(problem, kept, problem.rows.select(kept))
         found.append((part, problem.rows.take(np.flatnonzero(held_out))))
     return found
@@ -98,14 +98,27 @@ def _places(problem: Problem) -> Array:
     return np.asarray(place[rank])
 
 
-def _split(problem: Problem, kept: Array, held_out: Array) -> tuple[Problem, Data]:
+def _split(problem: Problem, place: Array, kept: Array, held_out: Array) -> tuple[Problem, Data]:
     """The problem of the rows that are kept, and the rows that are held out.
 
-    problem : Problem, with all rows; kept, held_out : (n_samples,) bool
+    problem : Problem, with all rows; place : (n_samples,), as returned by `_places`
+    kept, held_out : (n_samples,) bool
     """
-    kept = np.flatnonzero(kept)
+    kept = _in_places(kept, place)
     part = _part(problem, kept, problem.rows.take(kept))
     return part, problem.rows.take(np.flatnonzero(held_out))
+
+
+def _in_places(chosen: Array, place: Array) -> Array:
+    """Numbers of the rows that are chosen, in the order of their places.
+
+    The order of the rows themselves is that of their bits: another unit, or another processor,
+    would shuffle them, and mini-batches would be others.
+
+    chosen : (n_samples,) bool; place : (n_samples,), as returned by `_places`
+    """
+    rows = np.flatnonzero(chosen)
+    return np.asarray(rows[np.argsort(place[rows], kind="stable")])
 
 
 def _part(problem: Problem, kept: Array, rows: Data) -> Problem:

@@ -1,6 +1,5 @@
 """What a stream knows of its noise and of its weights: running means, as the scales grow."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -252,7 +251,7 @@ def test_what_is_known_is_the_same_in_other_units(hidden, output, weights, preco
     # And so is what comes of it with the next rows.
     found = known(new, *carried, earlier, rows=slice(0, 9))
     # The penalty, and gamma with it, are those of the scales that they were found in.
-    expected = replace(expected, n_effective=before.n_effective)
+    expected = expected._replace(n_effective=before.n_effective)
     wanted = known(new, *carried, past(expected, 40.0), rows=slice(0, 9))
     params, inputs = solver_params(new, *carried), new.input(X, float)
     solver_network = new.solver_network(network)

@@ -190,7 +190,7 @@ class FittedState(NamedTuple):
                 "output_intercepts": function.output_intercepts,
                 "optimizers": self.continuation.optimizers,
                 "rows": self.continuation.rows._asdict(),
-                "posteriors": [dict(vars(one)) for one in posteriors],
+                "posteriors": [one._asdict() for one in posteriors],
                 "largest_leverage": self.predictive.largest_leverage,
                 "sound": function.sound,
             },

@@ -11,11 +11,8 @@ the last layer are uncertain, those of a linear model of the last hidden units (
 2015, "Scalable Bayesian optimization using deep neural networks", arXiv:1502.05700).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import lapack
@@ -49,8 +46,7 @@ _LEAST_FREE = 0.01
 _NOISE_OF_CONSTANT = 1e-16
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Posterior:
+class Posterior(NamedTuple):
     """Laplace approximation of the posterior, and the noise, in the solver's coordinates.
 
     Attributes
@@ -136,7 +132,7 @@ class Posterior:
                 variance[rows, k] = np.einsum("ij,ij->j", whitened, whitened)
         return variance
 
-    def of_constants(self, constant: Array, errors: Array) -> Posterior:
+    def of_constants(self, constant: Array, errors: Array) -> Self:
         """The posterior with the noise of constant targets replaced by their squared errors.
 
         The estimate by evidence and prior, the whole range of y, is of no use for a constant.
@@ -145,7 +141,7 @@ class Posterior:
         errors : (n_outputs,), mean squared errors
         """
         noise = np.where(constant, np.maximum(errors, _NOISE_OF_CONSTANT), self.noise)
-        return replace(self, noise=noise)
+        return self._replace(noise=noise)
 
 
 def mean_variance(

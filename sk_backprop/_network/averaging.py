@@ -32,26 +32,15 @@ class Member(NamedTuple):
     weight: float = 1.0
 
 
-class _NearZero(NamedTuple):
-    """A sigmoid near 0: phi(z) = value + slope z.
-
-    scale : float, of units h that are passed on as phi(scale (h - centre)); a power of two, so that
-        multiplying and dividing by it is exact
-    centre : float, of the range of h
-    """
-
-    value: float
-    slope: float
-    centre: float
-    scale: float
-
-
-# For tanh, the cubic term scale^2 / 3 is below the rounding error of float64, and numbers near 0
-# lose no digits. Logistic units lose digits beside their value of 1/2: that error and the cubic
-# term, scale^2 / 96, are both about 1e-11 h.
+# A sigmoid phi near 0, where phi(z) = value + slope z, and how it passes units h on, as
+# phi(scale (h - centre)): (value, slope, centre of the range of h, scale), by activation. The scale
+# is a power of two, so that multiplying and dividing by it is exact. For tanh, the cubic term
+# scale^2 / 3 is below the rounding error of float64, and numbers near 0 lose no digits. Logistic
+# units lose digits beside their value of 1/2: that error and the cubic term, scale^2 / 96, are both
+# about 1e-11 h.
 _NEAR_ZERO = {
-    "tanh": _NearZero(0.0, 1.0, 0.0, 2.0**-27),
-    "logistic": _NearZero(0.5, 0.25, 0.5, 2.0**-15),
+    "tanh": (0.0, 1.0, 0.0, 2.0**-27),
+    "logistic": (0.5, 0.25, 0.5, 2.0**-15),
 }
 
 
@@ -74,8 +63,8 @@ def merged(
     weighted = []
     for member, (coefs, intercepts) in zip(members, means, strict=True):
         if len(coefs) < n_layers:
-            near_zero = _NEAR_ZERO[member.network.activation]
-            coefs, intercepts = _deepened(coefs, intercepts, n_layers - len(coefs), near_zero)
+            more = n_layers - len(coefs)
+            coefs, intercepts = _deepened(coefs, intercepts, more, member.network.activation)
         coefs, intercepts = list(coefs), list(intercepts)
         coefs[-1], intercepts[-1] = member.weight * coefs[-1], member.weight * intercepts[-1]
         weighted.append((coefs, intercepts))
@@ -114,14 +103,13 @@ def _sum(networks: Sequence[NetworkWeights]) -> NetworkWeights:
 
 
 def _deepened(
-    coefs: Sequence[Array], intercepts: Sequence[Array], n_layers: int, near_zero: _NearZero
+    coefs: Sequence[Array], intercepts: Sequence[Array], n_layers: int, activation: str
 ) -> NetworkWeights:
     """The same function with more hidden layers, which pass the last one on.
 
-    coefs, intercepts : of the network; n_layers : int, hidden layers to add
-    near_zero : _NearZero, of the activation
+    coefs, intercepts, activation : of the network; n_layers : int, hidden layers to add
     """
-    value, slope, centre, scale = near_zero
+    value, slope, centre, scale = _NEAR_ZERO[activation]
     # Logistic units would keep two digits of float32.
     dtype = np.result_type(coefs[-1], np.float64 if value else coefs[-1])
     W, bias = coefs[-1].astype(dtype), intercepts[-1].astype(dtype)
@@ -165,8 +153,8 @@ def separated(
         sizes = [*hidden, *hidden[-1:] * (len(first) - len(hidden))]
         factor = member.n_networks / member.weight if hidden else 1
         if len(hidden) < len(first):
-            near_zero = _NEAR_ZERO[member.network.activation]
-            factor *= near_zero.slope * near_zero.scale
+            _, slope, _, scale = _NEAR_ZERO[member.network.activation]
+            factor *= slope * scale
         for _ in range(member.n_networks):
             rows: Any = slice(None)
             one: NetworkWeights = ([], [])

@@ -1,6 +1,5 @@
 """What every solver returns, and the objects that watch a run: monitor and observer."""
 
-from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -60,8 +59,7 @@ ENDINGS: dict[Status, Ending] = {
 OptimizerState = dict[str, Any]
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class SolverResult:
+class SolverResult(NamedTuple):
     """Result of a run.
 
     Attributes
@@ -277,8 +275,7 @@ class Monitor:
         result = self.result(params, "stopped")
         curves = result.validation_loss_curve, result.validation_scores
         losses, scores = (None if curve is None else list(curve) for curve in curves)
-        return replace(
-            result,
+        return result._replace(
             theta=result.theta.copy(),
             loss_curve=list(result.loss_curve),
             validation_loss_curve=losses,

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -160,7 +159,7 @@ def _train_in_threads(
     if not complete:
         if not incomplete:
             raise KeyboardInterrupt
-        result = replace(incomplete[0].result, status="interrupted")
+        result = incomplete[0].result._replace(status="interrupted")
         complete = [incomplete[0]._replace(result=result)]
     return TrainingResult(settings, problem, complete, interrupted=stop.asked)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -220,7 +219,7 @@ def _with_noise_of_blend(blend: Blend, squared_error: Array) -> Blend:
     results = []
     for result in blend.results:
         networks = [
-            one._replace(posterior=replace(one.posterior, noise=factor * one.posterior.noise))
+            one._replace(posterior=one.posterior._replace(noise=factor * one.posterior.noise))
             for one in result.networks
         ]
         results.append(result._replace(networks=networks))

@@ -5,7 +5,7 @@ at its end -> weights for MaxAbs-scaled inputs (`TrainingRun`). Nothing here dep
 estimator, raises a warning, or changes its arguments.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -220,7 +220,7 @@ class TrainingRun:
         at = objective.parameters(result.theta)
         if result.best_iter == 0:  # ended before any iteration computed a loss
             start_loss = objective.loss_gradient(at, objective.parameters(result.theta))
-            result = replace(result, loss=start_loss)
+            result = result._replace(loss=start_loss)
         network = settings.network
         to_fitted = AffineMap(scales.solver_coordinates(network), scales.max_abs_coordinates)
         fitted = network.pack(*to_fitted.weights(kept.coefs, kept.intercepts), self.problem.dtype)

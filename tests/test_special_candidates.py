@@ -270,12 +270,12 @@ def test_parts_share_the_rows_and_copy_blocks_of_them():
     rng = np.random.RandomState(0)
     X, y = rng.randn(211, 2), rng.randn(211)
     problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
-    in_float32 = candidates_of(500)[0]._replace(solver="adam", batch_size=20)
+    (muon,) = wide(candidates_of(500))
     for (part, _), by_hand in zip(left_out(problem, 5), selected_by_hand(problem, 5), strict=True):
         X, y = part.rows.X[:], part.rows.y
         for one, other in zip(in_order(X, y), by_hand, strict=True):
             np.testing.assert_array_equal(one, other)
-        cast = part.in_precision_of(in_float32).rows
+        cast = part.in_precision_of(muon).rows
         for rows, dtype in ((part.rows, X.dtype), (cast, np.float32)):
             assert isinstance(rows.X, SelectedRows)
             assert rows.X.shape == X.shape

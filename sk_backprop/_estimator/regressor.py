@@ -285,7 +285,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
 
     A run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds
     the whole penalty divided by the weight of all rows (in MLPRegressor, of the batch). With
-    `precondition`, mini-batches are computed in float32, those of 'muon' from 10,000 rows on.
+    `precondition`, mini-batches are computed in float32.
 
     Callbacks of scikit-learn 1.9 and newer are supported by ``set_callbacks(...)``. The tasks
     of `fit` are the trials, each run of a network, and each iteration; at the end of a task,

@@ -83,7 +83,6 @@ class Solver(ABC):
     settles : bool, whether a fit ends close to an optimum, so that a stream that continues from it
         begins with short steps
     float64 : bool, whether it computes in float64 whatever the precision of X
-    float32_rows : int, number of rows from which on mini-batches are computed in float32
     blas_threads : bool, whether more than one BLAS thread pays, for a large network
     advice : {status: what to do about it}, where that differs from `ENDINGS`
     usual : values of parameters of the estimator that are 'auto'; of `alpha`, where there are no
@@ -95,7 +94,6 @@ class Solver(ABC):
     streams: ClassVar[bool] = False
     settles: ClassVar[bool] = True
     float64: ClassVar[bool] = False
-    float32_rows: ClassVar[int] = 0
     blas_threads: ClassVar[bool] = False
     advice: ClassVar[Mapping[Status, str]] = {}
     usual: ClassVar[Mapping[str, Any]] = {

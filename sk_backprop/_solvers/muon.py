@@ -168,9 +168,6 @@ class MuonSolver(MiniBatchSolver):
     """`Muon`, with the estimator's parameters."""
 
     settles = True  # as its learning rate falls to 0
-    # Steps of fixed size amplify rounding: two processors gave predictions .01 standard deviations
-    # apart in float32 and 2e-11 in float64, which takes 1.7 times as long.
-    float32_rows = MANY_ROWS
     usual: ClassVar[Mapping[str, Any]] = {
         "learning_rate": "cosine",
         "learning_rate_init": 0.1,

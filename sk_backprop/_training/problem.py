@@ -247,7 +247,7 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     if solver.float64:
         return np.dtype(np.float64)
     mini_batches = not solver.all_rows and settings.batch_size < n_samples
-    if mini_batches and settings.precondition and n_samples >= solver.float32_rows:
+    if mini_batches and settings.precondition:
         return np.dtype(np.float32)
     return dtype
 

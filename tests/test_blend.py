@@ -15,6 +15,10 @@ from sk_backprop._network.averaging import Member, merged, separated
 from sk_backprop._network.network import Network, evaluate
 from sk_backprop._training import fitting
 from sk_backprop._training.blending import HeldOutErrors, stacking_weight
+from sk_backprop._training.events import Events
+from sk_backprop._training.problem import Settings
+from sk_backprop._training.run import TrainingResult
+from sk_backprop._training.selection import Choice
 from sk_backprop.export import to_mlp_regressor
 
 # --- networks of several shapes as one ---
@@ -48,7 +52,7 @@ def weighted_mean(members, networks, X):
     )
 
 
-# tanh passes units on exactly; beside 1/2, logistic units keep 11 digits of what they pass on.
+# Units of tanh pass values on exactly, logistic units to 11 digits.
 @pytest.mark.parametrize(("activation", "atol"), [("tanh", 1e-14), ("logistic", 1e-9)])
 def test_networks_of_several_shapes_are_one_network(activation, atol):
     members, networks = random_members(activation)
@@ -289,6 +293,27 @@ def test_an_interrupt_of_the_second_keeps_the_first(monkeypatch):
     (member,) = model.members_
     assert (member["solver"], member["weight"]) == ("lm", 1.0)
     assert model.score(X_NEW, Y_NEW) > 0.95
+
+
+@pytest.mark.parametrize("n_trained", [2, 5])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_second_kind_is_left_out_unless_it_is_complete(n_trained, stopped):
+    settings = Settings(*[None] * len(Settings._fields))._replace(n_folds=5)
+    choices = [Choice(settings._replace(n_folds=0), weight=0.3), Choice(settings, weight=0.7)]
+    trained = []
+
+    def train(choice):
+        trained.append(choice)
+        n_networks = n_trained if choice.settings.n_folds else 3
+        return TrainingResult(choice.settings, None, [None] * n_networks)
+
+    events = Events()
+    events.stop_if(stopped)
+    results, weights = fitting._train_choices(choices, train, events)
+    assert len(trained) == (1 if stopped else 2)
+    complete = n_trained == 5 and not stopped
+    assert [len(one.networks) for one in results] == ([3, 5] if complete else [3])
+    assert weights == ([0.3, 0.7] if complete else [1.0])
 
 
 def test_both_kinds_are_told(capsys):

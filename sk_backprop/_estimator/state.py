@@ -138,17 +138,6 @@ class FittedState(NamedTuple):
         if self.columns.names is not None:
             columns["feature_names_in_"] = self.columns.names
         dof = [one.dof for one in posteriors if one.dof is not None]
-        members = [
-            {
-                "solver": trainer.solver,
-                "hidden_layer_sizes": member.network.layer_sizes[1:-1],
-                "units_per_feature": member.network.units_per_feature,
-                "alpha": trainer.alpha,
-                "n_networks": member.n_networks,
-                "weight": member.weight,
-            }
-            for member, trainer in zip(function.members, self.trainers, strict=True)
-        ]
         return {
             **columns,
             "coefs_": function.coefs,
@@ -159,7 +148,7 @@ class FittedState(NamedTuple):
             "hidden_layer_sizes_": function.network.layer_sizes[1:-1],
             "units_per_feature_": function.network.units_per_feature,
             "n_networks_": len(function.output_intercepts),
-            "members_": members,
+            "members_": self._members(),
             "n_layers_": len(function.coefs) + 1,
             "n_outputs_": function.network.layer_sizes[-1],
             "out_activation_": function.network.output_activation,
@@ -195,6 +184,20 @@ class FittedState(NamedTuple):
                 "sound": function.sound,
             },
         }
+
+    def _members(self) -> list[dict[str, Any]]:
+        """The attribute `members_`."""
+        return [
+            {
+                "solver": trainer.solver,
+                "hidden_layer_sizes": member.network.layer_sizes[1:-1],
+                "units_per_feature": member.network.units_per_feature,
+                "alpha": trainer.alpha,
+                "n_networks": member.n_networks,
+                "weight": member.weight,
+            }
+            for member, trainer in zip(self.function.members, self.trainers, strict=True)
+        ]
 
     @classmethod
     def of(cls, estimator: Any) -> Self:

@@ -69,6 +69,12 @@ class _Summand(NamedTuple):
         return f
 
 
+def _largest(summands: Sequence[_Summand]) -> Network:
+    """The network with most parameters, which decides how rows are divided."""
+    networks = [one.network for one in summands]
+    return networks[0] if len(networks) == 1 else max(networks, key=lambda one: one.n_params)
+
+
 class FittedFunction(NamedTuple):
     """Raw X in, mean and its gradient in the units of y out.
 
@@ -111,14 +117,18 @@ class FittedFunction(NamedTuple):
                 f"{self.likelihood.output_activation!r}"
             )
         sizes, scale = network.layer_sizes, self.scaler.scale_
-        n_of_members = sum(member.n_networks for member in self.members)
+        n_of_members, weights = 0, []
+        for member in self.members:
+            n_of_members += member.n_networks
+            weights.append(member.weight)
         if n_of_members != n_networks:
             raise inconsistent(
                 f"members_ has {n_of_members} networks, and n_networks_ is {n_networks}"
             )
-        weights = [member.weight for member in self.members]
         if not (min(weights) > 0 and abs(sum(weights) - 1) < _ROUNDING):
-            raise inconsistent(f"the weights of members_ are {weights}; they must sum to 1")
+            raise inconsistent(
+                f"the weights of members_ are {weights}; all must be > 0, and their sum 1"
+            )
         check_weights(sizes_of_merged(self.members), self.coefs, self.intercepts)
         check_output_biases(sizes[-1], n_networks, self.output_intercepts)
         check_float("scaler_.scale_", scale, sizes[:1])
@@ -160,6 +170,7 @@ class FittedFunction(NamedTuple):
         """
         # Deep networks run one by one: most weights of the merged network are zeros.
         deep, found = len(self.coefs) > 2, []
+        dtype = np.result_type(X.dtype, self.dtype)
         by_member = self.networks() if deep else [[(self.coefs, self.intercepts)]]
         for member, networks in zip(self.members, by_member, strict=True):
             activation = member.network.activation
@@ -169,7 +180,6 @@ class FittedFunction(NamedTuple):
                 activation = "tanh"
                 networks = [with_hidden_units(*one, TANH_FOR_SIGMOID) for one in networks]
             network = Network(sizes, activation, "identity")
-            dtype = np.result_type(X.dtype, self.dtype)
             weights = [network.pack(*one, dtype) for one in networks]
             found.append(_Summand(network, weights, member.weight))
         return found
@@ -177,8 +187,7 @@ class FittedFunction(NamedTuple):
     def predict(self, X: Any) -> Array:
         """Mean in units of y, (n_samples, n_outputs), in the result type of X and weights."""
         summands = self._summands(X)
-        dtype = np.result_type(X.dtype, self.dtype)
-        largest = max((one.network for one in summands), key=lambda one: one.n_params)
+        largest, dtype = _largest(summands), summands[0].networks[0].flat.dtype
         output = np.empty((X.shape[0], largest.layer_sizes[-1]), dtype)
         products = X.shape[0] * largest.n_params
         shared = products >= _LEAST_SHARED
@@ -233,12 +242,11 @@ class FittedFunction(NamedTuple):
     def gradient(self, X: Any) -> Array:
         """Derivatives of `predict` with respect to raw X, (n_samples, n_outputs, n_features)."""
         summands = self._summands(X)
-        dtype = np.result_type(X.dtype, self.dtype)
+        largest, dtype = _largest(summands), summands[0].networks[0].flat.dtype
         sizes = self.network.layer_sizes
         gradient = np.empty((X.shape[0], sizes[-1], sizes[0]), dtype)
         output = ACTIVATIONS[self.network.output_activation]
         x_scale, y_scale = self.scaler.scale_, self.y_scale[:, None]
-        largest = max((one.network for one in summands), key=lambda one: one.n_params)
         spaces = [Workspaces(one.network, dtype) for one in summands]
         for rows in row_blocks(X.shape[0], rows_per_block(largest, dtype)):
             scaled = self._scaled(X[rows], dtype)

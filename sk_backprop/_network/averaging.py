@@ -35,9 +35,9 @@ class Member(NamedTuple):
 # A sigmoid phi near 0, where phi(z) = value + slope z, and how it passes units h on, as
 # phi(scale (h - centre)): (value, slope, centre of the range of h, scale), by activation. The scale
 # is a power of two, so that multiplying and dividing by it is exact. For tanh, the cubic term
-# scale^2 / 3 is below the rounding error of float64, and numbers near 0 lose no digits. Logistic
-# units lose digits beside their value of 1/2: that error and the cubic term, scale^2 / 96, are both
-# about 1e-11 h.
+# scale^2 / 3 is below the rounding error of float64, and values near 0 keep all digits. The values
+# of logistic units are near 1/2, so that differences of this size are rounded: the rounding error
+# and that of the cubic term, scale^2 / 96, are both about 1e-11.
 _NEAR_ZERO = {
     "tanh": (0.0, 1.0, 0.0, 2.0**-27),
     "logistic": (0.5, 0.25, 0.5, 2.0**-15),
@@ -74,6 +74,9 @@ def merged(
 def sizes_of_merged(members: Sequence[Member]) -> list[int]:
     """Layer sizes of the network that `merged` returns."""
     shapes = [member.network.layer_sizes for member in members]
+    if len(members) == 1:
+        first, *widths, last = shapes[0]
+        return [first, *[members[0].n_networks * width for width in widths], last]
     depth = max(len(sizes) for sizes in shapes)
     hidden = [0] * (depth - 2)
     for member, sizes in zip(members, shapes):

@@ -152,7 +152,7 @@ class Solver(ABC):
 
     @classmethod
     def usual_for(cls, n_samples: int, batch_size: int) -> Mapping[str, Any]:
-        """`usual`, in a fit to so many rows by mini-batches of so many."""
+        """`usual`, adapted to a fit to `n_samples` rows by mini-batches of `batch_size` rows."""
         return cls.usual
 
     @abstractmethod

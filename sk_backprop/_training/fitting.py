@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 
@@ -61,55 +61,49 @@ def fit_networks(
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     with single_thread() if n_jobs == 1 else nullcontext():
         choices, squared_error = _select(plan, problem, n_jobs, events)
-        results: list[TrainingResult] = []
-        for choice in choices:
-            try:
-                result = _train(plan, choice, problem, starts, seeds, n_jobs, events)
-            except KeyboardInterrupt:
-                if not results:
-                    raise
-                return Blend([results[0]._replace(interrupted=True)], [1.0])
-            # After the first, only what is complete.
-            if results and len(result.networks) < choice.settings.n_folds:
-                return Blend([results[0]._replace(interrupted=result.interrupted)], [1.0])
-            results.append(result)
-            if (result.interrupted or events.stopped) and len(results) < len(choices):
-                return Blend(results, [1.0])
-        blend = Blend(results, [choice.weight for choice in choices])
-        return blend if squared_error is None else _with_noise_of_blend(blend, squared_error)
+
+        def train(choice: Choice) -> TrainingResult:
+            settings = choice.settings
+            rows = problem.in_unit(settings.weight_unit)
+            if settings.n_folds:
+                return _train_on_folds(settings, rows, seeds[: settings.n_folds], events, n_jobs)
+            rows = rows.in_precision_of(settings)
+            return _train_on_all(plan, choice, rows, starts, seeds, n_jobs, events)
+
+        blend = _train_choices(choices, train, events)
+        if squared_error is None or len(blend.results) < len(choices):
+            return blend
+        return _with_noise_of_blend(blend, squared_error)
 
 
-def _train(
-    plan: Plan,
-    choice: Choice,
-    problem: Problem,
-    starts: Sequence[Start] | None,
-    seeds: Sequence[int],
-    n_jobs: int | None,
-    events: Events,
-) -> TrainingResult:
-    """Train the networks of a choice, and estimate their noise.
+def _train_choices(
+    choices: Sequence[Choice], train: Callable[[Choice], TrainingResult], events: Events
+) -> Blend:
+    """Train the networks of each choice.
+
+    After an interrupt, or once a callback asks for no more runs, the second choice is left out
+    unless all its networks are trained: without some of them its folds would not cover the rows.
 
     Parameters
     ----------
-    plan, problem, starts, n_jobs, events : as for `fit_networks`
-    choice : Choice
-    seeds : of the networks, and of further ones for those that fail
+    choices : list of Choice, one or two
+    train : callable, which trains the networks of a choice
+    events : Events
     """
-    settings = choice.settings
-    problem = problem.in_unit(settings.weight_unit)
-    if settings.n_folds:
-        return _train_on_folds(settings, problem, seeds[: settings.n_folds], events, n_jobs)
-    problem = problem.in_precision_of(settings)
-    result = _train_on_all(plan, choice, problem, starts, seeds, n_jobs, events)
-    streaming = starts is not None and starts[0].stream is not None
-    if streaming or not _can_hold_out(settings, problem):
-        return result
-    return _with_held_out_noise(result, choice.noise, n_jobs)
+    first = train(choices[0])
+    if len(choices) == 1 or first.interrupted or events.stopped:
+        return Blend([first], [1.0])
+    try:
+        second = train(choices[1])
+    except KeyboardInterrupt:
+        return Blend([first._replace(interrupted=True)], [1.0])
+    if len(second.networks) < choices[1].settings.n_folds:
+        return Blend([first._replace(interrupted=second.interrupted)], [1.0])
+    return Blend([first, second], [choice.weight for choice in choices])
 
 
 def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> Selection:
-    """What is best on held-out rows; without trials, if there is one candidate or rows are few.
+    """Score the candidates on held-out rows, unless there is only one or the rows are few.
 
     Parameters
     ----------
@@ -135,7 +129,7 @@ def _train_on_all(
     n_jobs: int | None,
     events: Events,
 ) -> TrainingResult:
-    """Train the networks of a choice on all rows, without those that fail.
+    """Train the networks of a choice on all rows, without those that fail, and find their noise.
 
     Parameters
     ----------
@@ -153,11 +147,14 @@ def _train_on_all(
     good = credible(networks, problem.rows.total_weight)
     n_failed = len(networks) - len(good)
     if plan.n_networks is None:
-        return result._replace(networks=good)
-    if n_failed and starts is None and not (events.stopped or result.interrupted):
+        result = result._replace(networks=good)
+    elif n_failed and starts is None and not (events.stopped or result.interrupted):
         more = seeds[n_networks : n_networks + n_failed]
-        return _with_replacements(result, more, events, n_jobs)
-    return result
+        result = _with_replacements(result, more, events, n_jobs)
+    streaming = starts is not None and starts[0].stream is not None
+    if streaming or not _can_hold_out(choice.settings, problem):
+        return result
+    return _with_held_out_noise(result, choice.noise, n_jobs)
 
 
 def _train_on_folds(

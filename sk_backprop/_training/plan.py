@@ -47,9 +47,10 @@ _UNITS, _MORE_UNITS, _MORE_UNITS_FROM, _FEW_FEATURES = 16, 32, 500, 64
 # they are tried: they would have to be too many for more.
 _LOCAL_SHAPE, _LOCAL_STEPS, _MOST_FOR_LOCAL = (96,), 50, 3
 
-# Number of networks of 'muon', each of which leaves out other rows, up to so many rows and above.
-# With two folds of half or three of a third of the rows the error grew (concrete, ten splits: .271
-# and .255 standard deviations, five .241); of many rows each leaves out 4,000.
+# Number of networks of 'muon' by whether there are more than `_MANY_FOR_FOLDS` rows; each leaves
+# out other rows. Two networks without half of the rows, or three without a third, had larger
+# errors than five (concrete, ten splits: .271, .255 and .241 standard deviations). With more rows
+# each leaves out 4,000.
 _MANY_FOR_FOLDS, _N_FOLDS = 20_000, {False: 5, True: 2}
 
 # Parameters per row, at most: no more than a trial has rows, which are four fifths of all.

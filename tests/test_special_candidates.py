@@ -1,4 +1,4 @@
-"""Candidates of the defaults for rough functions and for those that oscillate."""
+"""Candidates of the defaults for rough functions, for those that oscillate, and for far values."""
 
 import copy
 import tracemalloc
@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from cases import slow
 from sklearn.datasets import load_diabetes, make_friedman1
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.arrays import SelectedRows
@@ -339,18 +340,58 @@ def friedman_with(value):
     return X, y
 
 
-def test_one_value_far_away_does_not_hide_what_its_column_says():
-    X, y = friedman_with(1e4)
-    X_new, y_new = make_friedman1(500, n_features=6, random_state=1)
-    with pytest.warns(UserWarning, match="^Column 0 of X has 100% of its variance in a single row"):
-        model = BackpropRegressor(random_state=0).fit(X, y)
-    by_lm = BackpropRegressor(random_state=0, solver="lm")
-    with pytest.warns(UserWarning, match="Column 0"):
-        by_lm.fit(X, y)
-    assert model.members_[-1]["solver"] == "muon"
-    assert model.members_[-1]["weight"] > 0.8
-    errors = [np.sqrt(np.mean((one.predict(X_new) - y_new) ** 2)) for one in (model, by_lm)]
-    assert errors[0] < 0.75 * errors[1]
+def table_with_tails(kind, n_samples, seed):
+    """X, y, and rows to predict with their expectations."""
+    rng = np.random.default_rng(seed)
+    U, U_new = rng.random((2, n_samples, 6))
+    (y, y_new), X, X_new = (friedman1(U), friedman1(U_new)), U.copy(), U_new.copy()
+    if kind == "one":
+        X[7, 0] = 1e4
+    elif kind == "missing":
+        X[rng.random(n_samples) < 0.05, 0] = -999
+        X_new[rng.random(n_samples) < 0.05, 0] = -999
+    else:
+        X, X_new = np.exp(3 * U - 1.5), np.exp(3 * U_new - 1.5)
+    return X, y + rng.normal(size=n_samples), X_new, y_new
+
+
+def friedman1(U):
+    return 10 * np.sin(np.pi * U[:, 0] * U[:, 1]) + 20 * (U[:, 2] - 0.5) ** 2 + U[:, 3:5] @ [10, 5]
+
+
+@pytest.mark.filterwarnings("ignore:Column 0 of X has 100%:UserWarning")
+@pytest.mark.parametrize(
+    ("kind", "n_samples"),
+    [("missing", 1000), *slow([("one", 300), ("skewed", 1000)])],
+)
+def test_values_far_away_harm_no_more_than_they_harm_trees(kind, n_samples):
+    seeds = range(1 if kind == "missing" else 3)
+    errors = []
+    for seed in seeds:
+        X, y, X_new, y_new = table_with_tails(kind, n_samples, seed)
+        models = (BackpropRegressor(random_state=0), HistGradientBoostingRegressor(random_state=0))
+        errors.append([rmse(model.fit(X, y).predict(X_new), y_new) for model in models])
+    ours, trees = np.mean(errors, axis=0)
+    assert ours < 1.1 * trees
+
+
+def rmse(predicted, y):
+    return np.sqrt(np.mean((predicted - y) ** 2))
+
+
+def test_far_values_are_told_from_heavy_tails():
+    def bounded(X):
+        return [
+            one
+            for one in plan_of(X, X[:, 1]).candidates
+            if one.solver == "lm" and one.network.units_per_feature
+        ]
+
+    X = np.random.default_rng(0).standard_t(3, size=(300, 4))
+    X[:, 3] = np.arange(300) == 5  # rare, of no interquartile range
+    assert not bounded(X)
+    X[9, 2] = 120 * np.subtract(*np.quantile(X[:, 2], [0.75, 0.25]))
+    assert [one.network.layer_sizes for one in bounded(X)] == [(4, 12, 5, 5, 1)]
 
 
 def test_the_warning_names_the_column_and_the_value():

@@ -31,10 +31,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Number of units in each hidden layer; an int is a single layer, and () a linear model.
         'auto' selects the architecture that predicts held-out rows best: with 'lm' no hidden
         layer, one of 20 units or two of 5 to 30 (while affordable); with the other solvers none or
-        (20,). If `solver` and `alpha` are 'auto' too, two more are tried: with 'muon', from 200
+        (20,). If `solver` and `alpha` are 'auto' too, more are tried: with 'muon', from 200
         dense rows of at most 256 features on, two layers of 64 units (256 from 10,000 rows on)
-        after `units_per_feature`; and, for up to 3 features, one layer of 96 units whose initial
-        weights suit a function that oscillates. Up to 10,000 distinct rows, the networks of 'muon'
+        after `units_per_feature`; for up to 3 features, one layer of 96 units whose initial
+        weights suit a function that oscillates; and with 'lm', where a value of a feature is 100
+        interquartile ranges from the quartiles, two layers of 5 or 10 units after 3 units for each
+        feature. Up to 10,000 distinct rows, the networks of 'muon'
         and the best others are blended, with weights by their held-out errors, unless that of one
         kind would be less than 0.1; see `members_`. It is (20,) in `partial_fit`, and with 'lbfgs',
         'sgd' and 'adam' for fewer than 10 rows.
@@ -89,7 +91,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         in which part of its range a feature lies: rough functions and features with outliers are
         learned more easily. Without further layers the model is additive. 'auto' is 0, but 16 (32
         from 500 to 10,000 rows of up to 64 features) for the networks of 'muon' that are tried if
-        `hidden_layer_sizes`, `solver` and `alpha` are 'auto' too. See `units_per_feature_`.
+        `hidden_layer_sizes`, `solver` and `alpha` are 'auto' too, and 3 for those of 'lm' that are
+        tried where values are far from all others. See `units_per_feature_`.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below

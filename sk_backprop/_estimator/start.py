@@ -22,6 +22,7 @@ from sk_backprop._inference.online import Earlier, StreamState
 from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
+from sk_backprop._training.initial import has_far_values
 from sk_backprop._training.plan import Plan, make_plan, units_for_each_feature
 from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._training.settings import settings_of
@@ -131,13 +132,20 @@ def _task(
             wide = replace(network, units_per_feature=units)
         muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
     plan = make_plan(
-        settings, hidden, n_networks, n_rows, mean_weight, streaming=streaming, muon=muon
+        settings,
+        hidden,
+        n_networks,
+        n_rows,
+        mean_weight,
+        streaming=streaming,
+        muon=muon,
+        far_values=muon is not None and has_far_values(data),
     )
     return Task(plan, starts, last)
 
 
 def _may_need_other_networks(estimator: Any, likelihood: Likelihood, data: Data) -> bool:
-    """Whether networks for rough or oscillating functions may be selected."""
+    """Whether networks for special tables may be selected."""
     return bool(
         estimator.precondition
         and estimator.activation in ("logistic", "tanh")

@@ -160,3 +160,22 @@ def _quantiles(x: Array, w: Array, p: Array) -> Array:
     order = np.argsort(x, kind="stable")
     up_to = np.cumsum(w[order])
     return np.asarray(x[order[np.searchsorted(up_to, p * up_to[-1])]])
+
+
+# Interquartile ranges beyond the quartiles from which on a value is far from all others.
+_FAR = 100.0
+
+
+def has_far_values(rows: Data) -> bool:
+    """Whether some value of a feature is far from all others, as -999 for a missing one is.
+
+    rows : Data, dense
+    """
+    X: Any = rows.X
+    w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
+    for x in X.T:  # one at a time, for a few columns' worth of memory
+        first, third = _quantiles(x, w, np.array([0.25, 0.75]))
+        far = _FAR * (float(third) - float(first))
+        if far > 0 and max(x.max() - third, first - x.min()) > far:
+            return True
+    return False

@@ -6,9 +6,10 @@ held-out rows (`_training.selection`): the architecture, the number of plain ste
 penalty of lbfgs, which serves tables too wide for lm. As many networks are trained as the budget
 allows.
 
-Two kinds of functions need other networks, which are tried as well where everything is 'auto':
-rough ones, in which the evidence mistakes steps for noise (`_wide`), and those that oscillate, for
-which small initial weights end at the mean or a line (`_special`).
+Three kinds of tables need other networks, which are tried as well where everything is 'auto'
+(`_special`): those of rough functions, in which the evidence mistakes steps for noise; those of
+functions that oscillate, for which small initial weights end at the mean or a line; and those with
+values far from all others, next to which the others look like a constant.
 """
 
 from collections.abc import Sequence
@@ -46,6 +47,10 @@ _UNITS, _MORE_UNITS, _MORE_UNITS_FROM, _FEW_FEATURES = 16, 32, 500, 64
 # Units that start as steep steps at training rows, plain steps from there, and inputs up to which
 # they are tried: they would have to be too many for more.
 _LOCAL_SHAPE, _LOCAL_STEPS, _MOST_FOR_LOCAL = (96,), 50, 3
+
+# Units for each feature, and the layers after them, where values lie far from all others. With six
+# units for each, one value of 1e4 among 300 rows was fitted, and not the other rows.
+_UNITS_FOR_FAR_VALUES, _SHAPES_FOR_FAR_VALUES = 3, ((5, 5), (10, 10))
 
 # Number of networks of 'muon' by whether there are more than `_MANY_FOR_FOLDS` rows; each leaves
 # out other rows. Two networks without half of the rows, or three without a third, had larger
@@ -156,6 +161,7 @@ def make_plan(
     *,
     streaming: bool = False,
     muon: Settings | None = None,
+    far_values: bool = False,
 ) -> Plan:
     """Resolve solver='auto', alpha='auto' (None), and hidden layers 'auto' (None).
 
@@ -167,7 +173,8 @@ def make_plan(
     n_samples : int, distinct rows where that matters
     mean_weight : float, of distinct rows; penalties that are chosen here are multiples of it
     streaming : bool, whether the rows are one batch of a stream, of which none are held out
-    muon : Settings of that solver, if networks for rough or oscillating functions may be selected
+    muon : Settings of that solver, if networks for special tables may be selected
+    far_values : bool, whether values of a feature lie far from all others
     """
     everything_auto = hidden is None and settings.solver == "auto" and settings.alpha is None
     if everything_auto:
@@ -191,7 +198,7 @@ def make_plan(
         families = [[_times(one, mean_weight) for one in family] for family in families]
         untried = _times(untried, mean_weight)
     if everything_auto and muon is not None and not streaming:
-        families = [*families, *_special(settings, muon, n_networks, n_samples)]
+        families += _special(settings, muon, n_networks, n_samples, far_values=far_values)
     averaged = untried.solver_class.all_rows if everything_auto else bool(by_evidence)
     return Plan(families, n_networks or (None if averaged else 1), untried)
 
@@ -318,15 +325,22 @@ def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
 
 
 def _special(
-    settings: Settings, muon: Settings, n_networks: int | None, n_samples: int
+    settings: Settings,
+    muon: Settings,
+    n_networks: int | None,
+    n_samples: int,
+    *,
+    far_values: bool,
 ) -> list[list[Settings]]:
-    """Families for rough functions and for functions that oscillate.
+    """Families for rough functions, for far values, and for functions that oscillate.
 
-    settings, n_networks, n_samples : as in `make_plan`; muon : Settings of that solver
+    settings, n_networks, n_samples, far_values : as in `make_plan`; muon : Settings of that solver
     """
     families = []
     if n_samples >= _LEAST_FOR_MUON:
         families.append([_wide(muon, n_networks, n_samples)])
+    if far_values and (bounded := _bounded(settings, n_samples)):
+        families.append(bounded)
     network = replace(settings.network, units_per_feature=0).with_hidden(_LOCAL_SHAPE)
     local = settings._replace(
         solver="lm", network=network, plain_steps=(_LOCAL_STEPS,), local_units=True
@@ -335,6 +349,17 @@ def _special(
     if network.layer_sizes[0] <= _MOST_FOR_LOCAL and local.cost(n_samples) <= limit:
         families.append([local])
     return families
+
+
+def _bounded(settings: Settings, n_samples: int) -> list[Settings]:
+    """Networks over a few units for each feature, which bound what a far value can do.
+
+    settings, n_samples : as in `make_plan`
+    """
+    network = replace(settings.network, units_per_feature=_UNITS_FOR_FAR_VALUES)
+    lm = settings._replace(solver="lm", network=network, plain_steps=(_WARM,))
+    shapes = _affordable(lm, n_samples, _SHAPES_FOR_FAR_VALUES)
+    return [lm._replace(network=shape) for shape in shapes]
 
 
 def _wide(settings: Settings, n_networks: int | None, n_samples: int) -> Settings:
@@ -359,16 +384,18 @@ def _penalties(settings: Settings) -> list[Settings]:
     return [settings._replace(alpha=alpha) for alpha in alphas]
 
 
-def _affordable(settings: Settings, n_samples: int) -> list[Network]:
+def _affordable(
+    settings: Settings, n_samples: int, shapes: Sequence[tuple[int, ...]] = _SHAPES
+) -> list[Network]:
     """The architectures that are affordable with the solver, smallest first.
 
     All but the smallest have no more parameters than a trial has rows.
     """
     limit = _FINAL_SHARE * budget(n_samples, settings.network.layer_sizes[0]) / _LEAST_NETWORKS
-    shapes = [settings.network.with_hidden(hidden) for hidden in _SHAPES]
+    networks = [settings.network.with_hidden(hidden) for hidden in shapes]
     return [
-        shape
-        for shape in shapes
-        if settings._replace(network=shape).cost(n_samples) <= limit
-        and (shape.n_params <= _PER_ROW * n_samples or shape == shapes[0])
+        one
+        for one in networks
+        if settings._replace(network=one).cost(n_samples) <= limit
+        and (one.n_params <= _PER_ROW * n_samples or one == networks[0])
     ]

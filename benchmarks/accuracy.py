@@ -15,7 +15,8 @@ from importlib.util import find_spec
 from typing import Any, TypeAlias
 
 import numpy as np
-from scipy.special import ndtri
+from scipy import stats
+from scipy.special import betaln
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -31,17 +32,19 @@ from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
 
 PROBABILITIES = (0.5, 0.8, 0.95)
-MEASURES = ("rmse", "log_likelihood", "coverage_50", "coverage_80", "coverage_95")
+COVERAGES = ("coverage_50", "coverage_80", "coverage_95")
+MEASURES = ("rmse", "log_likelihood", *COVERAGES, "crps")
 
 
 @dataclass(frozen=True)
 class Row:
     """One fit.
 
-    `rmse` is in units of y, `log_likelihood` the mean natural logarithm of the Gaussian
+    `rmse` is in units of y, `log_likelihood` the mean natural logarithm of the predicted
     density of a test row, `coverage_50` the part of the test rows in the central 50 %
-    interval of that Gaussian, `seconds` the wall-clock time of the fit alone, in one thread.
-    Only a std of the method's own is scored: for others those cells stay empty (NaN).
+    interval, `crps` the continuous ranked probability score in units of y, and `seconds` the
+    wall-clock time of the fit alone, in one thread. Only a distribution of the method's own is
+    scored: for others those cells stay empty (NaN).
     """
 
     problem: str
@@ -52,19 +55,39 @@ class Row:
     coverage_50: float = math.nan
     coverage_80: float = math.nan
     coverage_95: float = math.nan
+    crps: float = math.nan
     seconds: float = math.nan
     note: str = ""
 
 
-def scores(y: Array, mean: Array, std: Array | None = None) -> dict[str, float]:
-    """The measures of Gaussian predictions; without `std`, the error alone."""
-    residuals = y - mean
-    found = [math.sqrt(np.mean(residuals**2))]
-    if std is not None:
-        z = residuals / std
-        found.append(float(np.mean(-0.5 * z**2 - np.log(math.sqrt(2 * math.pi) * std))))
-        found += [float(np.mean(np.abs(z) <= ndtri((1 + p) / 2))) for p in PROBABILITIES]
+def scores(y: Array, mean: Array, distribution: Any = None) -> dict[str, float]:
+    """The measures of predictions; without a frozen distribution of scipy, the error alone."""
+    found = [math.sqrt(np.mean((y - mean) ** 2))]
+    if distribution is not None:
+        found.append(float(np.mean(distribution.logpdf(y))))
+        inside = np.abs(2 * distribution.cdf(y) - 1)
+        found += [float(np.mean(inside <= p)) for p in PROBABILITIES]
+        found.append(float(np.mean(crps(y, distribution))))
     return dict(zip(MEASURES, found))
+
+
+def crps(y: Array, distribution: Any) -> Array:
+    """Continuous ranked probability score of normal and t distributions, in units of y.
+
+    Closed forms of Jordan, Krueger & Lerch (2019), "Evaluating probabilistic forecasts with
+    scoringRules", doi:10.18637/jss.v090.i12, appendix A.
+    """
+    *dof, mean, scale = distribution.args
+    z = (y - mean) / scale
+    if not dof:
+        unit = stats.norm.cdf(z), stats.norm.pdf(z), 1.0, 1 / math.sqrt(math.pi)
+    else:
+        (nu,) = dof
+        ratio = np.exp(betaln(0.5, nu - 0.5) - 2 * betaln(0.5, nu / 2))
+        tail, constant = (nu + z**2) / (nu - 1), 2 * np.sqrt(nu) / (nu - 1) * ratio
+        unit = stats.t.cdf(z, nu), stats.t.pdf(z, nu), tail, constant
+    cdf, pdf, tail, constant = unit
+    return np.asarray(scale * (z * (2 * cdf - 1) + 2 * pdf * tail - constant))
 
 
 # --- who competes ---
@@ -133,7 +156,7 @@ def measure(name: str, problem: Problem) -> Row:
     """
     row = Row(problem.name, problem.split, name)
     model = COMPETITORS[name](problem)
-    std = None
+    distribution = None
     with warnings.catch_warnings():
         # Our fits must converge, so that a warning is an error. The defaults of competitors are
         # compared as they are, even where they end at max_iter, and RealMLP's dependencies issue
@@ -143,10 +166,11 @@ def measure(name: str, problem: Problem) -> Row:
             warnings.simplefilter("ignore", category)
         try:
             seconds = timed(lambda: model.fit(problem.X_train, problem.y_train))
-            if name in WITH_STD:
-                mean, std = model.predict(problem.X_test, return_std=True)
-            else:
-                mean = model.predict(problem.X_test)
+            mean = model.predict(problem.X_test)
+            if hasattr(model, "predict_dist"):
+                distribution = model.predict_dist(problem.X_test)
+            elif name in WITH_STD:
+                distribution = stats.norm(*model.predict(problem.X_test, return_std=True))
         except ValueError as error:
             return replace(row, note=f"failed: {error}")
     note = f"{PACKAGES[name]} {version(PACKAGES[name])}" if name in PACKAGES else ""
@@ -156,7 +180,9 @@ def measure(name: str, problem: Problem) -> Row:
             f"weight {one['weight']:.2f}"
             for one in model.members_
         )
-    return replace(row, **scores(problem.y_test, np.ravel(mean), std), seconds=seconds, note=note)
+    return replace(
+        row, **scores(problem.y_test, np.ravel(mean), distribution), seconds=seconds, note=note
+    )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -189,12 +215,13 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
 
 LEGEND = """\
 Mean over splits +/- its standard error; seconds: median of a fit in one thread. RMSE in
-units of y; log likelihood: mean natural logarithm of the Gaussian density of a test row;
-50 %, 80 %, 95 %: the percentage of test rows inside those central intervals.
+units of y; log likelihood: mean natural logarithm of the predicted density of a test row; CRPS:
+continuous ranked probability score, in units of y; 50 %, 80 %, 95 %: the percentage of test
+rows inside those central intervals.
 published: the best of the literature (benchmarks/published.py), and whose.
 
 """
-_LINE = "  {:<11} {:>6}  {:<20} {:<18} {:<12} {:<12} {:<12} {:>8}"
+_LINE = "  {:<11} {:>6}  {:<20} {:<18} {:<20} {:<12} {:<12} {:<12} {:>8}"
 
 
 def by_split(rows: Sequence[Row], problem: str, name: str, measure: str) -> dict[int, float]:
@@ -215,7 +242,7 @@ def mean_and_error(values: Array) -> tuple[float, float]:
 
 def summarize(rows: Sequence[Row]) -> str:
     """For each problem, a line a competitor and the best published results."""
-    heads = ("splits", "RMSE", "log likelihood", "50 %", "80 %", "95 %", "seconds")
+    heads = ("splits", "RMSE", "log likelihood", "CRPS", "50 %", "80 %", "95 %", "seconds")
     lines = [_LINE.format("", *heads)]
     for problem in dict.fromkeys(row.problem for row in rows):
         lines.append(problem)
@@ -223,14 +250,15 @@ def summarize(rows: Sequence[Row]) -> str:
             found = {m: by_split(rows, problem, name, m) for m in (*MEASURES, "seconds")}
             cells = [_cell(found["rmse"], "{:#.4g}", "{:.2g}")]
             cells += [_cell(found["log_likelihood"], "{:.3f}", "{:.3f}")]
-            cells += [_cell(found[m], "{:.1f}", "{:.1f}", 100) for m in MEASURES[2:]]
+            cells += [_cell(found["crps"], "{:#.4g}", "{:.2g}")]
+            cells += [_cell(found[m], "{:.1f}", "{:.1f}", 100) for m in COVERAGES]
             seconds = list(found["seconds"].values())
             cells += [f"{np.median(seconds):.2f}" if seconds else ""]
             failed = f"  ({n_rows - len(seconds)} failed)" if len(seconds) < n_rows else ""
             lines.append(_LINE.format(name, n_rows, *cells) + failed)
         if problem in published.RMSE:
             (rmse, first), (likelihood, second) = published.best(problem)
-            line = _LINE.format("published", "", str(rmse), str(likelihood), *[""] * 4)
+            line = _LINE.format("published", "", str(rmse), str(likelihood), *[""] * 5)
             lines.append(f"{line.rstrip()}  ({first}; {second})")
     return LEGEND + "\n".join(line.rstrip() for line in lines)
 
@@ -326,7 +354,7 @@ def draw(rows: Sequence[Row]) -> Any:
                 axes.fill_between(x, line - 0.5, line + 0.5, color=drawing.LIGHT, lw=0, zorder=0)
             for name, value in values.items():
                 _point(axes, line - 0.5 + (lanes[name] + 1) / (n_lanes + 1), *value, STYLES[name])
-        for measure in MEASURES[2:]:
+        for measure in COVERAGES:
             for k, name in enumerate(with_std, 1):
                 if found := by_split(rows, problem, name, measure):
                     value = mean_and_error(100 * np.array(list(found.values())))

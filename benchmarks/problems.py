@@ -14,7 +14,7 @@ import numpy as np
 from sklearn import datasets
 from sklearn.utils import check_random_state
 
-from benchmarks import BenchmarkError
+from benchmarks import BenchmarkError, difficult
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -137,7 +137,7 @@ def load(
 ) -> list[Problem]:
     """The first splits (or all, where there are fewer) of the sets named.
 
-    Without names they are all sets but `TABLES`.
+    Without names they are all sets but `TABLES` and those of `benchmarks.difficult`.
     With None they are all splits of a file, and `RANDOM_SPLITS` of a built-in set. A file
     of the folder takes the place of a built-in set of its name.
     """
@@ -146,11 +146,16 @@ def load(
         why = "has no .npz file" if Path(folder).is_dir() else "does not exist"
         raise BenchmarkError(f"the data folder {folder} {why}")
     tables = built_in()
-    known = list(dict.fromkeys([*files, *tables, *TABLES]))
+    known = list(dict.fromkeys([*files, *tables, *TABLES, *difficult.TABLES]))
     if unknown := [name for name in names if name not in known]:
         raise BenchmarkError(f"no data set {', '.join(unknown)}; there are: {', '.join(known)}")
     problems = []
     for name in dict.fromkeys(names or [*files, *tables]):
+        if name in difficult.TABLES:
+            for i in range(n_splits or RANDOM_SPLITS):
+                made = difficult.TABLES[name](np.random.default_rng(i))
+                problems.append(Problem(name, i, *made))
+            continue
         if name in files:
             X, y, splits = _read(files[name])
         else:

@@ -27,7 +27,8 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         evidence        precisions of weights and noise, and the log evidence
         laplace         Laplace approximation of the posterior of the weights
         online          noise and posterior in a stream
-        predictive      the fitted function: mean, standard deviation, gradient, leverage
+        calibration     the scale of the predictive distribution and the weight of its tails
+        predictive      the fitted function: mean, distribution, gradient, leverage
         consistency     checks that stored numbers are consistent
     _solvers      one algorithm per file, their registry, and the monitor that watches a run
     _training     from a checked table to fitted networks
@@ -43,6 +44,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         blending        weights of two kinds of networks in their mean
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
         fitting         select candidates of a plan, and train their networks
+        calibrating     errors on rows that were left out calibrate the distribution
     _estimator    what scikit-learn's users see
         parameters, columns, sparse, checks    validation of the arguments, with error messages
         state           the fitted state, and how an estimator stores it

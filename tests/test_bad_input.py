@@ -119,6 +119,7 @@ PARAMETERS = {
     "beta_2": (r"\[0, 1\)", [*NOT_REAL, -0.1, 1, 1.1]),
     "epsilon": (r"\(0, inf\)", [*NOT_REAL, 0, -1e-8, BEYOND_FLOAT]),
     "weight_decay": (r"auto.*\[0, inf\)", [*NOT_REAL, *NOT_AUTO, -1e-9, BEYOND_FLOAT]),
+    "noise": ("'auto', 'constant', 'varying'", ["Varying", None, True, 0.5, ["constant"]]),
     "verbose": ("True, False.* >= 0", ["yes", None, -1, 0.5, NAN, INF, [1]]),
 }
 WRONG_PARAMETERS = [
@@ -190,6 +191,7 @@ SAME_IN_OTHER_TYPES = [
     ("learning_rate_init", "auto", [np.str_("auto")]),
     ("weight_decay", 0.25, [np.float64(0.25), np.float32(0.25)]),
     ("weight_decay", "auto", [np.str_("auto")]),
+    ("noise", "constant", [np.str_("constant")]),
     ("units_per_feature", 2, [np.int64(2), np.uint8(2)]),
     ("units_per_feature", "auto", [np.str_("auto")]),
     ("power_t", 0.25, [np.float64(0.25), np.float32(0.25)]),

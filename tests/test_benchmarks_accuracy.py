@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.integrate import quad
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge, Ridge
 
@@ -61,23 +62,44 @@ def read(path):
 # --- a fit and its scores ---
 
 
-def test_scores_are_those_of_scipys_normal_distribution():
+@pytest.mark.parametrize("nu", [np.inf, 3.0, 12.5])
+def test_scores_are_those_of_scipys_distributions(nu):
     rng = np.random.default_rng(0)
-    y, mean, std = rng.normal(size=200), rng.normal(size=200), rng.uniform(0.3, 3, 200)
-    scores = accuracy.scores(y, mean, std)
+    y, mean, scale = rng.normal(size=200), rng.normal(size=200), rng.uniform(0.3, 3, 200)
+    distribution = stats.norm(mean, scale) if np.isinf(nu) else stats.t(nu, mean, scale)
+    scores = accuracy.scores(y, mean, distribution)
     assert tuple(scores) == accuracy.MEASURES
     assert scores["rmse"] == pytest.approx(np.linalg.norm(y - mean) / np.sqrt(200))
-    assert scores["log_likelihood"] == pytest.approx(stats.norm.logpdf(y, mean, std).mean())
+    assert scores["log_likelihood"] == pytest.approx(distribution.logpdf(y).mean())
     for nominal in (50, 80, 95):
-        low, high = stats.norm.interval(nominal / 100, mean, std)
+        low, high = distribution.interval(nominal / 100)
         assert scores[f"coverage_{nominal}"] == np.mean((low <= y) & (y <= high))
     assert accuracy.scores(y, mean) == {"rmse": scores["rmse"]}
+
+
+@pytest.mark.parametrize("nu", [np.inf, 3.0, 12.5])
+def test_crps_is_the_integral_of_the_squared_difference_of_the_cdfs(nu):
+    y, mean, scale = (
+        np.array([-2.0, 0.3, 5.0]),
+        np.array([0.0, 1.0, 1.0]),
+        np.array([1.0, 0.5, 2.0]),
+    )
+    distribution = stats.norm(mean, scale) if np.isinf(nu) else stats.t(nu, mean, scale)
+    for k, found in enumerate(accuracy.crps(y, distribution)):
+
+        def square(x, step, k=k):
+            return (distribution.cdf(x)[k] - step) ** 2
+
+        below = quad(square, -np.inf, y[k], args=(0,), epsabs=1e-12)[0]
+        above = quad(square, y[k], np.inf, args=(1,), epsabs=1e-12)[0]
+        assert found == pytest.approx(below + above, rel=1e-6)
 
 
 def test_row_equals_a_direct_computation(plane):
     row = accuracy.measure("ours", plane)
     model = BackpropRegressor(random_state=4).fit(plane.X_train, plane.y_train)
-    expected = accuracy.scores(plane.y_test, *model.predict(plane.X_test, return_std=True))
+    predicted = model.predict(plane.X_test), model.predict_dist(plane.X_test)
+    expected = accuracy.scores(plane.y_test, *predicted)
     assert (row.problem, row.split, row.competitor) == ("plane", 4, "ours")
     assert {name: getattr(row, name) for name in expected} == pytest.approx(expected)
     assert 0 < row.seconds < 60
@@ -183,12 +205,12 @@ def example():
     rows = []
     for problem in ("yacht", "sine"):
         rows += [
-            Row(problem, 0, "ours", 1.0, -1.0, 0.4, 0.7, 0.9, 3.0),
-            Row(problem, 1, "ours", 3.0, -2.0, 0.6, 0.9, 1.0, 5.0),
+            Row(problem, 0, "ours", 1.0, -1.0, 0.4, 0.7, 0.9, 0.4, 3.0),
+            Row(problem, 1, "ours", 3.0, -2.0, 0.6, 0.9, 1.0, 0.6, 5.0),
             Row(problem, 0, "mlp", 2.0, seconds=1.0),
             Row(problem, 1, "mlp", 6.0, seconds=1.0),
-            Row(problem, 0, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0),
-            Row(problem, 1, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0),
+            Row(problem, 0, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0, 1.0),
+            Row(problem, 1, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0, 1.0),
             Row(problem, 1, "hgb", note="failed: out of luck"),
         ]
     return rows
@@ -198,7 +220,8 @@ def test_table_has_means_their_standard_errors_and_the_best_published():
     lines = accuracy.summarize(example()[:7]).splitlines()
     problem, ours, mlp, _, hgb, best = lines[-6:]
     assert problem == "yacht"
-    text = "ours 2 2.000 +/- 1 -1.500 +/- 0.500 50.0 +/- 10.0 80.0 +/- 10.0 95.0 +/- 5.0 4.00"
+    text = "ours 2 2.000 +/- 1 -1.500 +/- 0.500 0.5000 +/- 0.1 "
+    text += "50.0 +/- 10.0 80.0 +/- 10.0 95.0 +/- 5.0 4.00"
     assert ours.split() == text.split()
     assert mlp.split() == ["mlp", "2", "4.000", "+/-", "2", "1.00"]
     assert hgb.split() == ["hgb", "1", "(1", "failed)"]

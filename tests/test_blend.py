@@ -199,34 +199,22 @@ def test_variance_is_that_of_the_mixture(model):
     parts = [one.predictive for one in state.by_member()]
     weights = [member.weight for member in state.function.members]
     means = [part.function.predict(X_NEW) for part in parts]
-    variances = [part.std(X_NEW) ** 2 for part in parts]
+    variances = [part.scale(X_NEW) ** 2 for part in parts]
     mean, std = model.predict(X_NEW, return_std=True)
     expected = sum(w * f for w, f in zip(weights, means, strict=True))
     np.testing.assert_allclose(mean, expected[:, 0], rtol=1e-12, atol=1e-12)
+    factor = state.predictive.calibration.factor
     variance = sum(
-        w * (v + (f - expected) ** 2) for w, v, f in zip(weights, variances, means, strict=True)
+        w * (v + (factor * (f - expected)) ** 2)
+        for w, v, f in zip(weights, variances, means, strict=True)
     )
-    np.testing.assert_allclose(std**2, variance[:, 0], rtol=1e-9)
+    factor = state.predictive.calibration.std_of_unit_scale
+    np.testing.assert_allclose(std**2, factor**2 * variance[:, 0], rtol=1e-9)
 
 
 def test_bars_hold(model):
     mean, std = model.predict(X_NEW, return_std=True)
     assert 0.8 < np.mean(((Y_NEW - mean) / std) ** 2) ** 0.5 < 1.15
-
-
-def test_noise_makes_the_mean_variance_that_of_held_out_errors(monkeypatch):
-    asked = []
-    unchanged = fitting._with_noise_of_blend
-
-    def watched(blend, squared_error):
-        asked.append(squared_error)
-        return unchanged(blend, squared_error)
-
-    monkeypatch.setattr(fitting, "_with_noise_of_blend", watched)
-    X, y = partly_rough(300)
-    model = BackpropRegressor(random_state=0).fit(X, y)
-    _, std = model.predict(X, return_std=True)
-    np.testing.assert_allclose(np.mean((std / model.y_scale_) ** 2), asked[0][0], rtol=1e-6)
 
 
 def test_saved_and_loaded_it_is_the_same(model):
@@ -309,7 +297,7 @@ def test_the_second_kind_is_left_out_unless_it_is_complete(n_trained, stopped):
 
     events = Events()
     events.stop_if(stopped)
-    results, weights = fitting._train_choices(choices, train, events)
+    results, weights, _ = fitting._train_choices(choices, train, events)
     assert len(trained) == (1 if stopped else 2)
     complete = n_trained == 5 and not stopped
     assert [len(one.networks) for one in results] == ([3, 5] if complete else [3])

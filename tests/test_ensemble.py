@@ -10,7 +10,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._estimator.state import fitted_function
+from sk_backprop._estimator.state import fitted_function, predictive_of
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.averaging import Member, merged, separated
 from sk_backprop._network.likelihood import SquaredError
@@ -124,7 +124,9 @@ def test_variance_of_an_ensemble_is_that_of_the_mixture(friedman, hidden, target
     X, y = friedman
     model = regressor(hidden_layer_sizes=hidden, n_networks=3, **target).fit(X, np.maximum(y, 0))
     means, stds = zip(*(alone(model, k).predict(X, return_std=True) for k in range(3)))
-    variance = np.mean(np.square(stds), axis=0) + np.var(means, axis=0)
+    calibration = predictive_of(model, fitted_function(model)).calibration
+    factor = (calibration.factor * calibration.std_of_unit_scale) ** 2
+    variance = np.mean(np.square(stds), axis=0) + factor * np.var(means, axis=0)
     np.testing.assert_allclose(model.predict(X, return_std=True)[1], np.sqrt(variance), rtol=1e-9)
 
 

@@ -65,7 +65,7 @@ def watch_runs(monkeypatch, at=None, act=None):
     ("params", "in_threads"),
     [
         ({"n_networks": 2}, True),
-        ({"alpha": "auto", "n_networks": 2}, True),
+        ({"alpha": "auto", "n_networks": 2, "noise": "constant"}, True),
         ({"solver": "lbfgs", "hidden_layer_sizes": (200,), "max_iter": 20}, True),
         ({"n_networks": 2, "verbose": 1}, False),  # prints one network after the other
         ({"hidden_layer_sizes": (2,)}, False),  # too short

@@ -41,6 +41,12 @@ def friedman():
     return make_friedman1(150, n_features=5, noise=1.0, random_state=0)
 
 
+def scale(model, X):
+    """Scale of the t distribution: that of normal noise of known variance."""
+    dof = model.degrees_of_freedom_
+    return model.predict(X, return_std=True)[1] * np.sqrt((dof - 2) / dof)
+
+
 # --- linear models ---
 
 
@@ -68,10 +74,10 @@ def test_std_of_a_linear_model_is_that_of_bayesian_ridge(linear):
         max_iter=10_000,
     ).fit((X - center) / spread, (y - y.mean()) / y.std())
     mean, std = theirs.predict((Xt - center) / spread, return_std=True)
-    ours = converged(X, y, solver="lm", weight_groups="layer").predict(Xt, return_std=True)
-    np.testing.assert_allclose(ours[0], y.mean() + y.std() * mean, rtol=1e-7)
+    ours = converged(X, y, solver="lm", weight_groups="layer")
+    np.testing.assert_allclose(ours.predict(Xt), y.mean() + y.std() * mean, rtol=1e-7)
     # Theirs knows the intercept exactly; ours is held at zero by a precision of 1e7.
-    np.testing.assert_allclose(ours[1], y.std() * std, rtol=1e-6)
+    np.testing.assert_allclose(scale(ours, Xt), y.std() * std, rtol=1e-6)
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs"])
@@ -82,9 +88,12 @@ def test_std_of_ordinary_least_squares(linear, solver):
     coef, squares, *_ = np.linalg.lstsq(design, y, rcond=None)
     variance = squares[0] / (40 - 4)
     leverage = np.einsum("ij,jk,ik->i", at, np.linalg.inv(design.T @ design), at)
-    mean, std = model.predict(Xt, return_std=True)
-    np.testing.assert_allclose(mean, at @ coef, rtol=1e-7)
-    np.testing.assert_allclose(std, np.sqrt(variance * (1 + leverage)), rtol=1e-6)
+    std = np.sqrt(variance * (1 + leverage))
+    np.testing.assert_allclose(model.predict(Xt), at @ coef, rtol=1e-7)
+    np.testing.assert_allclose(scale(model, Xt), std, rtol=1e-6)
+    # With the noise unknown, new observations have a t distribution.
+    theirs = stats.t(40 - 4, at @ coef, std).interval(0.9)
+    np.testing.assert_allclose(model.predict_interval(Xt, 0.9).T, theirs, rtol=1e-5)
     assert model.noise_precision_[0] == pytest.approx(1 / variance, rel=1e-7)
     assert model.n_effective_params_ == pytest.approx([4])
 
@@ -101,9 +110,8 @@ def test_std_of_ridge_regression(linear):
     gamma = 1 + np.trace(np.linalg.solve(A, Z.T @ Z))
     variance = np.sum((t - Z @ coef) ** 2) / (40 - gamma)
     leverage = 1 / 40 + np.einsum("ij,jk,ik->i", at, np.linalg.inv(A), at)
-    mean, std = model.predict(Xt, return_std=True)
-    np.testing.assert_allclose(mean, y.mean() + at @ coef, rtol=1e-9)
-    np.testing.assert_allclose(std, np.sqrt(variance * (1 + leverage)), rtol=1e-9)
+    np.testing.assert_allclose(model.predict(Xt), y.mean() + at @ coef, rtol=1e-9)
+    np.testing.assert_allclose(scale(model, Xt), np.sqrt(variance * (1 + leverage)), rtol=1e-9)
     assert model.n_effective_params_ == pytest.approx([gamma])
 
 
@@ -427,8 +435,8 @@ def test_where_nothing_is_known_of_the_weights_the_rows_have_the_std_of_the_nois
     assert [one.category for one in told] == [ConvergenceWarning, UserWarning]
     assert "effective parameters on 1 rows" in str(told[1].message)
     np.testing.assert_array_equal(model.gradient(X), np.zeros((1, 2)))
-    mean, std = model.predict(X, return_std=True)
-    assert mean == y
+    assert model.predict(X) == y
+    std = scale(model, X)
     np.testing.assert_allclose(std, model.noise_precision_**-0.5)
     np.testing.assert_allclose(std, 2e-8)  # that of a constant, by the unit of y
 
@@ -459,7 +467,7 @@ def test_which_weights_are_uncertain_depends_on_their_number(hidden, expected):
     with pytest.warns(ConvergenceWarning):
         model.fit(X, y)
     assert model.uncertain_weights_ == expected
-    std = model.predict(X, return_std=True)[1]
+    std = scale(model, X)
     noise = model.noise_precision_[0] ** -0.5
     new, targets = make_friedman1(3500, n_features=5, noise=1.0, random_state=1)
     assert noise == pytest.approx(np.sqrt(np.mean((model.predict(new) - targets) ** 2)), rel=0.25)

@@ -35,7 +35,7 @@ def selected(curvature, seed, affordable=1e15, n_samples=300):
         return 4
 
     found = choose(plan.families, n_networks, problem, affordable, Events(), None)
-    return found.choices[0].settings, n_folds, problem
+    return found[0].settings, n_folds, problem
 
 
 @pytest.mark.parametrize(("curvature", "seed"), CLOSE)

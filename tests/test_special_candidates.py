@@ -189,9 +189,9 @@ def test_steps_are_learned_with_their_noise():
     assert model.units_per_feature_ == 32
     assert model.n_networks_ == 5
     assert model.score(X_new, y_new) > 0.97
-    mean, std = model.predict(X_new, return_std=True)
-    # Errors are largest at the steps, which one size of noise cannot know.
-    assert 0.8 < np.mean(((y_new - mean) / std) ** 2) ** 0.5 < 1.05
+    for coverage in (0.5, 0.8, 0.95):
+        low, high = model.predict_interval(X_new, coverage).T
+        assert np.mean((low < y_new) & (y_new < high)) == pytest.approx(coverage, abs=0.05)
     # All rows have been left out by one network.
     np.testing.assert_allclose(model.residual_dof_, 1000)
 
@@ -242,7 +242,8 @@ def test_each_network_leaves_out_other_rows(n_samples, n_folds, size):
     folds = left_out(problem, n_folds)
     assert len(folds) == n_folds
     seen = set()
-    for part, rows in folds:
+    for part, rows, numbers in folds:
+        np.testing.assert_array_equal(rows.X, problem.rows.X[numbers])
         assert part.scales is problem.scales
         assert part.rows.n_samples + rows.n_samples == n_samples
         assert rows.n_samples <= size
@@ -256,7 +257,7 @@ def test_each_network_leaves_out_other_rows(n_samples, n_folds, size):
 def selected_by_hand(problem, n_folds):
     """The rows that each part trains on, as sorted arrays, by the rows that it leaves out."""
     X, y = problem.rows.X, problem.rows.y
-    for _, rows in left_out(problem, n_folds):
+    for _, rows, _ in left_out(problem, n_folds):
         out = set(map(tuple, rows.X))
         kept = [tuple(row) not in out for row in X]
         yield in_order(X[kept], y[kept])
@@ -272,7 +273,7 @@ def test_parts_share_the_rows_and_copy_blocks_of_them():
     X, y = rng.randn(211, 2), rng.randn(211)
     problem = prepare(plan_of(X, y).settings, Data(X, y[:, None]), None)
     (muon,) = wide(candidates_of(500))
-    for (part, _), by_hand in zip(left_out(problem, 5), selected_by_hand(problem, 5), strict=True):
+    for (part, *_), by_hand in zip(left_out(problem, 5), selected_by_hand(problem, 5), strict=True):
         X, y = part.rows.X[:], part.rows.y
         for one, other in zip(in_order(X, y), by_hand, strict=True):
             np.testing.assert_array_equal(one, other)

@@ -179,7 +179,8 @@ def test_every_method_of_the_estimator_has_an_example_that_is_run():
         if not name.startswith("_") and method.__module__.startswith("sk_backprop")
     ]
     assert {method.__name__ for method in own} == {
-        *("fit", "partial_fit", "predict", "gradient", "leverage", "score")
+        *("fit", "partial_fit", "predict", "gradient", "leverage", "score"),
+        *("predict_dist", "predict_interval", "predict_quantiles", "sample_y"),
     }
     for method in own:
         sections = re.findall(r"^(\w+)\n-+$", inspect.getdoc(method), re.MULTILINE)

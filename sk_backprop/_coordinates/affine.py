@@ -36,7 +36,6 @@ becomes M^-T A M^-1.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple, Self
 
@@ -111,7 +110,6 @@ class Coordinates(NamedTuple):
     hidden: HiddenUnits = SAME_UNITS
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class AffineMap:
     """The map from weights in `old` coordinates to weights of the same function in `new` ones.
 
@@ -119,10 +117,12 @@ class AffineMap:
     change: its unit and its effect are not known yet.
 
     Weights are multiplied by the ratio of the units, so that equal units change no digit.
+
+    old, new : Coordinates
     """
 
-    old: Coordinates
-    new: Coordinates
+    def __init__(self, old: Coordinates, new: Coordinates) -> None:
+        self.old, self.new = old, new
 
     @classmethod
     def to_raw(cls, old: Coordinates) -> Self:

@@ -31,6 +31,7 @@ from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import Task, in_stream, likelihood_of, rows_so_far, tasks_of
 from sk_backprop._estimator.state import Columns, FittedState, store
+from sk_backprop._training.calibrating import calibrated
 from sk_backprop._training.events import Events
 from sk_backprop._training.fitting import fit_networks
 from sk_backprop._training.problem import Data, Problem, prepare
@@ -138,12 +139,30 @@ def _train(
     callbacks = callback_observers(estimator, rows, attributes, n_tasks)
     events = Events(*printers(estimator.verbose), *callbacks)
     trained = _train_tasks(tasks, call.before, problem, rng, estimator.n_jobs, events)
-    events.end_fit(trained)
     n_starts = sum(len(task.starts or ()) for task in tasks)
+    trained = _calibrated(trained, estimator.noise, goes_on=n_starts > 1)
+    events.end_fit(trained)
     if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
         return [(NOTHING_KEPT, UserWarning)]
     store(estimator, fitted_state(call, trained, rng))
     return list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
+
+
+def _calibrated(trained: Blend, noise: str, *, goes_on: bool) -> Blend:
+    """`trained` with its calibration; after an interrupt without, or without its networks.
+
+    trained : Blend; noise : as the parameter; goes_on : bool, whether it continues several networks
+    """
+    if not trained.networks:
+        return trained
+    try:
+        return calibrated(trained, noise)
+    except KeyboardInterrupt:  # the networks are complete
+        kept = 0 if goes_on else None
+        results = [
+            one._replace(networks=one.networks[:kept], interrupted=True) for one in trained.results
+        ]
+        return trained._replace(results=results)
 
 
 def _train_tasks(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from numbers import Real
+from numbers import Integral, Real
 from types import MethodType
 from typing import Any
 
@@ -483,3 +483,27 @@ def _check_same(what: str, has: Any, asked: Any) -> None:
             f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
             "clone(estimator)."
         )
+
+
+def check_probabilities(name: str, values: Any, *, single: bool = False) -> Any:
+    """Probabilities as a float or an array of one dimension; ValueError unless all are in (0, 1).
+
+    name : str, of the argument; values : as given; single : bool, whether only one is allowed
+    """
+    allowed = "a number" if single else "a number or a list of numbers"
+    try:
+        found = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        found = np.asarray(np.nan)
+    fits = found.ndim == 0 or (found.ndim == 1 and found.size > 0 and not single)
+    if not (fits and np.all((found > 0) & (found < 1))):
+        raise ValueError(
+            f"{name} must be {allowed} between 0 and 1, both excluded, got {values!r}."
+        )
+    return found
+
+
+def check_count(name: str, value: Any) -> None:
+    """ValueError unless `value`, the argument `name`, is a positive integer."""
+    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value < 1:
+        raise ValueError(f"{name} must be an int >= 1, got {value!r}.")

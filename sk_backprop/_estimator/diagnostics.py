@@ -27,6 +27,7 @@ from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.network import evaluate
 from sk_backprop._solvers._result import ENDINGS, SolverResult
+from sk_backprop._training.calibrating import uncalibrated
 from sk_backprop._training.problem import Problem, Settings
 from sk_backprop._training.run import Blend, Trained, groups_of
 
@@ -92,7 +93,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     call : Call; blend : Blend
     rng : RandomState, which draws the seed of later batches
     """
-    settings, problem, networks, _ = blend.results[0]
+    settings, problem, networks = blend.results[0][:3]
     history = _history(call, settings, networks[0].result)
     optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
@@ -103,6 +104,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
             problem.scales,
             [one.posterior for one in blend.networks],
             None if call.streaming else _largest_leverage(settings, problem, networks),
+            uncalibrated(blend) if blend.calibration is None else blend.calibration,
         ),
         _noise_precision(blend),
         [Trainer(one.settings.solver, one.settings.alpha) for one in blend.results],
@@ -118,7 +120,10 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
 
 
 def attributes_if_ended(call: Call, rng: np.random.RandomState, blend: Blend) -> dict[str, Any]:
-    """The attributes of `fitted_state`, whose parameters these are; `rng` is not changed."""
+    """The attributes of `fitted_state`, whose parameters these are; `rng` is not changed.
+
+    The distribution is not calibrated: for each of many iterations that would take too long.
+    """
     return fitted_state(call, blend, copy.deepcopy(rng)).attributes()
 
 
@@ -267,7 +272,7 @@ def fit_warnings(
 
     call : Call; blend : Blend; alpha_given : bool, whether the user set `alpha`
     """
-    settings, problem, networks, _ = blend.results[0]
+    settings, problem, networks = blend.results[0][:3]
     streaming = call.streaming
     yield from _ends_of_runs(blend, streaming=streaming)
     likelihood = settings.likelihood

@@ -73,6 +73,7 @@ _FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "activation": _choice("identity", "logistic", "tanh", "relu"),
+    "noise": _choice("auto", "constant", "varying"),
     "precondition": _FLAG,
     "alpha": _or_auto(_real("[0, inf)")),
     "weight_groups": _choice("auto", "input", "layer"),

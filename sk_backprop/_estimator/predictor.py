@@ -9,10 +9,16 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sk_backprop._blocks.arrays import Array
-from sk_backprop._estimator.checks import check_new_rows, check_scored
+from sk_backprop._estimator.checks import (
+    check_count,
+    check_new_rows,
+    check_probabilities,
+    check_scored,
+)
 from sk_backprop._estimator.notebook import ParameterTooltips
 from sk_backprop._estimator.state import fitted_function, predictive_of
 from sk_backprop._inference.predictive import FittedFunction, Predictive
@@ -95,8 +101,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Predicted mean; float32 if the weights (see `fit`) and this X are float32.
         std : ndarray of the same shape, if `return_std`
-            Predictive standard deviation of a new observation at X, in units of y. It
-            combines the noise, the uncertainty of the weights (`uncertain_weights_`), and
+            Standard deviation of `predict_dist`, that of a new observation at X, in units of y.
+            It combines the noise, the uncertainty of the weights (`uncertain_weights_`), and
             the spread of the networks' means. For 'poisson', the variance of the noise
             is proportional to the mean.
 
@@ -115,11 +121,13 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Notes
         -----
-        The predictive variance of one network is :math:`1 / \beta + g^T H^{-1} g` with
+        The squared scale of one network is :math:`1 / \beta + g^T H^{-1} g` with
         :math:`g = \partial f / \partial \theta`: the noise variance plus the variance due
         to the weights (Laplace approximation). For several networks it is the mean of their
-        variances plus the variance of their means. The central 95 % interval is ``mean``
-        plus and minus ``1.96 * std``.
+        squared scales plus the variance of their means. In `fit`, from 50 distinct rows on,
+        errors on rows that were left out show by what factor the scale is to be multiplied, and
+        the degrees of freedom :math:`\nu` of the t distribution; see `noise`. The standard
+        deviation is the scale times :math:`\sqrt{\nu / (\nu - 2)}`.
 
         Examples
         --------
@@ -143,6 +151,180 @@ class Predictor(RegressorMixin, ParameterTooltips):
         std = predictive.std(X).reshape(mean.shape)
         _warn_of_overflow(predictive, "predict(X)", mean, std)
         return mean, std
+
+    def predict_dist(self, X: Any) -> Any:
+        """Predict the distribution of a new observation at each row.
+
+        For the squared error it is a t distribution, which is normal in the limit of many degrees
+        of freedom (`degrees_of_freedom_`); for 'poisson' a negative binomial one, or Poisson's if
+        the counts do not vary more. Its mean is that of `predict`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+
+        Returns
+        -------
+        distribution : frozen distribution of :mod:`scipy.stats`
+            For arrays of shape (n_samples,) or (n_samples, n_outputs), with the methods `pdf` (or
+            `pmf`), `cdf`, `ppf`, `interval`, `mean`, `std` and `rvs`, in units of y.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As for `predict`.
+
+        Warns
+        -----
+        RuntimeWarning
+            As for `predict`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> distribution = BackpropRegressor(random_state=0).fit(X, y).predict_dist(X[:3])
+        >>> (distribution.cdf(200) - distribution.cdf(100)).shape       # probability of 100 to 200
+        (3,)
+        """
+        X, function = self._to_evaluate(X)
+        mean, std, dof = self._moments(X, function)
+        return function.likelihood.distribution(mean, std, dof)
+
+    def predict_interval(self, X: Any, coverage: float = 0.95) -> Array:
+        """Predict the central interval that holds a new observation with a given probability.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+        coverage : float, default=0.95
+            Probability, between 0 and 1, both excluded.
+
+        Returns
+        -------
+        interval : ndarray of shape (n_samples, 2) or (n_samples, n_outputs, 2)
+            Lower and upper end, in units of y.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As for `predict`, or if `coverage` is not between 0 and 1.
+
+        Warns
+        -----
+        RuntimeWarning
+            As for `predict`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor(random_state=0).fit(X, y)
+        >>> low, high = model.predict_interval(X, coverage=0.8).T
+        >>> bool(0.75 < ((low < y) & (y < high)).mean() < 0.85)
+        True
+        """
+        check_probabilities("coverage", coverage, single=True)
+        return self.predict_quantiles(X, [(1 - coverage) / 2, (1 + coverage) / 2])
+
+    def predict_quantiles(self, X: Any, quantiles: Any) -> Array:
+        """Predict quantiles of a new observation.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs in the units of the training X.
+        quantiles : float or array-like of shape (n_quantiles,)
+            Probabilities, between 0 and 1, both excluded. The median is 0.5.
+
+        Returns
+        -------
+        values : ndarray of shape (n_samples, n_quantiles) or (n_samples, n_outputs, n_quantiles)
+            In units of y. For a single float the last axis is left out.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As for `predict`, or if a quantile is not between 0 and 1.
+
+        Warns
+        -----
+        RuntimeWarning
+            As for `predict`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> model = BackpropRegressor(random_state=0).fit(X, y)
+        >>> model.predict_quantiles(X[:3], [0.1, 0.5, 0.9]).shape
+        (3, 3)
+        """
+        levels = check_probabilities("quantiles", quantiles)
+        X, function = self._to_evaluate(X)
+        mean, std, dof = self._moments(X, function)
+        distribution = function.likelihood.distribution(mean, std, dof)
+        found = np.stack([distribution.ppf(level) for level in np.ravel(levels)], axis=-1)
+        values = np.asarray(found, dtype=mean.dtype)
+        return values if np.ndim(levels) else np.asarray(values[..., 0])
+
+    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+        """Draw new observations at all rows jointly.
+
+        Each draw is one function, from the posterior of the weights of one network, plus noise
+        that is independent between rows. At each row, mean and standard deviation are those of
+        `predict_dist`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_rows, n_features)
+            Inputs in the units of the training X.
+        n_samples : int, default=1
+            Number of draws.
+        random_state : int, RandomState or None, default=0
+            As for :meth:`sklearn.gaussian_process.GaussianProcessRegressor.sample_y`.
+
+        Returns
+        -------
+        y : ndarray of shape (n_rows, n_samples) or (n_rows, n_outputs, n_samples)
+            Draws, in units of y.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As for `predict`, or if `n_samples` is not a positive integer.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sk_backprop import BackpropRegressor
+        >>> X, y = load_diabetes(return_X_y=True, scaled=False)
+        >>> BackpropRegressor(random_state=0).fit(X, y).sample_y(X[:3], n_samples=5).shape
+        (3, 5)
+        """
+        check_count("n_samples", n_samples)
+        X, function = self._to_evaluate(X)
+        predictive = predictive_of(self, function)
+        drawn = predictive.sample(X, int(n_samples), check_random_state(random_state))
+        _warn_of_overflow(predictive, "sample_y(X)", drawn)
+        return drawn[:, 0] if self.n_outputs_ == 1 else drawn
+
+    def _moments(self, X: Any, function: FittedFunction) -> tuple[Array, Array, Array]:
+        """Mean and standard deviation of `predict`, and the degrees of freedom.
+
+        X : checked; function : FittedFunction
+        """
+        predictive, mean = predictive_of(self, function), function.predict(X)
+        std, dof = predictive.std(X), predictive.calibration.dof
+        if self.n_outputs_ == 1:
+            mean, std, dof = mean[:, 0], std[:, 0], dof[0]
+        _warn_of_overflow(predictive, "predict(X)", mean, std)
+        return mean, std, dof
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Return the coefficient of determination, R^2, of the predictions.

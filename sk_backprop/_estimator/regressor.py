@@ -163,6 +163,13 @@ class BackpropRegressor(CallbackSupport, Predictor):
         `fit` with more than 200,000 rows, so that weights decay no more in all steps together:
         0.004 for a million. With `learning_rate='cosine'`, it falls to 0 in the second half of
         the steps.
+    noise : {'auto', 'constant', 'varying'}, default='auto'
+        Whether the scale of the noise varies with X. 'auto' lets it vary where that improves the
+        likelihood of errors on rows that were left out, by more than one standard error in
+        cross-validation; see `noise_`. It takes at least 50 distinct rows, and networks that have
+        such errors: those of the defaults, and with 'lm' all with penalties determined by the
+        evidence. 'varying' always takes the better of a linear model and a small network of
+        the logarithm of the errors. Counts ('poisson') vary with their mean alone.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according
@@ -196,15 +203,23 @@ class BackpropRegressor(CallbackSupport, Predictor):
     n_effective_params_ : ndarray of shape (n_networks_,)
         Effective number of parameters of each network [3]_, within `uncertain_weights_`.
     noise_precision_ : ndarray of shape (n_outputs,)
-        Inverse variance of the noise, in units of 1 / y^2; for 'poisson', 1 / dispersion in
-        units of 1 / y. With a fixed penalty and more effective parameters than a quarter of
-        the rows (for a large network, more weights than a tenth), it is estimated from the
-        errors of these or additional networks on rows that they were not trained on.
+        Inverse variance of the noise, in units of 1 / y^2, before the distribution of new
+        observations is calibrated (see `noise`); for 'poisson', 1 / dispersion in units of
+        1 / y. With a fixed penalty and more effective parameters than a quarter of the rows (for a
+        large network, more weights than a tenth), it is estimated from the errors of these or
+        additional networks on rows that they were not trained on.
     residual_dof_ : ndarray of shape (n_outputs,), or None
         Residual degrees of freedom used to estimate the noise: the total weight of the rows
         minus the effective number of parameters, averaged over the networks. If the noise was
         estimated from rows that the networks were not trained on, the weight of those rows.
         None for a stream.
+    noise_ : {'constant', 'varying'}
+        Whether the scale of the noise varies with X, for any output; see `noise`.
+    degrees_of_freedom_ : ndarray of shape (n_outputs,)
+        Degrees of freedom of the t distribution of new observations (`predict_dist`), at least 3;
+        inf for a normal one. From 50 distinct rows on, they are estimated from errors on rows that
+        were left out, where there are such errors (see `noise`), and are at most `residual_dof_`;
+        otherwise they are `residual_dof_`. In a stream, and for 'poisson', they are inf.
     weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
         Penalty of each group of weights determined by the evidence: a prior precision,
         1 / variance, in the solver's coordinates. None with a fixed `alpha`.
@@ -371,6 +386,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         weight_decay: float | str = "auto",
+        noise: str = "auto",
         verbose: int = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -403,6 +419,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         self.beta_2 = beta_2
         self.epsilon = epsilon
         self.weight_decay = weight_decay
+        self.noise = noise
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.scales import Scales, as_units
 from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._inference.calibration import Calibration
 from sk_backprop._inference.consistency import (
     READING_ERRORS,
     check_float,
@@ -165,6 +166,8 @@ class FittedState(NamedTuple):
             "n_effective_params_": np.array([one.n_effective.sum() for one in posteriors]),
             "noise_precision_": self.noise_precision,
             "residual_dof_": np.mean(dof, axis=0) if dof else None,
+            "noise_": self.predictive.calibration.noise,
+            "degrees_of_freedom_": self.predictive.calibration.dof,
             "alpha_": penalty.alpha,
             "uncertain_weights_": posteriors[0].weights,
             "weight_precision_": penalty.weight_precision,
@@ -181,6 +184,7 @@ class FittedState(NamedTuple):
                 "rows": self.continuation.rows._asdict(),
                 "posteriors": [one._asdict() for one in posteriors],
                 "largest_leverage": self.predictive.largest_leverage,
+                "calibration": self.predictive.calibration.state(),
                 "sound": function.sound,
             },
         }
@@ -330,6 +334,7 @@ def predictive_of(estimator: Any, function: FittedFunction) -> Predictive:
             _scales_of(function, kept["scales"]),
             [Posterior(**posterior) for posterior in kept["posteriors"]],
             kept["largest_leverage"],
+            Calibration.from_state(kept["calibration"]),
         )
         predictive.check()
     except READING_ERRORS as error:

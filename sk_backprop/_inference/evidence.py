@@ -28,7 +28,6 @@ exactly, and new rows were predicted as 1e16.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -59,7 +58,6 @@ _LEAST_FREE = 1e-3
 _LEAST_NUDGE = 1e-290
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class WeightGroups:
     """Which weights share one precision.
 
@@ -67,8 +65,8 @@ class WeightGroups:
     index : (n_params,) int, the group of each parameter
     """
 
-    names: tuple[str, ...]
-    index: Array
+    def __init__(self, names: tuple[str, ...], index: Array) -> None:
+        self.names, self.index = names, index
 
     @classmethod
     def of(cls, network: Network, *, per_input: bool) -> Self:

@@ -132,6 +132,35 @@ class Posterior(NamedTuple):
                 variance[rows, k] = np.einsum("ij,ij->j", whitened, whitened)
         return variance
 
+    def draw(self, network: Network, params: Parameters, X: Rows, normal: Array) -> Array:
+        """Deviations of f from its mode, drawn jointly for all rows: (n_rows, n_outputs, n_draws).
+
+        Parameters
+        ----------
+        network, params, X : as for `variance`
+        normal : (n_uncertain, n_draws), standard normal; `n_uncertain` rows are used
+        """
+        found = np.zeros((X.shape[0], network.layer_sizes[-1], normal.shape[1]))
+        if self.weights == "none":
+            return found
+        first, deltas = 0, []
+        for packed in self.factors:
+            L = unpack_factor(packed)
+            deltas.append(lapack.dtrtrs(L, normal[first : first + len(L)], lower=1, trans=1)[0])
+            first += len(L)
+        step = max(16, _BLOCK_BYTES // (8 * max(len(delta) for delta in deltas)))
+        for rows in row_blocks(X.shape[0], step):
+            parts = _uncertain_parts(self.weights, network, params, X[rows])
+            gradients = [gradient for part in parts for gradient in _output_gradients(*part)]
+            for k, gradient in enumerate(gradients):
+                found[rows, k] = gradient.T @ deltas[k if self.weights == "last_layer" else 0]
+        return found
+
+    @property
+    def n_uncertain(self) -> int:
+        """Number of weights that are uncertain."""
+        return sum(int(np.sqrt(2 * packed.size)) for packed in self.factors)
+
     def of_constants(self, constant: Array, errors: Array) -> Self:
         """The posterior with the noise of constant targets replaced by their squared errors.
 

@@ -20,6 +20,7 @@ from sk_backprop._coordinates.affine import (
     with_hidden_units,
 )
 from sk_backprop._coordinates.scales import Scales, divide_columns
+from sk_backprop._inference.calibration import Calibration
 from sk_backprop._inference.consistency import (
     check_average,
     check_finite,
@@ -277,6 +278,25 @@ class FittedFunction(NamedTuple):
         return AffineMap.to_raw(fitted).weights(self.coefs, self.intercepts)
 
 
+class Moments(NamedTuple):
+    """Moments of a new observation, (n_samples, n_outputs) each, in the solver's coordinates.
+
+    mean : of f
+    of_noise, of_weights, of_networks : its variance: the noise, the uncertainty of the weights, and
+        the differences between networks
+    """
+
+    mean: Array
+    of_noise: Array
+    of_weights: Array
+    of_networks: Array
+
+    @property
+    def of_mean(self) -> Array:
+        """Variance of f."""
+        return np.asarray(self.of_weights + self.of_networks)
+
+
 class FittedNetworks(NamedTuple):
     """Networks of one shape in the coordinates of the solver, and their posteriors.
 
@@ -288,42 +308,48 @@ class FittedNetworks(NamedTuple):
     posteriors: list[Posterior]
     weight: float
 
-    def moments(self, X: Any, scales: Scales, likelihood: Likelihood) -> tuple[Array, Array]:
-        """Mean and variance of the mixture, (n_samples, n_outputs) each.
+    def moments(self, X: Any, scales: Scales, likelihood: Likelihood) -> Moments:
+        """The moments of their mixture.
 
         X : in the solver's coordinates; scales : Scales; likelihood : Likelihood
         """
         network, n = self.network, len(self.networks)
         means = np.array([evaluate(network, p.coefs, p.intercepts, X) for p in self.networks])
-        variance = means.var(axis=0)
+        of_weights, of_noise = np.zeros_like(means[0]), np.zeros_like(means[0])
         for params, posterior, mean in zip(self.networks, self.posteriors, means, strict=True):
-            of_weights = posterior.variance(network, params, X)
-            of_weights[:, scales.y.constant] = 0
-            variance += of_weights / n
-            variance += likelihood.noise_variance(posterior.noise, mean) / n
-        return means.mean(axis=0), variance
+            of_weights += posterior.variance(network, params, X) / n
+            of_noise += likelihood.noise_variance(posterior.noise, mean) / n
+        of_weights[:, scales.y.constant] = 0
+        return Moments(means.mean(axis=0), of_noise, of_weights, means.var(axis=0))
 
 
-def variance_of_mixture(
+def moments_of_mixture(
     members: Sequence[FittedNetworks], X: Any, scales: Scales, likelihood: Likelihood
-) -> Array:
-    """Variance of a new observation, (n_samples, n_outputs), in the solver's coordinates.
+) -> Moments:
+    """The moments of a weighted mixture of members.
 
     Parameters
     ----------
     members : list of FittedNetworks
     X, scales, likelihood : as for `FittedNetworks.moments`
     """
-    mean, variance = members[0].moments(X, scales, likelihood)
-    weight = members[0].weight
-    for one in members[1:]:  # the law of total variance, for the mixture so far and one more
-        other, variance_of_other = one.moments(X, scales, likelihood)
-        share = one.weight / (weight + one.weight)
-        variance += share * (variance_of_other - variance)
-        variance += share * (1 - share) * (other - mean) ** 2
-        mean += share * (other - mean)
-        weight += one.weight
-    return variance
+    moments = [one.moments(X, scales, likelihood) for one in members]
+    return mixed(moments, [one.weight for one in members])
+
+
+def mixed(moments: Sequence[Moments], weights: Sequence[float]) -> Moments:
+    """The moments of a mixture, by the law of total variance.
+
+    moments, weights : Moments and float, of each part
+    """
+    found, weight = moments[0], weights[0]
+    for other, own in zip(moments[1:], weights[1:]):
+        share = own / (weight + own)
+        weight += own
+        between = share * (1 - share) * (other.mean - found.mean) ** 2
+        found = Moments(*(a + share * (b - a) for a, b in zip(found, other)))
+        found = found._replace(of_networks=found.of_networks + between)
+    return found
 
 
 class Predictive(NamedTuple):
@@ -336,12 +362,14 @@ class Predictive(NamedTuple):
     posteriors : list of Posterior, one for each network
     largest_leverage : (n_outputs,), the largest variance due to the uncertainty of the first
         member's weights over the training rows; None in a stream, or if none is uncertain
+    calibration : Calibration
     """
 
     function: FittedFunction
     scales: Scales
     posteriors: list[Posterior]
     largest_leverage: Array | None
+    calibration: Calibration
 
     def check(self) -> None:
         """Raise ValueError unless the posteriors can be those of the function."""
@@ -356,6 +384,8 @@ class Predictive(NamedTuple):
                 posterior.check_shapes(member.network)
                 if function.sound and (fault := posterior.fault()):
                     raise inconsistent(fault)
+        sizes = function.network.layer_sizes
+        self.calibration.check(sizes[0], sizes[-1])
 
     def check_finite(self) -> None:
         """As `FittedFunction.check_finite`, for all scales."""
@@ -384,14 +414,15 @@ class Predictive(NamedTuple):
 
     @one_blas_thread()
     @beyond_range_is_inf
-    def std(self, X: Any) -> Array:
-        """Standard deviation of a new observation, with shape, units and dtype of `predict`.
+    def scale(self, X: Any) -> Array:
+        """Scale of the t distribution of a new observation, in the shape and units of `predict`.
 
-        It is that of the mixture of the networks, whose variance is the mean of their variances,
-        of weights and noise, plus the variance of their means.
+        For a normal distribution it is the standard deviation of the mixture of the networks,
+        whose variance is the mean of their variances, of weights and noise, plus the variance of
+        their means; see `_inference.calibration`.
         """
         function, scales = self.function, self.scales
-        std = np.empty(
+        found = np.empty(
             (X.shape[0], function.network.layer_sizes[-1]),
             np.result_type(X.dtype, function.dtype),
         )
@@ -401,11 +432,61 @@ class Predictive(NamedTuple):
         fitted = self._fitted()
         for rows in row_blocks(X.shape[0], _STD_ROWS):
             inputs = scales.input(X[rows], float)
-            variance = variance_of_mixture(fitted, inputs, scales, function.likelihood)
-            std[rows] = scales.y_scale * np.sqrt(variance)
+            moments = moments_of_mixture(fitted, inputs, scales, function.likelihood)
+            variance = self.calibration.variance(inputs, moments.of_noise, moments.of_mean)
+            found[rows] = scales.y_scale * np.sqrt(variance)
         # Around a constant target of 1e-320 it would underflow to zero.
-        np.maximum(std, np.finfo(std.dtype).smallest_subnormal, out=std)
-        return std
+        np.maximum(found, np.finfo(found.dtype).smallest_subnormal, out=found)
+        return found
+
+    def std(self, X: Any) -> Array:
+        """Standard deviation of a new observation, in the shape, units and dtype of `predict`."""
+        scale = self.scale(X)
+        return np.asarray(scale * self.calibration.std_of_unit_scale.astype(scale.dtype))
+
+    @one_blas_thread()
+    @beyond_range_is_inf
+    def sample(self, X: Any, n_draws: int, rng: np.random.RandomState) -> Array:
+        """Draws of new observations, (n_samples, n_outputs, n_draws), in units of y.
+
+        Each draw is one function at all rows, from the posterior of one of the networks, plus noise
+        that is independent between rows. The moments are those of the distribution at each row.
+
+        Parameters
+        ----------
+        X : raw; n_draws : int; rng : RandomState
+        """
+        function, scales, calibration = self.function, self.scales, self.calibration
+        likelihood, fitted = function.likelihood, self._fitted()
+        chances = [one.weight / len(one.networks) for one in fitted for _ in one.networks]
+        chosen = rng.choice(len(chances), size=n_draws, p=np.array(chances) / np.sum(chances))
+        inputs = scales.input(X, float)
+        moments = moments_of_mixture(fitted, inputs, scales, likelihood)
+        mean = moments.mean[:, :, None]
+        functions, number = np.empty((*moments.mean.shape, n_draws)), 0
+        for member in fitted:
+            for params, posterior in zip(member.networks, member.posteriors, strict=True):
+                own = np.flatnonzero(chosen == number)
+                number += 1
+                if not len(own):
+                    continue
+                f = evaluate(member.network, params.coefs, params.intercepts, inputs)
+                normal = rng.standard_normal((posterior.n_uncertain, len(own)))
+                drawn = posterior.draw(member.network, params, inputs, normal)
+                drawn[:, scales.y.constant] = 0
+                functions[:, :, own] = f[:, :, None] + drawn
+        spread = calibration.factor * calibration.std_of_unit_scale
+        functions = mean + spread[:, None] * (functions - mean)
+        of_noise = calibration.variance(inputs, moments.of_noise, np.zeros_like(moments.of_noise))
+        std = np.sqrt(of_noise) * calibration.std_of_unit_scale
+        location, scale = scales.y_location[:, None], scales.y_scale[:, None]
+        return likelihood.draw(
+            location + scale * functions,
+            location + scale * mean,
+            scale * std[:, :, None],
+            calibration.dof[:, None],
+            rng,
+        )
 
     @one_blas_thread()
     @beyond_range_is_inf

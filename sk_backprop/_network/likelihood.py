@@ -13,7 +13,7 @@ To add a likelihood, write a class and enter an instance of it in `LIKELIHOODS`.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.special import xlogy
@@ -36,6 +36,11 @@ _MAX_LOG_RATE = 300.0
 # Lower bound on the rate of a count in Pearson's statistic: a row with y = 1 whose rate has
 # underflowed gives phi = y.
 _MIN_RATE = 1e-150
+
+# Degrees of freedom from which on a t distribution is as good as normal, and smallest excess of the
+# variance of a negative binomial distribution over its mean, relative to the mean: with less,
+# rounding errors decide.
+_NORMAL_DOF, _LEAST_EXCESS = 1e6, 1e-6
 
 
 class HeldOutScore(NamedTuple):
@@ -133,6 +138,37 @@ class Likelihood(ABC):
         noise : (n_outputs,), phi
         """
         return np.asarray(noise * np.ones_like(f))
+
+    def distribution(self, mean: Array, std: Array, dof: Array) -> Any:
+        """The distribution of new observations, a frozen one of `scipy.stats`.
+
+        The default is a t distribution, which is normal in the limit.
+
+        Parameters
+        ----------
+        mean, std : (n_rows, n_outputs) or (n_rows,)
+        dof : (n_outputs,) or (), degrees of freedom above 2; inf for a normal distribution
+        """
+        from scipy import stats  # not needed for training, and slow to import
+
+        if np.isinf(dof).all():
+            return stats.norm(mean, std)
+        finite = np.minimum(dof, _NORMAL_DOF)
+        return stats.t(finite, mean, std * np.sqrt((finite - 2) / finite))
+
+    def draw(
+        self, f: Array, mean: Array, std: Array, dof: Array, rng: np.random.RandomState
+    ) -> Array:
+        """Draw observations around outputs f, (n_rows, n_outputs, n_draws).
+
+        Parameters
+        ----------
+        f : (n_rows, n_outputs, n_draws)
+        mean, std : (n_rows, n_outputs, 1), mean of f, and standard deviation of the noise there
+        dof : (n_outputs, 1), degrees of freedom above 2 of the noise
+        rng : RandomState
+        """
+        return np.asarray(f + self.distribution(0.0 * f, std, dof).rvs(f.shape, random_state=rng))
 
     def inflation(self, variance: Array, noise: Array, f: Array) -> Array:
         """Variance of f relative to that of the noise, (n_rows, n_outputs).
@@ -334,6 +370,30 @@ class Poisson(Likelihood):
     def noise_variance(self, noise: Array, f: Array) -> Array:
         """As `Likelihood.noise_variance`, with V = f."""
         return np.asarray(noise * f)
+
+    def distribution(self, mean: Array, std: Array, dof: Array) -> Any:
+        """As `Likelihood.distribution`: negative binomial, or Poisson where that is not wider.
+
+        The variance of a negative binomial is larger than its mean. Counts that vary less are
+        taken for Poisson's, and values of y that are not whole numbers have a mean, a variance and
+        quantiles, but no probability.
+        """
+        from scipy import stats
+
+        excess = std**2 - mean
+        p = np.where(excess > _LEAST_EXCESS * mean, mean / std**2, 1.0)
+        if (p == 1.0).all():
+            return stats.poisson(mean)
+        p = np.minimum(p, 1 / (1 + _LEAST_EXCESS))
+        return stats.nbinom(mean * p / (1 - p), p)
+
+    def draw(
+        self, f: Array, mean: Array, std: Array, dof: Array, rng: np.random.RandomState
+    ) -> Array:
+        """As `Likelihood.draw`: counts, of variance proportional to f."""
+        f = np.maximum(f, _MIN_RATE)
+        std = std * np.sqrt(f / np.maximum(mean, _MIN_RATE))
+        return np.asarray(self.distribution(f, std, dof).rvs(f.shape, random_state=rng), float)
 
     def density_fraction(self, y: Array, sample_weight: Array | None) -> Array:
         """As `Likelihood.density_fraction`.

@@ -66,14 +66,6 @@ class HeldOutErrors(NamedTuple):
         reduced = square - _mean(self.excess, self.weight)
         return np.asarray(np.maximum(reduced, _LEAST_OF_MEAN * square))
 
-    def blended(self, other: Self, weight: float) -> Self:
-        """The errors of the mean with `other`, which has the given weight."""
-        own = 1 - weight
-        return self._replace(
-            error=own * self.error + weight * other.error,
-            excess=own**2 * self.excess + weight**2 * other.excess,
-        )
-
 
 def stacking_weight(first: HeldOutErrors, second: HeldOutErrors) -> float:
     """Weight of the second kind of networks in a blend of two.

@@ -11,18 +11,22 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.threads import one_blas_thread, single_thread
-from sk_backprop._inference.predictive import FittedNetworks, variance_of_mixture
 from sk_backprop._network.dispersion import HeldOutNoise
+from sk_backprop._network.network import evaluate
 from sk_backprop._training.budget import budget
 from sk_backprop._training.ensemble import best, credible, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import left_out
 from sk_backprop._training.plan import MOST_NETWORKS, Plan
-from sk_backprop._training.problem import Problem, Settings, Start
-from sk_backprop._training.run import Blend, TrainingResult, TrainingRun, shows_noise
+from sk_backprop._training.problem import Data, Problem, Settings, Start
+from sk_backprop._training.run import (
+    Blend,
+    TrainingResult,
+    TrainingRun,
+    shows_noise,
+)
 from sk_backprop._training.selection import (
     Choice,
-    Selection,
     choose,
     held_out_noise,
     noise_left_out,
@@ -60,7 +64,7 @@ def fit_networks(
     n_seeds = 2 * max(plan.n_networks or 0, MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     with single_thread() if n_jobs == 1 else nullcontext():
-        choices, squared_error = _select(plan, problem, n_jobs, events)
+        choices = _select(plan, problem, n_jobs, events)
 
         def train(choice: Choice) -> TrainingResult:
             settings = choice.settings
@@ -70,10 +74,7 @@ def fit_networks(
             rows = rows.in_precision_of(settings)
             return _train_on_all(plan, choice, rows, starts, seeds, n_jobs, events)
 
-        blend = _train_choices(choices, train, events)
-        if squared_error is None or len(blend.results) < len(choices):
-            return blend
-        return _with_noise_of_blend(blend, squared_error)
+        return _train_choices(choices, train, events)
 
 
 def _train_choices(
@@ -102,7 +103,7 @@ def _train_choices(
     return Blend([first, second], [choice.weight for choice in choices])
 
 
-def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> Selection:
+def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> list[Choice]:
     """Score the candidates on held-out rows, unless there is only one or the rows are few.
 
     Parameters
@@ -110,14 +111,14 @@ def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) ->
     plan, problem, n_jobs, events : as for `fit_networks`
     """
     if len(plan.candidates) == 1 or not _can_hold_out(plan.settings, problem):
-        return Selection([Choice(plan.untried)])
+        return [Choice(plan.untried)]
     n_samples = problem.rows.n_samples
     affordable = _TRIALS_SHARE * budget(n_samples, plan.settings.network.layer_sizes[0])
     n_networks_of = partial(plan.n_networks_of, n_samples)
     events.begin_trials(len(plan.candidates))
-    selection = choose(plan.families, n_networks_of, problem, affordable, events, n_jobs)
+    choices = choose(plan.families, n_networks_of, problem, affordable, events, n_jobs)
     events.end_trials()
-    return selection
+    return choices
 
 
 def _train_on_all(
@@ -170,57 +171,33 @@ def _train_on_folds(
     events : Events, which are notified
     n_jobs : int or None, processes
     """
-    parts = [
-        (part.in_precision_of(settings), rows) for part, rows in left_out(problem, settings.n_folds)
-    ]
+    folds = left_out(problem, settings.n_folds)
+    parts = [(part.in_precision_of(settings), rows) for part, rows, _ in folds]
     problems = [part for part, _ in parts]
     result = train_networks(settings, problem, seeds, events, parts=problems, n_jobs=n_jobs)
     if len(result.networks) < len(parts):  # after an interrupt the user is waiting
         return result
     noise = noise_left_out(settings, parts, result.networks)
+    result = result._replace(left_out=_left_out(result, folds))
     return _with_held_out_noise(result, noise, n_jobs)
 
 
-# Training rows that the spread of a blend is averaged over, at most, and the smallest part of its
-# squared error on held-out rows that is taken for noise.
-_SPREAD_ROWS, _LEAST_NOISE = 1000, 0.1
-
-
 @one_blas_thread()
-def _with_noise_of_blend(blend: Blend, squared_error: Array) -> Blend:
-    """The blend, with noise such that its variance is its squared error on held-out rows.
+def _left_out(
+    result: TrainingResult, folds: Sequence[tuple[Problem, Data, Array]]
+) -> tuple[Array, Array]:
+    """The rows that networks left out, and their errors there.
 
-    That of each kind of networks alone would be too large: their errors differ, and partly cancel
-    out. The noise of all networks is multiplied by one factor; the variance due to the uncertainty
-    of the weights and to the differences between networks stays, on average over training rows.
-
-    Parameters
-    ----------
-    blend : Blend
-    squared_error : (n_outputs,), on held-out rows
+    result : TrainingResult; folds : as returned by `_training.folds.left_out`
     """
-    problem = blend.results[0].problem
-    scales, likelihood = problem.scales, blend.results[0].settings.likelihood
-    rows = np.linspace(0, problem.rows.n_samples - 1, _SPREAD_ROWS).astype(int)
-    X = problem.rows.X[np.unique(rows)].astype(float)
-    members, noise = [], np.zeros_like(squared_error)
-    for result, weight in zip(blend.results, blend.weights, strict=True):
-        network = scales.solver_network(result.settings.network)
-        posteriors = [one.posterior for one in result.networks]
-        params = [network.parameters(one.params.flat.astype(float)) for one in result.networks]
-        members.append(FittedNetworks(network, params, posteriors, weight))
-        noise += weight * np.mean([one.noise for one in posteriors], axis=0)
-    spread = variance_of_mixture(members, X, scales, likelihood).mean(axis=0) - noise
-    wanted = np.maximum(squared_error - spread, _LEAST_NOISE * squared_error)
-    factor = np.where(scales.y.constant, 1.0, wanted / noise)
-    results = []
-    for result in blend.results:
-        networks = [
-            one._replace(posterior=one.posterior._replace(noise=factor * one.posterior.noise))
-            for one in result.networks
-        ]
-        results.append(result._replace(networks=networks))
-    return blend._replace(results=results)
+    network = result.problem.scales.solver_network(result.settings.network)
+    errors = [
+        rows.y - evaluate(network, one.params.coefs, one.params.intercepts, rows.X)
+        for one, (_, rows, _) in zip(result.networks, folds, strict=True)
+    ]
+    numbers = np.concatenate([rows for *_, rows in folds])
+    order = np.argsort(numbers, kind="stable")
+    return numbers[order], np.concatenate(errors)[order]
 
 
 def _with_replacements(
@@ -237,7 +214,7 @@ def _with_replacements(
     events : Events, which are notified
     n_jobs : int or None, processes
     """
-    settings, problem, networks, _ = result
+    settings, problem, networks = result[:3]
     try:
         others = train_networks(settings, problem, seeds, events, n_jobs=n_jobs)
     except KeyboardInterrupt:
@@ -262,7 +239,7 @@ def _with_held_out_noise(
 
     result : TrainingResult; noise : HeldOutNoise of the trials, or None; n_jobs : int or None
     """
-    settings, problem, networks, interrupted = result
+    settings, problem, networks, interrupted = result[:4]
     if all(shows_noise(settings, problem, one) for one in networks):
         return result
     if noise is None and interrupted:

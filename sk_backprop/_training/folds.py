@@ -66,8 +66,8 @@ class Folds:
         return ~held_out, held_out
 
 
-def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data]]:
-    """Problems that each leave out other rows, and these rows.
+def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data, Array]]:
+    """Problems that each leave out other rows, these rows, and their numbers.
 
     Together they leave out all rows, or of many rows `MOST_HELD_OUT` each. The problems share X.
 
@@ -80,10 +80,19 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data]]:
     folds = [place // size == number for number in range(n_folds)]
     found = []
     for held_out in folds:
-        kept = _in_places(~held_out, place)
+        kept, rows = _in_places(~held_out, place), np.flatnonzero(held_out)
         part = _part(problem, kept, problem.rows.select(kept))
-        found.append((part, problem.rows.take(np.flatnonzero(held_out))))
+        found.append((part, problem.rows.take(rows), rows))
     return found
+
+
+def evenly_spread(problem: Problem, rows: Array, most: int) -> Array:
+    """At most so many of some rows, in an order in which any run of them is spread evenly.
+
+    problem : Problem, with all rows; rows : (n_chosen,) int; most : int
+    """
+    place = _places(problem)[rows]
+    return np.asarray(rows[np.argsort(place, kind="stable")][:most])
 
 
 def _places(problem: Problem) -> Array:

@@ -5,7 +5,6 @@ at its end -> weights for MaxAbs-scaled inputs (`TrainingRun`). Nothing here dep
 estimator, raises a warning, or changes its arguments.
 """
 
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._blocks.threads import cached_property
 from sk_backprop._coordinates.affine import AffineMap
+from sk_backprop._inference.calibration import Calibration
 from sk_backprop._inference.evidence import (
     Precisions,
     WeightGroups,
@@ -58,12 +58,15 @@ class TrainingResult(NamedTuple):
 
     interrupted : bool, whether Ctrl-C ended it; `networks` are then those that were complete, or
         else the incomplete one
+    left_out : (rows, errors), (n_rows,) int in ascending order and (n_rows, n_outputs), errors
+        y - f on rows that a network was not trained on; None if all were trained on all rows
     """
 
     settings: Settings
     problem: Problem
     networks: list[Trained]
     interrupted: bool = False
+    left_out: tuple[Array, Array] | None = None
 
 
 class Blend(NamedTuple):
@@ -71,10 +74,12 @@ class Blend(NamedTuple):
 
     results : list of TrainingResult, of one problem; the first has evidence, if any has
     weights : list of float, which sum to 1
+    calibration : Calibration, or None before it is known
     """
 
     results: list[TrainingResult]
     weights: list[float]
+    calibration: Calibration | None = None
 
     @property
     def networks(self) -> list[Trained]:
@@ -87,13 +92,12 @@ class Blend(NamedTuple):
         return any(result.interrupted for result in self.results)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class TrainingRun:
     """One run of a solver, from a start to a trained network.
 
     Floating-point warnings are off: an overflow shows in the loss and ends the run.
 
-    Attributes
+    Parameters
     ----------
     settings : Settings
     problem : Problem
@@ -103,10 +107,11 @@ class TrainingRun:
         Steps of lm before the evidence sets the precisions.
     """
 
-    settings: Settings
-    problem: Problem
-    start: Start
-    n_plain_steps: int = 0
+    def __init__(
+        self, settings: Settings, problem: Problem, start: Start, n_plain_steps: int = 0
+    ) -> None:
+        self.settings, self.problem, self.start = settings, problem, start
+        self.n_plain_steps = n_plain_steps
 
     @cached_property
     def objective(self) -> Objective:

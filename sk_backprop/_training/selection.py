@@ -14,7 +14,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import HeldOutScore
@@ -65,7 +64,7 @@ _LEAST_WEIGHT, _MOST_TO_BLEND = 0.1, 10_000
 
 
 class Choice(NamedTuple):
-    """Result of the trials.
+    """What the trials select; of two that are to be blended, the first is that with evidence.
 
     settings : Settings, of a candidate
     n_steps : float or None, mean number of steps of its runs, if there were any
@@ -80,18 +79,6 @@ class Choice(NamedTuple):
     weight: float = 1.0
 
 
-class Selection(NamedTuple):
-    """What the trials select.
-
-    choices : list of Choice; of two, the first is that with evidence
-    squared_error : (n_outputs,), of a blend of two on held-out rows, in the solver's coordinates;
-        None for a single choice
-    """
-
-    choices: list[Choice]
-    squared_error: Array | None = None
-
-
 def choose(
     families: Sequence[Sequence[Settings]],
     n_networks: Callable[[Settings, float | None], int],
@@ -99,7 +86,7 @@ def choose(
     affordable: float,
     events: Events,
     n_jobs: int | None,
-) -> Selection:
+) -> list[Choice]:
     """The candidate with the best score on held-out rows, or two that are to be blended.
 
     Parameters
@@ -166,7 +153,7 @@ def _may_be_blended(settings: Settings, n_distinct: int) -> bool:
     return settings.n_folds > 0 and n_distinct <= _MOST_TO_BLEND
 
 
-def _blended(best: "_Trial", on_folds: "_Trial", problem: Problem) -> Selection:
+def _blended(best: "_Trial", on_folds: "_Trial", problem: Problem) -> list[Choice]:
     """The better of two candidates, or both with their weights.
 
     Parameters
@@ -185,11 +172,10 @@ def _blended(best: "_Trial", on_folds: "_Trial", problem: Problem) -> Selection:
         return best.alone(problem)
     if weight > 1 - _LEAST_WEIGHT:
         return on_folds.alone(problem)
-    choices = [
+    return [
         best.choice(problem)._replace(weight=1 - weight),
         on_folds.choice(problem)._replace(weight=weight),
     ]
-    return Selection(choices, errors.blended(others, weight).square)
 
 
 def _decided(
@@ -397,9 +383,9 @@ class _Trial(NamedTuple):
         n_folds = min(len(self.scores), len(other.scores))
         return bool(abs(self._score(n_folds) - other._score(n_folds)) < _SAME)
 
-    def alone(self, problem: Problem) -> Selection:
+    def alone(self, problem: Problem) -> list[Choice]:
         """The result if this candidate alone is selected, for all rows of `problem`."""
-        return Selection([self.choice(problem)])
+        return [self.choice(problem)]
 
     @property
     def noise(self) -> HeldOutNoise:

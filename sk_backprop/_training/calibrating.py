@@ -1,0 +1,279 @@
+"""Calibrate the predictive distribution of a fit by errors on rows that were left out.
+
+Networks that each leave out other rows have such errors; of those trained on all rows, errors on
+rows left out follow from the residuals and the variance of the mean, as in linear regression:
+(y - f) / (1 - v / noise). Where the scale of the errors varies with X, a small network of the
+logarithm of their squares is trained (Harvey 1976, "Estimating regression models with
+multiplicative heteroscedasticity", doi:10.2307/1913974), and kept if cross-validation shows a gain.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from scipy.linalg import lstsq
+from scipy.special import chdtrc
+
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
+from sk_backprop._blocks.threads import one_blas_thread
+from sk_backprop._coordinates.affine import AffineMap
+from sk_backprop._inference.calibration import Calibration, TailFit, VaryingScale
+from sk_backprop._inference.predictive import FittedNetworks, Moments, mixed
+from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.network import Network
+from sk_backprop._training.budget import budget
+from sk_backprop._training.ensemble import train_networks
+from sk_backprop._training.events import Events
+from sk_backprop._training.folds import evenly_spread
+from sk_backprop._training.problem import Data, Problem, Settings, prepare
+from sk_backprop._training.run import Blend
+
+# Distinct rows from which on the distribution is calibrated: with fewer, the errors say less of
+# its tails than the degrees of freedom do. And rows used, at most.
+_LEAST_ROWS, _MOST_ROWS = 50, 4000
+
+# Parts of the budget that the variances of these rows, and the networks of g, may take.
+_SHARE_OF_ROWS, _SHARE_OF_SCALE = 0.03, 0.3
+
+# Largest leverage of a training row, v / noise, and smallest squared error of the mean of networks,
+# relative to that of one, that are believed.
+_LARGEST_LEVERAGE, _LEAST_OF_MEAN = 0.9, 0.5
+
+# Hidden units of g, parts of the cross-validation, and gain in standard errors from which on the
+# scale varies.
+_UNITS_OF_SCALE, _N_PARTS, _LEAST_GAIN = 5, 5, 1.0
+
+# Squares of errors, in units of their variance, below which they are all alike: the logarithm of
+# the smallest ones is noise alone.
+_LEAST_SQUARE = 1e-2
+
+_PLAIN_STEPS, _MOST_STEPS = 10, 50
+
+# Level of the score test above which the scale is constant, and largest square of a value of X,
+# in units of its variance, that counts in it.
+_LEVEL, _LARGEST_SQUARE = 0.1, 25.0
+
+
+@one_blas_thread()
+@beyond_range_is_inf
+def calibrated(blend: Blend, noise: str) -> Blend:
+    """The blend, with the calibration of its predictive distribution.
+
+    Parameters
+    ----------
+    blend : Blend, not of a stream
+    noise : {'auto', 'constant', 'varying'}, as the parameter of that name
+    """
+    problem, found = blend.results[0].problem, uncalibrated(blend)
+    rows = _rows_with_errors(blend)
+    if blend.results[0].settings.likelihood.counts or rows is None or blend.interrupted:
+        return blend._replace(calibration=found)
+    errors, moments = _errors_left_out(blend, rows)
+    X, w = _dense(problem.rows.X[rows]), _weights(problem.rows, rows)
+    factor, dof, varying = found.factor.copy(), found.dof.copy(), list(found.varying)
+    for k in np.flatnonzero(~problem.scales.y.constant):
+        sample = _Sample(X, errors[:, k], moments.of_noise[:, k], moments.of_mean[:, k], w)
+        fit = TailFit.of(*sample[1:], g=None)
+        if noise == "varying" or (noise == "auto" and _may_vary(sample)):
+            candidates = _affordable(blend.results[0].settings, problem, len(rows))
+            settings = _best(sample, candidates, always=noise == "varying")
+            if settings is not None:
+                g = _scale_network(sample, settings)
+                fit = TailFit.of(*sample[1:], g=g(X))
+                varying[k] = g.times(fit.strength)
+        factor[k], dof[k] = np.exp(fit.log_factor), min(dof[k], fit.dof)
+    return blend._replace(calibration=Calibration(factor, dof, varying))
+
+
+def members_of(blend: Blend) -> list[FittedNetworks]:
+    """The networks of a blend, in float64 and in the solver's coordinates."""
+    members = []
+    for result, weight in zip(blend.results, blend.weights, strict=True):
+        network = result.problem.scales.solver_network(result.settings.network)
+        posteriors = [one.posterior for one in result.networks]
+        params = [network.parameters(one.params.flat.astype(float)) for one in result.networks]
+        members.append(FittedNetworks(network, params, posteriors, weight))
+    return members
+
+
+def uncalibrated(blend: Blend) -> Calibration:
+    """The calibration without errors on rows that were left out.
+
+    It is a t distribution of the residual degrees of freedom, or a normal distribution for counts
+    and where they are not known.
+    """
+    known = [one.posterior.dof for one in blend.networks if one.posterior.dof is not None]
+    if blend.results[0].settings.likelihood.counts or not known:
+        known = [np.full(len(blend.networks[0].posterior.noise), np.inf)]
+    return Calibration.by_dof(np.mean(known, axis=0))
+
+
+def _rows_with_errors(blend: Blend) -> Array | None:
+    """Numbers of the rows whose errors are used, or None where none show the distribution."""
+    problem = blend.results[0].problem
+    if problem.n_distinct < _LEAST_ROWS or not problem.scales.precondition:
+        return None
+    rows = np.arange(problem.rows.n_samples)
+    for result in blend.results:
+        if result.left_out is not None:
+            rows = np.intersect1d(rows, result.left_out[0])
+        elif result.networks[0].precisions is None:  # residuals of a penalty need not show it
+            return None
+    cost = sum(sum(packed.size for packed in one.posterior.factors) for one in blend.networks)
+    n_features = len(problem.scales.x.mean)
+    affordable = _SHARE_OF_ROWS * budget(problem.rows.n_samples, n_features) / max(cost, 1)
+    most = int(np.clip(affordable, 10 * _LEAST_ROWS, _MOST_ROWS))
+    return evenly_spread(problem, rows, most)
+
+
+def _dense(X: Any) -> Array:
+    """Some rows in the solver's coordinates as a dense array with a last column of ones."""
+    if isinstance(X, np.ndarray):
+        return X
+    X = X.toarray()
+    return np.column_stack([X, np.ones(len(X), X.dtype)])
+
+
+def _weights(rows: Data, chosen: Array) -> Array:
+    return np.ones(len(chosen)) if rows.sample_weight is None else rows.sample_weight[chosen]
+
+
+def _errors_left_out(blend: Blend, rows: Array) -> tuple[Array, Moments]:
+    """Errors of rows as if they had been left out, (n_rows, n_outputs), and their moments.
+
+    blend : Blend; rows : (n_rows,) int, as returned by `_rows_with_errors`
+    """
+    problem, members = blend.results[0].problem, members_of(blend)
+    X, y = problem.rows.X[rows].astype(float), problem.rows.y[rows].astype(float)
+    likelihood, w = blend.results[0].settings.likelihood, _weights(problem.rows, rows)
+    errors, of_members = np.zeros_like(y), []
+    for result, member in zip(blend.results, members, strict=True):
+        moments = member.moments(X, problem.scales, likelihood)
+        of_members.append(moments)
+        if result.left_out is not None:
+            numbers, of_networks = result.left_out
+            own = of_networks[np.searchsorted(numbers, rows)]
+            # Errors of single networks: those of their mean are smaller by what they differ.
+            square, differences = w @ own**2, w @ moments.of_networks
+            reduced = np.maximum(square - differences, _LEAST_OF_MEAN * square)
+            own = own * np.sqrt(reduced / np.where(square > 0, square, 1.0))
+        else:
+            leverage = w[:, None] * moments.of_weights / moments.of_noise
+            own = (y - moments.mean) / (1 - np.minimum(leverage, _LARGEST_LEVERAGE))
+        errors += member.weight * own
+    return errors, mixed(of_members, blend.weights)
+
+
+class _Sample(NamedTuple):
+    """Errors of one output on rows that were left out.
+
+    X : (n_rows, n_columns), in the solver's coordinates, with a last column of ones
+    errors, of_noise, of_mean, w : (n_rows,), as for `TailFit.of`
+    """
+
+    X: Array
+    errors: Array
+    of_noise: Array
+    of_mean: Array
+    w: Array
+
+    def take(self, rows: Array) -> Self:
+        return type(self)(*(one[rows] for one in self))
+
+
+def _may_vary(sample: _Sample) -> bool:
+    """Whether a score test does not exclude that the scale of the errors varies with X.
+
+    n R^2 of a regression of the logarithm of their squares on X and its squares has a chi-squared
+    distribution where the scale is constant (Koenker 1981, "A note on studentizing a test for
+    heteroscedasticity", doi:10.1016/0304-4076(81)90062-2).
+    """
+    X = sample.X[:, :-1].astype(float)
+    root = np.sqrt(sample.w / sample.w.mean())[:, None]
+    y = _log_squares(sample)[:, None]
+    design = np.hstack([np.ones((len(X), 1)), X, np.minimum(X**2, _LARGEST_SQUARE)])
+    centred = root * (y - np.average(y[:, 0], weights=sample.w))
+    coef, _, rank, _ = lstsq(root * design, centred, lapack_driver="gelsy", check_finite=False)
+    fitted = root * design @ coef
+    explained = float((fitted**2).sum() / max(float((centred**2).sum()), np.finfo(float).tiny))
+    return bool(chdtrc(max(rank - 1, 1), len(X) * explained) < _LEVEL)
+
+
+def _affordable(settings: Settings, problem: Problem, n_rows: int) -> list[Settings]:
+    """Settings of the networks of g that are affordable, the simplest first."""
+    n_features = len(problem.scales.x.mean)
+    likelihood = LIKELIHOODS["squared_error", "identity"]
+    found = []
+    for hidden in ((), (_UNITS_OF_SCALE,)):
+        network = Network((n_features, *hidden, 1), "logistic", "identity")
+        one = settings._replace(
+            network=network,
+            likelihood=likelihood,
+            solver="lm",
+            alpha=None,
+            weight_groups="auto",
+            plain_steps=(_PLAIN_STEPS,),
+            max_iter=_MOST_STEPS,
+            tol=_TOL,
+            early_stopping=False,
+            weight_unit=1.0,
+            n_folds=0,
+            local_units=False,
+            in_trials=(),
+        )
+        cost = (_N_PARTS + 1) * one.cost(n_rows, _MOST_STEPS)
+        if cost <= _SHARE_OF_SCALE * budget(problem.rows.n_samples, n_features):
+            found.append(one)
+    return found
+
+
+_TOL = 1e-3
+
+
+def _best(sample: _Sample, candidates: Sequence[Settings], *, always: bool) -> Settings | None:
+    """The network of g with the largest gain in cross-validation; None if none gains enough.
+
+    sample : _Sample; candidates : list of Settings; always : bool, whether the best is taken anyway
+    """
+    n_rows, n_parts = len(sample.w), _N_PARTS
+    part = np.arange(n_rows) * n_parts // n_rows  # the rows are in an order that spreads evenly
+    gains = np.zeros((len(candidates), n_rows))
+    for number in range(n_parts):
+        kept, held_out = sample.take(part != number), sample.take(part == number)
+        constant = TailFit.of(*kept[1:], g=None)
+        without = constant.log_density(*held_out[1:4], g=None)
+        for gain, settings in zip(gains, candidates):
+            g = _scale_network(kept, settings)
+            fit = TailFit.of(*kept[1:], g=g(kept.X))
+            gain[part == number] = fit.log_density(*held_out[1:4], g=g(held_out.X)) - without
+    best, largest = None, 0.0
+    for gain, settings in zip(gains, candidates):
+        mean = float(np.average(gain, weights=sample.w))
+        variance = float(np.average((gain - mean) ** 2, weights=sample.w)) / n_rows
+        if (always and best is None) or mean > max(largest, _LEAST_GAIN * np.sqrt(variance)):
+            best, largest = settings, mean
+    return best
+
+
+def _log_squares(sample: _Sample) -> Array:
+    """Half the logarithm of the squared errors, in units of their variance: (n_rows,)."""
+    squares = sample.errors**2 / (sample.of_noise + sample.of_mean)
+    least = _LEAST_SQUARE * np.average(squares, weights=sample.w) + np.finfo(float).tiny
+    return np.asarray(0.5 * np.log(squares + least))
+
+
+def _scale_network(sample: _Sample, settings: Settings) -> VaryingScale:
+    """g, trained on the logarithm of the squared errors.
+
+    sample : _Sample; settings : Settings of the network
+    """
+    X = sample.X[:, : settings.network.layer_sizes[0]].astype(float)
+    problem = prepare(settings, Data(X, _log_squares(sample)[:, None], sample.w), None)
+    (trained,) = train_networks(settings, problem, [0], Events()).networks
+    to_raw = AffineMap.to_raw(problem.scales.max_abs_coordinates)
+    coefs, intercepts = to_raw.weights(trained.coefs, trained.intercepts)
+    g = VaryingScale(coefs, intercepts, -np.inf, np.inf)
+    outputs = g(sample.X)
+    mean = float(np.average(outputs, weights=sample.w))
+    intercepts[-1] -= mean
+    return g._replace(least=float(outputs.min()) - mean, largest=float(outputs.max()) - mean)

@@ -14,7 +14,17 @@ from sklearn.linear_model import BayesianRidge, Ridge
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import accuracy, agreement, compare, problems, published, scaling, speed, table
+from benchmarks import (
+    accuracy,
+    agreement,
+    compare,
+    difficult,
+    problems,
+    published,
+    scaling,
+    speed,
+    table,
+)
 from benchmarks import units as units_command
 from sk_backprop import BackpropRegressor
 
@@ -166,6 +176,37 @@ def test_readme_says_what_accuracy_csv_holds():
         for printed, nominal in zip(coverage.split(", "), (50, 80, 95), strict=True):
             assert agrees(printed, 100 * np.mean(found("ours", f"coverage_{nominal}")))
         assert agrees(seconds, np.median(found("ours", "seconds")))
+
+
+def test_readme_says_what_tables_csv_holds():
+    rows = table.read(str(ROOT / "benchmarks" / "tables.csv"), accuracy.Row)
+    lines = readme_table("| | ours | HistGradientBoosting | CatBoost |")
+    assert lines.keys() == problems.TABLES.keys()
+    names, ratios = ("ours", "hgb", "catboost", "realmlp"), []
+    for problem, (*errors, seconds) in lines.items():
+        found = {
+            name: [accuracy.by_split(rows, problem, name, m) for m in ("rmse", "seconds")]
+            for name in names
+        }
+        assert all(set(values) == set(range(5)) for pair in found.values() for values in pair)
+        means = [np.mean(list(found[name][0].values())) for name in names]
+        assert all(map(agrees, errors, means))
+        ratios.append(means[0] / np.array(means[1:]))
+        timed = [np.median(list(found[name][1].values())) for name in (names[0], *names[2:])]
+        assert all(map(agrees, seconds.split("; "), timed))
+    for printed, value in zip((".97", "1.00", ".95"), np.exp(np.mean(np.log(ratios), axis=0))):
+        assert agrees(printed, value)
+    assert ".97, 1.00 and .95 times" in README
+    assert agrees("1.09", np.max(ratios))
+
+
+def test_difficult_csv_holds_the_tables_that_are_made():
+    rows = table.read(str(ROOT / "benchmarks" / "difficult.csv"), accuracy.Row)
+    for problem in difficult.TABLES:
+        ours, trees = (accuracy.by_split(rows, problem, name, "rmse") for name in ("ours", "hgb"))
+        assert set(ours) == set(trees) == set(range(10))
+        worse = np.mean(list(ours.values())) > 1.05 * np.mean(list(trees.values()))
+        assert worse == (problem == "friedman1, 1000 columns")
 
 
 def test_readme_says_what_speed_csv_holds():

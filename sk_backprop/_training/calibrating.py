@@ -1,10 +1,11 @@
 """Calibrate the predictive distribution of a fit by errors on rows that were left out.
 
 Networks that each leave out other rows have such errors; of those trained on all rows, errors on
-rows left out follow from the residuals and the variance of the mean, as in linear regression:
-(y - f) / (1 - v / noise). Where the scale of the errors varies with X, a small network of the
-logarithm of their squares is trained (Harvey 1976, "Estimating regression models with
-multiplicative heteroscedasticity", doi:10.2307/1913974), and kept if cross-validation shows a gain.
+rows left out follow from the residuals and the variance v of the mean, as in linear regression:
+(y - f) / (1 - h) with h = v / noise, and without the row the variance of the mean is v / (1 - h).
+Where the scale of the errors varies with X, a small network of the logarithm of their squares is
+trained (Harvey 1976, "Estimating regression models with multiplicative heteroscedasticity",
+doi:10.2307/1913974), and kept if cross-validation shows a gain.
 """
 
 from collections.abc import Sequence
@@ -149,7 +150,6 @@ def _errors_left_out(blend: Blend, rows: Array) -> tuple[Array, Moments]:
     errors, of_members = np.zeros_like(y), []
     for result, member in zip(blend.results, members, strict=True):
         moments = member.moments(X, problem.scales, likelihood)
-        of_members.append(moments)
         if result.left_out is not None:
             numbers, of_networks = result.left_out
             own = of_networks[np.searchsorted(numbers, rows)]
@@ -159,7 +159,10 @@ def _errors_left_out(blend: Blend, rows: Array) -> tuple[Array, Moments]:
             own = own * np.sqrt(reduced / np.where(square > 0, square, 1.0))
         else:
             leverage = w[:, None] * moments.of_weights / moments.of_noise
-            own = (y - moments.mean) / (1 - np.minimum(leverage, _LARGEST_LEVERAGE))
+            left = 1 - np.minimum(leverage, _LARGEST_LEVERAGE)
+            own = (y - moments.mean) / left
+            moments = moments._replace(of_weights=moments.of_weights / left)
+        of_members.append(moments)
         errors += member.weight * own
     return errors, mixed(of_members, blend.weights)
 

@@ -272,7 +272,10 @@ def _scale_network(sample: _Sample, settings: Settings) -> VaryingScale:
     """
     X = sample.X[:, : settings.network.layer_sizes[0]].astype(float)
     problem = prepare(settings, Data(X, _log_squares(sample)[:, None], sample.w), None)
-    (trained,) = train_networks(settings, problem, [0], Events()).networks
+    result = train_networks(settings, problem, [0], Events())
+    if result.interrupted:
+        raise KeyboardInterrupt
+    (trained,) = result.networks
     to_raw = AffineMap.to_raw(problem.scales.max_abs_coordinates)
     coefs, intercepts = to_raw.weights(trained.coefs, trained.intercepts)
     g = VaryingScale(coefs, intercepts, -np.inf, np.inf)

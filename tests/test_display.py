@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from cases import every_pair, slow
-from scipy.stats import norm
+from scipy.stats import norm, t
 from sklearn.compose import make_column_transformer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.gaussian_process import GaussianProcessRegressor
@@ -330,6 +330,22 @@ def test_calibration_counts_rows_inside_intervals():
     np.testing.assert_array_equal(observed.get_ydata(), display.coverage(observed.get_xdata()))
 
 
+def test_intervals_are_those_of_the_t_distribution():
+    rng = np.random.RandomState(0)
+    X = rng.randn(12, 1)
+    y = X[:, 0] + rng.randn(12)
+    model = BackpropRegressor((), solver="lm", alpha=0.0).fit(X, y)
+    assert model.degrees_of_freedom_ == pytest.approx([10])
+    shown = PredictionDisplay.from_estimator(make_pipeline("passthrough", model), X, y)
+    for p in (0.2, 0.5, 0.9):
+        low, high = model.predict_interval(X, p).T
+        assert shown.coverage(p) == np.mean((low <= y) & (y <= high))
+    curve = IntervalDisplay.from_estimator(model, X, 0)
+    low, high = model.predict_interval(np.reshape(curve.x, (-1, 1)), 0.95).T
+    drawn = curve.bands_[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([drawn.min(), drawn.max()], [low.min(), high.max()])
+
+
 def test_the_band_holds_what_is_calibrated():
     rng = np.random.RandomState(1)
     inside = []
@@ -397,10 +413,12 @@ def test_intervals_at_medians_and_given_values(rows, model, feature):
     mean, std = model.predict(by_hand, return_std=True)
     np.testing.assert_array_equal(display.line_.get_xydata(), np.column_stack([x, mean]))
     np.testing.assert_array_equal(display.std, std)
-    for band, width in zip(display.bands_, (1.959964, 0.6744898), strict=True):
+    dof = model.degrees_of_freedom_
+    for band, p in zip(display.bands_, (0.95, 0.5), strict=True):
         values = band.get_paths()[0].vertices
-        assert values[:, 1].max() == pytest.approx(np.max(mean + width * std), rel=1e-6)
-        assert values[:, 1].min() == pytest.approx(np.min(mean - width * std), rel=1e-6)
+        low, high = t(dof, mean, std * np.sqrt((dof - 2) / dof)).interval(p)
+        assert values[:, 1].max() == pytest.approx(high.max(), rel=1e-6)
+        assert values[:, 1].min() == pytest.approx(low.min(), rel=1e-6)
     np.testing.assert_array_equal(display.points_.get_offsets(), np.column_stack([X["dose"], y]))
     assert legend(display) == ["mean", "95 %", "50 %", "data"]
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == ("dose", "yield")

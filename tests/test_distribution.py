@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 from cases import slow
 from scipy import stats
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_friedman1
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.start import tasks_of
 from sk_backprop._estimator.state import fitted_function, predictive_of
 from sk_backprop._inference.calibration import LEAST_DOF, Calibration, TailFit, VaryingScale
 from sk_backprop._network.network import Network, evaluate
+from sk_backprop._training.calibrating import _errors_left_out
+from sk_backprop._training.events import Events
+from sk_backprop._training.fitting import fit_networks
+from sk_backprop._training.problem import Data, prepare
 
 LEVELS = np.array([0.5, 0.8, 0.95])
 
@@ -132,6 +138,45 @@ def test_scale_and_degrees_of_freedom_are_found(nu):
     found = fit.log_density(errors, of_noise, of_mean, None)
     # scipy's t is a difference of two large numbers where it is normal.
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-8)
+
+
+@pytest.mark.parametrize("with_g", [False, True])
+def test_slopes_are_those_of_finite_differences(with_g):
+    rng = np.random.default_rng(0)
+    errors, g = rng.standard_t(4, 200), rng.normal(size=200) if with_g else None
+    rows = errors, rng.uniform(1, 2, 200), rng.uniform(0, 1, 200), g
+    at = np.array([-0.3, 0.15, 0.7])  # ln c, 1 / nu, strength
+
+    def log_density(free):
+        return TailFit(free[0], free[2], 1 / free[1]).log_density(*rows)
+
+    slopes = TailFit(at[0], at[2], 1 / at[1])._slopes(*rows)
+    assert len(slopes) == 2 + with_g
+    for slope, unit in zip(slopes, np.eye(3)):
+        difference = (log_density(at + 1e-6 * unit) - log_density(at - 1e-6 * unit)) / 2e-6
+        np.testing.assert_allclose(slope, difference, rtol=1e-5, atol=1e-7)
+
+
+def test_errors_of_a_linear_model_are_those_without_the_row():
+    # By a naive loop: the optimum without each row, under the same penalty and noise.
+    X, y = make_friedman1(60, n_features=5, noise=1.0, random_state=0)
+    data = Data(X, y[:, None])
+    estimator = BackpropRegressor((), solver="lm", random_state=0)
+    (task,) = tasks_of(estimator, data, None)
+    problem = prepare(task.plan.settings, data, None)
+    blend = fit_networks(task.plan, problem, None, np.random.RandomState(0), None, Events())
+    rows = np.arange(60)
+    errors, moments = _errors_left_out(blend, rows)
+    (network,) = blend.networks
+    design, target = problem.rows.X, problem.rows.y[:, 0]  # the last column is that of ones
+    prior, noise = network.posterior.prior[0], network.posterior.noise[0]
+    for i in rows:
+        others = rows != i
+        A = design[others].T @ design[others] / noise + np.diag(prior)
+        theta = np.linalg.solve(A, design[others].T @ target[others] / noise)
+        assert errors[i, 0] == pytest.approx(target[i] - design[i] @ theta, rel=1e-4, abs=1e-6)
+        variance = design[i] @ np.linalg.solve(A, design[i])
+        assert moments.of_mean[i, 0] == pytest.approx(variance, rel=1e-6)
 
 
 def test_weights_are_counts():
@@ -263,6 +308,25 @@ def test_it_is_kept_in_a_pickle_and_calibrated_anew_by_a_warm_start():
     assert model.noise_ == "constant"
     model.set_params(warm_start=False, noise="varying").fit(X, noisy("constant", 600)[1])
     assert model.noise_ == "varying"
+
+
+def test_varying_is_taken_where_it_can_be_and_said_where_it_cannot():
+    X, y = make_friedman1(100, n_features=40, random_state=0)
+    lm = BackpropRegressor((), solver="lm", noise="varying", random_state=0)
+    assert lm.fit(X, y).noise_ == "varying"  # whatever it costs
+    for model, rows in ((lm, 49), (clone(lm).set_params(alpha=1.0), 100)):
+        with pytest.warns(UserWarning, match="noise='varying' has no effect: it takes 50 distinct"):
+            model.fit(X[:rows, :3], y[:rows])
+        assert model.noise_ == "constant"
+
+
+@pytest.mark.parametrize("unit", [1e-300, 1e300])
+def test_at_the_limits_of_float64_predictions_keep_their_shape(unit):
+    X, y, _ = noisy("rising", 100)
+    expected = BackpropRegressor((3,), solver="lm", n_networks=1, random_state=0).fit(X, y)
+    model = clone(expected).fit(unit * X, unit * y)
+    interval = model.predict_interval(unit * X)
+    np.testing.assert_allclose(interval / unit, expected.predict_interval(X), rtol=1e-3)
 
 
 def test_a_stream_is_normal():

@@ -7,12 +7,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from sk_backprop._display._shared import (
     Array,
     axes_for,
     check_targets,
+    degrees_of_freedom,
+    half_width,
     input_names,
     most_letters,
     one_target,
@@ -40,6 +41,8 @@ class IntervalDisplay:
         Data points to draw in addition.
     x_name, y_name : str, default='x', 'y'
         Names of the feature and of the target.
+    dof : float, default=inf
+        Degrees of freedom, above 2, of the t distribution of an observation; inf for a normal one.
 
     Attributes
     ----------
@@ -78,6 +81,7 @@ class IntervalDisplay:
         y_data: Any = None,
         x_name: str = "x",
         y_name: str = "y",
+        dof: float = np.inf,
     ) -> None:
         self.x = x
         self.mean = mean
@@ -86,6 +90,7 @@ class IntervalDisplay:
         self.y_data = y_data
         self.x_name = x_name
         self.y_name = y_name
+        self.dof = dof
 
     @classmethod
     def from_estimator(
@@ -158,6 +163,7 @@ class IntervalDisplay:
             y_data=None if y is None else one_target(y, target),
             x_name=str(name) if hasattr(X, "columns") else input_names(estimator)[name],
             y_name=target_name(y, target),
+            dof=degrees_of_freedom(estimator, target),
         )
         if y is not None:
             check_targets(y, mean)
@@ -190,7 +196,7 @@ class IntervalDisplay:
         (self.line_,) = ax.plot(x, mean, color="C0", lw=2, label="mean", zorder=3)
         self.bands_ = []
         for probability, alpha in _BANDS.items():
-            half = ndtri((1 + probability) / 2) * std
+            half = half_width(probability, self.dof) * std
             band = ax.fill_between(x, mean - half, mean + half, color="C0", alpha=alpha, lw=0)
             band.set_label(f"{100 * probability:.0f} %")
             self.bands_.append(band)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtri
 
 from sk_backprop._display._shared import (
     BLUE,
@@ -15,8 +15,11 @@ from sk_backprop._display._shared import (
     axes_for,
     check_columns,
     check_targets,
+    degrees_of_freedom,
+    half_width,
     most_letters,
     one_target,
+    probability_inside,
     target_name,
     user_text,
 )
@@ -40,6 +43,8 @@ class PredictionDisplay:
         Predicted standard deviations; None draws no error bars.
     name : str, default='y'
         Name of the target.
+    dof : float, default=inf
+        Degrees of freedom, above 2, of the t distribution of an observation; inf for a normal one.
 
     Attributes
     ----------
@@ -65,11 +70,20 @@ class PredictionDisplay:
     <...PredictionDisplay object at ...>
     """
 
-    def __init__(self, *, y_true: Any, y_pred: Any, y_std: Any = None, name: str = "y") -> None:
+    def __init__(
+        self,
+        *,
+        y_true: Any,
+        y_pred: Any,
+        y_std: Any = None,
+        name: str = "y",
+        dof: float = np.inf,
+    ) -> None:
         self.y_true = y_true
         self.y_pred = y_pred
         self.y_std = y_std
         self.name = name
+        self.dof = dof
 
     @classmethod
     def from_estimator(
@@ -122,6 +136,7 @@ class PredictionDisplay:
             y_pred=one_target(mean, target),
             y_std=one_target(std, target),
             name=target_name(y, target),
+            dof=degrees_of_freedom(estimator, target),
         )
         check_columns(y_pred=display.y_pred, y=display.y_true)
         return display.plot(ax, kind=kind)
@@ -133,6 +148,7 @@ class PredictionDisplay:
         y_pred: Any,
         y_std: Any = None,
         *,
+        dof: float = np.inf,
         kind: str = "predicted_vs_actual",
         ax: Any = None,
     ) -> PredictionDisplay:
@@ -144,6 +160,8 @@ class PredictionDisplay:
             Observed values and predicted means.
         y_std : array-like of shape (n_samples,), default=None
             Predicted standard deviations; None draws no error bars.
+        dof : float, default=inf
+            Degrees of freedom, above 2, of the t distributions; inf for normal ones.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
             Kind of plot, see :meth:`plot`.
         ax : matplotlib Axes, default=None
@@ -163,7 +181,8 @@ class PredictionDisplay:
             If matplotlib is not installed.
         """
         check_columns(y_true=y_true, y_pred=y_pred, y_std=y_std)
-        display = cls(y_true=y_true, y_pred=y_pred, y_std=y_std, name=target_name(y_true, 0))
+        name = target_name(y_true, 0)
+        display = cls(y_true=y_true, y_pred=y_pred, y_std=y_std, name=name, dof=dof)
         return display.plot(ax, kind=kind)
 
     def coverage(self, probability: Any) -> Array:
@@ -172,7 +191,7 @@ class PredictionDisplay:
         Parameters
         ----------
         probability : float or array-like, in [0, 1]
-            Nominal coverage of the intervals, for normal distributions.
+            Nominal coverage of the intervals.
 
         Returns
         -------
@@ -231,7 +250,7 @@ class PredictionDisplay:
         if self.y_std is None:
             raise ValueError("Calibration needs y_std, the predicted standard deviations.")
         error = np.abs(np.asarray(self.y_true) - np.asarray(self.y_pred))
-        return np.asarray(2 * ndtr(error / np.asarray(self.y_std)) - 1)
+        return probability_inside(error / np.asarray(self.y_std), self.dof)
 
     def _draw_predictions(self, ax: Any) -> None:
         y_true, y_pred = np.asarray(self.y_true), np.asarray(self.y_pred)
@@ -244,7 +263,7 @@ class PredictionDisplay:
             ax.errorbar(y_true, y_pred, color=BLUE, **style)
         else:
             outside = self._least_probability() > 0.95
-            half = ndtri(0.975) * np.asarray(self.y_std)
+            half = half_width(0.95, self.dof) * np.asarray(self.y_std)
             for rows, color, where in (
                 (~outside, BLUE, "in the 95 % interval"),
                 (outside, RED, "outside"),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -53,6 +54,28 @@ def input_names(regressor: Any) -> list[str]:
     if hasattr(regressor, "feature_names_in_"):
         return [str(name) for name in regressor.feature_names_in_]
     return [f"x{j}" for j in range(regressor.n_features_in_)]
+
+
+def degrees_of_freedom(estimator: Any, target: int) -> float:
+    """Degrees of freedom of the t distribution of a target; inf if its noise is normal."""
+    regressor = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    found = getattr(regressor, "degrees_of_freedom_", None)
+    return np.inf if found is None else float(found[target])
+
+
+def half_width(probability: Any, dof: float) -> Any:
+    """Half the width of the central interval, in standard deviations.
+
+    probability : float or array; dof : float, degrees of freedom above 2, inf for a normal one
+    """
+    level = (1 + probability) / 2
+    return ndtri(level) if np.isinf(dof) else np.sqrt(1 - 2 / dof) * stdtrit(dof, level)
+
+
+def probability_inside(width: Array, dof: float) -> Array:
+    """The inverse of `half_width`."""
+    cdf = ndtr(width) if np.isinf(dof) else stdtr(dof, width / np.sqrt(1 - 2 / dof))
+    return np.asarray(2 * cdf - 1)
 
 
 def shortened(name: Any, most: int) -> str:

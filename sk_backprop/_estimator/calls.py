@@ -37,6 +37,12 @@ from sk_backprop._training.fitting import fit_networks
 from sk_backprop._training.problem import Data, Problem, prepare
 from sk_backprop._training.run import Blend
 
+_NOT_VARYING = (
+    "noise='varying' has no effect: it takes 50 distinct rows, a target that varies and is no "
+    "count, and penalties determined by the evidence, as by default or with solver='lm' and "
+    "alpha='auto'."
+)
+
 # Messages of warnings to issue, and their categories.
 Messages = list[tuple[str, type[Warning]]]
 
@@ -145,7 +151,10 @@ def _train(
     if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
         return [(NOTHING_KEPT, UserWarning)]
     store(estimator, fitted_state(call, trained, rng))
-    return list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
+    messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
+    if estimator.noise == "varying" and estimator.noise_ == "constant" and not trained.interrupted:
+        messages.append((_NOT_VARYING, UserWarning))
+    return messages
 
 
 def _calibrated(trained: Blend, noise: str, *, goes_on: bool) -> Blend:

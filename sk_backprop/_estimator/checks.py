@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 from types import MethodType
 from typing import Any
 
@@ -24,7 +24,7 @@ from sklearn.utils.validation import validate_data
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import row_order
-from sk_backprop._estimator.parameters import rules
+from sk_backprop._estimator.parameters import is_integer, rules
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, own_features
 from sk_backprop._solvers import SOLVERS
@@ -505,5 +505,5 @@ def check_probabilities(name: str, values: Any, *, single: bool = False) -> Any:
 
 def check_count(name: str, value: Any) -> None:
     """ValueError unless `value`, the argument `name`, is a positive integer."""
-    if not isinstance(value, Integral) or isinstance(value, (bool, np.bool_)) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be an int >= 1, got {value!r}.")

@@ -18,7 +18,7 @@ class InvalidParameterError(ValueError, TypeError):
     """A constructor parameter has a value or type that is not allowed."""
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, (bool, np.bool_))
 
 
@@ -27,7 +27,7 @@ def _is_real(value: Any) -> bool:
 
 
 def _integer(low: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda v: _is_integer(v) and v >= low, f"an int >= {low}"
+    return lambda v: is_integer(v) and v >= low, f"an int >= {low}"
 
 
 def _real(interval: str) -> tuple[Callable[[Any], bool], str]:
@@ -60,7 +60,7 @@ def _or_auto(rule: tuple[Callable[[Any], bool], str]) -> tuple[Callable[[Any], b
 
 
 def _is_seed(value: Any) -> bool:
-    if _is_integer(value):
+    if is_integer(value):
         return bool(0 <= value < 2**32)  # a RandomState takes 70 us to make
     try:
         check_random_state(value)
@@ -80,7 +80,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "units_per_feature": _or_auto(_integer(0)),
     "n_networks": _or_auto(_integer(1)),
     "n_jobs": (
-        lambda v: v is None or (_is_integer(v) and v != 0),
+        lambda v: v is None or (is_integer(v) and v != 0),
         "None or an int other than 0",
     ),
     "batch_size": _or_auto(_integer(1)),
@@ -93,7 +93,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "random_state": (_is_seed, "None, a RandomState or an int in [0, 2**32)"),
     "tol": _real("[0, inf)"),
     "verbose": (
-        lambda v: isinstance(v, (bool, np.bool_)) or (_is_integer(v) and v >= 0),
+        lambda v: isinstance(v, (bool, np.bool_)) or (is_integer(v) and v >= 0),
         "True, False or an int >= 0",
     ),
     "warm_start": _FLAG,
@@ -105,7 +105,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "beta_2": _real("[0, 1)"),
     "epsilon": _real("(0, inf)"),
     "n_iter_no_change": (
-        lambda v: (_is_integer(v) and _real("[1, inf)")[0](v)) or (_is_real(v) and v == np.inf),
+        lambda v: (is_integer(v) and _real("[1, inf)")[0](v)) or (_is_real(v) and v == np.inf),
         "an int >= 1 or inf",
     ),
     "max_fun": _integer(1),
@@ -147,13 +147,13 @@ def hidden_layers(sizes: Any) -> tuple[int, ...] | None:
     if isinstance(sizes, str) and sizes == "auto":
         return None
     layers: Sequence[Any] | None = None
-    if _is_integer(sizes):
+    if is_integer(sizes):
         layers = [sizes]
     elif hasattr(sizes, "__array__") and np.ndim(sizes) == 1:
         layers = list(np.ma.asarray(sizes))  # a masked entry is not an int
     elif isinstance(sizes, Sequence) and not isinstance(sizes, (str, bytes, bytearray)):
         layers = sizes
-    if layers is None or not all(_is_integer(size) and size >= 1 for size in layers):
+    if layers is None or not all(is_integer(size) and size >= 1 for size in layers):
         raise InvalidParameterError(
             "The 'hidden_layer_sizes' parameter of BackpropRegressor must be 'auto', an int >= "
             f"1 or a sequence of ints >= 1, one for each hidden layer. Got {sizes!r} instead."

@@ -142,15 +142,12 @@ class Predictor(RegressorMixin, ParameterTooltips):
         if not isinstance(return_std, (bool, np.bool_)):
             raise ValueError(f"return_std must be True or False, got {return_std!r}.")
         X, function = self._to_evaluate(X)
+        if return_std:
+            return self._moments(X, function)[:2]
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
-        if not return_std:
-            _warn_of_overflow(function, "predict(X)", mean)
-            return mean
-        predictive = predictive_of(self, function)
-        std = predictive.std(X).reshape(mean.shape)
-        _warn_of_overflow(predictive, "predict(X)", mean, std)
-        return mean, std
+        _warn_of_overflow(function, "predict(X)", mean)
+        return mean
 
     def predict_dist(self, X: Any) -> Any:
         """Predict the distribution of a new observation at each row.

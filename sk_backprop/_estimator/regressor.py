@@ -36,9 +36,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
         after `units_per_feature`; for up to 3 features, one layer of 96 units whose initial
         weights suit a function that oscillates; and with 'lm', where a value of a feature is 100
         interquartile ranges from the quartiles, two layers of 5 or 10 units after 3 units for each
-        feature. Up to 10,000 distinct rows, the networks of 'muon'
-        and the best others are blended, with weights by their held-out errors, unless that of one
-        kind would be less than 0.1; see `members_`. It is (20,) in `partial_fit`, and with 'lbfgs',
+        feature. Up to 10,000 distinct rows, the networks of 'muon' and the best others are blended,
+        with weights by their held-out errors, unless that of one kind would be less than 0.1; see
+        `members_`. It is (20,) in `partial_fit`, and with 'lbfgs',
         'sgd' and 'adam' for fewer than 10 rows.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Activation function of the hidden units. With `precondition=True`, the logistic
@@ -169,7 +169,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         cross-validation; see `noise_`. It takes at least 50 distinct rows, and networks that have
         such errors: those of the defaults, and with 'lm' all with penalties determined by the
         evidence. 'varying' always takes the better of a linear model and a small network of
-        the logarithm of the errors. Counts ('poisson') vary with their mean alone.
+        the logarithm of the errors; a warning says where it has no effect. The noise of counts
+        ('poisson') varies with their mean alone, and that of a stream is constant.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according
@@ -491,8 +492,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         UserWarning
             If training was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0)
             remain after subtracting the effective number of parameters, the weights make many
-            rows count as less than three, or a single row has most of the squared error, or of
-            the variance of a column.
+            rows count as less than three, a single row has most of the squared error, or of the
+            variance of a column, or `noise='varying'` has no effect.
 
         Examples
         --------

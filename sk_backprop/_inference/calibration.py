@@ -119,6 +119,7 @@ class Calibration(NamedTuple):
         X : (n_rows, n_features), in the solver's coordinates
         of_noise, of_mean : (n_rows, n_outputs), variance of the noise and of f
         """
+        of_noise = of_noise.copy()
         for k, g in enumerate(self.varying):
             if g is not None:
                 of_noise[:, k] *= np.exp(2 * g(X))
@@ -127,8 +128,7 @@ class Calibration(NamedTuple):
     @property
     def std_of_unit_scale(self) -> Array:
         """Standard deviation of T, (n_outputs,)."""
-        dof = np.where(np.isfinite(self.dof), self.dof, _NORMAL_DOF)
-        return np.where(np.isfinite(self.dof), np.sqrt(dof / (dof - 2)), 1.0)
+        return np.asarray(1 / np.sqrt(1 - 2 / self.dof))
 
 
 class TailFit(NamedTuple):

@@ -37,10 +37,9 @@ _MAX_LOG_RATE = 300.0
 # underflowed gives phi = y.
 _MIN_RATE = 1e-150
 
-# Degrees of freedom from which on a t distribution is as good as normal, and smallest excess of the
-# variance of a negative binomial distribution over its mean, relative to the mean: with less,
-# rounding errors decide.
-_NORMAL_DOF, _LEAST_EXCESS = 1e6, 1e-6
+# Smallest excess of the variance of a negative binomial distribution over its mean, relative to the
+# mean: below it, rounding errors decide.
+_LEAST_EXCESS = 1e-6
 
 
 class HeldOutScore(NamedTuple):
@@ -147,14 +146,13 @@ class Likelihood(ABC):
         Parameters
         ----------
         mean, std : (n_rows, n_outputs) or (n_rows,)
-        dof : (n_outputs,) or (), degrees of freedom above 2; inf for a normal distribution
+        dof : (n_outputs,) or (), degrees of freedom above 2; all inf for a normal distribution
         """
         from scipy import stats  # not needed for training, and slow to import
 
         if np.isinf(dof).all():
             return stats.norm(mean, std)
-        finite = np.minimum(dof, _NORMAL_DOF)
-        return stats.t(finite, mean, std * np.sqrt((finite - 2) / finite))
+        return stats.t(dof, mean, std * np.sqrt((dof - 2) / dof))
 
     def draw(
         self, f: Array, mean: Array, std: Array, dof: Array, rng: np.random.RandomState
@@ -168,7 +166,8 @@ class Likelihood(ABC):
         dof : (n_outputs, 1), degrees of freedom above 2 of the noise
         rng : RandomState
         """
-        return np.asarray(f + self.distribution(0.0 * f, std, dof).rvs(f.shape, random_state=rng))
+        noise = self.distribution(np.zeros_like(f), std, dof)
+        return np.asarray(f + noise.rvs(f.shape, random_state=rng))
 
     def inflation(self, variance: Array, noise: Array, f: Array) -> Array:
         """Variance of f relative to that of the noise, (n_rows, n_outputs).

@@ -29,8 +29,8 @@ from sk_backprop._training.folds import evenly_spread
 from sk_backprop._training.problem import Data, Problem, Settings, prepare
 from sk_backprop._training.run import Blend
 
-# Distinct rows from which on the distribution is calibrated: with fewer, the errors say less of
-# its tails than the degrees of freedom do. And rows used, at most.
+# Minimum number of distinct rows for a calibration: the errors of fewer say less of the tails than
+# the degrees of freedom do. And maximum number of rows used.
 _LEAST_ROWS, _MOST_ROWS = 50, 4000
 
 # Parts of the budget that the variances of these rows, and the networks of g, may take.
@@ -40,15 +40,16 @@ _SHARE_OF_ROWS, _SHARE_OF_SCALE = 0.03, 0.3
 # relative to that of one, that are believed.
 _LARGEST_LEVERAGE, _LEAST_OF_MEAN = 0.9, 0.5
 
-# Hidden units of g, parts of the cross-validation, and gain in standard errors from which on the
-# scale varies.
+# Hidden units of g, folds of its cross-validation, and the smallest gain, in standard errors, for
+# which the scale varies.
 _UNITS_OF_SCALE, _N_PARTS, _LEAST_GAIN = 5, 5, 1.0
+
+# Plain steps, all steps and tolerance of the runs for g, which need not be exact.
+_PLAIN_STEPS, _MOST_STEPS, _TOL = 10, 50, 1e-3
 
 # Squares of errors, in units of their variance, below which they are all alike: the logarithm of
 # the smallest ones is noise alone.
 _LEAST_SQUARE = 1e-2
-
-_PLAIN_STEPS, _MOST_STEPS = 10, 50
 
 # Level of the score test above which the scale is constant, and largest square of a value of X,
 # in units of its variance, that counts in it.
@@ -70,16 +71,23 @@ def calibrated(blend: Blend, noise: str) -> Blend:
     if blend.results[0].settings.likelihood.counts or rows is None or blend.interrupted:
         return blend._replace(calibration=found)
     errors, moments = _errors_left_out(blend, rows)
-    X, w = _dense(problem.rows.X[rows]), _weights(problem.rows, rows)
+    always = noise == "varying"
+    candidates: list[Settings] = []
+    if noise != "constant":
+        candidates = _affordable(blend.results[0].settings, problem, len(rows), always=always)
+    # Without candidates only the errors are needed: sparse rows stay sparse.
+    X = _dense(problem.rows.X[rows]) if candidates else np.empty((len(rows), 0))
+    w = _weights(problem.rows, rows)
     factor, dof, varying = found.factor.copy(), found.dof.copy(), list(found.varying)
     for k in np.flatnonzero(~problem.scales.y.constant):
         sample = _Sample(X, errors[:, k], moments.of_noise[:, k], moments.of_mean[:, k], w)
+        if not all(np.isfinite(one).all() for one in sample[1:]):  # at the limits of float64
+            continue
         fit = TailFit.of(*sample[1:], g=None)
-        if noise == "varying" or (noise == "auto" and _may_vary(sample)):
-            candidates = _affordable(blend.results[0].settings, problem, len(rows))
-            settings = _best(sample, candidates, always=noise == "varying")
-            if settings is not None:
-                g = _scale_network(sample, settings)
+        if candidates and (always or _may_vary(sample)):
+            best = _best(sample, candidates, always=always)
+            if best is not None:
+                g = _scale_network(sample, best)
                 fit = TailFit.of(*sample[1:], g=g(X))
                 varying[k] = g.times(fit.strength)
         factor[k], dof[k] = np.exp(fit.log_factor), min(dof[k], fit.dof)
@@ -202,8 +210,14 @@ def _may_vary(sample: _Sample) -> bool:
     return bool(chdtrc(max(rank - 1, 1), len(X) * explained) < _LEVEL)
 
 
-def _affordable(settings: Settings, problem: Problem, n_rows: int) -> list[Settings]:
-    """Settings of the networks of g that are affordable, the simplest first."""
+def _affordable(
+    settings: Settings, problem: Problem, n_rows: int, *, always: bool
+) -> list[Settings]:
+    """Settings of the networks of g that are affordable, the simplest first.
+
+    settings : Settings of the fit; problem : Problem; n_rows : int
+    always : bool, whether the simplest is taken even if it is not affordable
+    """
     n_features = len(problem.scales.x.mean)
     likelihood = LIKELIHOODS["squared_error", "identity"]
     found = []
@@ -225,12 +239,11 @@ def _affordable(settings: Settings, problem: Problem, n_rows: int) -> list[Setti
             in_trials=(),
         )
         cost = (_N_PARTS + 1) * one.cost(n_rows, _MOST_STEPS)
-        if cost <= _SHARE_OF_SCALE * budget(problem.rows.n_samples, n_features):
+        if (always and not hidden) or cost <= _SHARE_OF_SCALE * budget(
+            problem.rows.n_samples, n_features
+        ):
             found.append(one)
     return found
-
-
-_TOL = 1e-3
 
 
 def _best(sample: _Sample, candidates: Sequence[Settings], *, always: bool) -> Settings | None:

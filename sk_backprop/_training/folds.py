@@ -87,7 +87,7 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data, Array]
 
 
 def evenly_spread(problem: Problem, rows: Array, most: int) -> Array:
-    """At most so many of some rows, in an order in which any run of them is spread evenly.
+    """The numbers of at most `most` of the given rows, so ordered that each slice covers X evenly.
 
     problem : Problem, with all rows; rows : (n_chosen,) int; most : int
     """

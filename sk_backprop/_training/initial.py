@@ -175,7 +175,8 @@ def has_far_values(rows: Data) -> bool:
     w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
     for x in X.T:  # one at a time, for a few columns' worth of memory
         first, third = _quantiles(x, w, np.array([0.25, 0.75]))
-        far = _FAR * (float(third) - float(first))
-        if far > 0 and max(x.max() - third, first - x.min()) > far:
+        first, third = float(first), float(third)
+        far = _FAR * (third - first)
+        if far > 0 and max(float(x.max()) - third, first - float(x.min())) > far:
             return True
     return False

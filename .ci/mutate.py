@@ -32,6 +32,7 @@ MUTATED = {
     "_network/network": "gradient",
     "_network/dispersion": "counts",
     "_network/likelihood": "likelihood",
+    "_network/families": "likelihood",
     "_coordinates/affine": "affine",
     "_coordinates/scales": "scaling",
     "_inference/objective": "objective",

@@ -15,7 +15,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
     _network      layers of units, and the distribution of y around their outputs
         network         one flat vector of parameters; forward and backward pass, derivatives
         dispersion      noise estimated from residuals: Pearson's statistic
-        likelihood      everything in which losses differ
+        likelihood, families    everything in which losses differ, and the losses
         averaging       several networks as one network, their average, and back
     _coordinates  units and scales
         affine          the same function in other coordinates: weights and their precision
@@ -42,6 +42,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         folds           training and held-out rows, drawn over distinct rows
         selection       candidates scored on held-out rows
         blending        weights of two kinds of networks in their mean
+        outliers        rows whose target is a gross error, to be left out
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks
         fitting         select candidates of a plan, and train their networks
         calibrating     errors on rows that were left out calibrate the distribution

@@ -94,7 +94,7 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
     mlp = MLPRegressor(
         hidden_layer_sizes=tuple(W.shape[1] for W in coefs[:-1]),
         activation=function.network.activation,
-        loss=function.likelihood.loss,
+        loss="poisson" if out_activation == "exp" else "squared_error",
         solver="lbfgs",
     )
     fitted = {

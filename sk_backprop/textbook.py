@@ -16,7 +16,7 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._estimator.checks import check_pass
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network, evaluate
 
 __all__ = ["BackpropPass", "backprop_pass"]

@@ -1,6 +1,6 @@
 """Likelihoods by what tests are parametrised with."""
 
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 
 
 def likelihood(loss, network):

@@ -13,7 +13,7 @@ from sk_backprop._coordinates.affine import (
     HiddenUnits,
     with_hidden_units,
 )
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network, lecun_bound
 
 N_FEATURES, N_OUTPUTS = 3, 2

@@ -44,6 +44,10 @@ SLOW = [
     BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="tanh"),
     BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="relu"),
     BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="identity"),
+    BackpropRegressor(loss="student_t"),
+    BackpropRegressor((5,), solver="lm", loss="student_t", noise="constant"),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, loss="student_t"),
+    BackpropRegressor((20,), solver="adam", alpha=2.0, loss="student_t"),
 ]
 # Not here: loss="poisson" and output_activation="logistic". They need y >= 0, and
 # scikit-learn's multi-output check feeds negative y whatever the estimator's tags say.

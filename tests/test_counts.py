@@ -17,7 +17,7 @@ from sk_backprop._inference.evidence import Precisions, WeightGroups, reestimate
 from sk_backprop._inference.laplace import Posterior
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import PearsonSums
-from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, evaluate, lecun_bound
 from sk_backprop._training import selection as _trials
 from sk_backprop._training.problem import Data

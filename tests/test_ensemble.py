@@ -13,7 +13,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.state import fitted_function, predictive_of
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.averaging import Member, merged, separated
-from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, evaluate, lecun_bound
 from sk_backprop._training import ensemble as _ensemble
 from sk_backprop._training.plan import make_plan

@@ -21,7 +21,7 @@ from sk_backprop._inference.evidence import (
     weak_precisions,
 )
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import (
     Network,
     Workspace,

@@ -5,19 +5,17 @@ import warnings
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.optimize import approx_fprime
 from scipy.stats import norm
 from sklearn.datasets import make_friedman1
+from sklearn.linear_model import GammaRegressor
+from sklearn.metrics import mean_gamma_deviance
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._network.dispersion import LEAST_VARIANCE
-from sk_backprop._network.likelihood import (
-    LIKELIHOODS,
-    Likelihood,
-    Poisson,
-    SquaredError,
-    effective_size,
-)
+from sk_backprop._network.families import LIKELIHOODS, Gamma, LogNormal, Poisson, SquaredError
+from sk_backprop._network.likelihood import Likelihood, effective_size
 from sk_backprop._network.network import ACTIVATIONS
 
 
@@ -78,7 +76,7 @@ def test_a_likelihood_of_a_test_fits_with_every_solver(huber, with_outliers, sol
 def test_a_likelihood_of_a_test_goes_through_trials_and_evidence(huber, with_outliers):
     X, y, X_new, f_new = with_outliers
     model = BackpropRegressor(**huber).fit(X, y)
-    plain = BackpropRegressor(random_state=0).fit(X, y)
+    plain = BackpropRegressor(solver="lm", random_state=0).fit(X, y)  # with the outliers
     assert model.solver_ == "lm"
     assert np.isfinite(model.log_evidence_).all()
     assert error(model, X_new, f_new) < 0.9 * error(plain, X_new, f_new)
@@ -106,7 +104,7 @@ def test_a_likelihood_of_a_test_streams_and_starts_warm(huber, with_outliers):
 
 def test_the_registry_decides_what_is_allowed(huber):
     X, y = np.ones((4, 1)), np.ones(4)
-    with pytest.raises(ValueError, match="'squared_error', 'poisson', 'pseudo_huber'"):
+    with pytest.raises(ValueError, match="'lognormal', 'student_t', 'pseudo_huber'"):
         BackpropRegressor(loss="huber").fit(X, y)
     with pytest.raises(ValueError, match=r"allows only output_activation='identity'"):
         BackpropRegressor(output_activation="logistic", **huber).fit(X, y)
@@ -147,6 +145,8 @@ def test_derivatives_are_those_of_the_loss(likelihood, weighted):
 def test_inflation_is_variance_relative_to_noise(likelihood):
     f, noise = np.array([[0.2, 0.5], [0.9, 0.4]]), np.array([0.3, 2.0])
     of_noise = likelihood.noise_variance(noise, f)
+    if likelihood.loss == "lognormal":  # of ln f, relative to the noise of ln y
+        of_noise = noise * f**2
     np.testing.assert_allclose(likelihood.inflation(3 * of_noise, noise, f), 3)
     zero = likelihood.inflation(np.ones((2, 2)), np.zeros(2), f)
     np.testing.assert_allclose(zero, 1 / LEAST_VARIANCE)
@@ -192,3 +192,127 @@ def test_counts_keep_their_unit():
     np.testing.assert_allclose(phi, [1.5, 1.0])
     y = np.array([[0.0], [0.0], [3.0], [1.0]])
     np.testing.assert_allclose(poisson.density_fraction(y, np.array([1, 1, 1, 3.0])), [4 / 6])
+
+
+# --- positive targets ---
+
+
+@pytest.fixture(scope="module")
+def positive():
+    """A log-linear mean, and targets that vary in proportion to it."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 1, (400, 2)) * [1, 1000]
+    mean = 50 * np.exp(X[:, 0] - X[:, 1] / 500)
+    gamma, normal = rng.gamma(4, 0.25, 400), rng.normal(size=400)
+    return X, mean, {"gamma": mean * gamma, "lognormal": mean * np.exp(0.8 * normal - 0.32)}
+
+
+def test_gamma_loss_is_half_the_deviance():
+    rng = np.random.RandomState(0)
+    f, y, w = rng.gamma(2, size=(3, 1, 20))
+    loss = Gamma().loss_gradient(f, y, w, np.empty((1, 20)), np.empty((1, 20)))
+    expected = mean_gamma_deviance(y[0], f[0], sample_weight=w[0]) * w.sum() / 2
+    assert loss == pytest.approx(expected)
+    np.testing.assert_allclose(Gamma().deviance(f, y), 2 * Gamma().residual_root(f, y)[0])
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "variance"),
+    [
+        (Gamma(), lambda phi, f: stats.gamma(1 / phi, scale=f * phi).var()),
+        (LogNormal(), lambda phi, f: stats.lognorm(np.sqrt(phi), scale=f * np.exp(-phi / 2)).var()),
+    ],
+)
+def test_variance_of_positive_targets_is_that_of_scipy(likelihood, variance):
+    f, phi = np.array([[0.5, 20.0], [3.0, 1.0]]), np.array([0.3, 1.2])
+    found = likelihood.noise_variance(phi, f)
+    np.testing.assert_allclose(found, variance(phi, f))
+    distribution = likelihood.distribution(f, np.sqrt(found), np.full(2, np.inf))
+    np.testing.assert_allclose(distribution.mean(), f)
+    np.testing.assert_allclose(distribution.var(), found)
+    draws = likelihood.draw(
+        np.repeat(f[..., None], 40_000, axis=2),
+        f[..., None],
+        np.sqrt(found)[..., None],
+        np.full((2, 1), np.inf),
+        np.random.RandomState(0),
+    )
+    np.testing.assert_allclose(draws.mean(axis=2), f, rtol=0.03)
+    np.testing.assert_allclose(draws.std(axis=2), np.sqrt(found), rtol=0.1)
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
+def test_gamma_regression_without_hidden_layer_is_scikit_learns(positive, solver):
+    X, _, targets = positive
+    given = {"solver": solver, "alpha": 0, "tol": 0, "n_iter_no_change": 50}
+    model = BackpropRegressor((), loss="gamma", **given).fit(X, targets["gamma"])
+    peer = GammaRegressor(alpha=0, tol=1e-10, max_iter=1000)
+    expected = peer.fit(X / [1, 1000], targets["gamma"]).predict(X / [1, 1000])
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs", "adam"])
+def test_lognormal_regression_is_least_squares_of_the_logarithm(positive, solver):
+    X, _, targets = positive
+    y = targets["lognormal"]
+    design = np.column_stack([np.ones(400), X])
+    coef, squares, *_ = np.linalg.lstsq(design, np.log(y), rcond=None)
+    given = {"solver": solver, "alpha": 0, "tol": 1e-7, "max_iter": 2000, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = BackpropRegressor((), loss="lognormal", **given).fit(X, y)
+    # The mean of y is larger than its median.
+    expected = np.exp(design @ coef + squares[0] / 400 / 2)
+    rtol = 0.05 if solver == "adam" else 1e-3
+    np.testing.assert_allclose(model.predict(X), expected, rtol=rtol)
+    noise = squares[0] / 397
+    assert 1 / model.noise_precision_[0] == pytest.approx(noise, rel=0.02)
+    leverage = np.einsum("ij,ji->i", design, np.linalg.pinv(design))
+    if solver == "lm":
+        mean, std = model.predict(X, return_std=True)
+        variance = mean**2 * (np.expm1(noise) + noise * leverage)
+        np.testing.assert_allclose(std, np.sqrt(variance), rtol=0.01)
+
+
+@pytest.mark.parametrize("loss", ["gamma", "lognormal"])
+def test_positive_targets_by_default(positive, loss):
+    X, mean, targets = positive
+    model = BackpropRegressor(loss=loss, random_state=0).fit(X, targets[loss])
+    assert np.sqrt(np.mean((model.predict(X) / mean - 1) ** 2)) < 0.15
+    low, high = model.predict_interval(X, 0.9).T
+    assert 0.86 < np.mean((low < targets[loss]) & (targets[loss] < high)) < 0.95
+    assert np.isinf(model.degrees_of_freedom_).all()
+    assert (model.predict_quantiles(X, 0.001) > 0).all()
+    # In other units nothing changes but the unit, and the density of the log evidence.
+    other = BackpropRegressor(loss=loss, random_state=0).fit(X, 1000 * targets[loss])
+    np.testing.assert_allclose(other.predict(X), 1000 * model.predict(X), rtol=1e-6)
+    np.testing.assert_allclose(other.noise_precision_, model.noise_precision_, rtol=1e-6)
+    shift = 400 * np.log(1000)
+    np.testing.assert_allclose(other.log_evidence_, model.log_evidence_ - shift, atol=1e-3)
+    # A stream and a warm start go on from there.
+    before = model.predict(X)
+    model.set_params(warm_start=True).fit(X, targets[loss])
+    np.testing.assert_allclose(model.predict(X), before, rtol=0.05)
+    for _ in range(5):
+        model.partial_fit(X, targets[loss])
+    assert np.sqrt(np.mean((model.predict(X) / mean - 1) ** 2)) < 0.2
+
+
+@pytest.mark.parametrize("loss", ["gamma", "lognormal"])
+def test_positive_targets_must_be_above_0(positive, loss):
+    X, _, targets = positive
+    y = targets[loss].copy()
+    y[3] = 0
+    with pytest.raises(ValueError, match=f"loss='{loss}' requires y > 0; got values down to 0"):
+        BackpropRegressor(loss=loss).fit(X, y)
+
+
+def test_log_evidence_of_lognormal_targets_is_that_of_their_logarithm(positive):
+    X, _, targets = positive
+    y = targets["lognormal"]
+    given = {"hidden_layer_sizes": (), "solver": "lm", "n_networks": 1, "tol": 1e-6}
+    model = BackpropRegressor(loss="lognormal", **given).fit(X, y)
+    of_log = BackpropRegressor(**given).fit(X, np.log(y))
+    # The density of y is that of ln y divided by y; the priors of the biases differ.
+    expected = of_log.log_evidence_ - np.log(y).sum()
+    np.testing.assert_allclose(model.log_evidence_, expected, atol=6)

@@ -8,7 +8,7 @@ from sklearn.datasets import make_friedman1
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, lecun_bound
 from sk_backprop._solvers import stochastic
 from sk_backprop._solvers.muon import Muon, MuonSolver, orthogonalised

@@ -25,7 +25,7 @@ from sk_backprop._inference.laplace import (
 )
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import HeldOutNoise
-from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, evaluate, lecun_bound
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]

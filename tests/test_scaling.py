@@ -22,7 +22,7 @@ from sk_backprop._coordinates.scales import (
     divide_columns,
     largest_values,
 )
-from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, evaluate, lecun_bound
 
 

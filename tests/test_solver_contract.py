@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sk_backprop import BackpropRegressor
 from sk_backprop._inference.evidence import WeightGroups, fixed_precisions
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, lecun_bound
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._solvers._base import Prior, RunContext, Solver, StreamPass

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPRegressor
 from sk_backprop import BackpropRegressor
 from sk_backprop._inference.evidence import WeightGroups, fixed_precisions
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, Parameters, lecun_bound
 from sk_backprop._solvers import LBFGS, SOLVERS, lbfgs, stochastic
 from sk_backprop._solvers._base import Prior, RunContext, StreamPass

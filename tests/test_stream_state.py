@@ -13,7 +13,7 @@ from sk_backprop._inference.laplace import Posterior, laplace, unpack_factor
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.online import Earlier, PassErrors, StreamState, of_stream
 from sk_backprop._network.dispersion import HeldOutNoise
-from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, lecun_bound
 
 

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import LogisticSquaredError
+from sk_backprop._network.families import LogisticSquaredError
 from sk_backprop._network.network import Network
 from sk_backprop.textbook import backprop_pass
 

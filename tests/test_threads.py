@@ -25,7 +25,7 @@ from sk_backprop._blocks.threads import (
 )
 from sk_backprop._inference import predictive
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import Poisson, SquaredError
+from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound
 
 

@@ -8,7 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._inference.objective import Objective
-from sk_backprop._network.likelihood import SquaredError
+from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, lecun_bound, own_features
 from sk_backprop._training.initial import soft_bins
 from sk_backprop._training.problem import Data

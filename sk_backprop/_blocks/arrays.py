@@ -71,3 +71,10 @@ class SelectedRows:
 def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
     """Consecutive slices of at most `block_rows` rows."""
     return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
+
+
+def weighted_median(values: Array, w: Array) -> float:
+    """Median of values, (n_rows,), with weights w: the smallest that half of the weight reaches."""
+    order = np.argsort(values, kind="stable")
+    up_to = np.cumsum(w[order])
+    return float(values[order[np.searchsorted(up_to, 0.5 * up_to[-1])]])

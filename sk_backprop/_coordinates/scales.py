@@ -306,6 +306,10 @@ class Scales:
         # Only in a stream with a logistic output can y exceed its unit, and there these
         # moments are not used.
         moments = Moments.of(np.minimum(y, y_unit), y_unit, sample_weight)
+        mean, var = likelihood.mean_and_variance(
+            y, y_unit, sample_weight, moments.mean, moments.var
+        )
+        moments = Moments(moments.weight, mean, var)
         if seen is not None:
             moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
         return cls(x_max, n_rows, x, y_unit, moments, precondition, likelihood)

@@ -5,18 +5,21 @@ Nothing is set on the estimator until training has ended.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.callbacks import all_or_nothing, callback_observers
 from sk_backprop._estimator.checks import (
     check_rows,
     check_target_range,
     check_validation_rows,
+    numbers_of_rows,
     set_aside,
 )
 from sk_backprop._estimator.diagnostics import (
@@ -34,6 +37,7 @@ from sk_backprop._estimator.state import Columns, FittedState, store
 from sk_backprop._training.calibrating import calibrated
 from sk_backprop._training.events import Events
 from sk_backprop._training.fitting import fit_networks
+from sk_backprop._training.outliers import outlying_rows, rows_without_weight
 from sk_backprop._training.problem import Data, Problem, prepare
 from sk_backprop._training.run import Blend
 
@@ -70,11 +74,22 @@ def fit_rows(
         check_target_range(validation.y, likelihood_of(estimator), "y_val")
     tasks = tasks_of(estimator, data, last, init)
     rng = check_random_state(estimator.random_state)
+    all_rows, numbers = data, numbers_of_rows(data, rows[2])
     if estimator.early_stopping and validation is None:
         data, validation = set_aside(data, estimator.validation_fraction, rng)
     problem = prepare(tasks[0].plan.settings, data, validation)
-    call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last)
-    messages: Messages = _train(estimator, call, tasks, problem, rng, rows)
+    outliers = np.empty(0, dtype=np.intp)
+    if tasks[0].plan.finds_outliers:
+        outliers = outlying_rows(tasks[0].plan, data, problem)
+        if len(outliers):
+            data = data.take(np.setdiff1d(np.arange(data.n_samples), outliers))
+            problem = prepare(tasks[0].plan.settings, data, validation)
+    call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last, numbers[outliers])
+
+    def without_weight(trained: Blend) -> Array:
+        return np.asarray(numbers[rows_without_weight(trained, all_rows)])
+
+    messages: Messages = _train(estimator, call, tasks, problem, rng, rows, without_weight)
     return messages
 
 
@@ -131,6 +146,7 @@ def _train(
     problem: Problem,
     rng: np.random.RandomState,
     rows: tuple[Any, Any, Any],
+    without_weight: Callable[[Blend], Array],
 ) -> Messages:
     """Train, notify callbacks, and set the fitted attributes.
 
@@ -139,6 +155,7 @@ def _train(
     estimator : BackpropRegressor; call : Call; tasks : list of Task; problem : Problem
     rng : RandomState
     rows : X, y and sample_weight as given, for callbacks
+    without_weight : callable, networks -> numbers of the rows that their loss gives no weight
     """
     attributes = partial(attributes_if_ended, call, rng)
     n_tasks = sum(task.plan.most_tasks for task in tasks)
@@ -150,6 +167,8 @@ def _train(
     events.end_fit(trained)
     if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
         return [(NOTHING_KEPT, UserWarning)]
+    if problem.scales.likelihood.follows_noise:
+        call = call._replace(outliers=without_weight(trained))
     store(estimator, fitted_state(call, trained, rng))
     messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
     if estimator.noise == "varying" and estimator.noise_ == "constant" and not trained.interrupted:

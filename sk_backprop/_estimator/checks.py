@@ -55,6 +55,13 @@ def check_rows(
     return _rows(X, _target(y, "y"), sample_weight, "")
 
 
+def numbers_of_rows(data: Data, sample_weight: Any) -> Array:
+    """Numbers, among the rows given, of those in `data`, as returned by `check_rows`."""
+    if data.sample_weight is None or isinstance(sample_weight, Real):
+        return np.arange(data.n_samples)
+    return np.flatnonzero(np.asarray(sample_weight, dtype=float) > 0)
+
+
 def check_new_rows(estimator: BaseEstimator, X: Any) -> Any:
     """X of `predict`, dense or CSR."""
     return _inputs(estimator, X, reset=False)
@@ -307,13 +314,15 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
 
 def check_target_range(y: Array, likelihood: Likelihood, name: str) -> None:
     """Raise ValueError if y, called `name`, is below what the output units can reach."""
-    if y.min() >= likelihood.min_target:
+    least = likelihood.min_target
+    if y.min() > least or (y.min() == least and not likelihood.positive):
         return
+    relation = ">" if likelihood.positive else ">="
     default = likelihood.output_parameter == "identity"
     cause = f"loss={likelihood.loss!r}"
     cause = cause if default else f"output_activation={likelihood.output_parameter!r}"
     raise ValueError(
-        f"{cause} requires {name} >= {likelihood.min_target:g}; got values down to {y.min():g}."
+        f"{cause} requires {name} {relation} {least:g}; got values down to {y.min():g}."
     )
 
 

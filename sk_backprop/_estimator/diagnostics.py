@@ -70,6 +70,9 @@ _EXACT = 1e-12
 _FEW_ROWS = 3.0
 
 
+NO_ROWS = np.empty(0, dtype=np.intp)
+
+
 class Call(NamedTuple):
     """Properties of a call of `fit` or `partial_fit` that are known before training.
 
@@ -77,6 +80,7 @@ class Call(NamedTuple):
     n_samples : int, rows of this call
     rows : SeenRows, those of this call and, in a stream, of earlier calls
     before : FittedState that the call continues from, or None
+    outliers : (n_outliers,) int, rows of X that are left out, or that the loss gives no weight
     streaming : bool, whether the rows are one batch of a stream
     """
 
@@ -84,6 +88,7 @@ class Call(NamedTuple):
     n_samples: int
     rows: SeenRows
     before: FittedState | None
+    outliers: Array = NO_ROWS
     streaming: bool = False
 
 
@@ -116,6 +121,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
             {settings.solver: [one for one in optimizers if one is not None]} if goes_on else {},
             call.rows,
         ),
+        call.outliers,
     )
 
 
@@ -251,7 +257,9 @@ def _regularization(
     # As a density in units of y: a factor of the scale for each row and output that has a density.
     rows = problem.rows
     n = rows.total_weight * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
+    w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
     unit = float(np.dot(n, np.log(problem.scales.y_scale)))
+    unit += settings.likelihood.log_jacobian(rows.y, w)
     with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
@@ -275,6 +283,8 @@ def fit_warnings(
     settings, problem, networks = blend.results[0][:3]
     streaming = call.streaming
     yield from _ends_of_runs(blend, streaming=streaming)
+    if len(call.outliers) and not settings.likelihood.follows_noise:
+        yield _left_out(call), UserWarning
     likelihood = settings.likelihood
     if likelihood.sensitive_to_outliers and not streaming:
         yield from _outliers(settings, problem, networks)
@@ -297,6 +307,17 @@ def fit_warnings(
     warned_before = call.before is not None and call.before.continuation.rows.warned
     if call.rows.warned and not warned_before:
         yield _REPEATED_ROWS, UserWarning
+
+
+def _left_out(call: Call) -> str:
+    """Warning of outliers that are left out."""
+    n_outliers, n_samples = len(call.outliers), call.n_samples
+    them = "it" if n_outliers == 1 else "them"
+    return (
+        f"y is far from what any network predicts in {n_outliers} of {n_samples + n_outliers} "
+        f"rows. The fit leaves {them} out, and `outliers_` lists {them}: check {them}. "
+        "loss='student_t' uses all rows, with less weight for large errors; solver='lm' uses all."
+    )
 
 
 def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[Warning]]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._solvers import SOLVERS
 
 

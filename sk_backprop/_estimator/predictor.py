@@ -103,8 +103,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         std : ndarray of the same shape, if `return_std`
             Standard deviation of `predict_dist`, that of a new observation at X, in units of y.
             It combines the noise, the uncertainty of the weights (`uncertain_weights_`), and
-            the spread of the networks' means. For 'poisson', the variance of the noise
-            is proportional to the mean.
+            the spread of the networks' means. For 'poisson', the variance of the noise is
+            proportional to the mean; for 'gamma' and 'lognormal', to its square.
 
         Raises
         ------
@@ -152,9 +152,10 @@ class Predictor(RegressorMixin, ParameterTooltips):
     def predict_dist(self, X: Any) -> Any:
         """Predict the distribution of a new observation at each row.
 
-        For the squared error it is a t distribution, which is normal in the limit of many degrees
-        of freedom (`degrees_of_freedom_`); for 'poisson' a negative binomial one, or Poisson's if
-        the counts do not vary more. Its mean is that of `predict`.
+        For 'squared_error' and 'student_t' it is a t distribution, which is normal in the limit of
+        many degrees of freedom (`degrees_of_freedom_`); for 'poisson' a negative binomial one, or
+        Poisson's if the counts do not vary more; for 'gamma' and 'lognormal' that of this name. Its
+        mean is that of `predict`.
 
         Parameters
         ----------

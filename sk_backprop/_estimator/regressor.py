@@ -9,7 +9,7 @@ from sk_backprop._estimator.callbacks import CallbackSupport
 from sk_backprop._estimator.calls import fit_next_batch, fit_rows
 from sk_backprop._estimator.checks import OnlyIfStreaming
 from sk_backprop._estimator.predictor import Predictor
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 
 
 class BackpropRegressor(CallbackSupport, Predictor):
@@ -37,24 +37,28 @@ class BackpropRegressor(CallbackSupport, Predictor):
         weights suit a function that oscillates; and with 'lm', where a value of a feature is 100
         interquartile ranges from the quartiles, two layers of 5 or 10 units after 3 units for each
         feature. Up to 10,000 distinct rows, the networks of 'muon' and the best others are blended,
-        with weights by their held-out errors, unless that of one kind would be less than 0.1; see
-        `members_`. It is (20,) in `partial_fit`, and with 'lbfgs',
-        'sgd' and 'adam' for fewer than 10 rows.
+        with weights by their held-out errors of at least 0.1; see `members_`. 'auto' is (20,) in
+        `partial_fit`, and with 'lbfgs', 'sgd' and 'adam' for fewer than 10 rows.
     activation : {'logistic', 'tanh', 'relu', 'identity'}, default='logistic'
         Activation function of the hidden units. With `precondition=True`, the logistic
         sigmoid and tanh give the same family of functions and train alike.
     output_activation : {'identity', 'logistic'}, default='identity'
         Activation function of the output units. 'logistic', as in textbooks, requires
         y >= 0 and predicts values between 0 and the largest y of the training rows.
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        'poisson' is half the Poisson deviance with an exponential output; it requires y >= 0.
+    loss : {'squared_error', 'poisson', 'gamma', 'lognormal', 'student_t'}, default='squared_error'
+        'poisson' (y >= 0) and 'gamma' (y > 0) are half the deviances of these distributions, with
+        an exponential output: the variance of y is proportional to its mean, or to the square of
+        it. 'lognormal' (y > 0) is the squared error of log(y); predictions are still the mean of y.
+        'student_t' is for outliers in y: minus the log likelihood of a t distribution with 4
+        degrees of freedom, whose scale is estimated along with the weights [13]_. Rows with large
+        errors have little weight, and predictions are the center of the noise, which is not its
+        mean if it is skewed. For 'squared_error', see `outliers_`.
     solver : {'auto', 'lm', 'lbfgs', 'adam', 'sgd', 'muon'}, default='auto'
         'lm' (Levenberg-Marquardt) and 'lbfgs' use all rows at once, 'adam', 'sgd' and 'muon'
         mini-batches. 'muon' is 'adam' with orthogonalised steps for the matrices between hidden
         layers [10]_, which learns rough functions in fewer epochs. 'auto' is 'lm' while that is
         affordable, otherwise 'lbfgs' up to 10,000 rows or n_samples * n_params = 2.5e7, and 'adam'
-        beyond. With more weights than rows, held-out rows decide. In `partial_fit`, 'auto' is
-        'adam'. See `solver_`.
+        beyond. With more weights than rows, held-out rows decide. In `partial_fit` it is 'adam'.
     precondition : bool, default=True
         Whether to train in coordinates in which features, hidden sigmoids and target are
         centred and have unit standard deviation. False scales as textbooks do: X / max,
@@ -66,8 +70,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         'poisson' from 10,000 on) that predicts held-out rows best; it is 2 with `early_stopping`
         or fewer than 10 rows, and the strongest with fewer than 10 counts above 0. With 'sgd' and
         'adam' it is 2, or 0.01 for a linear model that 'auto' layers try; with 'muon' it is 0 (see
-        `weight_decay`). These values are multiplied by the mean weight of distinct rows. See
-        `alpha_`.
+        `weight_decay`). These values are multiplied by the mean weight of distinct rows.
     weight_groups : {'auto', 'input', 'layer'}, default='auto'
         Groups of weights that share one penalty determined by the evidence: each layer's
         weights, its biases, and with 'input' the first-layer weights of each input (automatic
@@ -92,7 +95,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         learned more easily. Without further layers the model is additive. 'auto' is 0, but 16 (32
         from 500 to 10,000 rows of up to 64 features) for the networks of 'muon' that are tried if
         `hidden_layer_sizes`, `solver` and `alpha` are 'auto' too, and 3 for those of 'lm' that are
-        tried where values are far from all others. See `units_per_feature_`.
+        tried where values are far from all others.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
         or, in `fit`, an eighth of the rows if that is less, but at least 25, and all rows below
@@ -105,14 +108,13 @@ class BackpropRegressor(CallbackSupport, Predictor):
         then falls to 0 as a cosine does; training does not end before, whatever `tol` is.
         `partial_fit` has no end, and does not allow 'cosine'. The others apply to 'sgd', as in
         MLPRegressor: 'invscaling' divides the rate by (1 + samples seen) ** `power_t`; 'adaptive'
-        divides it by 5 each time training stalls (see `tol`) until it is below 1e-6. A stream
-        makes one pass per batch and never stalls.
+        divides it by 5 each time `fit` stalls (see `tol`) until it is below 1e-6.
     learning_rate_init : float or 'auto', default='auto'
         Initial learning rate of 'sgd', 'adam' [6]_ and 'muon'. 'auto' is 0.003, and 0.1 for
         'muon', whose steps are relative to the size of initial weights. In `fit` by mini-batches of
         more than 256 rows it is 0.1 * sqrt(`batch_size` / 256) for 'muon', up to 0.28, as their
-        gradients have less noise. With `loss='poisson'`, the
-        learning rate of 'sgd' is at most the Polyak step size, loss / |gradient|^2 [9]_.
+        gradients have less noise. With `loss='poisson'`, the rate of 'sgd' is at most the Polyak
+        step size, loss / |gradient|^2 [9]_.
     power_t : float, default=0.5
         Exponent of `learning_rate='invscaling'`.
     max_iter : int or 'auto', default='auto'
@@ -169,8 +171,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         cross-validation; see `noise_`. It takes at least 50 distinct rows, and networks that have
         such errors: those of the defaults, and with 'lm' all with penalties determined by the
         evidence. 'varying' always takes the better of a linear model and a small network of
-        the logarithm of the errors; a warning says where it has no effect. The noise of counts
-        ('poisson') varies with their mean alone, and that of a stream is constant.
+        the logarithm of the errors; a warning says where it has no effect. With an exponential
+        output the noise varies with the mean alone, and in a stream it is constant.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according
@@ -205,10 +207,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Effective number of parameters of each network [3]_, within `uncertain_weights_`.
     noise_precision_ : ndarray of shape (n_outputs,)
         Inverse variance of the noise, in units of 1 / y^2, before the distribution of new
-        observations is calibrated (see `noise`); for 'poisson', 1 / dispersion in units of
-        1 / y. With a fixed penalty and more effective parameters than a quarter of the rows (for a
-        large network, more weights than a tenth), it is estimated from the errors of these or
-        additional networks on rows that they were not trained on.
+        observations is calibrated (see `noise`); for 'poisson' (in units of 1 / y) and 'gamma',
+        1 / dispersion; for 'lognormal', that of log(y); for 'student_t', 1 / scale^2. With a fixed
+        penalty and more effective parameters than a quarter of the rows (for a large network, more
+        weights than a tenth), it is estimated on rows that these or additional networks left out.
     residual_dof_ : ndarray of shape (n_outputs,), or None
         Residual degrees of freedom used to estimate the noise: the total weight of the rows
         minus the effective number of parameters, averaged over the networks. If the noise was
@@ -220,7 +222,15 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Degrees of freedom of the t distribution of new observations (`predict_dist`), at least 3;
         inf for a normal one. From 50 distinct rows on, they are estimated from errors on rows that
         were left out, where there are such errors (see `noise`), and are at most `residual_dof_`;
-        otherwise they are `residual_dof_`. In a stream, and for 'poisson', they are inf.
+        otherwise they are `residual_dof_`, or 4 for 'student_t' if that is less. In a stream,
+        and with an exponential output, they are inf.
+    outliers_ : ndarray of shape (n_outliers,)
+        Rows of X whose y is a gross error. With squared errors, they are looked for if
+        `hidden_layer_sizes`, `solver` and `alpha` are 'auto', X is dense with up to 256 columns and
+        y has more than 20 values, and left out with a warning: rows whose errors in a robust fit
+        lie beyond a gap, which heavy or skewed tails do not have, if they harm networks that are
+        trained with them, or the gap is wide, and these networks cannot predict them. With
+        'student_t', rows with less than 0.05 of the weight of a row without an error.
     weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
         Penalty of each group of weights determined by the evidence: a prior precision,
         1 / variance, in the solver's coordinates. None with a fixed `alpha`.
@@ -240,11 +250,12 @@ class BackpropRegressor(CallbackSupport, Predictor):
     scaler_ : MaxAbsScaler
         Scaler fitted to the training X.
     y_location_ : ndarray of shape (n_outputs,)
-        Mean of y, in its units; 0 without preconditioning, with a logistic output, and
-        for 'poisson'.
+        Mean of y, in its units; 0 without preconditioning and with an output that is logistic
+        or exponential; for 'student_t', the center of a t distribution fitted to y.
     y_scale_ : ndarray of shape (n_outputs,)
         Standard deviation of y, in its units; without preconditioning and with a logistic
-        output, the largest \|y\|; for 'poisson', the mean.
+        output, the largest \|y\|; with an exponential output, the mean; for 'student_t', the
+        standard deviation of a t distribution fitted to y.
     solver_ : str
         Solver that was used. The attributes below are those of the first network.
     loss_ : float
@@ -288,7 +299,9 @@ class BackpropRegressor(CallbackSupport, Predictor):
     .. math:: \frac{1}{2\sum_i w_i} \Big[\sum_i w_i \|f(x_i) - y_i\|^2
               + \alpha \sum_l \|W_l\|^2\Big]
 
-    with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson'.
+    with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson',
+    :math:`2 (y e^{-f} - 1 - \ln y + f)` for 'gamma', :math:`(f - \ln y)^2` for 'lognormal', and
+    :math:`5 s^2 \ln(1 + (f - y)^2 / 4 s^2)`, with the scale s, for 'student_t'.
 
     Each step of 'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda
     \theta)`, with residuals r, their Jacobian J and penalties :math:`\Lambda`; the ratio of
@@ -302,44 +315,38 @@ class BackpropRegressor(CallbackSupport, Predictor):
     until they converge [3]_, [5]_. For 'poisson', the noise is estimated by Pearson's
     statistic, with Fletcher's correction for sparse counts, instead of the sum of squares [7]_.
 
-    A run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds
-    the whole penalty divided by the weight of all rows (in MLPRegressor, of the batch). With
-    `precondition`, mini-batches are computed in float32.
+    A run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds the
+    penalty divided by the weight of all rows (in MLPRegressor, of the batch).
 
     Callbacks of scikit-learn 1.9 and newer are supported by ``set_callbacks(...)``. The tasks
     of `fit` are the trials, each run of a network, and each iteration; at the end of a task,
     ``fitted_estimator`` is the network of that run alone. A callback that asks to stop at an
     iteration ends that run, which keeps its current weights (with `early_stopping`, the best).
     At a trial it ends the trials; at the end of the trials or of a run, it ends training as
-    soon as there is a network. Callbacks receive X, y and weights as given to `fit`.
-    `partial_fit` calls none.
+    soon as there is a network. Callbacks receive X, y and weights as given; `partial_fit` has none.
 
     References
     ----------
     .. [1] Rumelhart, Hinton & Williams (1986). Learning representations by
        back-propagating errors. Nature 323, 533-536. doi:10.1038/323533a0
-    .. [2] LeCun, Bottou, Orr & Mueller (1998). Efficient BackProp.
-       doi:10.1007/3-540-49430-8_2
+    .. [2] LeCun, Bottou, Orr & Mueller (1998). Efficient BackProp. doi:10.1007/3-540-49430-8_2
     .. [3] MacKay (1992). A practical Bayesian framework for backpropagation networks.
        Neural Computation 4, 448-472. doi:10.1162/neco.1992.4.3.448
     .. [4] Marquardt (1963). An algorithm for least-squares estimation of nonlinear
        parameters. Journal of SIAM 11, 431-441. doi:10.1137/0111030
     .. [5] Foresee & Hagan (1997). Gauss-Newton approximation to Bayesian learning.
        ICNN 3, 1930-1935. doi:10.1109/ICNN.1997.614194
-    .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization.
-       doi:10.48550/arXiv.1412.6980
+    .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization. arXiv:1412.6980
     .. [7] Fletcher (2012). Estimating overdispersion when fitting a generalized linear
        model to sparse data. Biometrika 99, 230-237. doi:10.1093/biomet/asr083
-    .. [8] Liu et al. (2020). On the variance of the adaptive learning rate and beyond.
-       doi:10.48550/arXiv.1908.03265
-    .. [9] Loizou, Vaswani, Laradji & Lacoste-Julien (2021). Stochastic Polyak step-size for
-       SGD. doi:10.48550/arXiv.2002.10542
+    .. [8] Liu et al. (2020). On the variance of the adaptive learning rate. arXiv:1908.03265
+    .. [9] Loizou et al. (2021). Stochastic Polyak step-size for SGD. arXiv:2002.10542
     .. [10] Jordan et al. (2024). Muon: an optimizer for hidden layers in neural networks.
        https://kellerjordan.github.io/posts/muon/
-    .. [11] Loshchilov & Hutter (2019). Decoupled weight decay regularization.
-       doi:10.48550/arXiv.1711.05101
-    .. [12] Wolpert (1992). Stacked generalization. Neural Networks 5, 241-259.
-       doi:10.1016/S0893-6080(05)80023-1
+    .. [11] Loshchilov & Hutter (2019). Decoupled weight decay regularization. arXiv:1711.05101
+    .. [12] Wolpert (1992). Stacked generalization. doi:10.1016/S0893-6080(05)80023-1
+    .. [13] Lange, Little & Taylor (1989). Robust statistical modeling using the t distribution.
+       JASA 84, 881-896. doi:10.1080/01621459.1989.10478852
 
     Examples
     --------
@@ -493,7 +500,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
             If training was interrupted, fewer than 10 rows (for 'poisson', 3 counts above 0)
             remain after subtracting the effective number of parameters, the weights make many
             rows count as less than three, a single row has most of the squared error, or of the
-            variance of a column, or `noise='varying'` has no effect.
+            variance of a column, rows are outliers (see `outliers_`), or `noise='varying'` has no
+            effect.
 
         Examples
         --------

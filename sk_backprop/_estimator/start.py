@@ -19,7 +19,8 @@ from sk_backprop._estimator.checks import (
 from sk_backprop._estimator.parameters import hidden_layers
 from sk_backprop._estimator.state import FittedState
 from sk_backprop._inference.online import Earlier, StreamState
-from sk_backprop._network.likelihood import LIKELIHOODS, Likelihood
+from sk_backprop._network.families import LIKELIHOODS
+from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.initial import has_far_values

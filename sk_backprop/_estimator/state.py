@@ -28,7 +28,7 @@ from sk_backprop._inference.evidence import Precisions
 from sk_backprop._inference.laplace import Posterior
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.problem import Weights
 
@@ -116,6 +116,7 @@ class FittedState(NamedTuple):
     regularization : Regularization, of the first member
     history : History
     continuation : Continuation
+    outliers : (n_outliers,) int, rows of X that are left out, or that the loss gives no weight
     """
 
     columns: Columns
@@ -125,6 +126,7 @@ class FittedState(NamedTuple):
     regularization: Regularization
     history: History
     continuation: Continuation
+    outliers: Array
 
     @property
     def function(self) -> FittedFunction:
@@ -168,6 +170,7 @@ class FittedState(NamedTuple):
             "residual_dof_": np.mean(dof, axis=0) if dof else None,
             "noise_": self.predictive.calibration.noise,
             "degrees_of_freedom_": self.predictive.calibration.dof,
+            "outliers_": self.outliers,
             "alpha_": penalty.alpha,
             "uncertain_weights_": posteriors[0].weights,
             "weight_precision_": penalty.weight_precision,
@@ -235,6 +238,7 @@ class FittedState(NamedTuple):
                     estimator.best_validation_score_,
                 ),
                 Continuation(kept["seed"], kept["optimizers"], SeenRows(**kept["rows"])),
+                estimator.outliers_,
             )
         except READING_ERRORS as error:
             raise inconsistent(error) from error

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import betaln, digamma
 
-from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.arrays import Array, weighted_median
 from sk_backprop._inference.consistency import (
     check_float,
     check_range,
@@ -159,7 +159,7 @@ class TailFit(NamedTuple):
             return -value, -np.array(slopes[: 2 + with_g]) / total
 
         z = np.abs(errors) / np.sqrt(of_noise + of_mean)
-        at = math.log(max(1.4826 * _median(z, w), 1e-3))
+        at = math.log(max(1.4826 * weighted_median(z, w), 1e-3))
         start = [min(max(at, _LOG_SCALE[0]), _LOG_SCALE[1]), 0.1, 1.0][: 2 + with_g]
         bounds = [_LOG_SCALE, (0.0, 1 / LEAST_DOF), _STRENGTH][: 2 + with_g]
         found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x.tolist()
@@ -190,10 +190,3 @@ class TailFit(NamedTuple):
         by_nu = constant - 0.5 * np.log1p(square) + (nu + 1) / (2 * nu) * tail
         slopes = [2 * by_log_variance, -(nu**2) * by_nu]
         return slopes if g is None else [*slopes, 2 * by_log_variance * g * varies / variance]
-
-
-def _median(values: Array, w: Array) -> float:
-    """Weighted median."""
-    order = np.argsort(values, kind="stable")
-    up_to = np.cumsum(w[order])
-    return float(values[order[np.searchsorted(up_to, 0.5 * up_to[-1])]])

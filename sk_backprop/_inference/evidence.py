@@ -35,17 +35,13 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.linalg import factorise, invert_triangle
 from sk_backprop._inference.objective import NormalEquations
+from sk_backprop._network.dispersion import LEAST_NOISE
 from sk_backprop._network.network import Network
 
 # Shape and rate of the Gamma priors that keep the precisions finite, as in BayesianRidge
 # but with a lower rate: the precision of an unused group may grow until the group has no
 # effect.
 _SHAPE, _RATE = 1e-6, 1e-12
-
-# Lower bound on the standard deviation of the noise, in the solver's coordinates (in which y has
-# unit spread if preconditioned). A run ends once it fits all rows this closely: without noise the
-# evidence grows without bound as the errors shrink (700 steps to an error of 1e-5).
-LEAST_NOISE = 1e-4
 
 # Lower bound on the residual degrees of freedom, as a fraction of n. Where small weights make
 # many rows count as few, the network at first uses more than n parameters; with no degrees of

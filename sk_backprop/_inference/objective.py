@@ -32,7 +32,7 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array, Rows, beyond_range_is_inf, row_blocks
 from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
 from sk_backprop._blocks.linalg import gram
-from sk_backprop._network.dispersion import PearsonSums
+from sk_backprop._network.dispersion import LEAST_NOISE, PearsonSums
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import (
     Network,
@@ -226,6 +226,26 @@ class Objective:
         work = self._of_thread[thread].of(len(batch.y))
         total.loss[0] = self.mean_loss_gradient(params, batch, self.n_samples, total.grad, work)
 
+    def follow_noise(self, params: Parameters, noise: Array | None = None) -> bool:
+        """Adapt the loss to the noise where it depends on it; whether that changed the loss.
+
+        Parameters
+        ----------
+        params : Parameters
+        noise : (n_outputs,), or None to estimate it from the residuals of up to 4,096 rows
+        """
+        if not self.likelihood.follows_noise:
+            return False
+        if noise is None:
+            step = -(-self.n_samples // _LAST_LAYER_ROWS)
+            _, y, w = batch = self.rows(slice(0, self.n_samples, step))
+            f = self._outputs(params, batch).astype(float)
+            w = np.ones(len(y)) if w is None else w[:, 0]
+            noise = self.likelihood.noise_of(f, y.T.astype(float), w)
+        before = self.likelihood
+        self.likelihood = before.at_noise(np.maximum(noise, LEAST_NOISE**2))
+        return self.likelihood is not before
+
     def rows(self, rows: slice) -> Batch:
         """Views of some rows."""
         return self._blocks.rows.take(rows)
@@ -288,7 +308,7 @@ class Objective:
         w = np.ones(len(y)) if self._w is None else self._w[rows, 0].astype(float)
         w *= self.total_weight / w.sum()
         return [
-            (Objective(head, self.likelihood, units, y[:, [k]], w), head_params)
+            (Objective(head, self.likelihood.of_output(k), units, y[:, [k]], w), head_params)
             for k, (head, head_params, units) in enumerate(
                 last_layer(self.network, params, self._X[rows])
             )
@@ -456,24 +476,22 @@ class ValidationSet:
 
     Parameters
     ----------
-    network, likelihood, X, y, sample_weight : as for `Objective`, in the same coordinates as
-        the training rows
+    objective : Objective of the training rows, whose likelihood may follow the noise
+    X, y, sample_weight : as for `Objective`, in the same coordinates
     """
 
     def __init__(
         self,
-        network: Network,
-        likelihood: Likelihood,
+        objective: Objective,
         X: Rows,
         y: Array,
         sample_weight: Array | None,
     ) -> None:
-        self._network, self._likelihood = network, likelihood
-        self._X, self._y = X, y
+        self._objective, self._X, self._y = objective, X, y
         relative = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
         self._w = (relative / relative.sum())[:, None]
         self._spread = np.sum(self._w * (y - np.sum(self._w * y, axis=0)) ** 2, axis=0)
-        self._blocks = row_blocks(len(y), rows_per_block(network, y.dtype))
+        self._blocks = row_blocks(len(y), rows_per_block(objective.network, y.dtype))
 
     def evaluate(self, params: Parameters) -> tuple[float, float]:
         """Mean loss, and R^2 averaged over the outputs.
@@ -482,13 +500,14 @@ class ValidationSet:
         a single row. Both are computed in float64.
         """
         loss, squares = 0.0, np.zeros(self._y.shape[1])
-        outputs = evaluate(self._network, params.coefs, params.intercepts, self._X)
+        network, likelihood = self._objective.network, self._objective.likelihood.of_validation
+        outputs = evaluate(network, params.coefs, params.intercepts, self._X)
         for block in self._blocks:
             f = outputs[block].astype(np.float64, copy=False).T
             y, w = self._y[block].astype(np.float64, copy=False).T, self._w[block].T
             squares += np.sum(w * (f - y) ** 2, axis=1)
             delta, scratch = np.empty_like(f), np.empty_like(f)
-            loss += self._likelihood.loss_gradient(f, y, w, delta, scratch)
+            loss += likelihood.loss_gradient(f, y, w, delta, scratch)
         with np.errstate(invalid="ignore", divide="ignore"):
             score = np.mean(np.where(self._spread > 0, 1 - squares / self._spread, np.nan))
         return loss, float(score)

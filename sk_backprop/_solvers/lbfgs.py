@@ -90,20 +90,29 @@ class LBFGS(Solver):
                 raise StopIteration
 
         try:
-            found = scipy_minimize(
-                loss,
-                theta.astype(np.float64),
-                jac=gradient,
-                method="L-BFGS-B",
-                callback=end_iteration,
-                options={
-                    "maxiter": self.max_iter,
-                    "maxfun": self.max_fun,
-                    "maxcor": _affordable_memory(self.memory, theta.size),
-                    "ftol": 0.0,
-                    "gtol": 0.0,
-                },
-            )
+            objective.follow_noise(params)
+            while True:
+                found = scipy_minimize(
+                    loss,
+                    params.flat.astype(np.float64),
+                    jac=gradient,
+                    method="L-BFGS-B",
+                    callback=end_iteration,
+                    options={
+                        "maxiter": self.max_iter - monitor.n_iter,
+                        "maxfun": self.max_fun - n_evaluations,
+                        "maxcor": _affordable_memory(self.memory, theta.size),
+                        "ftol": 0.0,
+                        "gtol": 0.0,
+                    },
+                )
+                at_limit = monitor.n_iter >= self.max_iter or n_evaluations >= self.max_fun
+                if at_limit or stopped not in (None, "converged"):
+                    break
+                if not objective.follow_noise(params):
+                    break
+                stopped = None
+                monitor.watch_anew()
         except KeyboardInterrupt:
             return monitor.result(params, "interrupted")
         if monitor.n_iter == 0:

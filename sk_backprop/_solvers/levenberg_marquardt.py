@@ -22,13 +22,13 @@ from scipy.linalg import lapack
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._inference.evidence import (
-    LEAST_NOISE,
     Precisions,
     WeightGroups,
     factor,
     reestimate,
 )
 from sk_backprop._inference.objective import NormalEquations, Objective
+from sk_backprop._network.dispersion import LEAST_NOISE
 from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._base import Prior, Solver
 from sk_backprop._solvers._result import Monitor, SolverResult, Status
@@ -78,6 +78,7 @@ class LevenbergMarquardt(Solver):
         region, work = _Region(), np.empty((objective.network.n_params,) * 2, order="F")
         status: Status = "max_iter"
         try:
+            objective.follow_noise(params)
             normal = objective.normal_equations(params)
             monitor.note_start(
                 _penalised_mean(params, normal, groups, precisions, total), precisions
@@ -93,6 +94,11 @@ class LevenbergMarquardt(Solver):
                     watched = float(np.exp(-evidence.log_evidence / total))
                     n_effective = float(evidence.n_effective.sum())
                 moved = _step(objective, params, normal, groups, precisions, region, work)
+                # After plain steps, which have fitted some of the noise, residuals are too small.
+                if prior.n_plain_steps is None:
+                    moved |= objective.follow_noise(params)
+                elif iteration >= n_plain_steps:
+                    moved |= objective.follow_noise(params, 1 / precisions.noise)
                 if moved:
                     normal = objective.normal_equations(params, out=normal)
                 loss = _penalised_mean(params, normal, groups, precisions, total)

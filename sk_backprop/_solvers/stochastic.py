@@ -368,12 +368,15 @@ class MiniBatchSolver(Solver):
         status: Status = "max_iter"
         monitor.rounded_from(theta)
         try:
+            objective.follow_noise(params, self.stream.noise)
             # An epoch's loss is that before its steps; the first batch shows before and after.
             loss_before = objective.batch_loss_gradient(params, first, grad)
             monitor.note_start(loss_before)
             for epoch in range(self.max_iter):
                 monitor.begin_iteration(params)
                 epoch_start[...] = params.flat
+                if epoch and self._has_end:
+                    objective.follow_noise(params)
                 loss = self._run_epoch(epoch, objective, params, grad, optimizer)
                 n_seen += n_samples
                 optimizer.end_epoch(n_seen)
@@ -382,10 +385,13 @@ class MiniBatchSolver(Solver):
                     status = progress
                     break
                 if progress == "stalled" and not self._has_end:
-                    if not optimizer.shorten_steps():
+                    if objective.follow_noise(params):
+                        monitor.watch_anew()
+                    elif not optimizer.shorten_steps():
                         status = "diverged" if monitor.worse_than_before else "converged"
                         break
-                    monitor.be_patient_again()
+                    else:
+                        monitor.be_patient_again()
             if status not in ("diverged", "stopped"):
                 if self._has_end:
                     status = "converged"

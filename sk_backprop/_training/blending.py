@@ -59,6 +59,10 @@ class HeldOutErrors(NamedTuple):
         """The errors of all folds."""
         return cls(*(np.concatenate(parts) for parts in zip(*folds)))
 
+    def weighted(self, by_row: Array) -> Self:
+        """The errors with squares multiplied by `by_row`, (n_rows, n_outputs)."""
+        return self._replace(error=np.sqrt(by_row) * self.error, excess=by_row * self.excess)
+
     @property
     def square(self) -> Array:
         """Mean squared error of as many networks as will be trained, (n_outputs,)."""

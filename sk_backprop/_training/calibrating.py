@@ -20,7 +20,7 @@ from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._inference.calibration import Calibration, TailFit, VaryingScale
 from sk_backprop._inference.predictive import FittedNetworks, Moments, mixed
-from sk_backprop._network.likelihood import LIKELIHOODS
+from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.budget import budget
 from sk_backprop._training.ensemble import train_networks
@@ -68,7 +68,8 @@ def calibrated(blend: Blend, noise: str) -> Blend:
     """
     problem, found = blend.results[0].problem, uncalibrated(blend)
     rows = _rows_with_errors(blend)
-    if blend.results[0].settings.likelihood.counts or rows is None or blend.interrupted:
+    shown = rows is not None and problem.has_density and not blend.interrupted
+    if not blend.results[0].settings.likelihood.additive or rows is None or not shown:
         return blend._replace(calibration=found)
     errors, moments = _errors_left_out(blend, rows)
     always = noise == "varying"
@@ -79,6 +80,7 @@ def calibrated(blend: Blend, noise: str) -> Blend:
     X = _dense(problem.rows.X[rows]) if candidates else np.empty((len(rows), 0))
     w = _weights(problem.rows, rows)
     factor, dof, varying = found.factor.copy(), found.dof.copy(), list(found.varying)
+    residual = _residual_dof(blend)
     for k in np.flatnonzero(~problem.scales.y.constant):
         sample = _Sample(X, errors[:, k], moments.of_noise[:, k], moments.of_mean[:, k], w)
         if not all(np.isfinite(one).all() for one in sample[1:]):  # at the limits of float64
@@ -90,7 +92,7 @@ def calibrated(blend: Blend, noise: str) -> Blend:
                 g = _scale_network(sample, best)
                 fit = TailFit.of(*sample[1:], g=g(X))
                 varying[k] = g.times(fit.strength)
-        factor[k], dof[k] = np.exp(fit.log_factor), min(dof[k], fit.dof)
+        factor[k], dof[k] = np.exp(fit.log_factor), min(residual[k], fit.dof)
     return blend._replace(calibration=Calibration(factor, dof, varying))
 
 
@@ -108,13 +110,19 @@ def members_of(blend: Blend) -> list[FittedNetworks]:
 def uncalibrated(blend: Blend) -> Calibration:
     """The calibration without errors on rows that were left out.
 
-    It is a t distribution of the residual degrees of freedom, or a normal distribution for counts
-    and where they are not known.
+    It is a t distribution of the residual degrees of freedom, or of those of the noise where they
+    are fewer; where the noise is not additive, they are inf.
     """
+    likelihood = blend.results[0].settings.likelihood
+    return Calibration.by_dof(np.minimum(_residual_dof(blend), likelihood.dof))
+
+
+def _residual_dof(blend: Blend) -> Array:
+    """Mean residual degrees of freedom of the networks, (n_outputs,), inf if not known."""
     known = [one.posterior.dof for one in blend.networks if one.posterior.dof is not None]
-    if blend.results[0].settings.likelihood.counts or not known:
+    if not blend.results[0].settings.likelihood.additive or not known:
         known = [np.full(len(blend.networks[0].posterior.noise), np.inf)]
-    return Calibration.by_dof(np.mean(known, axis=0))
+    return np.asarray(np.mean(known, axis=0))
 
 
 def _rows_with_errors(blend: Blend) -> Array | None:
@@ -167,6 +175,9 @@ def _errors_left_out(blend: Blend, rows: Array) -> tuple[Array, Moments]:
             own = own * np.sqrt(reduced / np.where(square > 0, square, 1.0))
         else:
             leverage = w[:, None] * moments.of_weights / moments.of_noise
+            by_row = likelihood.row_weights((y - moments.mean) ** 2, w)
+            if by_row is not None:
+                leverage *= by_row
             left = 1 - np.minimum(leverage, _LARGEST_LEVERAGE)
             own = (y - moments.mean) / left
             moments = moments._replace(of_weights=moments.of_weights / left)

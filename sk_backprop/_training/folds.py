@@ -81,7 +81,7 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data, Array]
     found = []
     for held_out in folds:
         kept, rows = _in_places(~held_out, place), np.flatnonzero(held_out)
-        part = _part(problem, kept, problem.rows.select(kept))
+        part = part_of(problem, kept, problem.rows.select(kept))
         found.append((part, problem.rows.take(rows), rows))
     return found
 
@@ -114,7 +114,7 @@ def _split(problem: Problem, place: Array, kept: Array, held_out: Array) -> tupl
     kept, held_out : (n_samples,) bool
     """
     kept = _in_places(kept, place)
-    part = _part(problem, kept, problem.rows.take(kept))
+    part = part_of(problem, kept)
     return part, problem.rows.take(np.flatnonzero(held_out))
 
 
@@ -130,8 +130,9 @@ def _in_places(chosen: Array, place: Array) -> Array:
     return np.asarray(rows[np.argsort(place[rows], kind="stable")])
 
 
-def _part(problem: Problem, kept: Array, rows: Data) -> Problem:
-    """The problem of the rows with the numbers `kept`, which are `rows`."""
+def part_of(problem: Problem, kept: Array, rows: Data | None = None) -> Problem:
+    """The problem of the rows with the numbers `kept`, which are `rows` if these are known."""
+    rows = problem.rows.take(kept) if rows is None else rows
     groups = problem.groups
     if groups is not None:
         groups = np.unique(groups[kept], return_inverse=True)[1]

@@ -93,11 +93,13 @@ class Plan(NamedTuple):
     families : candidates to select from on held-out rows; see `_training.selection.choose`
     n_networks : int, or None for as many as are affordable
     untried : Settings, used where there are too few rows to hold some out
+    finds_outliers : bool, whether outliers are looked for, and left out
     """
 
     families: list[list[Settings]]
     n_networks: int | None
     untried: Settings
+    finds_outliers: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -197,10 +199,13 @@ def make_plan(
     if settings.alpha is None:
         families = [[_times(one, mean_weight) for one in family] for family in families]
         untried = _times(untried, mean_weight)
+    finds_outliers = False
     if everything_auto and muon is not None and not streaming:
         families += _special(settings, muon, n_networks, n_samples, far_values=far_values)
+        likelihood = settings.likelihood
+        finds_outliers = likelihood.sensitive_to_outliers and not likelihood.max_target_is_unit
     averaged = untried.solver_class.all_rows if everything_auto else bool(by_evidence)
-    return Plan(families, n_networks or (None if averaged else 1), untried)
+    return Plan(families, n_networks or (None if averaged else 1), untried, finds_outliers)
 
 
 # Mean weight of distinct rows from which on held-out rows decide whether the evidence takes

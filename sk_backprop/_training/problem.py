@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, SelectedRows
+from sk_backprop._blocks.arrays import Array, SelectedRows, weighted_median
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
 from sk_backprop._coordinates.scales import Scales, as_units, divide_columns, largest_values
@@ -157,6 +157,17 @@ class Problem(NamedTuple):
     def n_distinct(self) -> int:
         """Number of distinct rows."""
         return self.rows.n_samples if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def has_density(self) -> bool:
+        """Whether no target has one value in most of the rows.
+
+        Otherwise no bound keeps the likelihood of a network that predicts it from growing.
+        """
+        rows = self.rows
+        w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
+        middle = [weighted_median(y, w) for y in rows.y.T]
+        return bool(np.all(w @ (rows.y == middle) <= 0.5 * w.sum()))
 
     def in_unit(self, weight_unit: float) -> Self:
         """The same rows, with their weights divided by `weight_unit`."""

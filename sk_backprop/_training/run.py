@@ -152,9 +152,7 @@ class TrainingRun:
             self.objective.parameters(params.flat),
             tol=settings.tol,
             n_iter_no_change=settings.n_iter_no_change,
-            validation=None
-            if validation is None
-            else ValidationSet(self.objective.network, settings.likelihood, *validation),
+            validation=None if validation is None else ValidationSet(self.objective, *validation),
             early_stopping=settings.early_stopping,
             observer=observer,
         )
@@ -226,13 +224,16 @@ class TrainingRun:
         if result.best_iter == 0:  # ended before any iteration computed a loss
             start_loss = objective.loss_gradient(at, objective.parameters(result.theta))
             result = result._replace(loss=start_loss)
+        found = result.precisions if settings.alpha is None else None
+        if found is not None or self.start.stream is None:
+            objective.follow_noise(at, None if found is None else 1 / found.noise)
         network = settings.network
         to_fitted = AffineMap(scales.solver_coordinates(network), scales.max_abs_coordinates)
         fitted = network.pack(*to_fitted.weights(kept.coefs, kept.intercepts), self.problem.dtype)
         log_evidence = None
-        if settings.alpha is None and result.precisions is not None:
+        if found is not None:
             groups = groups_of(settings, objective.network)
-            posterior, log_evidence = evident(objective, at, groups, result.precisions)
+            posterior, log_evidence = evident(objective, at, groups, found)
         else:
             if self._errors is not None and result.status in ("diverged", "interrupted"):
                 self._errors.left_out(at)
@@ -288,7 +289,8 @@ def _noise_at(
     """
     X, params = rows.X.astype(float), network.parameters(params.flat.astype(float))
     f = evaluate(network, params.coefs, params.intercepts, X)
-    variance, likelihood = posterior.variance(network, params, X), settings.likelihood
+    variance = posterior.variance(network, params, X)
+    likelihood = settings.likelihood.at_noise(posterior.noise)
     inflation = likelihood.inflation(variance, posterior.noise, f)
     w = None if rows.sample_weight is None else rows.sample_weight[None]
     sums = PearsonSums.of(*likelihood.pearson_terms(f.T, rows.y.T), w, inflation.T)

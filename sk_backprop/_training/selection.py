@@ -118,7 +118,7 @@ def choose(
                 continue
             affordable -= n_folds * n_each * cost
             events.begin_trial()
-            trial = _Trial(candidate, folds[0][0].n_distinct, [], [], [])
+            trial = _Trial(candidate, folds[0][0].n_distinct, [], [], [], problem.has_density)
             for number in range(n_folds):
                 trial.run(*folds[number], max(n_each, 1), n_networks, n_jobs)
             # Candidates are compared with the best of their family, not of all: under the first
@@ -167,6 +167,10 @@ def _blended(best: "_Trial", on_folds: "_Trial", problem: Problem) -> list[Choic
     n_folds = min(len(best.errors), len(on_folds.errors))
     errors = HeldOutErrors.joined(best.errors[:n_folds])
     others = HeldOutErrors.joined(on_folds.errors[:n_folds])
+    middle = (errors.error + others.error) / 2
+    by_row = problem.scales.likelihood.row_weights(middle**2, errors.weight[:, 0])
+    if by_row is not None:
+        errors, others = errors.weighted(by_row), others.weighted(by_row)
     weight = stacking_weight(errors, others)
     if weight < _LEAST_WEIGHT:
         return best.alone(problem)
@@ -267,6 +271,7 @@ class _Trial(NamedTuple):
 
     n_kept : int, distinct rows that it was trained on in each fold
     errors : list of HeldOutErrors, of each fold
+    has_density : bool, as `Problem.has_density`
     """
 
     settings: Settings
@@ -274,6 +279,7 @@ class _Trial(NamedTuple):
     scores: list[HeldOutScore]
     n_steps: list[int]
     errors: list[HeldOutErrors]
+    has_density: bool = True
 
     def run(
         self,
@@ -336,8 +342,9 @@ class _Trial(NamedTuple):
 
         The sum of two: under the predicted standard deviation, which rewards good error bars,
         and under that of the held-out errors, which rewards a good mean: ln RMSE but for
-        constants. The second counts twice for counts, where a fixed penalty gives no noise, and
-        for local units: the evidence has not found their noise when their trial ends.
+        constants. The second counts twice for counts, where a fixed penalty gives no noise or the
+        target no density, and for local units: the evidence has not found their noise when their
+        trial ends.
         """
         scores = self.scores[:n_folds]
         weight = self._weight(n_folds)
@@ -346,7 +353,8 @@ class _Trial(NamedTuple):
             spread = 0.5 * float(np.log(errors).sum())
         terms = [one.neg_log_likelihood for one in scores]
         likelihoods = [term for term in terms if term is not None]
-        if not self._by_evidence or not likelihoods or self.settings.local_units:
+        by_errors = not self._by_evidence or not likelihoods or not self.has_density
+        if by_errors or self.settings.local_units:
             return 2 * spread + 0.5 * len(errors)
         return spread + sum(likelihoods) / weight
 

@@ -22,6 +22,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -33,7 +34,8 @@ from sk_backprop import BackpropRegressor
 
 PROBABILITIES = (0.5, 0.8, 0.95)
 COVERAGES = ("coverage_50", "coverage_80", "coverage_95")
-MEASURES = ("rmse", "log_likelihood", *COVERAGES, "crps")
+INTERVAL_SCORES = ("interval_score_80", "interval_score_95")
+MEASURES = ("rmse", "log_likelihood", *COVERAGES, "crps", *INTERVAL_SCORES)
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class Row:
 
     `rmse` is in units of y, `log_likelihood` the mean natural logarithm of the predicted
     density of a test row, `coverage_50` the part of the test rows in the central 50 %
-    interval, `crps` the continuous ranked probability score in units of y, and `seconds` the
-    wall-clock time of the fit alone, in one thread. Only a distribution of the method's own is
-    scored: for others those cells stay empty (NaN).
+    interval, `crps` the continuous ranked probability score and `interval_score_80` that of the
+    central 80 % interval, both in units of y, and `seconds` the wall-clock time of the fit alone,
+    in one thread. Only a distribution or intervals of the method's own are scored: for others
+    those cells stay empty (NaN).
     """
 
     problem: str
@@ -56,6 +59,8 @@ class Row:
     coverage_80: float = math.nan
     coverage_95: float = math.nan
     crps: float = math.nan
+    interval_score_80: float = math.nan
+    interval_score_95: float = math.nan
     seconds: float = math.nan
     note: str = ""
 
@@ -68,7 +73,20 @@ def scores(y: Array, mean: Array, distribution: Any = None) -> dict[str, float]:
         inside = np.abs(2 * distribution.cdf(y) - 1)
         found += [float(np.mean(inside <= p)) for p in PROBABILITIES]
         found.append(float(np.mean(crps(y, distribution))))
+        intervals = [np.transpose(distribution.interval(p)) for p in PROBABILITIES[1:]]
+        found += [interval_score(y, *one) for one in zip(intervals, PROBABILITIES[1:])]
     return dict(zip(MEASURES, found))
+
+
+def interval_score(y: Array, interval: Array, probability: float) -> float:
+    """Mean width of intervals, (n_rows, 2), and penalty for each y outside, in units of y.
+
+    Gneiting & Raftery (2007), "Strictly proper scoring rules, prediction, and estimation",
+    doi:10.1198/016214506000001437, eq. 43; smaller is better.
+    """
+    low, high = np.transpose(interval)
+    outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
+    return float(np.mean(high - low + 2 / (1 - probability) * outside))
 
 
 def crps(y: Array, distribution: Any) -> Array:
@@ -121,6 +139,38 @@ def _catboost(problem: Problem) -> Any:
     )
 
 
+def _ngboost(problem: Problem) -> Any:
+    from ngboost import NGBRegressor
+
+    return NGBRegressor(random_state=problem.split, verbose=False)
+
+
+class Conformal:
+    """MAPIE's split conformal intervals around HistGradientBoosting, with a fifth set aside."""
+
+    def __init__(self, random_state: int) -> None:
+        self._random_state = random_state
+
+    def fit(self, X: Array, y: Array) -> Conformal:
+        """Fit to four fifths of the rows, and calibrate on the others."""
+        from mapie.regression import SplitConformalRegressor
+
+        model = HistGradientBoostingRegressor(random_state=self._random_state)
+        levels = list(PROBABILITIES[1:])
+        self._model = SplitConformalRegressor(model, confidence_level=levels, prefit=False)
+        parts = train_test_split(X, y, test_size=0.2, random_state=self._random_state)
+        self._model.fit(parts[0], parts[2]).conformalize(parts[1], parts[3])
+        return self
+
+    def predict(self, X: Array) -> Array:
+        """The prediction of the model."""
+        return np.asarray(self._model.predict(X))
+
+    def predict_intervals(self, X: Array) -> Array:
+        """Intervals of 80 and 95 %, (n_rows, 2, 2)."""
+        return np.asarray(self._model.predict_interval(X)[1])
+
+
 COMPETITORS = {
     "ours": lambda problem: BackpropRegressor(random_state=problem.split),
     "mlp": lambda problem: MLPRegressor(random_state=problem.split),
@@ -129,9 +179,12 @@ COMPETITORS = {
     "gp": _gp,
     "realmlp": _realmlp,
     "catboost": _catboost,
+    "ngboost": _ngboost,
+    "conformal": lambda problem: Conformal(problem.split),
 }
 # Those that are not scikit-learn's: the package that each needs.
-PACKAGES = {"realmlp": "pytabkit", "catboost": "catboost"}
+PACKAGES = {"realmlp": "pytabkit", "catboost": "catboost", "ngboost": "ngboost"}
+PACKAGES |= {"conformal": "mapie"}
 QUICK = ("ours", "mlp_scaled")
 WITH_STD = ("ours", "gp")
 MOST_ROWS_OF_GP = 2000
@@ -156,13 +209,13 @@ def measure(name: str, problem: Problem) -> Row:
     """
     row = Row(problem.name, problem.split, name)
     model = COMPETITORS[name](problem)
-    distribution = None
+    distribution, intervals = None, None
     with warnings.catch_warnings():
         # Our fits must converge, so that a warning is an error. The defaults of competitors are
         # compared as they are, even where they end at max_iter, and RealMLP's dependencies issue
         # warnings of many categories.
         if name != "ours":
-            category = Warning if name == "realmlp" else ConvergenceWarning
+            category = Warning if name in PACKAGES else ConvergenceWarning
             warnings.simplefilter("ignore", category)
         try:
             seconds = timed(lambda: model.fit(problem.X_train, problem.y_train))
@@ -171,6 +224,11 @@ def measure(name: str, problem: Problem) -> Row:
                 distribution = model.predict_dist(problem.X_test)
             elif name in WITH_STD:
                 distribution = stats.norm(*model.predict(problem.X_test, return_std=True))
+            elif name == "ngboost":
+                found = model.pred_dist(problem.X_test).params
+                distribution = stats.norm(found["loc"], found["scale"])
+            elif name == "conformal":
+                intervals = model.predict_intervals(problem.X_test)
         except ValueError as error:
             return replace(row, note=f"failed: {error}")
     note = f"{PACKAGES[name]} {version(PACKAGES[name])}" if name in PACKAGES else ""
@@ -180,9 +238,14 @@ def measure(name: str, problem: Problem) -> Row:
             f"weight {one['weight']:.2f}"
             for one in model.members_
         )
-    return replace(
-        row, **scores(problem.y_test, np.ravel(mean), distribution), seconds=seconds, note=note
-    )
+    found = scores(problem.y_test, np.ravel(mean), distribution)
+    if intervals is not None:
+        y = problem.y_test
+        for k, (measure, probability) in enumerate(zip(INTERVAL_SCORES, PROBABILITIES[1:])):
+            found[measure] = interval_score(y, intervals[..., k], probability)
+        inside = (y >= intervals[:, 0].T) & (y <= intervals[:, 1].T)
+        found |= dict(zip(COVERAGES[1:], inside.mean(axis=1).tolist()))
+    return replace(row, **found, seconds=seconds, note=note)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -217,11 +280,12 @@ LEGEND = """\
 Mean over splits +/- its standard error; seconds: median of a fit in one thread. RMSE in
 units of y; log likelihood: mean natural logarithm of the predicted density of a test row; CRPS:
 continuous ranked probability score, in units of y; 50 %, 80 %, 95 %: the percentage of test
-rows inside those central intervals.
+rows inside those central intervals; interval 80, 95: the score of the central 80 and 95 %
+intervals, in units of y.
 published: the best of the literature (benchmarks/published.py), and whose.
 
 """
-_LINE = "  {:<11} {:>6}  {:<20} {:<18} {:<20} {:<12} {:<12} {:<12} {:>8}"
+_LINE = "  {:<11} {:>6}  {:<20} {:<18} {:<20} {:<12} {:<12} {:<12} {:<20} {:<20} {:>8}"
 
 
 def by_split(rows: Sequence[Row], problem: str, name: str, measure: str) -> dict[int, float]:
@@ -242,7 +306,8 @@ def mean_and_error(values: Array) -> tuple[float, float]:
 
 def summarize(rows: Sequence[Row]) -> str:
     """For each problem, a line a competitor and the best published results."""
-    heads = ("splits", "RMSE", "log likelihood", "CRPS", "50 %", "80 %", "95 %", "seconds")
+    heads: tuple[str, ...] = ("splits", "RMSE", "log likelihood", "CRPS", "50 %", "80 %", "95 %")
+    heads += ("interval 80", "interval 95", "seconds")
     lines = [_LINE.format("", *heads)]
     for problem in dict.fromkeys(row.problem for row in rows):
         lines.append(problem)
@@ -252,13 +317,14 @@ def summarize(rows: Sequence[Row]) -> str:
             cells += [_cell(found["log_likelihood"], "{:.3f}", "{:.3f}")]
             cells += [_cell(found["crps"], "{:#.4g}", "{:.2g}")]
             cells += [_cell(found[m], "{:.1f}", "{:.1f}", 100) for m in COVERAGES]
+            cells += [_cell(found[m], "{:#.4g}", "{:.2g}") for m in INTERVAL_SCORES]
             seconds = list(found["seconds"].values())
             cells += [f"{np.median(seconds):.2f}" if seconds else ""]
             failed = f"  ({n_rows - len(seconds)} failed)" if len(seconds) < n_rows else ""
             lines.append(_LINE.format(name, n_rows, *cells) + failed)
         if problem in published.RMSE:
             (rmse, first), (likelihood, second) = published.best(problem)
-            line = _LINE.format("published", "", str(rmse), str(likelihood), *[""] * 5)
+            line = _LINE.format("published", "", str(rmse), str(likelihood), *[""] * 7)
             lines.append(f"{line.rstrip()}  ({first}; {second})")
     return LEGEND + "\n".join(line.rstrip() for line in lines)
 
@@ -282,11 +348,12 @@ LABELS = {
     "catboost": "CatBoost",
     "mlp_scaled": "MLPRegressor, scaled",
     "mlp": "MLPRegressor",
+    "ngboost": "NGBoost",
 }
 # A shape and a colour for each; published results are grey and hollow.
 STYLES: dict[str, dict[str, Any]] = {
     name: {"marker": marker, "color": color, "mfc": color}
-    for name, marker, color in zip(LABELS, "oDs^PvX", drawing.COLORS, strict=True)
+    for name, marker, color in zip(LABELS, "oDs^PvX*", drawing.COLORS, strict=True)
 } | {
     name: {"marker": marker, "color": "#555555", "mfc": "white"}
     for name, marker in zip(published.METHODS, "+xosD^v*", strict=True)

@@ -66,8 +66,8 @@ blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled in
 fitted state -> attributes, set all at once. The rooms up to `_solvers` see arrays and do not
 import scikit-learn.
 
-Objects that pass from room to room are immutable: plain records are named tuples, others frozen
-dataclasses. (A frozen dataclass adds .4 ms to the import time even without == and repr, which only
+Objects that pass from room to room are not changed: plain records are named tuples, others plain
+classes. (A frozen dataclass adds .4 ms to the import time even without == and repr, which only
 `Network` needs; a named tuple .1 ms.)
 """
 

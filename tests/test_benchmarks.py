@@ -107,7 +107,19 @@ def test_built_in_problems_are_the_same_at_every_call_and_finite():
     [
         [
             accuracy.Row(
-                "p", 0, "ours", 0.000123456, -1.5, 0.5, 0.8, 1.0, 0.1, 2.0, "hidden=(3,), n=1"
+                "p",
+                0,
+                "ours",
+                0.000123456,
+                -1.5,
+                0.5,
+                0.8,
+                1.0,
+                0.1,
+                2.0,
+                3.0,
+                4.0,
+                "hidden=(3,), n=1",
             ),
             accuracy.Row("p", 1, "mlp", 1e6, seconds=0.25),
         ],

@@ -74,6 +74,12 @@ def test_scores_are_those_of_scipys_distributions(nu):
     for nominal in (50, 80, 95):
         low, high = distribution.interval(nominal / 100)
         assert scores[f"coverage_{nominal}"] == np.mean((low <= y) & (y <= high))
+        if nominal > 50:
+            wide = [
+                v - u + 200 / (100 - nominal) * max(u - at, at - v, 0)
+                for u, v, at in zip(low, high, y)
+            ]
+            assert scores[f"interval_score_{nominal}"] == pytest.approx(np.mean(wide))
     assert accuracy.scores(y, mean) == {"rmse": scores["rmse"]}
 
 
@@ -93,6 +99,15 @@ def test_crps_is_the_integral_of_the_squared_difference_of_the_cdfs(nu):
         below = quad(square, -np.inf, y[k], args=(0,), epsabs=1e-12)[0]
         above = quad(square, y[k], np.inf, args=(1,), epsabs=1e-12)[0]
         assert found == pytest.approx(below + above, rel=1e-6)
+
+
+@pytest.mark.parametrize(("name", "package"), [("conformal", "mapie"), ("ngboost", "ngboost")])
+def test_peers_with_intervals_are_scored(plane, name, package):
+    pytest.importorskip(package)
+    row = accuracy.measure(name, plane)
+    assert 0.6 < row.coverage_80 <= row.coverage_95 <= 1
+    assert 0 < row.interval_score_80 < row.interval_score_95
+    assert np.isnan(row.crps) == (name == "conformal")
 
 
 def test_row_equals_a_direct_computation(plane):
@@ -205,12 +220,12 @@ def example():
     rows = []
     for problem in ("yacht", "sine"):
         rows += [
-            Row(problem, 0, "ours", 1.0, -1.0, 0.4, 0.7, 0.9, 0.4, 3.0),
-            Row(problem, 1, "ours", 3.0, -2.0, 0.6, 0.9, 1.0, 0.6, 5.0),
+            Row(problem, 0, "ours", 1.0, -1.0, 0.4, 0.7, 0.9, 0.4, 2.0, 3.0, seconds=3.0),
+            Row(problem, 1, "ours", 3.0, -2.0, 0.6, 0.9, 1.0, 0.6, 4.0, 5.0, seconds=5.0),
             Row(problem, 0, "mlp", 2.0, seconds=1.0),
             Row(problem, 1, "mlp", 6.0, seconds=1.0),
-            Row(problem, 0, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0, 1.0),
-            Row(problem, 1, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0, 1.0),
+            Row(problem, 0, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0, 2.0, 3.0, seconds=1.0),
+            Row(problem, 1, "gp", 4.0, -3.0, 0.5, 0.8, 0.95, 1.0, 2.0, 3.0, seconds=1.0),
             Row(problem, 1, "hgb", note="failed: out of luck"),
         ]
     return rows
@@ -221,7 +236,7 @@ def test_table_has_means_their_standard_errors_and_the_best_published():
     problem, ours, mlp, _, hgb, best = lines[-6:]
     assert problem == "yacht"
     text = "ours 2 2.000 +/- 1 -1.500 +/- 0.500 0.5000 +/- 0.1 "
-    text += "50.0 +/- 10.0 80.0 +/- 10.0 95.0 +/- 5.0 4.00"
+    text += "50.0 +/- 10.0 80.0 +/- 10.0 95.0 +/- 5.0 3.000 +/- 1 4.000 +/- 1 4.00"
     assert ours.split() == text.split()
     assert mlp.split() == ["mlp", "2", "4.000", "+/-", "2", "1.00"]
     assert hgb.split() == ["hgb", "1", "(1", "failed)"]

@@ -63,6 +63,7 @@ def test_peaks_are_those_of_what_is_held_at_a_time():
         assert scaling.peak_resident(two_after_one) == pytest.approx(105, abs=10)
 
 
+@pytest.mark.slow
 def test_fit_in_a_process_of_its_own_fills_a_row():
     row = Row("rows", "adam", 2000, 20, 20, 1)
     found = scaling.measure(row)

@@ -222,6 +222,7 @@ def test_laps_are_by_turns_and_each_is_timed():
     assert len(calls) == 4
 
 
+@pytest.mark.slow
 def test_every_race_has_its_line_in_the_table_and_prepares_two_laps():
     found = list(speed.races(1, None))
     assert list(dict.fromkeys(race.row.split()[0] for race in found)) == list(speed.ABOUT)

@@ -257,6 +257,7 @@ def test_a_stream_goes_on_with_both(model):
     )
 
 
+@pytest.mark.slow
 def test_rows_in_float32_give_predictions_in_float32():
     X, y = partly_rough(300)
     model = BackpropRegressor(random_state=0).fit(X.astype(np.float32), y)
@@ -311,6 +312,7 @@ def test_both_kinds_are_told(capsys):
     assert len(chosen) == 2
 
 
+@pytest.mark.slow
 def test_the_unit_of_a_column_and_the_sign_of_y_change_rounding_alone():
     # Mini-batches, too, are the same rows.
     X, y = partly_rough(300)

@@ -195,7 +195,10 @@ def test_an_iteration_begins_where_the_last_one_ended(friedman, name):
 
 
 @needs_callbacks
-@pytest.mark.parametrize("name", [*SINGLE_RUNS, *SEVERAL_RUNS])
+@pytest.mark.parametrize(
+    "name",
+    [*SINGLE_RUNS, *(name for name in SEVERAL_RUNS if name != "default"), *slow(["default"])],
+)
 def test_every_task_begins_and_ends_within_its_parent(friedman, name):
     paths = []
 

@@ -4,7 +4,6 @@ import pickle
 
 import numpy as np
 import pytest
-from cases import slow
 from scipy import stats
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_friedman1
@@ -229,7 +228,8 @@ def noisy(kind, n_samples=1000, seed=0):
     return X, f + scale * noise, scale
 
 
-@pytest.mark.parametrize("kind", ["rising", *slow(["following", "step"])])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["rising", "following", "step"])
 def test_noise_that_varies_is_found(kind):
     X, y, _ = noisy(kind)
     X_new, y_new, scale = noisy(kind, 4000, seed=1)
@@ -248,6 +248,7 @@ def test_noise_that_varies_is_found(kind):
     np.testing.assert_array_equal(model.predict(X_new), plain.predict(X_new))
 
 
+@pytest.mark.slow
 def test_noise_that_does_not_vary_is_left_constant():
     X, y, _ = noisy("constant")
     X_new, y_new, _ = noisy("constant", 4000, seed=1)
@@ -290,6 +291,7 @@ def test_few_rows_have_the_t_distribution_of_their_degrees_of_freedom(n_samples)
     assert 0.92 < np.mean(covered) < 0.98
 
 
+@pytest.mark.slow
 def test_a_unit_of_y_and_its_sign_change_nothing_but_the_unit():
     X, y, _ = noisy("rising", 300)
     first, second = (BackpropRegressor(random_state=0).fit(X, s * y) for s in (1, -8))

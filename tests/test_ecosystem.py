@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from cases import slow
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_linnerud
@@ -281,7 +282,9 @@ def test_transformed_target(diabetes):
     ("params", "n_estimators"),
     [
         ({}, 30),
-        ({"hidden_layer_sizes": (3,), "solver": "lm", "alpha": "auto", "n_networks": 1}, 20),
+        *slow(
+            [({"hidden_layer_sizes": (3,), "solver": "lm", "alpha": "auto", "n_networks": 1}, 20)]
+        ),
     ],
     ids=["lbfgs", "evidence"],
 )

@@ -590,6 +590,7 @@ def test_units_do_not_matter(friedman, default_fit):
         np.testing.assert_allclose(ours, 1024 * theirs, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_samples", [60, 150])
 def test_random_state_does_not_decide_the_shape(n_samples):
     X, y = make_friedman1(n_samples, n_features=5, noise=1.0, random_state=0)

@@ -450,6 +450,7 @@ def test_noise_is_not_taken_for_a_wiggly_function(params):
     assert fitted(X, y, params).predict(rng.randn(1000, 5)).std() < 0.35
 
 
+@pytest.mark.slow
 def test_a_linear_target_is_found_almost_as_well_as_by_bayesian_ridge():
     errors = []
     for seed in range(20, 30):
@@ -513,7 +514,7 @@ def test_constant_columns_change_no_more_than_other_initial_weights_would(friedm
 
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=str)
 def test_one_gross_outlier_is_warned_of_or_left_out(params):
-    for seed in (40, 41, 42):
+    for seed in (40, 41, 42) if params else (40,):  # the defaults take 2 s
         rng = np.random.RandomState(seed)
         X, grid = rng.uniform(-2, 2, (100, 1)), np.linspace(-2, 2, 300)[:, None]
         y = np.sin(2 * X[:, 0]) + 0.1 * rng.randn(100)

@@ -9,7 +9,6 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import slow_but
 from scipy.stats import norm
 from sklearn.exceptions import ConvergenceWarning
 
@@ -65,9 +64,8 @@ def figures_by_name(name):
     return figures(TOLD[name])
 
 
-@pytest.mark.parametrize(
-    "name", slow_but(["the units of the truth"], {name: name for name in TOLD})
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TOLD)
 def test_intervals_cover_and_noise_is_found(name):
     found = figures_by_name(name)
     covered, precision = found[:, :3].mean(axis=0), found[:, 3].mean()

@@ -15,7 +15,7 @@ from sklearn.metrics import mean_gamma_deviance
 from sk_backprop import BackpropRegressor
 from sk_backprop._network.dispersion import LEAST_VARIANCE
 from sk_backprop._network.families import LIKELIHOODS, Gamma, LogNormal, Poisson, SquaredError
-from sk_backprop._network.likelihood import Likelihood, effective_size
+from sk_backprop._network.likelihood import HeldOutPredictions, Likelihood, effective_size
 from sk_backprop._network.network import ACTIVATIONS
 
 
@@ -156,7 +156,8 @@ def test_held_out_score_is_the_gaussian_likelihood():
     rng = np.random.RandomState(0)
     z, y, w = rng.randn(50, 1), rng.randn(50, 1), rng.uniform(1, 2, 50)
     variance, noise = rng.uniform(0.1, 1, (50, 1)), np.array([0.7])
-    score = SquaredError().score_held_out([z.copy()], [variance], [noise], y, w, 1)
+    rows = HeldOutPredictions([z.copy()], [variance], [noise], y, w, 1)
+    score = SquaredError().score_held_out(rows)
     std = np.sqrt(noise + variance)
     expected = w @ (-norm.logpdf(y, z, std) - 0.5 * np.log(2 * np.pi))
     assert score.neg_log_likelihood == pytest.approx(expected.item())
@@ -174,7 +175,8 @@ def test_the_average_of_many_is_scored_by_two():
         z = y + 0.5 + rng.randn(12, 30, 1)
         many = np.sum((y - z.mean(axis=0)) ** 2)
         variances, noises = [np.zeros((30, 1))] * 2, [np.ones(1)] * 2
-        two = SquaredError().score_held_out(list(z[:2]), variances, noises, y, None, 12)
+        rows = HeldOutPredictions(list(z[:2]), variances, noises, y, None, 12)
+        two = SquaredError().score_held_out(rows)
         found.append(two.errors[0])
         expected.append(many)
     assert np.mean(found) == pytest.approx(np.mean(expected), rel=0.02)

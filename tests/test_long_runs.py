@@ -90,6 +90,7 @@ def test_a_long_stream(solver):
     assert slower < 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("timing")
 @needs_proc
 def test_many_fits():

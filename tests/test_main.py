@@ -142,6 +142,7 @@ def test_our_models_are_the_defaults_and_those_with_early_stopping():
     assert not any(isinstance(model, BackpropRegressor) for model in models[2:])
 
 
+@pytest.mark.slow
 def test_default_job_shows_every_model_on_every_target(default_job):
     status, out, _ = default_job
     assert status == 0
@@ -162,6 +163,7 @@ def test_default_job_shows_every_model_on_every_target(default_job):
         assert heading in out.splitlines()
 
 
+@pytest.mark.slow
 def test_default_job_agrees_with_cross_validation_by_scikit_learn(default_job):
     wine = load_wine().data
     X, y = wine[:, :12], wine[:, 12]
@@ -175,6 +177,7 @@ def test_default_job_agrees_with_cross_validation_by_scikit_learn(default_job):
     assert_agrees(block["scaled"], scaled, X, y)
 
 
+@pytest.mark.slow
 def test_default_job_shows_the_error_of_each_of_several_targets(default_job):
     X, y = load_linnerud(return_X_y=True)
     small = BackpropRegressor(**SMALL, random_state=0)
@@ -192,10 +195,12 @@ def test_default_job_shows_the_error_of_each_of_several_targets(default_job):
     assert shown == pytest.approx(np.mean(errors, axis=0), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_default_job_notes_fits_that_did_not_converge(default_job):
     assert "  MLPRegressor: 5 of 5 fits ended with a ConvergenceWarning.\n" in default_job[1]
 
 
+@pytest.mark.slow
 def test_default_job_reports_progress_in_few_lines(default_job):
     assert default_job[2].splitlines() == [
         "diabetes: 20 fits",
@@ -205,6 +210,7 @@ def test_default_job_reports_progress_in_few_lines(default_job):
     ]
 
 
+@pytest.mark.slow
 def test_default_job_fits_a_terminal_and_ends_with_code_that_runs(default_job):
     out = default_job[1]
     assert max(map(len, out.splitlines())) <= 88

@@ -65,13 +65,13 @@ def watch_runs(monkeypatch, at=None, act=None):
     ("params", "in_threads"),
     [
         ({"n_networks": 2}, True),
-        ({"alpha": "auto", "n_networks": 2, "noise": "constant"}, True),
         ({"solver": "lbfgs", "hidden_layer_sizes": (200,), "max_iter": 20}, True),
         ({"n_networks": 2, "verbose": 1}, False),  # prints one network after the other
         ({"hidden_layer_sizes": (2,)}, False),  # too short
         ({"solver": "adam", "max_iter": 3}, False),
-        ({"solver": "muon", "hidden_layer_sizes": (230, 230), "max_iter": 2}, True),
         *slow([({"n_networks": 3}, True), ({"n_jobs": 1}, False)]),
+        *slow([({"alpha": "auto", "n_networks": 2, "noise": "constant"}, True)]),
+        *slow([({"solver": "muon", "hidden_layer_sizes": (230, 230), "max_iter": 2}, True)]),
     ],
     ids=str,
 )

@@ -64,6 +64,7 @@ def test_what_is_clear_on_two_folds_is_not_asked_again(curvature, seed):
     assert set(n_folds.values()) == {2}
 
 
+@pytest.mark.slow
 def test_more_folds_are_made_only_as_far_as_they_are_affordable():
     _, n_folds, problem = selected(*CLOSE[0])
     cost = {one: one.cost(Folds(problem, 0)[0][0].rows.n_samples) for one in n_folds}

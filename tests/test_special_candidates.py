@@ -169,6 +169,7 @@ def test_oscillations_are_found(problem, args, seed):
     assert model.hidden_layer_sizes_ == (96,)
 
 
+@pytest.mark.slow
 def test_the_noise_of_an_oscillation_is_known():
     X, y, X_new, y_new = sines(12, 1000, 0.1)
     mean, std = BackpropRegressor(random_state=0).fit(X, y).predict(X_new, return_std=True)
@@ -182,6 +183,7 @@ def rough(n_samples, seed=0):
     return X[:n_samples], y[:n_samples], X[n_samples:], y[n_samples:]
 
 
+@pytest.mark.slow
 def test_steps_are_learned_with_their_noise():
     X, y, X_new, y_new = rough(1000)
     model = BackpropRegressor(random_state=0).fit(X, y)
@@ -196,6 +198,7 @@ def test_steps_are_learned_with_their_noise():
     np.testing.assert_allclose(model.residual_dof_, 1000)
 
 
+@pytest.mark.slow
 def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
     X, y, X_new, y_new = rough(600)
     model = BackpropRegressor(random_state=0).fit(X, y)
@@ -360,10 +363,11 @@ def friedman1(U):
     return 10 * np.sin(np.pi * U[:, 0] * U[:, 1]) + 20 * (U[:, 2] - 0.5) ** 2 + U[:, 3:5] @ [10, 5]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Column 0 of X has 100%:UserWarning")
 @pytest.mark.parametrize(
     ("kind", "n_samples"),
-    [("missing", 1000), *slow([("one", 300), ("skewed", 1000)])],
+    [("missing", 1000), ("one", 300), ("skewed", 1000)],
 )
 def test_values_far_away_harm_no_more_than_they_harm_trees(kind, n_samples):
     seeds = range(1 if kind == "missing" else 3)

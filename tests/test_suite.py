@@ -46,6 +46,7 @@ needs_sh = pytest.mark.skipif(sys.platform == "win32", reason="runs in a shell o
 # --- it ends ---
 
 
+@pytest.mark.slow
 @needs_sh
 def test_ctrl_c_is_tested_where_a_shell_lets_it_be_ignored():
     # As in the background of a script, where the fit went on for ever.
@@ -76,6 +77,7 @@ def test_a_test_that_hangs_fails_by_its_name_and_the_others_go_on(workers, tmp_p
     assert "3 failed, 1 passed" in output
 
 
+@pytest.mark.slow
 @needs_sh
 def test_a_test_that_ends_its_worker_is_named_and_the_others_go_on(tmp_path):
     file = tmp_path / "test_some.py"

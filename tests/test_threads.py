@@ -236,6 +236,7 @@ def forked(script):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 @needs_fork
 def test_children_forked_during_a_fit_can_fit_with_all_blas_threads():
     found = forked(
@@ -531,6 +532,7 @@ print(model.score(X, y.ravel()))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the address space of a process")
 def test_a_file_larger_than_the_memory_allowed_is_streamed(tmp_path):
     n_rows, n_columns, cap = 400_000, 40, 2**26

@@ -84,16 +84,14 @@ def divide_columns(X: Any, scale: Array) -> Any:
     return type(X)((data, X.indices, X.indptr), shape=X.shape)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class Moments:
     """Mean and variance of columns with the total weight of their rows.
 
     weight : float; mean, var : (n_columns,), float64.
     """
 
-    weight: float
-    mean: Array
-    var: Array
+    def __init__(self, weight: float, mean: Array, var: Array) -> None:
+        self.weight, self.mean, self.var = weight, mean, var
 
     @classmethod
     def of(

@@ -5,7 +5,6 @@ the same, and so are the noise and the posterior of the weights (`AffineMap`).
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -79,7 +78,7 @@ class Earlier(NamedTuple):
         ratio = self.posterior.ratio
         ratio = np.zeros_like(value) if ratio is None else ratio
         one = PearsonSums(np.ones_like(ratio), ratio, 1.0)
-        return replace(one, squares=value / one.value)
+        return one.with_squares(value / one.value)
 
     def noise_part(self, weight: float) -> Array:
         """Part of the squared error of a new row that is noise, (n_outputs,).
@@ -300,7 +299,7 @@ def _noise_means(
         # The first rows define their own scales, so their mean is a fitted parameter.
         so_far, informative = errors[0].weight, 1.0
         mean = errors[0] * (1 / so_far)
-        mean = replace(mean, squares=mean.squares * so_far / max(so_far - 1, so_far / 2))
+        mean = mean.with_squares(mean.squares * so_far / max(so_far - 1, so_far / 2))
         slow_mean, errors = mean, errors[1:]
         expected = noise_part = np.ones_like(mean.squares)
     else:
@@ -311,8 +310,8 @@ def _noise_means(
         if np.any(free < LEAST_FREE):
             kept = earlier.variance_of_new * noise_part / earlier.noise
             kept = repeated * kept + 1 - repeated
-            mean = replace(mean, squares=mean.squares * kept)
-            slow_mean = replace(slow_mean, squares=slow_mean.squares * kept)
+            mean = mean.with_squares(mean.squares * kept)
+            slow_mean = slow_mean.with_squares(slow_mean.squares * kept)
             repeated, informative = 0.0, 1 - repeated
         expected = (1 - repeated) / noise_part + repeated * free
     least, most = objective.likelihood.noise_rows
@@ -322,7 +321,7 @@ def _noise_means(
         rows = min(max(_NOISE_PART * so_far, least), most)
         share = max(sums.weight / max(so_far - 1, so_far / 2), sums.weight / rows)
         share = informative * min(share, 1.0)
-        newest = replace(sums, squares=sums.squares / expected) * (1 / sums.weight)
+        newest = sums.with_squares(sums.squares / expected) * (1 / sums.weight)
         mean = _towards(mean, newest, share)
         slow_mean = _towards(slow_mean, mean, share)
     return mean, slow_mean, noise_part
@@ -362,5 +361,5 @@ def _usual_error(
     share = max(weight / (earlier.n_seen + weight), least_share)
     before = earlier.usual
     squares = before.squares * (1 - share) + newest.squares * share
-    mean = replace(newest, squares=np.where(np.isfinite(squares), squares, before.squares))
+    mean = newest.with_squares(np.where(np.isfinite(squares), squares, before.squares))
     return np.maximum(mean.value, LEAST_VARIANCE)

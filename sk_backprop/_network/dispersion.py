@@ -12,7 +12,6 @@ Biometrika 99, 230-237, doi:10.1093/biomet/asr083). The deviance does not estima
 counts are rare: it is 0.3 per row for a mean of 0.05 and phi = 1.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -32,7 +31,6 @@ LEAST_VARIANCE = 1e-20
 LEAST_NOISE = 1e-4
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class PearsonSums:
     """Sums over rows from which Pearson's statistic is computed; they may be added up.
 
@@ -40,9 +38,8 @@ class PearsonSums:
     weight : float, total weight of the rows
     """
 
-    squares: Array
-    ratio: Array
-    weight: float
+    def __init__(self, squares: Array, ratio: Array, weight: float) -> None:
+        self.squares, self.ratio, self.weight = squares, ratio, weight
 
     @classmethod
     def of(
@@ -62,6 +59,10 @@ class PearsonSums:
             squares, ratio = squares * w, ratio * w
         weight = float(squares.shape[1] if w is None else w.sum())
         return cls(squares.sum(axis=1), ratio.sum(axis=1), weight)
+
+    def with_squares(self, squares: Array) -> "PearsonSums":
+        """The same sums with other squares."""
+        return PearsonSums(squares, self.ratio, self.weight)
 
     def __add__(self, other: "PearsonSums") -> "PearsonSums":
         """The sums over both sets of rows."""

@@ -1,6 +1,5 @@
 """The likelihoods, each a class and an entry in `LIKELIHOODS`; see `_network.likelihood`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,12 @@ from scipy.special import xlogy
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
-from sk_backprop._network.likelihood import HeldOutScore, Likelihood, effective_size
+from sk_backprop._network.likelihood import (
+    HeldOutPredictions,
+    HeldOutScore,
+    Likelihood,
+    effective_size,
+)
 from sk_backprop._network.network import ACTIVATIONS
 
 # Upper bound on |ln f| in a held-out score, so that f^2 stays within the range of float64.
@@ -324,17 +328,9 @@ class Poisson(_Exponential):
         """Half the second derivative of the mean deviance by ln f, of the shape of f."""
         return f
 
-    def score_held_out(
-        self,
-        z: Sequence[Array],
-        variances: Sequence[Array],
-        noises: Sequence[Array],
-        y: Array,
-        sample_weight: Array | None,
-        n_networks: int,
-    ) -> HeldOutScore:
+    def score_held_out(self, rows: HeldOutPredictions) -> HeldOutScore:
         """As `Likelihood.score_held_out`, by the deviance."""
-        return _score_by_deviance(self, z, variances, noises, y, sample_weight, n_networks)
+        return _score_by_deviance(self, rows)
 
 
 class Gamma(_Exponential):
@@ -399,17 +395,9 @@ class Gamma(_Exponential):
         """As `Poisson.information`."""
         return np.ones_like(f)
 
-    def score_held_out(
-        self,
-        z: Sequence[Array],
-        variances: Sequence[Array],
-        noises: Sequence[Array],
-        y: Array,
-        sample_weight: Array | None,
-        n_networks: int,
-    ) -> HeldOutScore:
+    def score_held_out(self, rows: HeldOutPredictions) -> HeldOutScore:
         """As `Likelihood.score_held_out`, by the deviance."""
-        return _score_by_deviance(self, z, variances, noises, y, sample_weight, n_networks)
+        return _score_by_deviance(self, rows)
 
 
 class LogNormal(_Exponential):
@@ -489,32 +477,15 @@ class LogNormal(_Exponential):
         ratio = np.divide(variance, mean**2, out=np.ones(len(varies)), where=varies)
         return np.asarray(np.where(varies, np.log1p(ratio), 1.0))
 
-    def score_held_out(
-        self,
-        z: Sequence[Array],
-        variances: Sequence[Array],
-        noises: Sequence[Array],
-        y: Array,
-        sample_weight: Array | None,
-        n_networks: int,
-    ) -> HeldOutScore:
+    def score_held_out(self, rows: HeldOutPredictions) -> HeldOutScore:
         """As `Likelihood.score_held_out`, that of Gaussian noise around ln f."""
-        logs = [np.clip(one, -_MAX_LOG_RATE, _MAX_LOG_RATE) for one in z]
-        relative = [variance * np.exp(-2 * one) for variance, one in zip(variances, logs)]
-        target = np.log(_positive(y)) + np.mean(noises, axis=0) / 2
-        likelihood = SquaredError()
-        return likelihood.score_held_out(logs, relative, noises, target, sample_weight, n_networks)
+        logs = [np.clip(one, -_MAX_LOG_RATE, _MAX_LOG_RATE) for one in rows.z]
+        relative = [variance * np.exp(-2 * one) for variance, one in zip(rows.variances, logs)]
+        target = np.log(_positive(rows.y)) + np.mean(rows.noises, axis=0) / 2
+        return SquaredError().score_held_out(rows._replace(z=logs, variances=relative, y=target))
 
 
-def _score_by_deviance(
-    likelihood: "Poisson | Gamma",
-    z: Sequence[Array],
-    variances: Sequence[Array],
-    noises: Sequence[Array],
-    y: Array,
-    sample_weight: Array | None,
-    n_networks: int,
-) -> HeldOutScore:
+def _score_by_deviance(likelihood: "Poisson | Gamma", rows: HeldOutPredictions) -> HeldOutScore:
     """As `Likelihood.score_held_out`, by the deviance.
 
     A Gaussian likelihood with variance proportional to the mean f is unbounded for f near
@@ -522,18 +493,19 @@ def _score_by_deviance(
 
     f is the exponential of the networks' mean ln f. If ln f has variance s^2, the deviance
     is larger by `information` times s^2, to second order; at most half of it is attributed to this.
-
-    likelihood : Poisson or Gamma; the others : as for `Likelihood.score_held_out`
     """
-    logs = np.clip(np.array(z), -_MAX_LOG_RATE, _MAX_LOG_RATE)
+    y, w = rows.y, rows.w
+    logs = np.clip(np.array(rows.z), -_MAX_LOG_RATE, _MAX_LOG_RATE)
     f, m = np.exp(logs.mean(axis=0)), len(logs)
     losses = likelihood.deviance(f, y)
     if m > 1:
-        excess = (1 / m - 1 / n_networks) * likelihood.information(f) * np.var(logs, axis=0, ddof=1)
+        excess = (
+            (1 / m - 1 / rows.n_networks) * likelihood.information(f) * np.var(logs, axis=0, ddof=1)
+        )
         losses -= np.minimum(excess, losses / 2)
-    w = np.ones(len(f)) if sample_weight is None else sample_weight
     inflation = [
-        likelihood.inflation(variance, noise, f) for variance, noise in zip(variances, noises)
+        likelihood.inflation(variance, noise, f)
+        for variance, noise in zip(rows.variances, rows.noises)
     ]
     terms = likelihood.pearson_terms(f.T, y.T)
     pearson = PearsonSums.of(*terms, w[None], np.mean(inflation, axis=0).T)

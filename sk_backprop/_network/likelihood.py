@@ -48,6 +48,30 @@ class HeldOutScore(NamedTuple):
     pearson: PearsonSums
 
 
+class HeldOutPredictions(NamedTuple):
+    """Predictions of rows that networks have not seen.
+
+    z : for each of m networks, (n_rows, n_outputs), which may be overwritten
+    variances : for each, (n_rows, n_outputs), of f due to the uncertainty of the weights
+    noises : for each, (n_outputs,), phi
+    y : (n_rows, n_outputs)
+    sample_weight : (n_rows,) or None for ones
+    n_networks : int, K, number of networks that would be averaged in the end
+    """
+
+    z: Sequence[Array]
+    variances: Sequence[Array]
+    noises: Sequence[Array]
+    y: Array
+    sample_weight: Array | None
+    n_networks: int
+
+    @property
+    def w(self) -> Array:
+        """Weights of the rows, (n_rows,)."""
+        return np.ones(len(self.y)) if self.sample_weight is None else self.sample_weight
+
+
 class Likelihood(ABC):
     """Base class of likelihoods; its defaults are those of y = f + noise, with V = 1.
 
@@ -264,33 +288,17 @@ class Likelihood(ABC):
 
     # --- model selection ---
 
-    def score_held_out(
-        self,
-        z: Sequence[Array],
-        variances: Sequence[Array],
-        noises: Sequence[Array],
-        y: Array,
-        sample_weight: Array | None,
-        n_networks: int,
-    ) -> HeldOutScore:
-        """How well the average of `n_networks` networks would predict rows they have not seen.
+    def score_held_out(self, rows: HeldOutPredictions) -> HeldOutScore:
+        """How well the average of K networks would predict rows they have not seen.
 
         If the predictions of networks have variance s^2, the average of m has a squared error
         that is on average larger by (1/m - 1/K) s^2 than that of K. Architectures are compared
-        as averages of K = `n_networks`, which favours larger ones than m = 2 does.
-
-        Parameters
-        ----------
-        z : for each of m networks, (n_rows, n_outputs), which may be overwritten
-        variances : for each, (n_rows, n_outputs), of f due to the uncertainty of the weights
-        noises : for each, (n_outputs,), phi
-        y : (n_rows, n_outputs)
-        sample_weight : (n_rows,) or None for ones
-        n_networks : int, K
+        as averages of K, which favours larger ones than m = 2 does.
         """
+        y, w, n_networks = rows.y, rows.w, rows.n_networks
         apply = ACTIVATIONS[self.output_activation].apply
         means, totals, inflation = [], [], []
-        for f, variance, noise in zip(z, variances, noises):
+        for f, variance, noise in zip(rows.z, rows.variances, rows.noises):
             apply(f)
             means.append(f)
             inflation.append(self.inflation(variance, noise, f))
@@ -299,7 +307,6 @@ class Likelihood(ABC):
         spread = np.var(means, axis=0, ddof=1) if m > 1 else np.zeros_like(y)
         total = np.mean(totals, axis=0) + share * spread
         squares = (y - np.mean(means, axis=0)) ** 2 - (1 / m - 1 / n_networks) * spread
-        w = np.ones(len(squares)) if sample_weight is None else sample_weight
         neg_log_likelihood = (0.5 * np.log(total) + self._minus_log_density(squares / total)).sum(1)
         # What the networks' uncertainty and their spread do not account for is noise.
         noisy = (squares - share * spread) / (1 + np.mean(inflation, axis=0))

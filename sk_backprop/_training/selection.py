@@ -16,7 +16,7 @@ import numpy as np
 
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._network.dispersion import HeldOutNoise
-from sk_backprop._network.likelihood import HeldOutScore
+from sk_backprop._network.likelihood import HeldOutPredictions, HeldOutScore
 from sk_backprop._network.network import evaluate
 from sk_backprop._solvers.stochastic import VERY_MANY_ROWS
 from sk_backprop._training.blending import HeldOutErrors, stacking_weight
@@ -462,7 +462,7 @@ def _score(
     """
     network = problem.scales.solver_network(settings.network)
     before_output = replace(network, output_activation="identity")
-    return settings.likelihood.score_held_out(
+    predictions = HeldOutPredictions(
         [evaluate(before_output, o.params.coefs, o.params.intercepts, rows.X) for o in fitted],
         [one.posterior.variance(network, one.params, rows.X) for one in fitted],
         [one.posterior.noise for one in fitted],
@@ -470,3 +470,4 @@ def _score(
         rows.sample_weight,
         n_networks,
     )
+    return settings.likelihood.score_held_out(predictions)

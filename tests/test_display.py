@@ -346,6 +346,28 @@ def test_intervals_are_those_of_the_t_distribution():
     np.testing.assert_allclose([drawn.min(), drawn.max()], [low.min(), high.max()])
 
 
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "lognormal", "student_t"])
+def test_intervals_are_those_of_the_loss(loss):
+    rng = np.random.RandomState(0)
+    X = rng.rand(60, 1)
+    y = np.exp(X[:, 0] + 0.8 * rng.randn(60)) if loss != "poisson" else rng.poisson(3 * X[:, 0])
+    Y = np.column_stack([y, 2 * y])
+    model = BackpropRegressor((), solver="lm", alpha=0.0, loss=loss).fit(X, Y)
+    curve = IntervalDisplay.from_estimator(make_pipeline("passthrough", model), X, 0, target=1)
+    low, high = model.predict_interval(np.reshape(curve.x, (-1, 1)), 0.95)[:, 1].T
+    drawn = curve.bands_[0].get_paths()[0].vertices[:, 1]
+    np.testing.assert_allclose([drawn.min(), drawn.max()], [low.min(), high.max()])
+    shown = PredictionDisplay.from_estimator(model, X, Y, target=1)
+    low, high = model.predict_interval(X, 0.95)[:, 1].T
+    inside, outside = shown.ax_.containers
+    bars = [bar[:, 1] for bars in (inside, outside) for bar in bars[2][0].get_segments()]
+    np.testing.assert_allclose(np.sort(np.ravel(bars)), np.sort(np.ravel([low, high])))
+    if loss != "poisson":  # a count on an end of an interval is half inside
+        for p in (0.2, 0.5, 0.9):
+            low, high = model.predict_interval(X, p)[:, 1].T
+            assert shown.coverage(p) == np.mean((low <= Y[:, 1]) & (Y[:, 1] <= high))
+
+
 def test_the_band_holds_what_is_calibrated():
     rng = np.random.RandomState(1)
     inside = []

@@ -12,10 +12,10 @@ from sk_backprop._display._shared import (
     Array,
     axes_for,
     check_targets,
-    degrees_of_freedom,
-    half_width,
+    distribution_of,
     input_names,
     most_letters,
+    normal_unless,
     one_target,
     target_name,
     user_text,
@@ -41,8 +41,9 @@ class IntervalDisplay:
         Data points to draw in addition.
     x_name, y_name : str, default='x', 'y'
         Names of the feature and of the target.
-    dof : float, default=inf
-        Degrees of freedom, above 2, of the t distribution of an observation; inf for a normal one.
+    distribution : frozen distribution of scipy.stats, default=None
+        Distribution of new observations at the points, whose central intervals are the bands; None
+        for normal ones.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class IntervalDisplay:
         y_data: Any = None,
         x_name: str = "x",
         y_name: str = "y",
-        dof: float = np.inf,
+        distribution: Any = None,
     ) -> None:
         self.x = x
         self.mean = mean
@@ -90,7 +91,7 @@ class IntervalDisplay:
         self.y_data = y_data
         self.x_name = x_name
         self.y_name = y_name
-        self.dof = dof
+        self.distribution = distribution
 
     @classmethod
     def from_estimator(
@@ -161,9 +162,9 @@ class IntervalDisplay:
             std=one_target(std, target),
             x_data=None if y is None else values,
             y_data=None if y is None else one_target(y, target),
-            x_name=str(name) if hasattr(X, "columns") else input_names(estimator)[name],
+            x_name=str(name) if hasattr(X, "columns") else input_names(estimator, X.shape[1])[name],
             y_name=target_name(y, target),
-            dof=degrees_of_freedom(estimator, target),
+            distribution=distribution_of(estimator, grid, target),
         )
         if y is not None:
             check_targets(y, mean)
@@ -192,12 +193,13 @@ class IntervalDisplay:
             If matplotlib is not installed.
         """
         ax = axes_for(ax)
-        x, mean, std = (np.asarray(values) for values in (self.x, self.mean, self.std))
+        x, mean = np.asarray(self.x), np.asarray(self.mean)
+        distribution = normal_unless(self.distribution, mean, self.std)
         (self.line_,) = ax.plot(x, mean, color="C0", lw=2, label="mean", zorder=3)
         self.bands_ = []
         for probability, alpha in _BANDS.items():
-            half = half_width(probability, self.dof) * std
-            band = ax.fill_between(x, mean - half, mean + half, color="C0", alpha=alpha, lw=0)
+            low, high = distribution.interval(probability)
+            band = ax.fill_between(x, low, high, color="C0", alpha=alpha, lw=0)
             band.set_label(f"{100 * probability:.0f} %")
             self.bands_.append(band)
         self.points_ = None

@@ -143,7 +143,7 @@ class NetworkDisplay:
         display = cls(
             coefs=coefs,
             intercepts=intercepts,
-            input_names=input_names(regressor),
+            input_names=input_names(regressor, regressor.n_features_in_),
             output_names=output_names,
         )
         return display.plot(ax)

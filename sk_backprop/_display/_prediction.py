@@ -15,9 +15,9 @@ from sk_backprop._display._shared import (
     axes_for,
     check_columns,
     check_targets,
-    degrees_of_freedom,
-    half_width,
+    distribution_of,
     most_letters,
+    normal_unless,
     one_target,
     probability_inside,
     target_name,
@@ -43,8 +43,8 @@ class PredictionDisplay:
         Predicted standard deviations; None draws no error bars.
     name : str, default='y'
         Name of the target.
-    dof : float, default=inf
-        Degrees of freedom, above 2, of the t distribution of an observation; inf for a normal one.
+    distribution : frozen distribution of scipy.stats, default=None
+        Distribution of the observations, whose central intervals are drawn; None for normal ones.
 
     Attributes
     ----------
@@ -77,13 +77,13 @@ class PredictionDisplay:
         y_pred: Any,
         y_std: Any = None,
         name: str = "y",
-        dof: float = np.inf,
+        distribution: Any = None,
     ) -> None:
         self.y_true = y_true
         self.y_pred = y_pred
         self.y_std = y_std
         self.name = name
-        self.dof = dof
+        self.distribution = distribution
 
     @classmethod
     def from_estimator(
@@ -136,7 +136,7 @@ class PredictionDisplay:
             y_pred=one_target(mean, target),
             y_std=one_target(std, target),
             name=target_name(y, target),
-            dof=degrees_of_freedom(estimator, target),
+            distribution=distribution_of(estimator, X, target),
         )
         check_columns(y_pred=display.y_pred, y=display.y_true)
         return display.plot(ax, kind=kind)
@@ -148,7 +148,7 @@ class PredictionDisplay:
         y_pred: Any,
         y_std: Any = None,
         *,
-        dof: float = np.inf,
+        distribution: Any = None,
         kind: str = "predicted_vs_actual",
         ax: Any = None,
     ) -> PredictionDisplay:
@@ -160,8 +160,8 @@ class PredictionDisplay:
             Observed values and predicted means.
         y_std : array-like of shape (n_samples,), default=None
             Predicted standard deviations; None draws no error bars.
-        dof : float, default=inf
-            Degrees of freedom, above 2, of the t distributions; inf for normal ones.
+        distribution : frozen distribution of scipy.stats, default=None
+            Distribution of the observations, if it is not normal.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
             Kind of plot, see :meth:`plot`.
         ax : matplotlib Axes, default=None
@@ -182,7 +182,9 @@ class PredictionDisplay:
         """
         check_columns(y_true=y_true, y_pred=y_pred, y_std=y_std)
         name = target_name(y_true, 0)
-        display = cls(y_true=y_true, y_pred=y_pred, y_std=y_std, name=name, dof=dof)
+        display = cls(
+            y_true=y_true, y_pred=y_pred, y_std=y_std, name=name, distribution=distribution
+        )
         return display.plot(ax, kind=kind)
 
     def coverage(self, probability: Any) -> Array:
@@ -249,13 +251,13 @@ class PredictionDisplay:
         """Probability of the smallest central interval that holds each observation."""
         if self.y_std is None:
             raise ValueError("Calibration needs y_std, the predicted standard deviations.")
-        error = np.abs(np.asarray(self.y_true) - np.asarray(self.y_pred))
-        return probability_inside(error / np.asarray(self.y_std), self.dof)
+        distribution = normal_unless(self.distribution, self.y_pred, self.y_std)
+        return probability_inside(distribution, np.asarray(self.y_true))
 
     def _draw_predictions(self, ax: Any) -> None:
         y_true, y_pred = np.asarray(self.y_true), np.asarray(self.y_pred)
-        ends = min(y_true.min(), y_pred.min()), max(y_true.max(), y_pred.max())
-        ax.plot(ends, ends, "--", color=GREY, lw=1, zorder=1)
+        diagonal = min(y_true.min(), y_pred.min()), max(y_true.max(), y_pred.max())
+        ax.plot(diagonal, diagonal, "--", color=GREY, lw=1, zorder=1)
         # Many points are drawn small, so that overlaps are visible.
         size = np.clip(60 / np.sqrt(len(y_true)), 2, 5)
         style = {"fmt": "o", "ms": size, "mew": 0, "elinewidth": 0.25 * size}
@@ -263,12 +265,13 @@ class PredictionDisplay:
             ax.errorbar(y_true, y_pred, color=BLUE, **style)
         else:
             outside = self._least_probability() > 0.95
-            half = half_width(0.95, self.dof) * np.asarray(self.y_std)
+            low, high = normal_unless(self.distribution, y_pred, self.y_std).interval(0.95)
+            ends = np.maximum([y_pred - low, high - y_pred], 0)
             for rows, color, where in (
                 (~outside, BLUE, "in the 95 % interval"),
                 (outside, RED, "outside"),
             ):
-                bars = ax.errorbar(y_true[rows], y_pred[rows], half[rows], color=color, **style)
+                bars = ax.errorbar(y_true[rows], y_pred[rows], ends[:, rows], color=color, **style)
                 bars.set_label(f"{where}: {100 * rows.mean():.0f} % of rows")
                 for lines in bars[2]:
                     lines.set_alpha(0.5)

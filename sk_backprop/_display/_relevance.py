@@ -89,7 +89,8 @@ class RelevanceDisplay:
                 "The fit has found no input_relevance_: it needs solver='lm', alpha='auto' and "
                 "weight_groups='input'."
             )
-        return cls(relevance=relevance, names=input_names(regressor)).plot(ax)
+        names = input_names(regressor, regressor.n_features_in_)
+        return cls(relevance=relevance, names=names).plot(ax)
 
     def plot(self, ax: Any = None) -> RelevanceDisplay:
         """Draw the bars.

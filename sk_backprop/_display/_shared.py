@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
@@ -49,33 +48,46 @@ def regressor_of(estimator: Any) -> Any:
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
-def input_names(regressor: Any) -> list[str]:
-    """Names of the features that a fitted regressor saw, or x0, x1, ..."""
-    if hasattr(regressor, "feature_names_in_"):
-        return [str(name) for name in regressor.feature_names_in_]
-    return [f"x{j}" for j in range(regressor.n_features_in_)]
+def input_names(estimator: Any, n_features: int) -> list[str]:
+    """Names of the features that a fitted estimator saw, or x0, x1, ..."""
+    if hasattr(estimator, "feature_names_in_"):
+        return [str(name) for name in estimator.feature_names_in_]
+    return [f"x{j}" for j in range(n_features)]
 
 
-def degrees_of_freedom(estimator: Any, target: int) -> float:
-    """Degrees of freedom of the t distribution of a target; inf if its noise is normal."""
-    regressor = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    found = getattr(regressor, "degrees_of_freedom_", None)
-    return np.inf if found is None else float(found[target])
+def distribution_of(estimator: Any, X: Any, target: int) -> Any:
+    """Frozen distribution of one target at rows of X, or None if the estimator has none.
 
-
-def half_width(probability: Any, dof: float) -> Any:
-    """Half the width of the central interval, in standard deviations.
-
-    probability : float or array; dof : float, degrees of freedom above 2, inf for a normal one
+    estimator : with or without `predict_dist`, or a Pipeline that ends with one; X; target : int
     """
-    level = (1 + probability) / 2
-    return ndtri(level) if np.isinf(dof) else np.sqrt(1 - 2 / dof) * stdtrit(dof, level)
+    regressor = regressor_of(estimator)
+    if not hasattr(regressor, "predict_dist"):
+        return None
+    X = estimator[:-1].transform(X) if isinstance(estimator, Pipeline) else X
+    frozen = regressor.predict_dist(X)
+    shape = np.shape(frozen.mean())
+    if len(shape) == 1:
+        return frozen
+    args = [np.broadcast_to(value, shape)[:, target] for value in frozen.args]
+    named = {key: np.broadcast_to(value, shape)[:, target] for key, value in frozen.kwds.items()}
+    return frozen.dist(*args, **named)
 
 
-def probability_inside(width: Array, dof: float) -> Array:
-    """The inverse of `half_width`."""
-    cdf = ndtr(width) if np.isinf(dof) else stdtr(dof, width / np.sqrt(1 - 2 / dof))
-    return np.asarray(2 * cdf - 1)
+def normal_unless(distribution: Any, mean: Any, std: Any) -> Any:
+    """The frozen distribution, or if it is None a normal one of that mean and deviation."""
+    if distribution is not None:
+        return distribution
+    from scipy.stats import norm  # slow to import
+
+    return norm(np.asarray(mean), np.asarray(std))
+
+
+def probability_inside(distribution: Any, y: Array) -> Array:
+    """Probability of the smallest central interval that holds each y; of counts, on average."""
+    below = distribution.cdf(y)
+    if hasattr(distribution, "pmf"):
+        below = below - 0.5 * distribution.pmf(y)
+    return np.asarray(np.abs(2 * below - 1))
 
 
 def shortened(name: Any, most: int) -> str:

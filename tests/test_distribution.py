@@ -1,6 +1,7 @@
 """The predictive distribution: closed forms of scipy, calibration by errors that were left out."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -338,3 +339,21 @@ def test_a_stream_is_normal():
     assert np.isinf(model.degrees_of_freedom_).all()
     mean, std = model.predict(X, return_std=True)
     np.testing.assert_allclose(model.predict_dist(X).pdf(y), stats.norm(mean, std).pdf(y))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_samples", [8, 10, 15, 25])
+def test_few_rows_are_covered_by_default(n_samples):
+    covered = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        X, X_new = rng.normal(size=(n_samples, 2)), rng.normal(size=(50, 2))
+        function = [np.sum, lambda X, axis: np.sin(2 * X[:, 0]) + X[:, 1]][seed % 2]
+        y = function(X, axis=1) + 0.3 * rng.normal(size=n_samples)
+        y_new = function(X_new, axis=1) + 0.3 * rng.normal(size=50)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # few rows are left for the noise
+            model = BackpropRegressor(random_state=0).fit(X, y)
+        low, high = model.predict_interval(X_new, 0.95).T
+        covered.append(np.mean((low < y_new) & (y_new < high)))
+    assert 0.9 <= np.mean(covered) <= 0.98

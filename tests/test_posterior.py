@@ -76,7 +76,11 @@ def test_std_of_a_linear_model_is_that_of_bayesian_ridge(linear):
     mean, std = theirs.predict((Xt - center) / spread, return_std=True)
     ours = converged(X, y, solver="lm", weight_groups="layer")
     np.testing.assert_allclose(ours.predict(Xt), y.mean() + y.std() * mean, rtol=1e-7)
-    # Theirs knows the intercept exactly; ours is held at zero by a precision of 1e7.
+    # Theirs knows the intercept exactly; ours is held at zero by a precision of 1e7. Our t
+    # distribution takes one degree of freedom off for the mean of y.
+    dof = ours.residual_dof_[0]
+    assert ours.degrees_of_freedom_ == pytest.approx([dof - 1])
+    std *= np.sqrt(dof / (dof - 1))
     np.testing.assert_allclose(scale(ours, Xt), y.std() * std, rtol=1e-6)
 
 

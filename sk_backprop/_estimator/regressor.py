@@ -222,8 +222,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
         Degrees of freedom of the t distribution of new observations (`predict_dist`), at least 3;
         inf for a normal one. From 50 distinct rows on, they are estimated from errors on rows that
         were left out, where there are such errors (see `noise`), and are at most `residual_dof_`;
-        otherwise they are `residual_dof_`, or 4 for 'student_t' if that is less. In a stream,
-        and with an exponential output, they are inf.
+        otherwise they are `residual_dof_` (with evidence, less 1 for the mean of y), and at most 4
+        for 'student_t'. In a stream, and with an exponential output, they are inf.
     outliers_ : ndarray of shape (n_outliers,)
         Rows of X whose y is a gross error. With squared errors, they are looked for if
         `hidden_layer_sizes`, `solver` and `alpha` are 'auto', X is dense with up to 256 columns and

@@ -78,9 +78,9 @@ class Calibration(NamedTuple):
     varying: list[VaryingScale | None]
 
     @classmethod
-    def by_dof(cls, dof: Array) -> Self:
-        """That of noise estimated with the given residual degrees of freedom, (n_outputs,)."""
-        return cls(np.ones(len(dof)), np.maximum(dof, LEAST_DOF), [None] * len(dof))
+    def by_dof(cls, dof: Array, factor: Array) -> Self:
+        """That of given residual degrees of freedom and factors c, (n_outputs,) each."""
+        return cls(factor, np.maximum(dof, LEAST_DOF), [None] * len(dof))
 
     @property
     def noise(self) -> str:

@@ -111,10 +111,16 @@ def uncalibrated(blend: Blend) -> Calibration:
     """The calibration without errors on rows that were left out.
 
     It is a t distribution of the residual degrees of freedom, or of those of the noise where they
-    are fewer; where the noise is not additive, they are inf.
+    are fewer; where the noise is not additive, they are inf. The evidence counts no degree of
+    freedom for the mean of y, by which it was centred; here it does count.
     """
-    likelihood = blend.results[0].settings.likelihood
-    return Calibration.by_dof(np.minimum(_residual_dof(blend), likelihood.dof))
+    first, dof = blend.results[0], _residual_dof(blend)
+    of_mean = np.zeros(len(dof))
+    if any(one.precisions is not None for one in blend.networks):
+        of_mean[first.problem.scales.y_location != 0] = 1.0
+    left = np.maximum(dof - of_mean, np.minimum(dof, 1.0))
+    factor = np.sqrt(np.where(np.isinf(dof), 1.0, dof) / np.where(np.isinf(dof), 1.0, left))
+    return Calibration.by_dof(np.minimum(left, first.settings.likelihood.dof), factor)
 
 
 def _residual_dof(blend: Blend) -> Array:

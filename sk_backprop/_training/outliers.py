@@ -85,7 +85,7 @@ def outlying_rows(plan: Plan, data: Data, problem: Problem) -> Array:
             found = _set_apart(plan, problem)
             if found is None or not _are_errors(plan, problem, found):
                 break
-            kept = kept[~found.beyond_raw(data.take(kept), problem)]
+            kept = kept[~found.beyond_raw(data.select(kept), problem)]
     return np.setdiff1d(np.arange(data.n_samples), kept, assume_unique=True)
 
 
@@ -104,11 +104,21 @@ class _Gap(NamedTuple):
     limit: Array
     width: float
 
+    def sizes(self, rows: Data) -> Array:
+        """|y - f| relative to its scale, (n_samples, n_outputs).
+
+        rows : Data, in the solver's coordinates
+        """
+        found = np.empty(rows.y.shape)
+        for block in row_blocks(rows.n_samples, _MOST_ROWS):
+            X, y = rows.X[block], rows.y[block]
+            f = evaluate(self.network, self.params.coefs, self.params.intercepts, X)
+            found[block] = np.abs(y - f) / np.exp(_regressors(X, f) @ self.log_scale)
+        return found
+
     def beyond(self, rows: Data) -> Array:
         """Rows beyond the gap, (n_samples,) bool; rows : Data, in the solver's coordinates."""
-        f = evaluate(self.network, self.params.coefs, self.params.intercepts, rows.X)
-        sizes = np.abs(rows.y - f) / np.exp(_regressors(rows.X, f) @ self.log_scale)
-        return np.asarray((sizes > self.limit).any(axis=1))
+        return np.asarray((self.sizes(rows) > self.limit).any(axis=1))
 
     def beyond_raw(self, data: Data, problem: Problem) -> Array:
         """As `beyond`, for raw rows; problem : Problem with their scales."""
@@ -129,17 +139,21 @@ def _set_apart(plan: Plan, problem: Problem) -> _Gap | None:
     grades = any(len(np.unique(y[:_MOST_ROWS])) <= _MOST_GRADES for y in rows.y.T)
     if problem.n_distinct < _LEAST_ROWS or settings is None or grades or not problem.has_density:
         return None
-    params = _trained(settings, _at_most(problem, _MOST_ROWS)).params
+    part = _at_most(problem, _MOST_ROWS)
+    params = _trained(settings, part).params
     network = problem.scales.solver_network(settings.network)
-    w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
-    f = evaluate(network, params.coefs, params.intercepts, rows.X)
-    sizes, regressors = np.abs(rows.y - f), _regressors(rows.X, f)
-    log_scale = _log_scale(sizes, regressors, w)
-    sizes /= np.exp(regressors @ log_scale)
-    limit, width = np.transpose([gap_in(column, w) for column in sizes.T])
-    if np.isinf(limit).all():
-        return None
-    return _Gap(network, params, log_scale, limit, float(width.max()))
+    f = evaluate(network, params.coefs, params.intercepts, part.rows.X)
+    log_scale = _log_scale(
+        np.abs(part.rows.y - f), _regressors(part.rows.X, f), _weights(part.rows)
+    )
+    gap = _Gap(network, params, log_scale, np.full(f.shape[1], np.inf), 0.0)
+    found = [gap_in(column, _weights(rows)) for column in gap.sizes(rows).T]
+    limit, width = np.transpose(found)
+    return None if np.isinf(limit).all() else gap._replace(limit=limit, width=float(width.max()))
+
+
+def _weights(rows: Data) -> Array:
+    return np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
 
 
 def _regressors(X: Array, f: Array) -> Array:
@@ -237,7 +251,7 @@ def gap_in(residuals: Array, w: Array) -> tuple[float, float]:
 
 
 def _are_errors(plan: Plan, problem: Problem, gap: _Gap) -> bool:
-    """Whether the rows beyond a gap harm the fit, and no network can predict them.
+    """Whether the rows beyond a gap harm the fit, or are far away, and no network predicts them.
 
     plan, problem : as for `outlying_rows`; gap : _Gap
     """
@@ -263,8 +277,7 @@ def _are_errors(plan: Plan, problem: Problem, gap: _Gap) -> bool:
             for sums, training in zip(found, (part, without)):
                 params = _trained(settings, training).params
                 f = evaluate(network, params.coefs, params.intercepts, rows.X)
-                w = np.ones(len(f)) if rows.sample_weight is None else rows.sample_weight
-                error = rows.y - f
+                w, error = _weights(rows), rows.y - f
                 sums += (
                     (w[~is_suspect] @ error[~is_suspect] ** 2).sum(),
                     (w[is_suspect] @ np.abs(error[is_suspect])).sum(),

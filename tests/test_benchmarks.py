@@ -190,6 +190,27 @@ def test_readme_says_what_accuracy_csv_holds():
         assert agrees(seconds, np.median(found("ours", "seconds")))
 
 
+def test_readme_says_what_distributions_score():
+    rows = table.read(str(ROOT / "benchmarks" / "accuracy.csv"), accuracy.Row)
+    names = {published.SHORT.get(name, name): name for name in published.RMSE}
+    columns = [(name, "crps") for name in ("ours", "ngboost", "gp")]
+    columns += [(n, m) for m in accuracy.INTERVAL_SCORES for n in ("ours", "conformal")]
+    lines = readme_table("| | CRPS: ours | NGBoost |")
+    assert lines.keys() == names.keys()
+    worse = {}
+    for short, printed in lines.items():
+        means = []
+        for value, (name, measure) in zip(printed, columns, strict=True):
+            found = list(accuracy.by_split(rows, names[short], name, measure).values())
+            means.append(np.mean(found) if found else np.inf)
+            assert agrees(value, means[-1]) if value else not found
+        ratios = [means[0] / min(means[1:3]), means[3] / means[4], means[5] / means[6]]
+        if max(ratios) > 1:
+            worse[short] = 100 * (max(ratios) - 1)
+    assert worse.keys() == {"power"}
+    assert agrees("0.4", worse["power"])
+
+
 def test_readme_says_what_tables_csv_holds():
     rows = table.read(str(ROOT / "benchmarks" / "tables.csv"), accuracy.Row)
     lines = readme_table("| | ours | HistGradientBoosting | CatBoost |")

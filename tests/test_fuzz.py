@@ -43,7 +43,7 @@ GOOD = {
     "hidden_layer_sizes": [(), 3, (3,), (2, 2), [2], np.array([3]), "auto"],
     "activation": ["logistic", "tanh", "relu", "identity"],
     "output_activation": ["identity", "logistic"],
-    "loss": ["squared_error", "poisson"],
+    "loss": ["squared_error", "poisson", "gamma", "lognormal", "student_t"],
     "solver": ["auto", "lm", "lbfgs", "adam", "sgd", "muon"],
     "precondition": [True, False],
     "alpha": ["auto", 0.0, 1e-300, 1e-3, 1.0, 1e6, 1e300],

@@ -80,7 +80,8 @@ class Calibration(NamedTuple):
     @classmethod
     def by_dof(cls, dof: Array, factor: Array) -> Self:
         """That of given residual degrees of freedom and factors c, (n_outputs,) each."""
-        return cls(factor, np.maximum(dof, LEAST_DOF), [None] * len(dof))
+        # Beyond the range of float64 they are not known.
+        return cls(factor, np.fmax(dof, LEAST_DOF), [None] * len(dof))
 
     @property
     def noise(self) -> str:

@@ -118,8 +118,9 @@ def uncalibrated(blend: Blend) -> Calibration:
     of_mean = np.zeros(len(dof))
     if any(one.precisions is not None for one in blend.networks):
         of_mean[first.problem.scales.y_location != 0] = 1.0
-    left = np.maximum(dof - of_mean, np.minimum(dof, 1.0))
-    factor = np.sqrt(np.where(np.isinf(dof), 1.0, dof) / np.where(np.isinf(dof), 1.0, left))
+    left = dof - np.minimum(of_mean, dof / 2)
+    known = np.isfinite(dof) & (dof > 0)
+    factor = np.sqrt(np.divide(dof, left, out=np.ones(len(dof)), where=known))
     return Calibration.by_dof(np.minimum(left, first.settings.likelihood.dof), factor)
 
 

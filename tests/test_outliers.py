@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
-from cases import slow
+from cases import every_pair, slow
 from scipy import stats
 from scipy.optimize import minimize
 from sklearn.datasets import make_friedman1
@@ -300,9 +300,10 @@ def test_tables_for_which_no_rows_are_left_out():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("two_sided", [False, True])
-@pytest.mark.parametrize("share", [0.002, 0.01, 0.05])
-@pytest.mark.parametrize("n_rows", [100, 300, 1000, 5000])
+@pytest.mark.parametrize(
+    ("n_rows", "share", "two_sided"),
+    every_pair([100, 300, 1000, 5000], [0.002, 0.01, 0.05], [False, True]),
+)
 def test_a_contaminated_line_is_found_as_well_as_a_clean_one(n_rows, share, two_sided):
     X, y, bad, X_new, f_new = linear_table(n_rows, share, two_sided=two_sided, seed=n_rows)
     if not bad.any():

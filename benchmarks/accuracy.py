@@ -139,10 +139,27 @@ def _catboost(problem: Problem) -> Any:
     )
 
 
-def _ngboost(problem: Problem) -> Any:
-    from ngboost import NGBRegressor
+class NGBoost:
+    """NGBoost with normal distributions, its default."""
 
-    return NGBRegressor(random_state=problem.split, verbose=False)
+    def __init__(self, random_state: int) -> None:
+        self._random_state = random_state
+
+    def fit(self, X: Array, y: Array) -> NGBoost:
+        """Fit with the defaults."""
+        from ngboost import NGBRegressor
+
+        self._model = NGBRegressor(random_state=self._random_state, verbose=False).fit(X, y)
+        return self
+
+    def predict(self, X: Array) -> Array:
+        """The mean."""
+        return np.asarray(self._model.predict(X))
+
+    def predict_dist(self, X: Array) -> Any:
+        """A frozen distribution of scipy."""
+        found = self._model.pred_dist(X).params
+        return stats.norm(found["loc"], found["scale"])
 
 
 class Conformal:
@@ -179,7 +196,7 @@ COMPETITORS = {
     "gp": _gp,
     "realmlp": _realmlp,
     "catboost": _catboost,
-    "ngboost": _ngboost,
+    "ngboost": lambda problem: NGBoost(problem.split),
     "conformal": lambda problem: Conformal(problem.split),
 }
 # Those that are not scikit-learn's: the package that each needs.
@@ -215,7 +232,7 @@ def measure(name: str, problem: Problem) -> Row:
         # compared as they are, even where they end at max_iter, and RealMLP's dependencies issue
         # warnings of many categories.
         if name != "ours":
-            category = Warning if name in PACKAGES else ConvergenceWarning
+            category = Warning if name == "realmlp" else ConvergenceWarning
             warnings.simplefilter("ignore", category)
         try:
             seconds = timed(lambda: model.fit(problem.X_train, problem.y_train))
@@ -224,10 +241,7 @@ def measure(name: str, problem: Problem) -> Row:
                 distribution = model.predict_dist(problem.X_test)
             elif name in WITH_STD:
                 distribution = stats.norm(*model.predict(problem.X_test, return_std=True))
-            elif name == "ngboost":
-                found = model.pred_dist(problem.X_test).params
-                distribution = stats.norm(found["loc"], found["scale"])
-            elif name == "conformal":
+            if hasattr(model, "predict_intervals"):
                 intervals = model.predict_intervals(problem.X_test)
         except ValueError as error:
             return replace(row, note=f"failed: {error}")

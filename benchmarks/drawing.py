@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 # Okabe and Ito's, made for the colour-blind.
-COLORS = "#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-COLORS += ("#B8A800",)
+COLORS = (
+    *("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
+    "#B8A800",
+)
 GREY, LIGHT = "#777777", "#D8D8D8"
 
 

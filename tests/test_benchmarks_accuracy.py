@@ -101,6 +101,31 @@ def test_crps_is_the_integral_of_the_squared_difference_of_the_cdfs(nu):
         assert found == pytest.approx(below + above, rel=1e-6)
 
 
+class Fixed:
+    """Intervals from 0 to 1 and from -1 to 2 for every row, and the prediction 0.5."""
+
+    def fit(self, X, y):
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), 0.5)
+
+    def predict_intervals(self, X):
+        return np.tile([[0.0, -1.0], [1.0, 2.0]], (len(X), 1, 1))
+
+
+def test_intervals_without_a_distribution_are_scored(plane, monkeypatch):
+    monkeypatch.setitem(accuracy.COMPETITORS, "fixed", lambda problem: Fixed())
+    y = np.array([-0.5, 0.5, 3.0])
+    problem = replace(plane, X_test=np.zeros((3, plane.X_train.shape[1])), y_test=y)
+    row = accuracy.measure("fixed", problem)
+    assert (row.coverage_80, row.coverage_95) == (1 / 3, 2 / 3)
+    # Widths 1 and 3; outside by .5 and 2, and by 1.
+    assert row.interval_score_80 == pytest.approx(1 + 10 * 2.5 / 3)
+    assert row.interval_score_95 == pytest.approx(3 + 40 / 3)
+    assert np.isnan([row.log_likelihood, row.crps, row.coverage_50]).all()
+
+
 @pytest.mark.parametrize(("name", "package"), [("conformal", "mapie"), ("ngboost", "ngboost")])
 def test_peers_with_intervals_are_scored(plane, name, package):
     pytest.importorskip(package)

@@ -357,7 +357,7 @@ def test_intervals_are_those_of_the_loss(loss):
     low, high = model.predict_interval(np.reshape(curve.x, (-1, 1)), 0.95)[:, 1].T
     drawn = curve.bands_[0].get_paths()[0].vertices[:, 1]
     np.testing.assert_allclose([drawn.min(), drawn.max()], [low.min(), high.max()])
-    shown = PredictionDisplay.from_estimator(model, X, Y, target=1)
+    shown = PredictionDisplay.from_estimator(make_pipeline(model), X, Y, target=1)
     low, high = model.predict_interval(X, 0.95)[:, 1].T
     inside, outside = shown.ax_.containers
     bars = [bar[:, 1] for bars in (inside, outside) for bar in bars[2][0].get_segments()]

@@ -519,7 +519,7 @@ def test_one_gross_outlier_is_warned_of_or_left_out(params):
         X, grid = rng.uniform(-2, 2, (100, 1)), np.linspace(-2, 2, 300)[:, None]
         y = np.sin(2 * X[:, 0]) + 0.1 * rng.randn(100)
         y[50] += 50
-        with warnings.catch_warnings(record=True) as told:
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model = fitted(X, y, params)
         predicted, std = model.predict(grid, return_std=True)
@@ -527,7 +527,7 @@ def test_one_gross_outlier_is_warned_of_or_left_out(params):
         # An outlier of 500 noise standard deviations: some tilt, no collapse, wide bars.
         assert np.median(error) < 1.0
         assert np.mean(error < 1.96 * std) > 0.9
-        (warning,) = told
+        (warning,) = caught
         if params:
             assert re.match(
                 rf"A single row, of y = {y[50]:.6g}, makes up 9\d%", str(warning.message)

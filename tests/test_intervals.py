@@ -18,7 +18,7 @@ N_FITS, N_NEW = 200, 200
 LEVELS = np.array([0.5, 0.8, 0.95])
 
 ONE = {"hidden_layer_sizes": (3,), "solver": "lm", "n_networks": 1}
-TOLD = {
+SETTINGS = {
     "the units of the truth": ONE,
     "twice as many": {**ONE, "hidden_layer_sizes": (6,)},
     "three networks": {**ONE, "n_networks": 3},
@@ -61,11 +61,11 @@ def figures(params, n_fits=N_FITS):
 
 @functools.cache
 def figures_by_name(name):
-    return figures(TOLD[name])
+    return figures(SETTINGS[name])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", SETTINGS)
 def test_intervals_cover_and_noise_is_found(name):
     found = figures_by_name(name)
     covered, precision = found[:, :3].mean(axis=0), found[:, 3].mean()
@@ -95,7 +95,7 @@ def test_a_single_fit_is_off_by_what_150_rows_leave_unknown():
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore", ConvergenceWarning)  # a script: where `max_iter` ends, it ends
-    for name, params in {**TOLD, **BY_HAND}.items():
+    for name, params in {**SETTINGS, **BY_HAND}.items():
         found = figures(params)
         error = found.std(axis=0) / np.sqrt(len(found))
         inside = ", ".join(

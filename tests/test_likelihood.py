@@ -9,6 +9,7 @@ from scipy import stats
 from scipy.optimize import approx_fprime
 from scipy.stats import norm
 from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import GammaRegressor
 from sklearn.metrics import mean_gamma_deviance
 
@@ -152,6 +153,16 @@ def test_inflation_is_variance_relative_to_noise(likelihood):
     np.testing.assert_allclose(zero, 1 / LEAST_VARIANCE)
 
 
+@pytest.mark.parametrize("likelihood", [SquaredError(), Poisson(), PseudoHuber()])
+def test_noise_is_estimated_by_pearsons_statistic_unless_a_likelihood_knows_better(likelihood):
+    rng = np.random.RandomState(0)
+    f, y, w = rng.uniform(1, 2, (2, 50)), rng.uniform(1, 2, (2, 50)), rng.uniform(1, 2, 50)
+    squares = (f - y) ** 2 / (f if likelihood.counts else 1)
+    ratio = np.average(y / f, axis=1, weights=w) if likelihood.counts else 1
+    expected = np.average(squares, axis=1, weights=w) / ratio
+    np.testing.assert_allclose(likelihood.noise_of(f, y, w), expected)
+
+
 def test_held_out_score_is_the_gaussian_likelihood():
     rng = np.random.RandomState(0)
     z, y, w = rng.randn(50, 1), rng.randn(50, 1), rng.uniform(1, 2, 50)
@@ -261,7 +272,7 @@ def test_lognormal_regression_is_least_squares_of_the_logarithm(positive, solver
     coef, squares, *_ = np.linalg.lstsq(design, np.log(y), rcond=None)
     given = {"solver": solver, "alpha": 0, "tol": 1e-7, "max_iter": 2000, "random_state": 0}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", ConvergenceWarning)  # at this tol, max_iter may end it
         model = BackpropRegressor((), loss="lognormal", **given).fit(X, y)
     # The mean of y is larger than its median.
     expected = np.exp(design @ coef + squares[0] / 400 / 2)

@@ -9,6 +9,7 @@ from cases import every_pair, slow
 from scipy import stats
 from scipy.optimize import minimize
 from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
 
 from sk_backprop import BackpropRegressor
@@ -99,7 +100,7 @@ def test_every_solver_finds_the_most_likely_line(line, solver, rtol):
         given["learning_rate_init"] = 0.02
     model = BackpropRegressor((), solver=solver, alpha=0, loss="student_t", **given)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", ConvergenceWarning)  # at a tol of 1e-6, max_iter may end it
         model.fit(X, y)
     np.testing.assert_allclose(model.raw_coefs_[0][:, 0], slopes, rtol=rtol)
     np.testing.assert_allclose(model.raw_intercepts_[0], intercept, rtol=rtol)
@@ -204,7 +205,8 @@ def rmse(model, X, f):
 
 def fitted(X, y, **parameters):
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
+        # What is left out, or harms a fit that leaves nothing out, is what these tests are about.
+        warnings.filterwarnings("ignore", "y is far|A single row", UserWarning)
         return BackpropRegressor(random_state=0, **parameters).fit(X, y)
 
 
@@ -242,6 +244,17 @@ def test_numbers_of_outliers_are_those_of_the_rows_given():
     assert list(model.outliers_) == [7]
     np.testing.assert_array_equal(fitted(X[::-1], y[::-1]).outliers_, [192])
     assert len(fitted(X, np.where(np.arange(200) == 7, y - 1000, y)).outliers_) == 0
+
+
+def test_a_warm_start_leaves_out_what_the_first_fit_did():
+    X, y, _, X_new, f_new = linear_table(300, 0.02)
+    model = fitted(X, y, warm_start=True)
+    first = model.outliers_
+    assert len(first) > 0
+    with pytest.warns(UserWarning, match="leaves them out"):
+        model.fit(X, y)
+    np.testing.assert_array_equal(model.outliers_, first)
+    assert rmse(model, X_new, f_new) < 0.15
 
 
 def test_rare_events_are_no_errors():

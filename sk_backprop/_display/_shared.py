@@ -63,7 +63,8 @@ def distribution_of(estimator: Any, X: Any, target: int) -> Any:
     regressor = regressor_of(estimator)
     if not hasattr(regressor, "predict_dist"):
         return None
-    X = estimator[:-1].transform(X) if isinstance(estimator, Pipeline) else X
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        X = estimator[:-1].transform(X)
     frozen = regressor.predict_dist(X)
     shape = np.shape(frozen.mean())
     if len(shape) == 1:
@@ -74,7 +75,7 @@ def distribution_of(estimator: Any, X: Any, target: int) -> Any:
 
 
 def normal_unless(distribution: Any, mean: Any, std: Any) -> Any:
-    """The frozen distribution, or if it is None a normal one of that mean and deviation."""
+    """The frozen distribution, or a normal one of this mean and deviation if it is None."""
     if distribution is not None:
         return distribution
     from scipy.stats import norm  # slow to import

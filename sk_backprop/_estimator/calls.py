@@ -78,13 +78,16 @@ def fit_rows(
     if estimator.early_stopping and validation is None:
         data, validation = set_aside(data, estimator.validation_fraction, rng)
     problem = prepare(tasks[0].plan.settings, data, validation)
-    outliers = np.empty(0, dtype=np.intp)
-    if tasks[0].plan.finds_outliers:
-        outliers = outlying_rows(tasks[0].plan, data, problem)
-        if len(outliers):
-            data = data.take(np.setdiff1d(np.arange(data.n_samples), outliers))
-            problem = prepare(tasks[0].plan.settings, data, validation)
-    call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last, numbers[outliers])
+    # A warm start would memorise what the first fit has left out.
+    plan = tasks_of(estimator, data, None)[0].plan if continued else tasks[0].plan
+    outlying = np.zeros(len(numbers), dtype=bool)
+    if plan.finds_outliers:
+        searched = prepare(plan.settings, data, None) if continued else problem
+        outlying = outlying_rows(plan, data, searched)
+    if outlying.any():
+        data = data.take(np.flatnonzero(~outlying))
+        problem = prepare(tasks[0].plan.settings, data, validation)
+    call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last, numbers[outlying])
 
     def without_weight(trained: Blend) -> Array:
         return np.asarray(numbers[rows_without_weight(trained, all_rows)])
@@ -167,7 +170,7 @@ def _train(
     events.end_fit(trained)
     if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
         return [(NOTHING_KEPT, UserWarning)]
-    if problem.scales.likelihood.follows_noise:
+    if np.isfinite(problem.scales.likelihood.dof):
         call = call._replace(outliers=without_weight(trained))
     store(estimator, fitted_state(call, trained, rng))
     messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))

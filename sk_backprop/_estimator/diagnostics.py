@@ -257,9 +257,8 @@ def _regularization(
     # As a density in units of y: a factor of the scale for each row and output that has a density.
     rows = problem.rows
     n = rows.total_weight * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
-    w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
     unit = float(np.dot(n, np.log(problem.scales.y_scale)))
-    unit += settings.likelihood.log_jacobian(rows.y, w)
+    unit += settings.likelihood.log_jacobian(rows.y, rows.weights)
     with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
@@ -283,7 +282,7 @@ def fit_warnings(
     settings, problem, networks = blend.results[0][:3]
     streaming = call.streaming
     yield from _ends_of_runs(blend, streaming=streaming)
-    if len(call.outliers) and not settings.likelihood.follows_noise:
+    if len(call.outliers) and settings.likelihood.sensitive_to_outliers:
         yield _left_out(call), UserWarning
     likelihood = settings.likelihood
     if likelihood.sensitive_to_outliers and not streaming:
@@ -397,7 +396,7 @@ def _outliers(
     if np.all((rows.y**2).max(axis=0) < _NO_OUTLIER * rows.total_weight * noise):
         return
     network = scales.solver_network(settings.network)
-    w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
+    w = rows.weights
     # After a warm start from a y 1e200 times as large that did not improve.
     with np.errstate(over="ignore", invalid="ignore"):
         outputs = [evaluate(network, o.params.coefs, o.params.intercepts, rows.X) for o in networks]

@@ -163,8 +163,7 @@ class BackpropRegressor(CallbackSupport, Predictor):
         weights, but not the biases, by 1 - learning rate * `weight_decay`. Unlike `alpha`, it is
         not part of the loss. 'auto' is 0 for 'sgd' and 'adam' and 0.02 for 'muon', but less in
         `fit` with more than 200,000 rows, so that weights decay no more in all steps together:
-        0.004 for a million. With `learning_rate='cosine'`, it falls to 0 in the second half of
-        the steps.
+        0.004 for a million. With a 'cosine' rate, it falls to 0 in the second half of the steps.
     noise : {'auto', 'constant', 'varying'}, default='auto'
         Whether the scale of the noise varies with X. 'auto' lets it vary where that improves the
         likelihood of errors on rows that were left out, by more than one standard error in
@@ -225,11 +224,10 @@ class BackpropRegressor(CallbackSupport, Predictor):
         otherwise they are `residual_dof_` (with evidence, less 1 for the mean of y), and at most 4
         for 'student_t'. In a stream, and with an exponential output, they are inf.
     outliers_ : ndarray of shape (n_outliers,)
-        Rows of X whose y is a gross error. With squared errors, they are looked for if
-        `hidden_layer_sizes`, `solver` and `alpha` are 'auto', X is dense with up to 256 columns and
-        y has more than 20 values, and left out with a warning: rows whose errors in a robust fit
-        lie beyond a gap, which heavy or skewed tails do not have, if they harm networks that are
-        trained with them, or the gap is wide, and these networks cannot predict them. With
+        Rows of X whose y is a gross error. With the defaults, a dense X of up to 256 columns and
+        more than 20 values of y, `fit` leaves out rows whose errors in a robust fit lie beyond a
+        gap, which heavy or skewed tails do not have, if the gap is wide or they harm networks that
+        are trained with them, and these networks cannot predict them; there is a warning. With
         'student_t', rows with less than 0.05 of the weight of a row without an error.
     weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
         Penalty of each group of weights determined by the evidence: a prior precision,
@@ -300,8 +298,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
               + \alpha \sum_l \|W_l\|^2\Big]
 
     with :math:`2 (e^f - y - y f + y \ln y)` in place of the square for 'poisson',
-    :math:`2 (y e^{-f} - 1 - \ln y + f)` for 'gamma', :math:`(f - \ln y)^2` for 'lognormal', and
-    :math:`5 s^2 \ln(1 + (f - y)^2 / 4 s^2)`, with the scale s, for 'student_t'.
+    :math:`2 (y e^{-f} - 1 - \ln y + f)` for 'gamma', :math:`(f - s^2 / 2 - \ln y)^2` for
+    'lognormal', and :math:`5 s^2 \ln(1 + (f - y)^2 / 4 s^2)` for 'student_t', with the scale s.
 
     Each step of 'lm' solves :math:`(J^T J + \Lambda + \mu I) \delta = -(J^T r + \Lambda
     \theta)`, with residuals r, their Jacobian J and penalties :math:`\Lambda`; the ratio of
@@ -312,11 +310,11 @@ class BackpropRegressor(CallbackSupport, Predictor):
               \alpha_g = \gamma_g / \|\theta_g\|^2, \quad
               \beta = \Big(\sum_i w_i - \sum_g \gamma_g\Big) / \sum_i w_i r_i^2
 
-    until they converge [3]_, [5]_. For 'poisson', the noise is estimated by Pearson's
-    statistic, with Fletcher's correction for sparse counts, instead of the sum of squares [7]_.
-
-    A run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds the
-    penalty divided by the weight of all rows (in MLPRegressor, of the batch).
+    until they converge [3]_, [5]_. For 'poisson' and 'gamma', the noise is estimated by Pearson's
+    statistic, with Fletcher's correction for sparse counts, instead of the sum of squares [7]_. A
+    run that diverges keeps the weights with the lowest loss and warns. Each mini-batch adds the
+    whole penalty divided by the weight of all rows (in MLPRegressor, of the batch), in float32 with
+    `precondition`.
 
     Callbacks of scikit-learn 1.9 and newer are supported by ``set_callbacks(...)``. The tasks
     of `fit` are the trials, each run of a network, and each iteration; at the end of a task,
@@ -339,7 +337,8 @@ class BackpropRegressor(CallbackSupport, Predictor):
     .. [6] Kingma & Ba (2015). Adam: a method for stochastic optimization. arXiv:1412.6980
     .. [7] Fletcher (2012). Estimating overdispersion when fitting a generalized linear
        model to sparse data. Biometrika 99, 230-237. doi:10.1093/biomet/asr083
-    .. [8] Liu et al. (2020). On the variance of the adaptive learning rate. arXiv:1908.03265
+    .. [8] Liu et al. (2020). On the variance of the adaptive learning rate and beyond.
+       arXiv:1908.03265
     .. [9] Loizou et al. (2021). Stochastic Polyak step-size for SGD. arXiv:2002.10542
     .. [10] Jordan et al. (2024). Muon: an optimizer for hidden layers in neural networks.
        https://kellerjordan.github.io/posts/muon/

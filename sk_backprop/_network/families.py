@@ -333,7 +333,25 @@ class Poisson(_Exponential):
         return _score_by_deviance(self, rows)
 
 
-class Gamma(_Exponential):
+class _Positive(_Exponential):
+    """Targets above 0 whose standard deviation is proportional to their mean."""
+
+    positive = True
+    noise_power = 0
+
+    def log_jacobian(self, y: Array, w: Array) -> float:
+        """As `Likelihood.log_jacobian`."""
+        return float(np.sum(w @ np.log(_positive(y))))
+
+    def constant_dispersion(
+        self, mean: Array, variance: Array, varies: Array, unit: Array
+    ) -> Array:
+        """As `Likelihood.constant_dispersion`: variance / mean^2."""
+        varies = varies & (mean > 0)
+        return np.asarray(np.divide(variance, mean**2, out=np.ones(len(varies)), where=varies))
+
+
+class Gamma(_Positive):
     """Positive targets of variance phi f^2 around an exponential output.
 
     loss = y / f - 1 - log(y / f), half the deviance;    rho = 1 - y / f,    s = 1,
@@ -341,8 +359,6 @@ class Gamma(_Exponential):
     """
 
     loss = "gamma"
-    positive = True
-    noise_power = 0
 
     def loss_gradient(
         self, f: Array, y: Array, w: Array | None, delta: Array, scratch: Array
@@ -375,17 +391,6 @@ class Gamma(_Exponential):
 
         return stats.gamma((mean / std) ** 2, scale=std**2 / mean)
 
-    def log_jacobian(self, y: Array, w: Array) -> float:
-        """As `Likelihood.log_jacobian`."""
-        return float(np.sum(w @ np.log(_positive(y))))
-
-    def constant_dispersion(
-        self, mean: Array, variance: Array, varies: Array, unit: Array
-    ) -> Array:
-        """As `Likelihood.constant_dispersion`: variance / mean^2."""
-        varies = varies & (mean > 0)
-        return np.asarray(np.divide(variance, mean**2, out=np.ones(len(varies)), where=varies))
-
     def deviance(self, f: Array, y: Array) -> Array:
         """Deviance of each y from its mean f, arrays of one shape."""
         ratio = y / _positive(f)
@@ -400,7 +405,7 @@ class Gamma(_Exponential):
         return _score_by_deviance(self, rows)
 
 
-class LogNormal(_Exponential):
+class LogNormal(_Positive):
     """Positive targets whose logarithm has Gaussian noise of variance phi; f is the mean of y.
 
     loss = rho^2 / 2,    rho = ln f - phi / 2 - ln y,    s = 1
@@ -409,8 +414,6 @@ class LogNormal(_Exponential):
     """
 
     loss = "lognormal"
-    positive = True
-    noise_power = 0
     follows_noise = True
 
     def __init__(self, noise: Array | float = 0.0) -> None:
@@ -465,17 +468,12 @@ class LogNormal(_Exponential):
         variance = np.log1p((std / mean) ** 2)
         return stats.lognorm(np.sqrt(variance), scale=mean * np.exp(-variance / 2))
 
-    def log_jacobian(self, y: Array, w: Array) -> float:
-        """As `Likelihood.log_jacobian`."""
-        return float(np.sum(w @ np.log(_positive(y))))
-
     def constant_dispersion(
         self, mean: Array, variance: Array, varies: Array, unit: Array
     ) -> Array:
-        """As `Likelihood.constant_dispersion`."""
-        varies = varies & (mean > 0)
-        ratio = np.divide(variance, mean**2, out=np.ones(len(varies)), where=varies)
-        return np.asarray(np.where(varies, np.log1p(ratio), 1.0))
+        """As `Likelihood.constant_dispersion`: log(1 + variance / mean^2)."""
+        ratio = super().constant_dispersion(mean, variance, varies, unit)
+        return np.where(varies & (mean > 0), np.log1p(ratio), 1.0)
 
     def score_held_out(self, rows: HeldOutPredictions) -> HeldOutScore:
         """As `Likelihood.score_held_out`, that of Gaussian noise around ln f."""

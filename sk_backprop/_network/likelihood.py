@@ -161,14 +161,15 @@ class Likelihood(ABC):
         return self
 
     def noise_of(self, f: Array, y: Array, w: Array) -> Array:
-        """Most likely phi, given the outputs, (n_outputs,), where the loss depends on it.
+        """Most likely phi, given the outputs, (n_outputs,); by default Pearson's estimate.
 
         Parameters
         ----------
         f, y : (n_outputs, n_rows), outputs and targets
         w : (n_rows,), weights
         """
-        raise NotImplementedError
+        sums = PearsonSums.of(*self.pearson_terms(f, y), w[None])
+        return np.asarray(sums.value / sums.weight)
 
     def of_output(self, k: int) -> "Likelihood":
         """The likelihood of output k alone."""

@@ -78,7 +78,7 @@ def calibrated(blend: Blend, noise: str) -> Blend:
         candidates = _affordable(blend.results[0].settings, problem, len(rows), always=always)
     # Without candidates only the errors are needed: sparse rows stay sparse.
     X = _dense(problem.rows.X[rows]) if candidates else np.empty((len(rows), 0))
-    w = _weights(problem.rows, rows)
+    w = problem.rows.weights[rows]
     factor, dof, varying = found.factor.copy(), found.dof.copy(), list(found.varying)
     residual = _residual_dof(blend)
     for k in np.flatnonzero(~problem.scales.y.constant):
@@ -158,10 +158,6 @@ def _dense(X: Any) -> Array:
     return np.column_stack([X, np.ones(len(X), X.dtype)])
 
 
-def _weights(rows: Data, chosen: Array) -> Array:
-    return np.ones(len(chosen)) if rows.sample_weight is None else rows.sample_weight[chosen]
-
-
 def _errors_left_out(blend: Blend, rows: Array) -> tuple[Array, Moments]:
     """Errors of rows as if they had been left out, (n_rows, n_outputs), and their moments.
 
@@ -169,7 +165,7 @@ def _errors_left_out(blend: Blend, rows: Array) -> tuple[Array, Moments]:
     """
     problem, members = blend.results[0].problem, members_of(blend)
     X, y = problem.rows.X[rows].astype(float), problem.rows.y[rows].astype(float)
-    likelihood, w = blend.results[0].settings.likelihood, _weights(problem.rows, rows)
+    likelihood, w = blend.results[0].settings.likelihood, problem.rows.weights[rows]
     errors, of_members = np.zeros_like(y), []
     for result, member in zip(blend.results, members, strict=True):
         moments = member.moments(X, problem.scales, likelihood)

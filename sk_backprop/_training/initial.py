@@ -124,7 +124,7 @@ def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:
     step = -(-rows.n_samples * n_features // _MOST_VALUES)
     X: Any = rows.X[::step]
     X = X if isinstance(X, np.ndarray) else X.toarray()
-    w = np.ones(len(X)) if rows.sample_weight is None else rows.sample_weight[::step]
+    w = rows.weights[::step]
     W = np.zeros((n_features, n_features, per_feature))
     b = np.zeros((n_features, per_feature))
     for j in range(n_features):
@@ -172,7 +172,7 @@ def has_far_values(rows: Data) -> bool:
     rows : Data, dense
     """
     X: Any = rows.X
-    w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
+    w = rows.weights
     for x in X.T:  # one at a time, for a few columns' worth of memory
         first, third = _quantiles(x, w, np.array([0.25, 0.75]))
         first, third = float(first), float(third)

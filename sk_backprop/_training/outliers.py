@@ -30,8 +30,8 @@ from sk_backprop._training.run import Blend, Trained
 # of the robust fit may take, and its tolerance.
 _LEAST_ROWS, _MOST_ROWS, _SHARE, _TOL = 20, 4000, 0.05, 1e-2
 
-# Plain steps of the robust fit, of which the run with the highest evidence is kept: after more, it
-# may have memorised outliers, after fewer it may take the function for noise.
+# Plain steps of the two runs of the robust fit; the one with the higher evidence is kept.
+# After ten steps it may have memorised outliers, after two it may take the function for noise.
 _PLAIN_STEPS = (2, 10)
 
 # Residual of an outlier in units of the robust standard deviation of all residuals, at least; the
@@ -69,7 +69,7 @@ _FEW_ROWS, _ENOUGH, _MANY_ROWS, _MOST_STEPS = 200, 5, 3000, 100
 
 
 def outlying_rows(plan: Plan, data: Data, problem: Problem) -> Array:
-    """Numbers of the rows to leave out, in ascending order; none for most data.
+    """Which rows to leave out, (n_samples,) bool; none for most data.
 
     Parameters
     ----------
@@ -86,7 +86,9 @@ def outlying_rows(plan: Plan, data: Data, problem: Problem) -> Array:
             if found is None or not _are_errors(plan, problem, found):
                 break
             kept = kept[~found.beyond_raw(data.select(kept), problem)]
-    return np.setdiff1d(np.arange(data.n_samples), kept, assume_unique=True)
+    outlying = np.ones(data.n_samples, dtype=bool)
+    outlying[kept] = False
+    return outlying
 
 
 class _Gap(NamedTuple):
@@ -143,17 +145,11 @@ def _set_apart(plan: Plan, problem: Problem) -> _Gap | None:
     params = _trained(settings, part).params
     network = problem.scales.solver_network(settings.network)
     f = evaluate(network, params.coefs, params.intercepts, part.rows.X)
-    log_scale = _log_scale(
-        np.abs(part.rows.y - f), _regressors(part.rows.X, f), _weights(part.rows)
-    )
+    log_scale = _log_scale(np.abs(part.rows.y - f), _regressors(part.rows.X, f), part.rows.weights)
     gap = _Gap(network, params, log_scale, np.full(f.shape[1], np.inf), 0.0)
-    found = [gap_in(column, _weights(rows)) for column in gap.sizes(rows).T]
+    found = [gap_in(column, rows.weights) for column in gap.sizes(rows).T]
     limit, width = np.transpose(found)
     return None if np.isinf(limit).all() else gap._replace(limit=limit, width=float(width.max()))
-
-
-def _weights(rows: Data) -> Array:
-    return np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
 
 
 def _regressors(X: Array, f: Array) -> Array:
@@ -219,7 +215,7 @@ def _trained(settings: Settings, problem: Problem) -> Trained:
 
 
 def _at_most(problem: Problem, n_rows: int) -> Problem:
-    """The problem of at most so many of its rows."""
+    """The problem of at most `n_rows` of its rows, which cover X evenly."""
     if problem.rows.n_samples <= n_rows:
         return problem
     rows = np.arange(problem.rows.n_samples)
@@ -277,7 +273,7 @@ def _are_errors(plan: Plan, problem: Problem, gap: _Gap) -> bool:
             for sums, training in zip(found, (part, without)):
                 params = _trained(settings, training).params
                 f = evaluate(network, params.coefs, params.intercepts, rows.X)
-                w, error = _weights(rows), rows.y - f
+                w, error = rows.weights, rows.y - f
                 sums += (
                     (w[~is_suspect] @ error[~is_suspect] ** 2).sum(),
                     (w[is_suspect] @ np.abs(error[is_suspect])).sum(),
@@ -290,9 +286,9 @@ def _are_errors(plan: Plan, problem: Problem, gap: _Gap) -> bool:
 
 
 def rows_without_weight(blend: Blend, data: Data) -> Array:
-    """Numbers of the rows that a loss which follows the noise gives next to no weight.
+    """Which rows the loss of a fit gives next to no weight, (n_samples,) bool.
 
-    blend : Blend, fitted with that loss; data : Data, raw
+    blend : Blend; data : Data, raw
     """
     problem, likelihood = blend.results[0].problem, blend.results[0].settings.likelihood
     noise = np.mean([one.posterior.noise for one in blend.networks], axis=0)
@@ -307,4 +303,4 @@ def rows_without_weight(blend: Blend, data: Data) -> Array:
                 f += weight / len(result.networks) * output
         exact, root = (likelihood.residual_root(f.T, at.T)[2] for at in (f, y))
         found[rows] = ((root / exact) ** 2 < _LEAST_WEIGHT).any(axis=0)
-    return np.flatnonzero(found)
+    return found

@@ -40,6 +40,11 @@ class Data(NamedTuple):
         return int(self.y.shape[0])
 
     @property
+    def weights(self) -> Array:
+        """Weights of the rows, (n_samples,)."""
+        return np.ones(self.n_samples) if self.sample_weight is None else self.sample_weight
+
+    @property
     def total_weight(self) -> float:
         return float(self.n_samples if self.sample_weight is None else self.sample_weight.sum())
 
@@ -164,10 +169,9 @@ class Problem(NamedTuple):
 
         Otherwise no bound keeps the likelihood of a network that predicts it from growing.
         """
-        rows = self.rows
-        w = np.ones(rows.n_samples) if rows.sample_weight is None else rows.sample_weight
-        middle = [weighted_median(y, w) for y in rows.y.T]
-        return bool(np.all(w @ (rows.y == middle) <= 0.5 * w.sum()))
+        y, w = self.rows.y, self.rows.weights
+        middle = [weighted_median(column, w) for column in y.T]
+        return bool(np.all(w @ (y == middle) <= 0.5 * w.sum()))
 
     def in_unit(self, weight_unit: float) -> Self:
         """The same rows, with their weights divided by `weight_unit`."""

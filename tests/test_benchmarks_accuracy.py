@@ -126,13 +126,36 @@ def test_intervals_without_a_distribution_are_scored(plane, monkeypatch):
     assert np.isnan([row.log_likelihood, row.crps, row.coverage_50]).all()
 
 
-@pytest.mark.parametrize(("name", "package"), [("conformal", "mapie"), ("ngboost", "ngboost")])
-def test_peers_with_intervals_are_scored(plane, name, package):
-    pytest.importorskip(package)
-    row = accuracy.measure(name, plane)
-    assert 0.6 < row.coverage_80 <= row.coverage_95 <= 1
-    assert 0 < row.interval_score_80 < row.interval_score_95
-    assert np.isnan(row.crps) == (name == "conformal")
+@pytest.fixture
+def line():
+    rng = np.random.default_rng(0)
+    X, noise = rng.normal(size=(400, 1)), rng.normal(size=400)
+    y = 3 * X[:, 0] + noise
+    return problems.Problem("line", 4, X[:300], y[:300], X[300:], y[300:])
+
+
+def test_ngboost_is_scored_by_its_distribution(line):
+    ngboost = pytest.importorskip("ngboost")
+    row = accuracy.measure("ngboost", line)
+    model = ngboost.NGBRegressor(random_state=4, verbose=False).fit(line.X_train, line.y_train)
+    found = model.pred_dist(line.X_test)
+    assert row.log_likelihood == pytest.approx(found.logpdf(line.y_test).mean())
+    expected = accuracy.scores(line.y_test, found.loc, stats.norm(found.loc, found.scale))
+    assert {name: getattr(row, name) for name in expected} == pytest.approx(expected)
+
+
+def test_conformal_intervals_are_those_of_mapie(line):
+    pytest.importorskip("mapie")
+    row = accuracy.measure("conformal", line)
+    model = accuracy.Conformal(4).fit(line.X_train, line.y_train)
+    intervals = model.predict_intervals(line.X_test)
+    # Each is as wide for every row, and nearly holds its part of the rows.
+    widths = intervals[:, 1] - intervals[:, 0]
+    np.testing.assert_allclose(widths, np.broadcast_to(widths[0], widths.shape))
+    assert row.coverage_80 == pytest.approx(0.8, abs=0.1)
+    assert row.coverage_95 == pytest.approx(0.95, abs=0.05)
+    assert row.interval_score_80 > widths[0, 0]
+    assert row.interval_score_95 > widths[0, 1]
 
 
 def test_row_equals_a_direct_computation(plane):

@@ -12,6 +12,12 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         blocks          sums over blocks that do not depend on which thread computes which
         linalg          the matrix products and inverses that take most of the time of a fit
         threads         one BLAS thread where the matrices are small; threads that share rows
+    _tables       columns of tables, and the numbers that stand for them
+        kinds           numbers, categories, dates, ...: by the dtypes of any library
+        reading         values of columns, without the types of a library
+        table           columns of known kinds, whatever holds them
+        encoding        the inputs of the network that stand for each column
+        refusals        columns that are refused, with errors that say what to do
     _network      layers of units, and the distribution of y around their outputs
         network         one flat vector of parameters; forward and backward pass, derivatives
         dispersion      noise estimated from residuals: Pearson's statistic
@@ -47,7 +53,9 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         fitting         select candidates of a plan, and train their networks
         calibrating     errors on rows that were left out calibrate the distribution
     _estimator    what scikit-learn's users see
-        parameters, columns, sparse, checks    validation of the arguments, with error messages
+        parameters, sparse, checks    validation of the arguments, with error messages
+        inputs          X as the numbers that the network sees, from arrays and tables
+        importance      how much the fitted function changes with each column
         state           the fitted state, and how an estimator stores it
         start           where a fit starts: weights given, or those of the last fit
         diagnostics     fitted attributes and warnings
@@ -55,15 +63,15 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         calls           a call of `fit` or `partial_fit`, from its arguments to attributes
         notebook        the estimator's documentation in its HTML representation
         operands        names and expressions for the inputs of a formula
-        predictor, regressor       BackpropRegressor
+        predictor, learner, regressor    BackpropRegressor
     _display      plots, from the public API of a fitted estimator
     export        the fitted function as an MLPRegressor or a formula
     textbook      one forward and one backward pass with every number in between
     __main__      `python -m sk_backprop`: a comparison on real data, by the public API
 
-Data flow: raw X, y, sample_weight -> checked -> a plan -> scaled -> an objective over row
-blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled inputs -> a
-fitted state -> attributes, set all at once. The rooms up to `_solvers` see arrays and do not
+Data flow: raw X, y, sample_weight -> checked and encoded -> a plan -> scaled -> an objective over
+row blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled inputs -> a fitted
+state -> attributes, set all at once. The rooms up to `_solvers` see arrays and do not
 import scikit-learn.
 
 Objects that pass from room to room are not changed: plain records are named tuples, others plain

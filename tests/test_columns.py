@@ -18,7 +18,8 @@ from pyarrow.interchange import from_dataframe
 from sklearn.linear_model import RidgeCV
 
 from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
-from sk_backprop._estimator.columns import REMEDIES, Kind, columns_of
+from sk_backprop._tables.kinds import Kind, columns_of
+from sk_backprop._tables.refusals import REMEDIES
 from sk_backprop.textbook import backprop_pass
 
 N = 12
@@ -203,13 +204,16 @@ SAYS = {
     "times stamped": ("dates", "[Dd]atetime|timestamp|object", "total_seconds"),
     "durations": ("durations", "[Dd]uration|timedelta|object", "total_seconds"),
     "times of day": ("times of day", "[Tt]ime|object", "midnight"),
-    "categories": ("categories|strings", "'m'", "OneHotEncoder"),
-    "levels": ("categories|strings", "'m'", "OneHotEncoder"),
-    "strings": ("strings", "'m'", "OneHotEncoder.*float"),
-    "digits": ("strings", "'1'", "OneHotEncoder.*float"),
+    "categories": ("categories|strings", "'m'", "data frame.*categorical_features"),
+    "levels": ("categories|strings", "'m'", "data frame.*categorical_features"),
+    "strings": ("strings", "'m'", "data frame.*float"),
+    "digits": ("strings", "'1'", "data frame.*float"),
     "lists": ("lists", "[Ll]ist|object", "column of its own"),
     "structures": ("structures|objects", "[Ss]truct|object", "column of its own|real number"),
 }
+# What X may have if it is a table, always or if it may have categories.
+NOT_REFUSED = {"dates", "times stamped", "durations"}
+CATEGORIES = {"categories", "levels", "strings", "digits"}
 CONTAINERS = {
     "polars": lambda frame: frame,
     "pyarrow": lambda frame: frame.to_arrow(),
@@ -231,25 +235,33 @@ def with_column(column):
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("column", COLUMNS)
-def test_a_column_that_is_not_numeric_is_refused_by_name(fitted, column, container):
+def test_a_column_that_is_not_numeric_is_refused_by_name(column, container):
     table = CONTAINERS[container](with_column(COLUMNS[column]))
+    numeric = np.column_stack([X, Y])
+    fitted = small().fit(numeric, Y)
+    is_array = container in ("objects", "lists")
     if (column, container) == ("lists", "lists"):
         says = ("^X", "inhomogeneous")  # numpy does not make an array of it
     else:
-        where = "column 2" if container in ("objects", "lists") else "column 'c d'"
+        where = "column 2" if is_array else "column 'c d'"
         says = ("^X has", where, "must be numeric", *SAYS[column])
-    for call in (
-        lambda: small().fit(table, Y),
-        lambda: small(solver="adam").partial_fit(table, Y),
-        lambda: fitted.predict(table),
-        lambda: fitted.gradient(table),
-        lambda: fitted.score(table, Y),
-        lambda: backprop_pass(table, Y, [np.ones((3, 1))], [np.ones(1)]),
-    ):
+    calls = [lambda: backprop_pass(table, Y, [np.ones((3, 1))], [np.ones(1)])]
+    if is_array or column not in NOT_REFUSED:
+        given = {} if is_array or column not in CATEGORIES else {"categorical_features": None}
+        calls += [
+            lambda: small(**given).fit(table, Y),
+            lambda: small(solver="adam", **given).partial_fit(table, Y),
+        ]
+    for call in calls:
         with pytest.raises((ValueError, TypeError), match=all_of(*says)):
             call()
+    if not is_array and column in NOT_REFUSED | CATEGORIES:
+        says = ("^X has", "column 'c d'", SAYS[column][0], "had numbers in fit")
+    for use in (fitted.predict, fitted.gradient, lambda table: fitted.score(table, Y)):
+        with pytest.raises((ValueError, TypeError), match=all_of(*says)):
+            use(table)
     with pytest.raises((ValueError, TypeError), match=r"^X_val\b"):
-        small().fit(np.column_stack([X, Y]), Y, X_val=table, y_val=Y)
+        small().fit(numeric, Y, X_val=table, y_val=Y)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +288,7 @@ def test_targets_and_weights_that_are_not_numeric_are_refused(fitted, column, of
 
 
 REFUSED_VALUES = [param for param in EACH_VALUE if REMEDIES[param.values[0]]]
+IN_TABLES = {Kind.CATEGORY, Kind.STRING, Kind.DATE, Kind.DURATION}
 
 
 @pytest.mark.parametrize(("kind", "value"), REFUSED_VALUES)
@@ -284,7 +297,10 @@ def test_objects_that_are_not_numbers_are_refused_by_column(fitted, kind, value)
     frame = pd.DataFrame({"a": array[:, 0], "c": pd.Series(array[:, 1], dtype=object)})
     for data, label in ((array, "1"), (frame, "'c'")):
         says = all_of("^X has", kind.value, f"column {label} ", re.escape(str(REMEDIES[kind])))
-        for call in (lambda rows=data: small().fit(rows, Y[2:]), lambda d=data: fitted.predict(d)):
+        calls = [lambda rows=data: small().fit(rows, Y[2:]), lambda d=data: fitted.predict(d)]
+        if kind is Kind.MISSING or (data is frame and kind in IN_TABLES):
+            calls = []
+        for call in calls:
             with pytest.raises((ValueError, TypeError), match=says):
                 call()
     for name, call in {
@@ -313,9 +329,9 @@ def test_several_columns_are_named_but_not_all_of_many():
     wide = pd.DataFrame({f"s{i}": ["u"] * N for i in range(9)} | {"t": DATES, "x": Y})
     says = "columns 's0', 's1', 's2', 's3', 's4' and 4 more "
     with pytest.raises(ValueError, match=says):
-        small().fit(wide, Y)
+        small(categorical_features=None).fit(wide, Y)
     with pytest.raises(ValueError, match=r"X has strings in columns 's0', 's1' \(dtype"):
-        small().fit(wide[["x", "s0", "t", "s1"]], Y)
+        small(categorical_features=None).fit(wide[["x", "s0", "t", "s1"]], Y)
 
 
 def test_long_examples_are_cut():
@@ -421,12 +437,13 @@ def test_targets_and_weights_of_other_libraries(of):
     assert model.score(X, of(Y), of(w)) == expected.score(X, Y, w)
 
 
-def test_categories_that_are_numbers_are_numbers():
+def test_categories_that_are_numbers_may_be_taken_as_numbers():
     frame = NAMED.assign(c=pd.Categorical([1, 2, 4] * 4))
     plain = frame.astype(float).to_numpy()
     expected = small().fit(plain, Y).predict(plain)
     for table in (frame, pa.Table.from_pandas(frame)):
-        np.testing.assert_array_equal(small().fit(table, Y).predict(table), expected)
+        model = small(categorical_features=None).fit(table, Y)
+        np.testing.assert_array_equal(model.predict(table), expected)
 
 
 @pytest.mark.parametrize("field", ["columns", "dtypes", "schema", "u"])

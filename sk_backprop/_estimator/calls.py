@@ -5,7 +5,7 @@ Nothing is set on the estimator until training has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.callbacks import all_or_nothing, callback_observers
 from sk_backprop._estimator.checks import (
+    Checked,
     check_rows,
     check_target_range,
     check_validation_rows,
@@ -33,12 +34,12 @@ from sk_backprop._estimator.parameters import check_parameters
 from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import Task, in_stream, likelihood_of, rows_so_far, tasks_of
-from sk_backprop._estimator.state import Columns, FittedState, store
+from sk_backprop._estimator.state import FittedState, store
 from sk_backprop._training.calibrating import calibrated
 from sk_backprop._training.events import Events
 from sk_backprop._training.fitting import fit_networks
 from sk_backprop._training.outliers import outlying_rows, rows_without_weight
-from sk_backprop._training.problem import Data, Problem, prepare
+from sk_backprop._training.problem import Problem, prepare
 from sk_backprop._training.run import Blend
 
 _NOT_VARYING = (
@@ -67,9 +68,10 @@ def fit_rows(
     """
     check_parameters(estimator)
     continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
-    checked, data = _checked(estimator, *rows, reset=not continued)
     last = FittedState.of(estimator) if continued else None
-    validation = check_validation_rows(checked, *validation_rows, data)
+    estimator_checked, checked = _checked(estimator, rows, last)
+    data = checked.data
+    validation, of_validation = check_validation_rows(estimator_checked, validation_rows, checked)
     if validation is not None:
         check_target_range(validation.y, likelihood_of(estimator), "y_val")
     tasks = tasks_of(estimator, data, last, init)
@@ -87,13 +89,13 @@ def fit_rows(
     if outlying.any():
         data = data.take(np.flatnonzero(~outlying))
         problem = prepare(tasks[0].plan.settings, data, validation)
-    call = Call(Columns.of(checked), data.n_samples, SeenRows.of(*data), last, numbers[outlying])
+    call = Call(checked.columns, data.n_samples, SeenRows.of(*data), last, numbers[outlying])
 
     def without_weight(trained: Blend) -> Array:
         return np.asarray(numbers[rows_without_weight(trained, all_rows)])
 
     messages: Messages = _train(estimator, call, tasks, problem, rng, rows, without_weight)
-    return messages
+    return [*_as_warnings([*checked.messages, *of_validation]), *messages]
 
 
 def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
@@ -105,9 +107,9 @@ def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
     rows : X, y and sample_weight as given
     """
     check_parameters(estimator)
-    fitted = hasattr(estimator, "coefs_")
-    checked, data = _checked(estimator, *rows, reset=not fitted)
-    last = FittedState.of(estimator) if fitted else None
+    last = FittedState.of(estimator) if hasattr(estimator, "coefs_") else None
+    _, checked = _checked(estimator, rows, last, streaming=True)
+    data = checked.data
     tasks = tasks_of(estimator, data, last, streaming=True)
     rng = check_random_state(estimator.random_state if last is None else last.continuation.seed)
     seen = None if last is None else last.predictive.scales
@@ -119,9 +121,10 @@ def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
     trained = _train_tasks(tasks, last, problem, rng, estimator.n_jobs, events)
     if trained.interrupted:
         return [(NOTHING_KEPT, UserWarning)]
-    call = Call(Columns.of(checked), data.n_samples, rows_so_far(tasks), last, streaming=True)
+    call = Call(checked.columns, data.n_samples, rows_so_far(tasks), last, streaming=True)
     store(estimator, fitted_state(call, trained, rng), curve)
-    messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
+    messages = _as_warnings(checked.messages)
+    messages += fit_warnings(call, trained, alpha_given=estimator.alpha != "auto")
     if problem.scales.likelihood.max_target_is_unit and np.any(data.y > estimator.y_scale_):
         beyond = (
             f"y has values up to {data.y.max():g}, above the largest of the first batch, "
@@ -132,13 +135,29 @@ def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
 
 
 def _checked(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, *, reset: bool
-) -> tuple[Any, Data]:
-    """A copy with n_features_in_ and feature_names_in_, and the data; see `check_rows`."""
-    checked = shallow_copy(estimator)
-    data = check_rows(checked, X, y, sample_weight, reset=reset)
-    check_target_range(data.y, likelihood_of(estimator), "y")
-    return checked, data
+    estimator: Any,
+    rows: tuple[Any, Any, Any],
+    last: FittedState | None,
+    *,
+    streaming: bool = False,
+) -> tuple[Any, Checked]:
+    """A copy with n_features_in_ and feature_names_in_, and what `check_rows` returns.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor
+    rows : X, y and sample_weight as given
+    last : FittedState that the call continues, or None
+    streaming : whether the rows are a batch of a stream
+    """
+    copied, before = shallow_copy(estimator), None if last is None else last.columns
+    checked = check_rows(copied, *rows, streaming=streaming, before=before)
+    check_target_range(checked.data.y, likelihood_of(estimator), "y")
+    return copied, checked
+
+
+def _as_warnings(messages: Sequence[str]) -> Messages:
+    return [(message, UserWarning) for message in messages]
 
 
 @all_or_nothing

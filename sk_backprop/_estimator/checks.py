@@ -4,15 +4,14 @@ Every error names the argument, what was given and what is allowed. The function
 return checked arrays and change nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import pairwise
 from numbers import Real
 from types import MethodType
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,39 +19,78 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils.validation import validate_data
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import row_order
 from sk_backprop._estimator.parameters import is_integer, rules
+from sk_backprop._estimator.state import Columns, means_of
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, own_features
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.problem import Data, groups_of_rows
+
+if TYPE_CHECKING:  # what plain arrays do not need is imported late
+    from sk_backprop._tables.encoding import Encoding
 
 # scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
 # negligible compared with that of training.
 _always_check_finite = config_context(assume_finite=False)
 
 
+class Inputs(NamedTuple):
+    """Checked X.
+
+    X : (n_samples, n_inputs), dense or CSR, float64 or float32, finite
+    encoding : Encoding, or None where the columns of X are the inputs
+    messages : list of str, warnings to issue
+    """
+
+    X: Any
+    encoding: "Encoding | None"
+    messages: list[str]
+
+
+class Checked(NamedTuple):
+    """Checked arguments of `fit` or `partial_fit`.
+
+    data : Data, without the rows of zero weight; columns : Columns of X
+    messages : list of str, warnings to issue
+    """
+
+    data: Data
+    columns: Columns
+    messages: list[str]
+
+
 @_always_check_finite
 def check_rows(
-    estimator: BaseEstimator,
-    X: Any,
-    y: Any,
-    sample_weight: Any,
-    *,
-    reset: bool,
-) -> Data:
-    """Checked X, y and weights for training, without the rows of zero weight.
+    estimator: Any, X: Any, y: Any, sample_weight: Any, *, streaming: bool, before: Columns | None
+) -> Checked:
+    """Checked X, y and weights for training.
 
-    estimator : gets `n_features_in_` and `feature_names_in_` if `reset`, else X must match them
+    Parameters
+    ----------
+    estimator : gets `n_features_in_` and `feature_names_in_`, unless X must match `before`
     X, y, sample_weight : as passed to `fit`
+    streaming : whether they are a batch of a stream
+    before : Columns of an earlier call that this one continues, or None
     """
     if y is None:
         raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
-    X = _inputs(estimator, X, reset=reset)
-    return _rows(X, _target(y, "y"), sample_weight, "")
+    if before is not None:
+        inputs = _later_inputs(estimator, X, before)
+    elif _is_plain(X, 2, (np.float64, np.float32)) and isinstance(
+        estimator.categorical_features, str | None
+    ):
+        estimator.n_features_in_ = X.shape[1]
+        vars(estimator).pop("feature_names_in_", None)
+        inputs = Inputs(X, None, [])
+    else:
+        inputs = _first_inputs(estimator, X, sample_weight, streaming=streaming)
+    X, encoding, messages = inputs
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = Columns(estimator.n_features_in_, names, encoding)
+    return Checked(_rows(X, _target(y, "y"), sample_weight, ""), columns, messages)
 
 
 def numbers_of_rows(data: Data, sample_weight: Any) -> Array:
@@ -62,14 +100,23 @@ def numbers_of_rows(data: Data, sample_weight: Any) -> Array:
     return np.flatnonzero(np.asarray(sample_weight, dtype=float) > 0)
 
 
-def check_new_rows(estimator: BaseEstimator, X: Any) -> Any:
-    """X of `predict`, dense or CSR."""
-    return _inputs(estimator, X, reset=False)
+def check_new_rows(estimator: Any, X: Any, columns: Columns) -> tuple[Any, list[str]]:
+    """X of `predict`, dense or CSR, and warnings to issue."""
+    X, _, messages = _later_inputs(estimator, X, columns)
+    return X, messages
+
+
+def new_table(estimator: Any, X: Any, encoding: "Encoding") -> Any:
+    """X of rows that were checked before, as a Table."""
+    from sk_backprop._estimator.inputs import new_table
+
+    return new_table(estimator, X, "X", encoding)
 
 
 def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Checked y and weights of `score`: numbers."""
-    from sk_backprop._estimator.columns import readable, require_numeric
+    from sk_backprop._tables.kinds import readable
+    from sk_backprop._tables.refusals import require_numeric
 
     arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
     for name, values in arguments.items():
@@ -78,30 +125,44 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     return arguments["y"], arguments["sample_weight"]
 
 
-def _inputs(estimator: Any, X: Any, *, reset: bool) -> Any:
-    """X as float64 or float32, dense or CSR; parameters as in `check_rows`."""
-    if _is_plain(X, 2, (np.float64, np.float32)):
-        if reset:
-            estimator.n_features_in_ = X.shape[1]
-            vars(estimator).pop("feature_names_in_", None)
-        names = hasattr(estimator, "feature_names_in_")
-        if X.shape[1] == estimator.n_features_in_ and not names:
-            return X
+def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
+    """X of the first rows; parameters as in `check_rows`."""
+    from sk_backprop._estimator.inputs import training_inputs
+
     _check_structure(X, "X")
     with _checking("X"):
-        X = _numeric(X, "X")
-        checked = validate_data(
-            estimator, X, reset=reset, accept_sparse="csr", dtype=(np.float64, np.float32)
-        )
-    return summed(checked)
+        inputs = Inputs(*training_inputs(estimator, X, sample_weight, streaming=streaming))
+    return inputs._replace(X=summed(inputs.X))
 
 
-# The next two functions import late what plain arrays do not need: 0.85 of 21 ms of the import.
+def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Inputs:
+    """X of rows that follow the first.
+
+    Parameters
+    ----------
+    estimator : with `n_features_in_` and `feature_names_in_`
+    X : as given; columns : Columns of the first rows
+    training : Data of the first rows, to which X_val belongs; None if the estimator is fitted
+    """
+    name, means = "X", partial(means_of, estimator)
+    if training is not None:
+        weights = training.sample_weight
+        name, means = "X_val", partial(np.average, training.X, axis=0, weights=weights)
+    plain = _is_plain(X, 2, (np.float64, np.float32)) and columns.encoding is None
+    if plain and X.shape[1] == columns.n_features and columns.names is None:
+        return Inputs(X, None, [])
+    from sk_backprop._estimator.inputs import new_inputs
+
+    _check_structure(X, name)
+    with _checking(name):
+        inputs = Inputs(*new_inputs(estimator, X, name, columns.encoding, means))
+    return inputs._replace(X=summed(inputs.X))
 
 
 def _numeric(values: Any, name: str) -> Any:
     """`values` in a form that numpy reads, all of them numbers; otherwise an error names them."""
-    from sk_backprop._estimator.columns import readable, require_numeric
+    from sk_backprop._tables.kinds import readable
+    from sk_backprop._tables.refusals import require_numeric
 
     values = readable(values)
     require_numeric(values, name)
@@ -190,46 +251,33 @@ def _numbers(values: Any, name: str) -> Array:
 
 @_always_check_finite
 def check_validation_rows(
-    estimator: BaseEstimator, X_val: Any, y_val: Any, sample_weight_val: Any, training: Data
-) -> Data | None:
-    """Checked validation data, or None where none is given.
+    estimator: BaseEstimator, validation_rows: tuple[Any, Any, Any], training: Checked
+) -> tuple[Data | None, list[str]]:
+    """Checked validation data, or None where none is given, and warnings to issue.
 
-    X_val, y_val, sample_weight_val : as passed to `fit`; training : Data, to be matched
+    validation_rows : X_val, y_val and sample_weight_val as passed to `fit`
+    training : Checked, to be matched
     """
+    X_val, y_val, sample_weight_val = validation_rows
     given = {"X_val": X_val, "y_val": y_val}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == 2:
         if sample_weight_val is not None:
             raise ValueError("sample_weight_val was given without X_val and y_val.")
-        return None
+        return None, []
     if missing:
         there = "y_val" if missing[0] == "X_val" else "X_val"
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
-    _check_structure(X_val, "X_val")
-    with _checking("X_val"):
-        X_val = _numeric(X_val, "X_val")
-        checked = check_array(
-            X_val, accept_sparse="csr", dtype=(np.float64, np.float32), input_name="X_val"
-        )
-    n_features = training.X.shape[1]
-    if checked.shape[1] != n_features:
+    data = training.data
+    checked, _, messages = _later_inputs(estimator, X_val, training.columns, data)
+    _check_range(checked, "X_val", data.X.dtype)
+    checked = checked.astype(data.X.dtype, copy=False)
+    rows = _rows(checked, _target(y_val, "y_val"), sample_weight_val, "_val")
+    if rows.y.shape[1] != data.y.shape[1]:
         raise ValueError(
-            f"X_val has {checked.shape[1]} features; X has {n_features} and they must agree."
+            f"y_val has {rows.y.shape[1]} outputs; y has {data.y.shape[1]} and they must agree."
         )
-    with _checking("X_val"):
-        validate_data(estimator, X_val, reset=False, skip_check_array=True)
-    _check_range(checked, "X_val", training.X.dtype)
-    rows = _rows(
-        summed(checked.astype(training.X.dtype, copy=False)),
-        _target(y_val, "y_val"),
-        sample_weight_val,
-        "_val",
-    )
-    if rows.y.shape[1] != training.y.shape[1]:
-        raise ValueError(
-            f"y_val has {rows.y.shape[1]} outputs; y has {training.y.shape[1]} and they must agree."
-        )
-    return rows
+    return rows, messages
 
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
@@ -438,11 +486,11 @@ class OnlyIfStreaming:
     """
 
     def __init__(self, method: Callable[..., Any]) -> None:
-        self._method = method
+        self.method = method
 
     def __get__(self, estimator: Any, owner: Any = None) -> Any:
         if estimator is None:
-            return self._method
+            return self.method
         streaming = [name for name, solver in SOLVERS.items() if solver.streams]
         if estimator.solver not in ("auto", *streaming):
             *others, last = map(repr, streaming)
@@ -460,7 +508,7 @@ class OnlyIfStreaming:
                 "partial_fit does not support learning_rate='cosine': a stream has no end. Pass "
                 "learning_rate='constant'."
             )
-        return MethodType(self._method, estimator)
+        return MethodType(self.method, estimator)
 
 
 def check_same_network(

@@ -13,6 +13,7 @@ from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.scales import CentredSparse, Scales
 from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._estimator.importance import feature_importances
 from sk_backprop._estimator.state import (
     Columns,
     Continuation,
@@ -122,6 +123,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
             call.rows,
         ),
         call.outliers,
+        feature_importances(blend, call.columns),
     )
 
 
@@ -137,9 +139,9 @@ def _scaler(scales: Scales, columns: Columns) -> MaxAbsScaler:
     """Like `MaxAbsScaler.fit`, which would leave columns below 10 eps unscaled (`as_units`)."""
     scaler = MaxAbsScaler()
     scaler.max_abs_, scaler.scale_ = scales.x_max, scales.x_unit
-    scaler.n_samples_seen_, scaler.n_features_in_ = scales.n_rows, columns.n_features
-    if columns.names is not None:
-        scaler.feature_names_in_ = columns.names
+    scaler.n_samples_seen_, scaler.n_features_in_ = scales.n_rows, columns.n_inputs
+    if columns.input_names is not None:
+        scaler.feature_names_in_ = columns.input_names
     return scaler
 
 
@@ -425,7 +427,7 @@ def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[s
     n_samples = problem.rows.n_samples
     if not (scales.precondition and isinstance(X, np.ndarray)) or n_samples < _ROWS_TO_COMPARE:
         return
-    X = X[:, : columns.n_features]
+    X = X[:, : columns.n_inputs]
     furthest = np.maximum(X.max(axis=0), -X.min(axis=0)).astype(float)
     w = np.ones(n_samples) if w is None else w
     weight = w / w.sum()
@@ -438,7 +440,8 @@ def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[s
         if not share > _GROSS or np.ptp(np.delete(x, worst)) == 0:
             continue
         value = scales.x_unit[j] * (x[worst] * scales.x.spread[j] + scales.x.mean[j])
-        name = f"{j}" if columns.names is None else f"{j} ({columns.names[j]!r})"
+        names = columns.input_names
+        name = f"{j}" if names is None else f"{j} ({names[j]!r})"
         yield (
             f"Column {name} of X has {share:.0%} of its variance in a single row, of value "
             f"{value:.6g}; in comparison, the others hardly differ. Check it: replace an outlier, "

@@ -69,11 +69,26 @@ def _is_seed(value: Any) -> bool:
     return not isinstance(value, (bool, np.bool_))
 
 
+def _are_columns(value: Any) -> bool:
+    if value is None or isinstance(value, str):
+        return value is None or value == "from_dtype"
+    try:
+        listed = np.asarray(value)
+    except (TypeError, ValueError):
+        return False
+    strings = listed.dtype.kind == "O" and all(isinstance(one, str) for one in listed.flat)
+    return listed.ndim == 1 and (listed.size == 0 or listed.dtype.kind in "biuUT" or strings)
+
+
 _FLAG = (lambda v: isinstance(v, (bool, np.bool_)), "True or False")
 
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "activation": _choice("identity", "logistic", "tanh", "relu"),
     "noise": _choice("auto", "constant", "varying"),
+    "categorical_features": (
+        _are_columns,
+        "'from_dtype', None or an array-like of bool, int or str, of one dimension",
+    ),
     "precondition": _FLAG,
     "alpha": _or_auto(_real("[0, inf)")),
     "weight_groups": _choice("auto", "input", "layer"),

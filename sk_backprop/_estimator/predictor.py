@@ -18,9 +18,10 @@ from sk_backprop._estimator.checks import (
     check_new_rows,
     check_probabilities,
     check_scored,
+    new_table,
 )
 from sk_backprop._estimator.notebook import ParameterTooltips
-from sk_backprop._estimator.state import fitted_function, predictive_of
+from sk_backprop._estimator.state import Columns, fitted_function, predictive_of
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 
 
@@ -42,11 +43,12 @@ def _warn_of_overflow(source: FittedFunction | Predictive, what: str, *results: 
         )
 
 
-def _shown_in(name: str, module: str) -> Callable[[type], type]:
+def shown_in(name: str, module: str) -> Callable[[type], type]:
     """Class decorator: errors and help() show the methods under the class that users know."""
 
     def rename(cls: type) -> type:
         for method in vars(cls).values():
+            method = getattr(method, "method", method)
             if isinstance(method, FunctionType):
                 method.__qualname__, method.__module__ = f"{name}.{method.__name__}", module
         return cls
@@ -75,7 +77,7 @@ def shallow_copy(estimator: Any) -> Any:
     return new
 
 
-@_shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
+@shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
 class Predictor(RegressorMixin, ParameterTooltips):
     """An estimator that predicts from its fitted attributes."""
 
@@ -118,6 +120,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         -----
         RuntimeWarning
             If a result is beyond the range of the dtype, and therefore inf or nan.
+        UserWarning
+            If values are missing in columns that lacked none in training.
 
         Notes
         -----
@@ -404,9 +408,13 @@ class Predictor(RegressorMixin, ParameterTooltips):
         >>> float(1000 * model.gradient([[0.0]])[0, 0])
         1.000
         """
+        given = X
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
         _warn_of_overflow(function, "gradient(X)", gradient)
+        encoding = Columns.of(self).encoding
+        if encoding is not None:
+            gradient = encoding.gradient(new_table(self, given, encoding), gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     def leverage(self, X: Any) -> Array:
@@ -463,6 +471,62 @@ class Predictor(RegressorMixin, ParameterTooltips):
         leverage = predictive.leverage(X)
         _warn_of_overflow(predictive, "leverage(X)", leverage)
         return leverage[:, 0] if self.n_outputs_ == 1 else leverage
+
+    @property
+    def encoded_feature_names_(self) -> Array:
+        """Names of the inputs of the network, in the order of the rows of ``coefs_[0]``.
+
+        An input that is a column of X has its name, or x0, x1, ... The others are named after the
+        column they stand for: 'city=Ulm', 'city=(other)', 'age=(missing)', 'sold (sin of year)'.
+
+        Returns
+        -------
+        names : ndarray of str objects of shape (n_inputs,)
+            The names.
+
+        Raises
+        ------
+        NotFittedError
+            Before the first fit.
+        """
+        check_is_fitted(self)
+        columns = Columns.of(self)
+        if columns.input_names is not None:
+            return columns.input_names
+        return np.array([f"x{j}" for j in range(columns.n_features)], dtype=object)
+
+    def encode(self, X: Any) -> Any:
+        """Compute the inputs of the network that stand for the columns of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Inputs as in `fit`.
+
+        Returns
+        -------
+        inputs : {ndarray, sparse matrix} of shape (n_samples, n_inputs)
+            Values of `encoded_feature_names_`, before `scaler_`.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As for `predict`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sk_backprop import BackpropRegressor
+        >>> X = np.arange(20.0).reshape(-1, 1)
+        >>> X[3] = np.nan
+        >>> model = BackpropRegressor((), solver="lbfgs", alpha=0).fit(X, np.arange(20.0))
+        >>> list(model.encoded_feature_names_)
+        ['x0', 'x0=(missing)']
+        >>> model.encode([[7.0], [np.nan]])
+        array([[7.        , 0.        ],
+               [9.84210526, 1.        ]])
+        """
+        return self._to_evaluate(X)[0]
 
     @property
     def raw_coefs_(self) -> list[Array]:
@@ -528,4 +592,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """Checked X, and the fitted function."""
         if not hasattr(self, "coefs_"):  # tested first, as the check takes 2 us
             check_is_fitted(self, "coefs_")
-        return check_new_rows(self, X), fitted_function(self)
+        checked, messages = check_new_rows(self, X, Columns.of(self))
+        for message in messages:
+            warnings.warn(message, UserWarning, stacklevel=3)
+        return checked, fitted_function(self)

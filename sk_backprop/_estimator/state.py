@@ -10,7 +10,7 @@ Predictions read and check no more than they need at each call: `fitted_function
 """
 
 from operator import ge, gt
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -32,21 +32,50 @@ from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.problem import Weights
 
+if TYPE_CHECKING:
+    from sk_backprop._tables.encoding import Encoding
+
 
 class Columns(NamedTuple):
     """The columns of the training X.
 
     n_features : int
     names : (n_features,) object, or None where they have none
+    encoding : Encoding, or None where the columns are the inputs of the network
     """
 
     n_features: int
     names: Array | None
+    encoding: "Encoding | None" = None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
-        """The columns that scikit-learn's checks of X have recorded."""
-        return cls(estimator.n_features_in_, getattr(estimator, "feature_names_in_", None))
+        """The columns of a fitted estimator."""
+        try:
+            kept, names = estimator._fit_state, getattr(estimator, "feature_names_in_", None)
+            if kept["encoding"] is None:
+                return cls(estimator.n_features_in_, names)
+            # Imported late, as plain arrays do not need it.
+            from sk_backprop._tables.encoding import Encoding
+
+            encoding = Encoding.from_state(kept["encoding"])
+            if len(encoding.labels) != estimator.n_features_in_:
+                raise inconsistent(f"the encoding has {len(encoding.labels)} columns")
+        except READING_ERRORS as error:
+            raise inconsistent(error) from error
+        return cls(estimator.n_features_in_, names, encoding)
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of inputs of the network."""
+        return self.n_features if self.encoding is None else sum(self.encoding.widths)
+
+    @property
+    def input_names(self) -> Array | None:
+        """Names of the inputs, or None where the columns have none and are the inputs."""
+        if self.encoding is None:
+            return self.names
+        return np.array(self.encoding.names, dtype=object)
 
 
 class History(NamedTuple):
@@ -117,6 +146,7 @@ class FittedState(NamedTuple):
     history : History
     continuation : Continuation
     outliers : (n_outliers,) int, rows of X that are left out, or that the loss gives no weight
+    importances : (n_features,), of the columns
     """
 
     columns: Columns
@@ -127,6 +157,7 @@ class FittedState(NamedTuple):
     history: History
     continuation: Continuation
     outliers: Array
+    importances: Array
 
     @property
     def function(self) -> FittedFunction:
@@ -171,6 +202,7 @@ class FittedState(NamedTuple):
             "noise_": self.predictive.calibration.noise,
             "degrees_of_freedom_": self.predictive.calibration.dof,
             "outliers_": self.outliers,
+            "feature_importances_": self.importances,
             "alpha_": penalty.alpha,
             "uncertain_weights_": posteriors[0].weights,
             "weight_precision_": penalty.weight_precision,
@@ -181,6 +213,9 @@ class FittedState(NamedTuple):
                 "activation": function.network.activation,
                 "likelihood": function.likelihood.key,
                 "weight_groups": penalty.weight_groups,
+                "encoding": None
+                if self.columns.encoding is None
+                else self.columns.encoding.state(),
                 "scales": self.predictive.scales.state(),
                 "output_intercepts": function.output_intercepts,
                 "optimizers": self.continuation.optimizers,
@@ -239,6 +274,7 @@ class FittedState(NamedTuple):
                 ),
                 Continuation(kept["seed"], kept["optimizers"], SeenRows(**kept["rows"])),
                 estimator.outliers_,
+                estimator.feature_importances_,
             )
         except READING_ERRORS as error:
             raise inconsistent(error) from error
@@ -299,7 +335,11 @@ def fitted_function(estimator: Any) -> FittedFunction:
         members = [
             Member(
                 Network(
-                    (estimator.n_features_in_, *one["hidden_layer_sizes"], estimator.n_outputs_),
+                    (
+                        estimator.scaler_.n_features_in_,
+                        *one["hidden_layer_sizes"],
+                        estimator.n_outputs_,
+                    ),
                     kept["activation"],
                     estimator.out_activation_,
                     one["units_per_feature"],
@@ -324,6 +364,15 @@ def fitted_function(estimator: Any) -> FittedFunction:
     except READING_ERRORS as error:
         raise inconsistent(error) from error
     return function
+
+
+def means_of(estimator: Any) -> Array:
+    """Means of the columns of the training X, where they are the inputs: (n_features,)."""
+    try:
+        scales = _scales_of(fitted_function(estimator), estimator._fit_state["scales"])
+        return np.asarray(scales.x_unit * scales.x.mean)
+    except READING_ERRORS as error:
+        raise inconsistent(error) from error
 
 
 def predictive_of(estimator: Any, function: FittedFunction) -> Predictive:

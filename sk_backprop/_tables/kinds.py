@@ -1,25 +1,21 @@
-"""Kinds of columns, and which of them are accepted as numbers.
+"""Kinds of columns.
 
-`columns_of` finds the kind of each column of an array or a table, and `REMEDIES` says
-what happens to each kind: None accepts it as numbers, a text refuses it and is the
-advice in the error. Nothing else decides on kinds of columns.
-
-Kinds are read from dtypes, by name, so that no library of tables is imported: pandas,
-polars, pyarrow and narwhals give their dtypes much the same names. Values are inspected
-only where the dtype says nothing about them (object).
+`columns_of` finds the kind of each column of an array or a table. Kinds are read from dtypes, by
+name, so that no library of tables is imported: pandas, polars, pyarrow and narwhals give their
+dtypes much the same names. Values are inspected only where the dtype says nothing about them
+(object).
 """
 
 import datetime
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from numbers import Complex, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 
 class Kind(Enum):
@@ -41,33 +37,6 @@ class Kind(Enum):
     MISSING = "missing values"
     OTHER = "objects"
 
-
-_ENCODE = "Encode categories as numbers, for example with sklearn.preprocessing.OneHotEncoder"
-
-# What to do about each kind: None if its values are numbers as they are.
-REMEDIES: dict[Kind, str | None] = {
-    Kind.NUMBER: None,
-    Kind.BOOLEAN: None,
-    Kind.NUMBER_CATEGORY: None,
-    Kind.CATEGORY: f"{_ENCODE}.",
-    Kind.STRING: f"{_ENCODE}; convert numbers that are stored as strings to float.",
-    Kind.DATE: "Pass dates as numbers, for example the seconds since the first of them: "
-    "(column - column.min()).dt.total_seconds() in pandas.",
-    Kind.DURATION: "Pass durations as numbers, for example in seconds: "
-    "column.dt.total_seconds() in pandas.",
-    Kind.TIME: "Pass times of day as numbers, for example the seconds since midnight.",
-    Kind.PERIOD: "Pass periods as numbers, for example column.dt.year + column.dt.month / 12 in "
-    "pandas.",
-    Kind.INTERVAL: "Pass their midpoints, or their ends as two columns: column.array.mid, "
-    "column.array.left and column.array.right in pandas.",
-    Kind.COMPLEX: "Complex data not supported: pass real and imaginary parts as two columns.",
-    Kind.NESTED: "Give each element a column of its own.",
-    Kind.RECORD: "Pass a table instead, pandas.DataFrame(array), or an array of two dimensions, "
-    "numpy.lib.recfunctions.structured_to_unstructured(array).",
-    Kind.MISSING: "Fill them in, for example by the column's median (see also sklearn.impute), or "
-    "leave out their rows.",
-    Kind.OTHER: "Convert them to numbers.",
-}
 
 # Kinds by `numpy.dtype.kind`; for one that is not listed the values are inspected.
 _OF_NUMPY = {
@@ -112,12 +81,6 @@ _OF_PANDAS = {"NAType": Kind.MISSING, "Period": Kind.PERIOD, "Interval": Kind.IN
 # Kinds that give way to any other in a column of mixed values, in order of precedence.
 _UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
 
-# Names of columns in a message, at most.
-_MOST_NAMES = 5
-
-# Characters of an example in a message, at most.
-_MOST_CHARACTERS = 60
-
 
 class Column(NamedTuple):
     """A column, or all of an array whose columns are of one dtype.
@@ -150,19 +113,6 @@ def readable(data: Any) -> Any:
     return data
 
 
-def require_numeric(data: Any, name: str) -> None:
-    """Raise an error unless every column can be taken as numbers, and no value is masked.
-
-    data : array-like or table, as returned by `readable`
-    name : the argument's name
-    """
-    if data is not None and not sp.issparse(data):
-        _refuse_masked(data, name)
-        refused = [column for column in columns_of(data) if REMEDIES[column.kind]]
-        if refused:
-            _refuse(data, name, refused)
-
-
 def columns_of(data: Any) -> list[Column]:
     """The columns of an array or a table with their kinds.
 
@@ -180,9 +130,14 @@ def columns_of(data: Any) -> list[Column]:
         if kind:
             columns.append(Column(label, i, kind, dtype))
         else:
-            values = np.asarray(_values_of(data, i))
+            values = np.asarray(values_of(data, i))
             columns.append(_column_of_values(values, label, i, dtype))
     return columns
+
+
+def is_table(data: Any) -> bool:
+    """Whether these are columns with names and dtypes of their own: a data frame."""
+    return not isinstance(data, np.ndarray) and _names_and_dtypes(data) is not None
 
 
 def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
@@ -202,8 +157,8 @@ def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
     return list(names), list(dtypes)
 
 
-def _values_of(data: Any, i: int) -> Any:
-    """A column of a table, by its index."""
+def values_of(data: Any, i: int) -> Any:
+    """A column of a table, by its index, in the table's own library."""
     if hasattr(data, "iloc"):  # pandas, and libraries with its interface
         return data.iloc[:, i]
     return data.column(i) if hasattr(data, "column") else data[:, i]
@@ -286,81 +241,3 @@ def _kind_of_type(of: type) -> Kind:
         return _OF_PANDAS[of.__name__]
     is_number = hasattr(of, "__float__") or hasattr(of, "__index__")
     return Kind.NUMBER if is_number else Kind.OTHER
-
-
-# --- the errors ---
-
-
-def _refuse(data: Any, name: str, refused: list[Column]) -> None:
-    """Raise the error for columns that cannot be taken as numbers.
-
-    data, name : as in `require_numeric`; refused : these columns, at least one
-    """
-    column = refused[0]
-    kind = column.kind
-    if kind is Kind.OTHER and column.label is None and np.ndim(np.asarray(data)) == 0:
-        raise TypeError(_unreadable(data, name))
-    labels = [repr(other.label) for other in refused if other.kind is kind]
-    where = ""
-    if column.label is not None:
-        where = f" in column{'s' if len(labels) > 1 else ''} {', '.join(labels[:_MOST_NAMES])}"
-    if len(labels) > _MOST_NAMES:
-        where += f" and {len(labels) - _MOST_NAMES} more"
-    examples = column.examples
-    if not examples and kind in (Kind.STRING, Kind.CATEGORY):
-        examples = _a_string(data if column.label is None else _values_of(data, column.place))
-    shown = f", such as {_short(examples[0])}" if examples else ""
-    must = "it" if column.label is None else "every column"
-    text = f"{name} has {kind.value}{where} (dtype {column.dtype}{shown}); {must} must be numeric."
-    if kind is not Kind.OTHER:
-        raise ValueError(f"{text} {REMEDIES[kind]}")
-    try:
-        float(examples[0])
-    except TypeError as error:
-        raise TypeError(f"{text} {REMEDIES[kind]} ({error})") from error
-
-
-def _a_string(values: Any) -> tuple[Any, ...]:
-    """The first string among the values, or none."""
-    if isinstance(values, (str, bytes, np.ndarray)) or not isinstance(values, Iterable):
-        values = np.asarray(values).flat
-    # One by one: numpy may be unable to read a column of pyarrow whole.
-    plain = (value.as_py() if hasattr(value, "as_py") else value for value in values)
-    return next(((value,) for value in plain if isinstance(value, (str, bytes))), ())
-
-
-def _short(value: Any) -> str:
-    """The repr of `value`, without the name of a numpy type, and cut if it is long."""
-    text = repr(value.item() if isinstance(value, (np.str_, np.bytes_)) else value)
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
-
-
-def _unreadable(data: Any, name: str) -> str:
-    """The message for an object that is neither an array nor a table that numpy can read."""
-    kind = type(data)
-    if kind.__name__ == "LazyFrame":
-        return f"{name} is a LazyFrame, whose rows are not computed yet. Pass {name}.collect()."
-    advice = "Pass an array, or a table of pandas, polars or pyarrow"
-    if hasattr(data, "__arrow_c_stream__"):
-        advice += f", for example pyarrow.table({name})"
-    elif hasattr(data, "__dataframe__"):
-        advice += f", for example pyarrow.interchange.from_dataframe({name})"
-    module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-    return (
-        f"{name} is of type {module}{kind.__qualname__}, which numpy cannot read as an array. "
-        f"{advice}."
-    )
-
-
-def _refuse_masked(data: Any, name: str) -> None:
-    """Raise ValueError for masked values: what the mask hides would be taken for data."""
-    parts = data if isinstance(data, (list, tuple)) else [data]
-    masked = [part for part in parts if isinstance(part, np.ma.MaskedArray)]
-    masks = [np.ma.getmaskarray(part) for part in masked if part.dtype.names is None]
-    n_masked = sum(int(np.sum(mask)) for mask in masks)
-    if n_masked:
-        what = "is a masked array" if masked[0] is data else "has masked arrays in it"
-        raise ValueError(
-            f"{name} {what}, with {n_masked} values masked; missing values are not allowed. Leave "
-            "out their rows, or fill them in: array.filled(value)."
-        )

@@ -1,0 +1,1 @@
+"""Columns of tables: their kinds, and the numbers that stand for them."""

@@ -1,0 +1,359 @@
+"""Numbers that stand for the columns of a table: the inputs of the network.
+
+Each column becomes a block of inputs. A column of numbers or booleans is one input, a duration its
+seconds. Categories and strings are one-hot: an input for each level, and one for all levels that
+are rare or unknown. A date is the days since the first of the training rows, and a sine and a
+cosine for each period that the dates cover. A missing number or date is replaced by the mean, which
+is the origin of the coordinates in which the network is trained; a further input shows where that
+was done, if the training rows lack values in that column.
+
+Nothing here depends on the target.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._tables.reading import (
+    MISSING,
+    days_of,
+    declared_levels,
+    levels_of,
+    numbers_of,
+    seconds_of,
+)
+from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, NUMBERS, Table, TableColumn
+
+# A level has an input of its own if its rows weigh at least this, or this share of all; and at
+# most so many levels of a column have one, those with the largest weights.
+_LEAST_WEIGHT, _LEAST_SHARE, _MOST_LEVELS = 5.0, 0.01, 32
+
+# Days of a period, and days that dates must span for it.
+_PERIODS = {"year": (365.2425, 548.0), "week": (7.0, 21.0), "day": (1.0, 2.0)}
+
+# Largest median gap between different dates, as a fraction of a period, and smallest range of
+# phases: dates that are a month apart do not show a day of the week.
+_LARGEST_GAP, _LEAST_RANGE = 0.5, 0.01
+
+
+class Numbers(NamedTuple):
+    """Numbers, booleans or durations: one input, and perhaps one for missing values.
+
+    fill : float, what replaces a missing value; indicator : bool, whether there is an input for
+    that; durations : bool
+    """
+
+    fill: float
+    indicator: bool
+    durations: bool
+
+    @classmethod
+    def fit(cls, column: TableColumn, weights: Array) -> Self:
+        """From training rows of these weights, (n_rows,)."""
+        durations = column.taken_for == DURATIONS
+        values = seconds_of(column.values) if durations else numbers_of(column.values)
+        return cls(*_mean_and_indicator(values, weights), durations)
+
+    @property
+    def taken_for(self) -> str:
+        """What the column was taken for in training."""
+        return DURATIONS if self.durations else NUMBERS
+
+    def read(self, values: Any) -> Array:
+        """Numbers, or seconds: (n_rows,), nan where missing."""
+        return seconds_of(values) if self.durations else numbers_of(values)
+
+    def parts(self) -> list[str]:
+        """What each input is, to be added to the name of the column."""
+        return ["", *["=(missing)"] * self.indicator]
+
+    def encode(self, values: Any) -> Array:
+        """Inputs of the rows, (n_rows, n_inputs); inf stays."""
+        read = self.read(values)
+        return _with_indicator([read], np.isnan(read), self.fill, self.indicator)
+
+    def slope(self, values: Any, gradient: Array) -> Array:
+        """Derivatives by the column, 0 where its value is missing.
+
+        values : (n_rows,); gradient : (n_rows, n_outputs, n_inputs), by the inputs
+        """
+        return np.where(np.isnan(self.read(values))[:, None], 0.0, gradient[..., 0])
+
+
+class Dates(NamedTuple):
+    """Dates: days since the first, phases of periods, and perhaps an input for missing ones.
+
+    origin : float, days since 1970; fill : float, what replaces a missing value
+    indicator : bool, whether there is an input for that; periods : list of names in `_PERIODS`
+    """
+
+    origin: float
+    fill: float
+    indicator: bool
+    periods: list[str]
+
+    @property
+    def taken_for(self) -> str:
+        """What the column was taken for in training."""
+        return DATES
+
+    @classmethod
+    def fit(cls, column: TableColumn, weights: Array) -> Self:
+        """From training rows of these weights, (n_rows,)."""
+        days = days_of(column.values)
+        known = np.unique(days[np.isfinite(days) & (weights > 0)])
+        origin = float(np.floor(known[0])) if known.size else 0.0
+        return cls(origin, *_mean_and_indicator(days, weights), _periods(known))
+
+    def read(self, values: Any) -> Array:
+        """Days since 1970: (n_rows,), nan where missing."""
+        return days_of(values)
+
+    def parts(self) -> list[str]:
+        """What each input is, to be added to the name of the column."""
+        phases = [f" ({wave} of {period})" for period in self.periods for wave in ("sin", "cos")]
+        return [" (days)", *phases, *["=(missing)"] * self.indicator]
+
+    def encode(self, values: Any) -> Array:
+        """Inputs of the rows, (n_rows, n_inputs)."""
+        days = days_of(values)
+        missing = np.isnan(days)
+        angles = self._angles(days)
+        waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
+        inputs = [days - self.origin, *waves]
+        found = _with_indicator(inputs, missing, self.fill - self.origin, self.indicator)
+        found[missing, 1 : len(inputs)] = 0.0  # no phase rather than that of the mean
+        return found
+
+    def slope(self, values: Any, gradient: Array) -> Array:
+        """Derivatives by the day, 0 where the date is missing; as in `Numbers`."""
+        days = days_of(values)
+        found = gradient[..., 0].copy()
+        for number, (angle, period) in enumerate(zip(self._angles(days), self.periods)):
+            by_sin, by_cos = gradient[..., 1 + 2 * number], gradient[..., 2 + 2 * number]
+            sin, cos = np.sin(angle)[:, None], np.cos(angle)[:, None]
+            found += 2 * np.pi / _PERIODS[period][0] * (by_sin * cos - by_cos * sin)
+        return np.where(np.isnan(days)[:, None], 0.0, found)
+
+    def _angles(self, days: Array) -> list[Array]:
+        return [2 * np.pi * (days / _PERIODS[period][0]) for period in self.periods]
+
+
+class Levels(NamedTuple):
+    """Categories: an input for each level, and one for all others.
+
+    levels : list of str or None, which stands for a missing value
+    other : bool, whether there is an input for levels that are rare or unknown
+    of_numbers : bool, whether the levels were numbers
+    """
+
+    levels: list[str | None]
+    other: bool
+    of_numbers: bool
+
+    @property
+    def taken_for(self) -> str:
+        """What the column was taken for in training."""
+        return LEVELS
+
+    @classmethod
+    def fit(cls, column: TableColumn, weights: Array, *, streaming: bool) -> Self:
+        """From training rows of these weights.
+
+        Parameters
+        ----------
+        column : TableColumn
+        weights : (n_rows,)
+        streaming : whether other levels may follow; then a category that a dtype declares has an
+            input even if no row of the first batch belongs to it
+        """
+        codes, levels = levels_of(column.values)
+        weight = np.bincount(codes, weights, minlength=len(levels))
+        least = min(_LEAST_WEIGHT, _LEAST_SHARE * float(weights.sum()))
+        # By weight, equal ones by name, so that the order of the rows does not matter.
+        order = sorted(range(len(levels)), key=lambda k: (-weight[k], str(levels[k])))
+        frequent = [levels[k] for k in order if weight[k] >= least]
+        if streaming:
+            frequent += [o for o in declared_levels(column.values, column.kind) if o not in levels]
+        kept = sorted(frequent[:_MOST_LEVELS], key=lambda level: (level is MISSING, str(level)))
+        rest = sum(weight) - sum(weight[k] for k in range(len(levels)) if levels[k] in kept)
+        return cls(kept, bool(streaming or rest > 0), column.taken_for == NUMBERS)
+
+    def parts(self) -> list[str]:
+        """What each input is, to be added to the name of the column."""
+        names = ["(missing)" if level is MISSING else level for level in self.levels]
+        return [f"={name}" for name in [*names, *["(other)"] * self.other]]
+
+    def encode(self, values: Any) -> Array:
+        """Inputs of the rows, (n_rows, n_inputs); all 0 for an unknown level without an input."""
+        codes, levels = levels_of(values)
+        places = {level: place for place, level in enumerate(self.levels)}
+        rest = len(self.levels) if self.other else -1
+        place = np.array([places.get(level, rest) for level in levels], dtype=np.intp)[codes]
+        found = np.zeros((len(codes), len(self.levels) + self.other))
+        known = np.flatnonzero(place >= 0)
+        found[known, place[known]] = 1.0
+        return found
+
+    def slope(self, values: Any, gradient: Array) -> Array:
+        """The function has no derivative by a category: nan; as in `Numbers`."""
+        return np.full(gradient.shape[:2], np.nan)
+
+
+Block = Numbers | Dates | Levels
+
+
+def _mean_and_indicator(values: Array, weights: Array) -> tuple[float, bool]:
+    """The mean of the values that are not missing, and whether any is missing.
+
+    values, weights : (n_rows,)
+    """
+    missing = np.isnan(values)
+    known = (weights > 0) & np.isfinite(values)
+    if not known.any():
+        return 0.0, False
+    unit = float(np.abs(values[known]).max()) or 1.0  # so that no sum overflows
+    mean = unit * float(np.average(values[known] / unit, weights=weights[known]))
+    return mean, bool(np.any(missing & (weights > 0)))
+
+
+def _with_indicator(inputs: Sequence[Array], missing: Array, fill: float, indicator: bool) -> Array:
+    """Inputs side by side, the first with `fill` for missing values, with their indicator last.
+
+    inputs : arrays of shape (n_rows,); missing : (n_rows,) bool
+    """
+    found = np.column_stack([*inputs, *[missing] * indicator]).astype(float)
+    found[missing, 0] = fill
+    return found
+
+
+def _periods(days: Array) -> list[str]:
+    """The periods that dates cover, and are close enough to show.
+
+    days : sorted, each once
+    """
+    if days.size < 3:
+        return []
+    span, gap = days[-1] - days[0], np.median(np.diff(days))
+    return [
+        name
+        for name, (period, least) in _PERIODS.items()
+        if span >= least
+        and gap <= _LARGEST_GAP * period
+        and np.ptp(days % period) > _LEAST_RANGE * period
+    ]
+
+
+class Encoding(NamedTuple):
+    """The blocks of inputs that stand for the columns of X.
+
+    labels : names of the columns; blocks : one for each column
+    """
+
+    labels: list[str]
+    blocks: list[Block]
+
+    @classmethod
+    def fit(
+        cls, table: Table, categorical: Array, weights: Array | None, *, streaming: bool
+    ) -> Self:
+        """The encoding of training rows.
+
+        Parameters
+        ----------
+        table : Table
+        categorical : (n_columns,) bool, columns of categories
+        weights : (n_rows,) or None for ones
+        streaming : whether the rows are the first batch of a stream
+        """
+        weights = np.ones(table.n_rows) if weights is None else weights
+        blocks: list[Block] = []
+        for column, is_categorical in zip(table.columns, categorical, strict=True):
+            if is_categorical:
+                blocks.append(Levels.fit(column, weights, streaming=streaming))
+            elif column.taken_for == DATES:
+                blocks.append(Dates.fit(column, weights))
+            else:
+                blocks.append(Numbers.fit(column, weights))
+        return cls([column.label for column in table.columns], blocks)
+
+    @property
+    def widths(self) -> list[int]:
+        """The number of inputs of each column."""
+        return [len(block.parts()) for block in self.blocks]
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each input."""
+        pairs = zip(self.labels, self.blocks, strict=True)
+        return [f"{label}{part}" for label, block in pairs for part in block.parts()]
+
+    @property
+    def _slices(self) -> list[slice]:
+        ends = np.cumsum([0, *self.widths])
+        return [slice(int(first), int(end)) for first, end in pairwise(ends)]
+
+    def transform(self, table: Table, name: str) -> Array:
+        """The inputs of rows: (n_rows, n_inputs), finite.
+
+        Raises ValueError for a column that is not what it was in training, and for infinity.
+
+        table : Table; name : str, of the argument
+        """
+        found = np.empty((table.n_rows, sum(self.widths)), table.dtype)
+        for column, block, inputs in zip(table.columns, self.blocks, self._slices, strict=True):
+            _check_same_kind(column, block, name)
+            found[:, inputs] = encoded = block.encode(column.values)
+            if not np.isfinite(encoded).all():
+                raise ValueError(
+                    f"Input {name} contains infinity or a value too large for dtype('float64'), "
+                    f"in column {column.label!r}. Missing values are nan or None."
+                )
+        return found
+
+    def gradient(self, table: Table, gradient: Array) -> Array:
+        """Derivatives by the columns of X, (n_rows, n_outputs, n_columns); nan for categories.
+
+        table : Table; gradient : (n_rows, n_outputs, n_inputs)
+        """
+        parts = zip(table.columns, self.blocks, self._slices, strict=True)
+        return np.stack([b.slope(c.values, gradient[..., own]) for c, b, own in parts], axis=-1)
+
+    def by_column(self, of_inputs: Array) -> Array:
+        """Sums over the inputs of each column: (n_columns,)."""
+        return np.array([np.sum(of_inputs[own]) for own in self._slices])
+
+    def state(self) -> list[dict[str, Any]]:
+        """Plain data that `from_state` restores."""
+        pairs = zip(self.labels, self.blocks, strict=True)
+        return [{"label": label, "taken_for": b.taken_for, **b._asdict()} for label, b in pairs]
+
+    @classmethod
+    def from_state(cls, state: list[dict[str, Any]]) -> Self:
+        """The inverse of `state`."""
+        classes = {NUMBERS: Numbers, DURATIONS: Numbers, DATES: Dates, LEVELS: Levels}
+        columns = [dict(one) for one in state]
+        labels = [one.pop("label") for one in columns]
+        return cls(labels, [classes[one.pop("taken_for")](**one) for one in columns])
+
+
+def _check_same_kind(column: TableColumn, block: Block, name: str) -> None:
+    """Raise ValueError if a column is not what it was in training.
+
+    column : TableColumn; block : Block; name : str, of the argument
+    """
+    numbers_as_levels = isinstance(block, Levels) and block.of_numbers
+    allowed = {block.taken_for, *[NUMBERS] * numbers_as_levels}
+    if column.taken_for not in allowed and not _lacks_all(column):
+        raise ValueError(
+            f"{name} has {column.kind.value} in column {column.label!r}, which had "
+            f"{block.taken_for} in fit. Pass the same kind of values."
+        )
+
+
+def _lacks_all(column: TableColumn) -> bool:
+    """Whether no value of a column is known, so that its kind is not known either."""
+    return bool(levels_of(column.values)[1] in ([MISSING], []))

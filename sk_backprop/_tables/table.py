@@ -1,0 +1,75 @@
+"""A table: columns of known kinds, whatever holds them."""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from sk_backprop._tables.kinds import Kind, columns_of
+from sk_backprop._tables.reading import as_frame
+
+# What a column is taken for, by its kind.
+NUMBERS, LEVELS, DATES, DURATIONS = "numbers", "categories", "dates", "durations"
+_TAKEN_FOR = {
+    **dict.fromkeys((Kind.NUMBER, Kind.BOOLEAN, Kind.NUMBER_CATEGORY, Kind.MISSING), NUMBERS),
+    **dict.fromkeys((Kind.CATEGORY, Kind.STRING), LEVELS),
+    **{Kind.DATE: DATES, Kind.DURATION: DURATIONS},
+}
+
+# The kinds that are taken from a table.
+ENCODED = frozenset(_TAKEN_FOR)
+
+
+class TableColumn(NamedTuple):
+    """A column of a table.
+
+    label : str; kind : Kind
+    values : (n_rows,), ndarray of numbers or series of narwhals
+    """
+
+    label: str
+    kind: Kind
+    values: Any
+
+    @property
+    def taken_for(self) -> str:
+        """What the column is taken for if nothing else is asked for."""
+        return _TAKEN_FOR[self.kind]
+
+    @property
+    def is_float32(self) -> bool:
+        """Whether these are numbers in single precision."""
+        return str(self.values.dtype).lower() == "float32"
+
+
+class Table(NamedTuple):
+    """The columns of X.
+
+    columns : list of TableColumn
+    named : bool, whether it is a data frame
+    """
+
+    columns: list[TableColumn]
+    named: bool = False
+
+    @classmethod
+    def of_frame(cls, data: Any) -> Self:
+        """The columns of a data frame.
+
+        Raises ImportError if narwhals is missing.
+        """
+        frame, kinds = as_frame(data), columns_of(data)
+        return cls(
+            [TableColumn(str(of.label), of.kind, frame[:, of.place]) for of in kinds], named=True
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.columns[0].values) if self.columns else 0
+
+    @property
+    def dtype(self) -> Any:
+        """The precision of the numbers: float32 if no column needs more."""
+        numbers = [one for one in self.columns if one.kind in (Kind.NUMBER, Kind.BOOLEAN)]
+        single = [one.is_float32 for one in numbers if one.kind is Kind.NUMBER]
+        return np.float32 if single and all(single) else np.float64

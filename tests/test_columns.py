@@ -136,7 +136,7 @@ VALUES = {
     Kind.BOOLEAN: [True, np.True_],
     Kind.STRING: ["m", np.str_("m"), b"m", "1.5"],
     Kind.DATE: [
-        *[np.datetime64("2026-01-01", "D"), np.datetime64("NaT"), pd.NaT],
+        *[np.datetime64("2026-01-01", "D"), np.datetime64("NaT")],
         *[datetime.date(2026, 1, 1), datetime.datetime(2026, 1, 1), pd.Timestamp(2026, 1, 1)],
     ],
     Kind.DURATION: [np.timedelta64(1, "D"), datetime.timedelta(1), pd.Timedelta(1, "D")],
@@ -145,7 +145,7 @@ VALUES = {
     Kind.INTERVAL: [pd.Interval(0, 1)],
     Kind.COMPLEX: [1j, np.complex64(1j)],
     Kind.NESTED: [[1, 2], (1, 2), {1}, np.ones(2)],
-    Kind.MISSING: [None, pd.NA],
+    Kind.MISSING: [None, pd.NA, pd.NaT],
     Kind.OTHER: [{}, object()],
 }
 EACH_VALUE = [

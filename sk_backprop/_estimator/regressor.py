@@ -170,11 +170,11 @@ class BackpropRegressor(CallbackSupport, Learner):
         the logarithm of the errors; a warning says where it has no effect. With an exponential
         output the noise varies with the mean alone, and in a stream it is constant.
     categorical_features : 'from_dtype', None or array-like, default='from_dtype'
-        Columns of X that are categories: each level is an input of its own, but those beyond the 32
-        most frequent ones, and those in fewer than 5 rows (of fewer than 500 rows, 1 %), share one
-        with unknown levels; in a stream, also those that come later. 'from_dtype' takes the columns
-        of a data frame that have a categorical dtype or are strings. A mask, indices or names add
-        others to the strings and to the categories that are no numbers. None allows neither.
+        Columns of X that are categories: each level is an input of its own. Only those beyond the
+        32 most frequent ones, and those in fewer than 5 rows (of fewer than 500, 1 %, but 2), share
+        one with unknown levels; in a stream, also those that come later. 'from_dtype' takes the
+        columns of a data frame that have a categorical dtype or are strings. A mask, indices or
+        names add others to strings and to categories that are no numbers. None allows neither.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according

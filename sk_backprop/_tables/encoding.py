@@ -27,9 +27,11 @@ from sk_backprop._tables.reading import (
 )
 from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, NUMBERS, Table, TableColumn
 
-# A level has an input of its own if its rows weigh at least this, or this share of all; and at
+# A level has an input of its own if its rows weigh at least so much: 5, in a table of fewer than
+# 500 rows 1 % of all, but 2. Weights that sum to less than 20 are no counts: then it is 1 %. And at
 # most so many levels of a column have one, those with the largest weights.
-_LEAST_WEIGHT, _LEAST_SHARE, _MOST_LEVELS = 5.0, 0.01, 32
+_LEAST_ROWS, _LEAST_OF_FEW, _LEAST_SHARE, _NO_COUNTS = 5.0, 2.0, 0.01, 20.0
+_MOST_LEVELS = 32
 
 # Days of a period, and days that dates must span for it.
 _PERIODS = {"year": (365.2425, 548.0), "week": (7.0, 21.0), "day": (1.0, 2.0)}
@@ -172,7 +174,9 @@ class Levels(NamedTuple):
         """
         codes, levels = levels_of(column.values)
         weight = np.bincount(codes, weights, minlength=len(levels))
-        least = min(_LEAST_WEIGHT, _LEAST_SHARE * float(weights.sum()))
+        least = _LEAST_SHARE * float(weights.sum())
+        if weights.sum() >= _NO_COUNTS:
+            least = min(_LEAST_ROWS, max(_LEAST_OF_FEW, least))
         # By weight, equal ones by name, so that the order of the rows does not matter.
         order = sorted(range(len(levels)), key=lambda k: (-weight[k], str(levels[k])))
         frequent = [levels[k] for k in order if weight[k] >= least]
@@ -214,7 +218,7 @@ def _mean_and_indicator(values: Array, weights: Array) -> tuple[float, bool]:
     missing = np.isnan(values)
     known = (weights > 0) & np.isfinite(values)
     if not known.any():
-        return 0.0, False
+        return 0.0, bool(missing.any())
     unit = float(np.abs(values[known]).max()) or 1.0  # so that no sum overflows
     mean = unit * float(np.average(values[known] / unit, weights=weights[known]))
     return mean, bool(np.any(missing & (weights > 0)))

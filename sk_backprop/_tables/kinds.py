@@ -75,8 +75,13 @@ _OF_VALUES: tuple[tuple[Kind, tuple[type, ...]], ...] = (
     (Kind.NESTED, (list, tuple, set, frozenset, np.ndarray)),
 )
 
-# Types of pandas, which is not imported for them.
-_OF_PANDAS = {"NAType": Kind.MISSING, "Period": Kind.PERIOD, "Interval": Kind.INTERVAL}
+# Types of pandas, which is not imported for them. (NaT is a datetime, and a missing duration too.)
+_OF_PANDAS = {
+    "NAType": Kind.MISSING,
+    "NaTType": Kind.MISSING,
+    "Period": Kind.PERIOD,
+    "Interval": Kind.INTERVAL,
+}
 
 # Kinds that give way to any other in a column of mixed values, in order of precedence.
 _UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
@@ -234,10 +239,10 @@ def _column_of_values(values: np.ndarray, label: Any, place: int, dtype: Any) ->
 
 
 def _kind_of_type(of: type) -> Kind:
+    if of.__module__.partition(".")[0] == "pandas" and of.__name__ in _OF_PANDAS:
+        return _OF_PANDAS[of.__name__]
     for kind, types in _OF_VALUES:
         if issubclass(of, types):
             return kind
-    if of.__module__.partition(".")[0] == "pandas" and of.__name__ in _OF_PANDAS:
-        return _OF_PANDAS[of.__name__]
     is_number = hasattr(of, "__float__") or hasattr(of, "__index__")
     return Kind.NUMBER if is_number else Kind.OTHER

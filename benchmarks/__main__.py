@@ -22,10 +22,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 import benchmarks
-from benchmarks import accuracy, agreement, compare, problems, scaling, speed, table, units
+from benchmarks import accuracy, agreement, compare, mixed, problems, scaling, speed, table, units
 from benchmarks.timing import environment, slowed
 
-COMMANDS = (accuracy, units, agreement, speed, scaling, compare)
+COMMANDS = (accuracy, mixed, units, agreement, speed, scaling, compare)
 
 # {option: the attribute of a row that it selects}
 SELECTED_BY = {"problems": "problem", "competitors": "competitor", "rows": "name"}

@@ -1,4 +1,4 @@
-"""Export of a fitted regressor: to scikit-learn's MLPRegressor, or to a formula."""
+"""Export of a fitted regressor: to scikit-learn's MLPRegressor, to ONNX, or to a formula."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -13,11 +13,11 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.affine import TANH_FOR_SIGMOID, with_hidden_units
 from sk_backprop._estimator.operands import default_name, is_reserved, operand
 from sk_backprop._estimator.regressor import BackpropRegressor
-from sk_backprop._estimator.state import fitted_function
+from sk_backprop._estimator.state import Columns, fitted_function
 from sk_backprop._inference.predictive import FittedFunction
 from sk_backprop._network.network import NetworkWeights
 
-__all__ = ["to_expression", "to_mlp_regressor"]
+__all__ = ["register_onnx_converter", "to_expression", "to_mlp_regressor"]
 
 
 def _function(reg: Any) -> FittedFunction:
@@ -47,8 +47,8 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
 
     All scaling is absorbed into its weights, and several networks are combined into one with
     the hidden units of all of them. Use it with tools that support only scikit-learn's own
-    classes, such as ``skl2onnx`` for an export to ONNX (which does not support Poisson fits).
-    Standard deviations are not exported.
+    classes. Standard deviations are not exported, and neither is the encoding of categories, dates
+    and missing values: then X is that of ``reg.encode(X)``.
 
     Parameters
     ----------
@@ -58,7 +58,8 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
     Returns
     -------
     mlp : sklearn.neural_network.MLPRegressor
-        Its ``mlp.predict(X)`` equals ``reg.predict(X)`` up to rounding, in float64.
+        Its ``mlp.predict(reg.encode(X))`` equals ``reg.predict(X)`` up to rounding, in float64;
+        without categories, dates and missing values, ``reg.encode(X)`` is X.
 
     Raises
     ------
@@ -103,14 +104,85 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
         "n_layers_": reg.n_layers_,
         "n_outputs_": reg.n_outputs_,
         "out_activation_": out_activation,
-        "n_features_in_": reg.n_features_in_,
+        "n_features_in_": reg.scaler_.n_features_in_,
         "n_iter_": reg.n_iter_,
         "t_": reg.t_,
     }
-    if hasattr(reg, "feature_names_in_"):
+    if hasattr(reg, "feature_names_in_") and not _is_encoded(reg):
         fitted["feature_names_in_"] = reg.feature_names_in_
     vars(mlp).update(fitted)
     return mlp
+
+
+def _is_encoded(reg: BackpropRegressor) -> bool:
+    """Whether inputs of the network stand for columns that are no plain numbers."""
+    return Columns.of(reg).encoding is not None
+
+
+def register_onnx_converter() -> None:
+    """Register BackpropRegressor with skl2onnx, for pipelines that end with one.
+
+    Call it once before ``skl2onnx.to_onnx``. The ONNX model computes the mean of `predict`, of any
+    loss, in the precision of its input. It takes numbers without missing values: a regressor that
+    encodes categories, dates or missing values is refused with a ValueError by ``to_onnx``.
+
+    Raises
+    ------
+    ImportError
+        If skl2onnx is not installed: ``pip install 'sk-backprop[export]'``.
+
+    Examples
+    --------
+    >>> from sk_backprop.export import register_onnx_converter
+    >>> register_onnx_converter()
+    """
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common.shape_calculator import calculate_linear_regressor_output_shapes
+
+    update_registered_converter(
+        BackpropRegressor,
+        "SkBackpropBackpropRegressor",
+        calculate_linear_regressor_output_shapes,
+        _convert_to_onnx,
+        overwrite=True,
+    )
+
+
+def _convert_to_onnx(scope: Any, operator: Any, container: Any) -> None:
+    """The converter of `register_onnx_converter`.
+
+    scope, operator, container : as skl2onnx passes them
+    """
+    from skl2onnx.algebra import onnx_ops
+    from skl2onnx.common.data_types import guess_numpy_type
+
+    reg: BackpropRegressor = operator.raw_operator
+    function = _function(reg)
+    if _is_encoded(reg):
+        raise ValueError(
+            "This BackpropRegressor encodes categories, dates or missing values, which ONNX has "
+            "no place for. Convert to_mlp_regressor(model), and pass model.encode(X) to it."
+        )
+    operator_set, dtype = container.target_opset, guess_numpy_type(operator.inputs[0].type)
+    dtype = np.float64 if dtype == np.float64 else np.float32
+
+    def node(name: str, *inputs: Any, **options: Any) -> Any:
+        arrays = [np.asarray(i, dtype) if isinstance(i, np.ndarray) else i for i in inputs]
+        return getattr(onnx_ops, f"Onnx{name}")(*arrays, op_version=operator_set, **options)
+
+    units = operator.inputs[0]
+    if type(units.type).__name__ not in ("FloatTensorType", "DoubleTensorType"):
+        units = node("Cast", units, to=1)  # to float32
+    activation, out_activation = function.network.activation, function.network.output_activation
+    applied = {"logistic": "Sigmoid", "tanh": "Tanh", "relu": "Relu", "exp": "Exp"}
+    layers = list(zip(*_raw_weights(function), strict=True))
+    for W, b in layers:
+        units = node("Add", node("MatMul", units, W), b)
+        kind = applied.get(activation if W is not layers[-1][0] else out_activation)
+        units = units if kind is None else node(kind, units)
+    if out_activation == "logistic":
+        units = node("Mul", units, reg.y_scale_)
+    node("Identity", units, output_names=operator.outputs[:1]).add_to(scope, container)
 
 
 class _Syntax(NamedTuple):
@@ -166,13 +238,13 @@ def to_expression(
         arrays; 'c' needs ``<math.h>``, and inputs that are parameters or local variables of
         type double; 'excel' begins with ``=`` and uses TANH, MAX and EXP. (Excel itself
         reads only 15 digits of a number.)
-    input_names : sequence of str of shape (n_features_in_,), default=None
+    input_names : sequence of str of shape (n_inputs,), default=None
         What to write for the inputs: names, ``x[0]``, ``row->age``, or cells such as
         ``Sheet1!$B$4``. Other expressions, such as ``a + b``, are put in parentheses. A name
         that the language, its headers or the formula use for something else is an error (in
         'c' also names of macros; in 'excel' a name like X1 is a cell). None means the cells
-        A2, B2, C2, ... in 'excel'; otherwise `feature_names_in_`, with underscores in place of
-        characters that a name cannot contain, or x0, x1, ...
+        A2, B2, C2, ... in 'excel'; otherwise `encoded_feature_names_`, with underscores in place of
+        characters that a name cannot contain.
     max_length : int, default=None
         Maximum number of characters of a formula. None means 8192 in 'excel', which is its
         limit, and 50,000 in the other languages.
@@ -249,13 +321,14 @@ def _formulas(fitted: FittedFunction, language: _Syntax, names: Sequence[str]) -
 
 def _given_names(reg: BackpropRegressor, input_names: Any, syntax: str) -> list[str]:
     """Checked `input_names` of `to_expression`, in parentheses where necessary."""
-    n = reg.n_features_in_
+    n = reg.scaler_.n_features_in_
     names = list(input_names) if isinstance(input_names, Iterable) else []
     if isinstance(input_names, str) or not all(isinstance(name, str) for name in names):
         names = []
     if len(names) != n:
         raise ValueError(
-            f"input_names must be a sequence of {n} str, one for each feature, got {input_names!r}."
+            f"input_names must be a sequence of {n} str, one for each of encoded_feature_names_, "
+            f"got {input_names!r}."
         )
     return [_operand(name, f"input_names[{j}]", syntax) for j, name in enumerate(names)]
 
@@ -273,10 +346,10 @@ def _operand(name: str, argument: str, syntax: str) -> str:
 
 def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:
     if syntax == "excel":
-        return [f"{_column(j)}2" for j in range(reg.n_features_in_)]
-    if not hasattr(reg, "feature_names_in_"):
+        return [f"{_column(j)}2" for j in range(reg.scaler_.n_features_in_)]
+    if not (hasattr(reg, "feature_names_in_") or _is_encoded(reg)):
         return [f"x{j}" for j in range(reg.n_features_in_)]
-    names = [default_name(name, syntax) for name in reg.feature_names_in_]
+    names = [default_name(name, syntax) for name in reg.encoded_feature_names_]
     bad = sorted({name for name in names if names.count(name) > 1})
     bad += [name for name in names if not name or is_reserved(name, syntax)]
     if bad:

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_backprop import BackpropRegressor
-from sk_backprop.export import to_expression, to_mlp_regressor
+from sk_backprop.export import register_onnx_converter, to_expression, to_mlp_regressor
 
 NAMES = ["Age (years)", "long", "2nd"]
 
@@ -148,6 +148,56 @@ def test_onnx_predicts_the_same(rows, kind, precision, n_outputs):
     predicted = model.predict(X).reshape(40, n_outputs)
     error = np.abs(values.reshape(40, n_outputs) - predicted) / np.abs(predicted).max(axis=0)
     assert error.max() < (1e-5 if precision is np.float32 else 1e-12)
+
+
+def run_onnx(converted, X):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(
+        converted.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (given,) = session.get_inputs()
+    (values,) = session.run(None, {given.name: X})
+    return values
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("precision", [np.float32, np.float64])
+def test_the_registered_converter_converts_pipelines(rows, kind, precision):
+    skl2onnx = pytest.importorskip("skl2onnx")
+    register_onnx_converter()
+    X, y = rows
+    hidden, params = FUNCTIONS[kind]
+    model = make_pipeline(StandardScaler(), rough(hidden, **params)).fit(X, y)
+    converted = skl2onnx.to_onnx(model, X[:1].astype(precision))
+    error = np.abs(run_onnx(converted, X.astype(precision)) - model.predict(X))
+    scale = np.abs(model.predict(X)).max(axis=0)
+    assert (error / scale).max() < (1e-5 if precision is np.float32 else 1e-12)
+
+
+def test_the_registered_converter_refuses_what_onnx_cannot_encode():
+    skl2onnx = pytest.importorskip("skl2onnx")
+    register_onnx_converter()
+    X = np.arange(40.0).reshape(20, 2)
+    X[3, 0] = np.nan
+    model = rough((2,)).fit(X, X[:, 1])
+    with pytest.raises(ValueError, match=r"missing values.*to_mlp_regressor.*encode"):
+        skl2onnx.to_onnx(model, X[:1])
+    converted = skl2onnx.to_onnx(to_mlp_regressor(model), model.encode(X)[:1])
+    np.testing.assert_allclose(
+        run_onnx(converted, model.encode(X)).ravel(), model.predict(X), rtol=1e-12
+    )
+
+
+def test_exports_of_a_table_take_its_encoding():
+    frame = pd.DataFrame({"size": np.arange(20.0), "place": ["a b", "c"] * 10})
+    y = frame["size"] + 5 * (frame["place"] == "c")
+    model = rough(()).fit(frame, y)
+    encoded = model.encode(frame)
+    assert_same(to_mlp_regressor(model).predict(encoded), model.predict(frame))
+    names = ["size", "place_a_b", "place_c"]
+    assert_same(by_python([to_expression(model)], encoded, names).ravel(), model.predict(frame))
+    with pytest.raises(ValueError, match=r"sequence of 3 str.*encoded_feature_names_"):
+        to_expression(model, input_names=["a", "b"])
 
 
 # --- formulas ---

@@ -11,7 +11,7 @@ import numpy as np
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
-    RED,
+    ORANGE,
     Array,
     axes_for,
     input_names,
@@ -186,7 +186,7 @@ class NetworkDisplay:
             _draw_units(ax, layer)
         _draw_names(ax, layers[0], inputs, side=-1)
         _draw_names(ax, layers[-1], outputs, side=1)
-        for color, label in ((BLUE, "positive"), (RED, "negative")):
+        for color, label in ((BLUE, "positive"), (ORANGE, "negative")):
             ax.plot([], [], color=color, lw=3, label=label)
         ax.legend(loc="lower center", ncols=2, frameon=False, borderaxespad=0, fontsize="small")
         self.ax_, self.figure_ = ax, ax.figure
@@ -290,7 +290,7 @@ def _draw_weights(ax: Any, weights: Array, below: _Layer, above: _Layer) -> Any:
     veil = float(np.clip(10 / len(order), 0.03, 0.3))
     lines = LineCollection(
         list(segments[order]),
-        colors=[BLUE if weight > 0 else RED for weight in weights.ravel()[order]],
+        colors=[BLUE if weight > 0 else ORANGE for weight in weights.ravel()[order]],
         linewidths=0.3 + (thickest - 0.3) * relative[order],
         alpha=veil + (1 - veil) * relative[order] ** 1.5,
         zorder=1,

@@ -13,8 +13,11 @@ Array = NDArray[Any]
 
 # Okabe and Ito's blue and vermilion, made for the colour-blind, a little lighter: they
 # stand out from white and from black.
-BLUE, RED = "#3B8FD0", "#E0692F"
+BLUE, ORANGE = "#3B8FD0", "#E0692F"
 GREY = "#888888"
+
+# Rows that are drawn as points: more would be a blob.
+MOST_ROWS = 500
 
 # Width of a letter of a label, in points; an upper estimate.
 _LETTER_WIDTH = 6.5
@@ -48,11 +51,26 @@ def regressor_of(estimator: Any) -> Any:
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
-def input_names(estimator: Any, n_features: int) -> list[str]:
-    """Names of the features that a fitted estimator saw, or x0, x1, ..."""
-    if hasattr(estimator, "feature_names_in_"):
-        return [str(name) for name in estimator.feature_names_in_]
-    return [f"x{j}" for j in range(n_features)]
+def input_names(estimator: Any, n_inputs: int) -> list[str]:
+    """Names of the inputs of a network, or of the features of an estimator, or x0, x1, ...
+
+    Of a regressor that encodes columns, those of its encoded inputs; of the last step of a
+    Pipeline that saw no names, those that the steps before it give to its inputs.
+
+    estimator : fitted, or a Pipeline; n_inputs : int, of which there must be names
+    """
+    regressor = regressor_of(estimator)
+    known = [getattr(regressor, "encoded_feature_names_", None)]
+    known += [getattr(each, "feature_names_in_", None) for each in (regressor, estimator)]
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        try:
+            known.insert(2, estimator[:-1].get_feature_names_out())
+        except (AttributeError, ValueError):
+            pass  # a step that gives no names
+    for names in known:
+        if names is not None and len(names) == n_inputs:
+            return [str(name) for name in names]
+    return [f"x{j}" for j in range(n_inputs)]
 
 
 def distribution_of(estimator: Any, X: Any, target: int) -> Any:
@@ -123,6 +141,33 @@ def most_letters(ax: Any, *, width: float = np.inf, height: float = np.inf) -> i
     """Letters of a label within fractions `width`, `height` of those of the figure of `ax`."""
     box, points = ax.figure.bbox, 72 / ax.figure.dpi
     return int(points * min(width * box.width, height * box.height) / _LETTER_WIDTH)
+
+
+def some_rows(n: int, most: int) -> Array:
+    """Indices of all of n rows, or of at most `most` of them, drawn at random."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.RandomState(0).choice(n, most, replace=False))
+
+
+def rows_shown(n_shown: int, n_rows: int) -> str:
+    """How many rows are drawn, for a legend; nothing if all are."""
+    return "" if n_shown == n_rows else f", {n_shown:,} of {n_rows:,} rows drawn"
+
+
+def font_size(ax: Any) -> float:
+    """Size of the letters of a legend or a note: that of 'small', less in small axes."""
+    from matplotlib import rcParams
+
+    width = ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi
+    return 0.833 * float(rcParams["font.size"]) * float(np.clip(width / 4, 0.8, 1))
+
+
+def write_note(ax: Any, text: str) -> None:
+    """Write what the reader should know above the axes, in small letters."""
+    size = font_size(ax)
+    points = 72 * ax.get_position(original=True).width * ax.figure.bbox.width / ax.figure.dpi
+    ax.set_title(user_text(text, int(points / (0.6 * size))), loc="left", fontsize=size)
 
 
 def one_target(values: Any, target: int) -> Array:

@@ -152,7 +152,8 @@ class LossCurveDisplay:
             If matplotlib is not installed.
         """
         ax = axes_for(ax)
-        self.lines_, most = [], most_letters(ax, width=0.4)
+        self.lines_: list[Any] = []
+        most = most_letters(ax, width=0.4)
         training = "training, with penalty" if self.quantity == "loss" else self.quantity
         curves = zip(
             self.names,

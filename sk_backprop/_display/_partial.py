@@ -89,8 +89,8 @@ class Feature(NamedTuple):
             return np.array(found, dtype=float), np.arange(len(self.at), dtype=float)
         if self.at.dtype.kind == "M":
             start, unit = self.at[0], np.timedelta64(1, "s")
-            return (self.values - start) / unit, (self.at - start) / unit
-        return self.values, self.at
+            return np.asarray((self.values - start) / unit), (self.at - start) / unit
+        return np.asarray(self.values), self.at
 
 
 def is_categorical(x: Any) -> bool:
@@ -180,7 +180,7 @@ def partial_residuals(y: Array, of_rows: Spread, at_rows: Array, along: Spread, 
     with np.errstate(divide="ignore", invalid="ignore"):  # constant targets
         part = np.where(width > 0, (y - start) / width, 0.0)
     residuals = there[rows, k] + part * (there[rows, k + 1] - there[rows, k])
-    return np.maximum(residuals, along.least)
+    return np.asarray(np.maximum(residuals, along.least))
 
 
 # --- tables ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -63,14 +64,19 @@ def input_names(estimator: Any, n_inputs: int) -> list[str]:
     known = [getattr(regressor, "encoded_feature_names_", None)]
     known += [getattr(each, "feature_names_in_", None) for each in (regressor, estimator)]
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        try:
+        with suppress(AttributeError, ValueError):  # of a step that gives no names
             known.insert(2, estimator[:-1].get_feature_names_out())
-        except (AttributeError, ValueError):
-            pass  # a step that gives no names
     for names in known:
         if names is not None and len(names) == n_inputs:
             return [str(name) for name in names]
     return [f"x{j}" for j in range(n_inputs)]
+
+
+def inputs_of_regressor(estimator: Any, X: Any) -> Any:
+    """X after the steps of a Pipeline before the last one; otherwise X."""
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        return estimator[:-1].transform(X)
+    return X
 
 
 def distribution_of(estimator: Any, X: Any, target: int) -> Any:
@@ -81,9 +87,7 @@ def distribution_of(estimator: Any, X: Any, target: int) -> Any:
     regressor = regressor_of(estimator)
     if not hasattr(regressor, "predict_dist"):
         return None
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        X = estimator[:-1].transform(X)
-    frozen = regressor.predict_dist(X)
+    frozen = regressor.predict_dist(inputs_of_regressor(estimator, X))
     shape = np.shape(frozen.mean())
     if len(shape) == 1:
         return frozen

@@ -278,7 +278,7 @@ class FittedState(NamedTuple):
             )
             if number:
                 groups = self.regularization.weight_groups
-                penalty = Regularization(trainer.alpha, groups, None, None, None)
+                penalty = Regularization(trainer.alpha, groups, None, None, None, None)
                 state = state._replace(regularization=penalty)
             states.append(state)
         return states

@@ -104,14 +104,8 @@ def feature_of(X: Any, key: Any, n_points: int) -> Feature:
     X : data frame, array or sparse matrix; key : from `key_of`; n_points : int
     """
     column = column_of(X, key)
-    if _is_date(column):
-        column = column.dt.tz_localize(None) if hasattr(column, "dt") else column
-        values = np.asarray(column)
-        if np.isnat(values).all():
-            raise ValueError(f"feature {key!r} has no date in X.")
-        low, high = np.nanmin(values), np.nanmax(values)
-        at = low + (high - low) * np.linspace(0, 1, n_points)
-        return Feature(key, values, at, at)
+    if getattr(column.dtype, "kind", "O") == "M":
+        return _dates(key, column, n_points)
     if (numbers := _numbers(column)) is not None:
         if not np.isfinite(numbers).any():
             raise ValueError(f"feature {key!r} has no finite value in X.")
@@ -223,7 +217,7 @@ def rows_of(X: Any, chosen: Array) -> Any:
 
 def _rows(column: Any, chosen: Any) -> Any:
     """Elements of a column, with its dtype."""
-    return column.array[chosen] if hasattr(column, "array") else column[chosen]
+    return column.iloc[chosen].reset_index(drop=True) if hasattr(column, "iloc") else column[chosen]
 
 
 def _set(X: Any, key: Any, values: Any) -> Any:
@@ -243,14 +237,27 @@ def _with(X: Any, fixed: Mapping[Any, Any]) -> Any:
         column = column_of(X, key)
         alike = np.flatnonzero(np.asarray(column == value, dtype=bool))
         given = value
-        if hasattr(column, "array") and len(alike):  # keeps the dtype, such as categories
+        if hasattr(column, "iloc") and len(alike):  # keeps the dtype, such as categories
             given = _rows(column, np.full(len(column), alike[0]))
         X = _set(X, key, given)
     return X
 
 
-def _is_date(column: Any) -> bool:
-    return getattr(column.dtype, "kind", "O") == "M"
+def _dates(key: Any, column: Any, n_points: int) -> Feature:
+    """A feature of dates, in UTC if it has a time zone; see `feature_of`."""
+    zone = getattr(column.dtype, "tz", None)
+    utc = column if zone is None else column.dt.tz_convert("UTC").dt.tz_localize(None)
+    values = np.asarray(utc)
+    if np.isnat(values).all():
+        raise ValueError(f"feature {key!r} has no date in X.")
+    low, high = np.nanmin(values), np.nanmax(values)
+    at = low + (high - low) * np.linspace(0, 1, n_points)
+    if not hasattr(column, "dt"):
+        return Feature(key, values, at, at)
+    written = type(column)(at)
+    if zone is not None:
+        written = written.dt.tz_localize("UTC").dt.tz_convert(zone)
+    return Feature(key, values, at, written.astype(column.dtype))
 
 
 def _numbers(column: Any) -> Array | None:

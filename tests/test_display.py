@@ -1,6 +1,28 @@
 """What the displays draw: the numbers behind the artists, and that none of it lies outside."""
 
-IMPORTS
+import sys
+from itertools import pairwise
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from cases import every_pair
+from displays import NAMES, fitted, legend, note, rough, table
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sk_backprop import (
+    BackpropRegressor,
+    IntervalDisplay,
+    LossCurveDisplay,
+    NetworkDisplay,
+    PredictionDisplay,
+    RelevanceDisplay,
+)
+from sk_backprop._display._shared import literal, shortened
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +107,7 @@ NAMED = {
         y_true=[1, 2, 3], y_pred=[1, 2, 4], name=name
     ).plot(ax),
     "interval": lambda name, ax: IntervalDisplay(
-        x=[0, 1], mean=[1, 2], std=[1, 1], x_name=name, y_name=name
+        x=[0, 1], mean=[1, 2], bands={0.95: [[0, 2], [1, 3]]}, x_name=name, y_name=name
     ).plot(ax),
     "network": lambda name, ax: NetworkDisplay(
         coefs=[np.ones((2, 1))],
@@ -204,7 +226,8 @@ def test_loss_curves_of_one(rows):
     np.testing.assert_array_equal(training.get_ydata(), stopped.loss_curve_)
     np.testing.assert_array_equal(training.get_xdata(), range(1, stopped.n_iter_ + 1))
     np.testing.assert_array_equal(validation.get_ydata(), stopped.validation_loss_curve_)
-    assert legend(display) == ["training", "validation", "iteration that was kept"]
+    assert legend(display) == ["training, with penalty", "validation", "iteration that was kept"]
+    assert display.ax_.get_ylabel() == "loss"
     dot = display.ax_.lines[2]
     best = stopped.best_iter_
     assert dot.get_xydata().tolist() == [[best, stopped.validation_loss_curve_[best - 1]]]
@@ -217,7 +240,8 @@ def test_loss_curves_of_several(rows, model):
         peer.fit(X, y)
     named = {"ours": model, "theirs": make_pipeline(StandardScaler().fit(X), peer)}
     display = LossCurveDisplay.from_estimator(named)
-    assert legend(display) == ["ours, training", "theirs, training", "iteration that was kept"]
+    training = ["ours, training, with penalty", "theirs, training, with penalty"]
+    assert legend(display) == [*training, "iteration that was kept"]
     np.testing.assert_array_equal(display.lines_[1].get_ydata(), peer.loss_curve_)
     colors = [line.get_color() for line in display.lines_]
     assert colors[0] != colors[1]
@@ -232,7 +256,38 @@ def test_the_axis_is_logarithmic_where_it_helps(curve, scale):
         names=[""], loss_curves=[curve], validation_loss_curves=[None], best_iters=[0]
     )
     assert display.plot().ax_.get_yscale() == scale
-    assert legend(display) == ["training"]
+    assert legend(display) == ["training, with penalty"]
+
+
+def test_the_curve_of_the_evidence_is_that_of_fits_that_end_earlier(rows):
+    X, y = rows
+    few = {"solver": "lm", "n_networks": 1, "random_state": 0, "noise": "constant"}
+    curve = BackpropRegressor((3,), **few).fit(X, y).log_evidence_curve_
+    assert all(type(value) is float for value in curve)
+    for n_iter in (4, 6, 9):
+        with pytest.warns(ConvergenceWarning):
+            ended = BackpropRegressor((3,), max_iter=n_iter, **few).fit(X, y)
+        # At the end of one iteration, and at the start of the next.
+        assert curve[n_iter] == pytest.approx(ended.log_evidence_[0], rel=1e-9)
+
+
+def test_what_falls_is_drawn_where_the_evidence_changes_the_penalty(rows):
+    X, y = rows
+    model = BackpropRegressor((3,), solver="lm", n_networks=2, random_state=0).fit(X, y)
+    display = LossCurveDisplay.from_estimator(model)
+    drawn = display.lines_[0].get_ydata()
+    np.testing.assert_array_equal(drawn, -np.array(model.log_evidence_curve_))
+    assert len(drawn) == model.n_iter_
+    known = drawn[np.isfinite(drawn)]
+    assert known[-1] < known[0]
+    assert (display.ax_.get_ylabel(), note(display)) == ("negative log evidence", "network 1 of 2")
+    assert display.ax_.get_yscale() == "linear"
+    # With validation data, it is the validation loss that decides.
+    stopped = BackpropRegressor((3,), solver="lm", early_stopping=True, random_state=0).fit(X, y)
+    assert LossCurveDisplay.from_estimator(stopped).ax_.get_ylabel() == "loss"
+    both = LossCurveDisplay.from_estimator({"a": model, "b": fitted()})
+    assert both.ax_.get_ylabel() == "loss"
+    assert note(both) == "the first network of each"
 
 
 # --- relevance ---
@@ -254,6 +309,44 @@ def test_equal_names_are_bars_of_their_own():
     assert [bar.get_width() for bar in display.bars_] == [1, 2, 3]
 
 
-def test_a_fit_without_relevance_is_refused(model):
-    with pytest.raises(ValueError, match="needs solver='lm'"):
+def test_importance_of_a_fit_without_relevance(rows, model):
+    X, y = rows
+    with pytest.raises(ValueError, match="no input_relevance_: pass X"):
         RelevanceDisplay.from_estimator(model)
+    display = RelevanceDisplay.from_estimator(model, X=X)
+    effects = []
+    for j in range(3):
+        slopes = [model.gradient(X)[i, j] for i in range(60)]
+        effects.append(np.mean(np.abs(slopes)) * np.std(X.iloc[:, j]))
+    widths = [bar.get_width() for bar in display.bars_]
+    np.testing.assert_allclose(widths, np.sort(effects) / np.sum(effects))
+    assert display.ax_.get_xlabel() == "feature importance"
+    through = make_pipeline(StandardScaler(), rough((3,))).fit(X, y)
+    scaled = RelevanceDisplay.from_estimator(through, X=X)
+    direct = RelevanceDisplay.from_estimator(through[-1], X=through[0].transform(X))
+    np.testing.assert_array_equal(scaled.relevance, direct.relevance)
+    assert scaled.names == NAMES
+    two = rough((3,)).fit(X, np.column_stack([y, X["age"]]))
+    of_age = RelevanceDisplay.from_estimator(two, X=X, target=1)
+    assert NAMES[np.argmax(of_age.relevance)] == "age"
+
+
+def test_importances_that_the_estimator_has(rows):
+    model = rough((3,)).fit(*rows)
+    model.feature_importances_ = np.array([0.2, 0.5, 0.3])
+    display = RelevanceDisplay.from_estimator(model)
+    assert [bar.get_width() for bar in display.bars_] == [0.2, 0.3, 0.5]
+    assert display.ax_.get_xlabel() == "feature importance"
+
+
+def test_bars_of_many_inputs_are_the_largest_and_their_names_do_not_overlap():
+    ax = plt.subplots(figsize=(3.5, 2.6), layout="constrained")[1]
+    names = [f"input {k}" for k in range(40)]
+    display = RelevanceDisplay(relevance=np.arange(40), names=names).plot(ax)
+    display.figure_.canvas.draw()
+    labels = ax.get_yticklabels()
+    n = len(labels)
+    assert [label.get_text() for label in labels] == names[-n:]
+    assert note(display) == f"the {n} largest of 40"
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(low.overlaps(high) for low, high in pairwise(boxes))

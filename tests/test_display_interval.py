@@ -1,5 +1,7 @@
 """What the display of intervals draws: averages over rows, bands, and partial residuals."""
 
+from itertools import pairwise
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -332,7 +334,7 @@ def test_the_most_frequent_categories_with_long_names_are_in_the_figure():
     assert sorted(display.x) == sorted(names[20:])
     display.figure_.canvas.draw()
     boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
-    assert not any(one.overlaps(other) for one, other in zip(boxes, boxes[1:]))
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
     assert min(box.y0 for box in boxes) >= -1
 
 

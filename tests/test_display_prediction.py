@@ -1,6 +1,16 @@
 """What the display of predictions draws: intervals, accuracy, and calibration."""
 
-IMPORTS
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from displays import fitted, legend, note, rough, table
+from scipy.stats import norm
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.metrics import r2_score, root_mean_squared_error
+from sklearn.pipeline import make_pipeline
+
+from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
 
 
 @pytest.fixture(autouse=True)
@@ -20,21 +30,57 @@ def model():
     return fitted()
 
 
-# --- predictions ---
-
-
 def test_predictions_and_their_intervals():
     y_true, y_pred, y_std = np.array([[0.0, 5.0, 2.0], [1.0, 1.0, 2.0], [1.0, 1.0, 0.5]])
     display = PredictionDisplay.from_predictions(y_true, y_pred, y_std)
-    assert legend(display) == ["in the 95 % interval: 67 % of rows", "outside: 33 % of rows"]
-    inside, outside = display.ax_.containers
-    assert inside[0].get_xydata().tolist() == [[0, 1], [2, 2]]
-    assert outside[0].get_xydata().tolist() == [[5, 1]]
-    (bar,) = outside[2][0].get_segments()
+    assert legend(display) == ["in the 95 % interval: 67 %", "outside: 33 %"]
+    inside, outside = display.points_
+    assert inside.get_xydata().tolist() == [[0, 1], [2, 2]]
+    assert outside.get_xydata().tolist() == [[5, 1]]
+    (bar,) = display.bars_[1].get_segments()
     np.testing.assert_allclose(bar[:, 1], [1 - 1.959964, 1 + 1.959964], rtol=1e-6)
+    assert inside.get_color() != outside.get_color()
     plain = PredictionDisplay.from_predictions(y_true, y_pred)
-    assert plain.ax_.containers[0][0].get_xydata().tolist() == [[0, 1], [5, 1], [2, 2]]
-    assert plain.ax_.get_legend() is None
+    assert plain.points_[0].get_xydata().tolist() == [[0, 1], [5, 1], [2, 2]]
+    assert (plain.bars_, plain.ax_.get_legend()) == ([], None)
+
+
+def bars(display):
+    """Ends of the intervals that are drawn, (n_rows, 2)."""
+    return np.array([bar[:, 1] for part in display.bars_ for bar in part.get_segments()])
+
+
+def test_the_axes_are_equal_and_hold_everything(rows, model):
+    X, y = rows
+    display = PredictionDisplay.from_estimator(model, X, y)
+    display.figure_.canvas.draw()
+    ax = display.ax_
+    assert ax.get_xlim() == ax.get_ylim()
+    box = ax.get_window_extent()
+    assert box.width == pytest.approx(box.height, abs=1)
+    low, high = ax.get_xlim()
+    intervals = model.predict_interval(X, 0.95)
+    assert low < min(intervals.min(), y.min())
+    assert max(intervals.max(), y.max()) < high
+
+
+def test_accuracy_is_that_of_all_rows_of_which_500_are_drawn():
+    rng = np.random.RandomState(0)
+    y_pred = rng.uniform(0, 100, 5000)
+    y_true = y_pred + 8 * rng.standard_t(4, 5000)
+    display = PredictionDisplay.from_predictions(y_true, y_pred, np.full(5000, 10.0))
+    rmse, r2 = root_mean_squared_error(y_true, y_pred), r2_score(y_true, y_pred)
+    assert note(display) == f"RMSE {rmse:.3g}, R\u00b2 {r2:.2f}, 500 of 5,000 rows drawn"
+    assert sum(len(points.get_xdata()) for points in display.points_) == 500
+    assert len(bars(display)) == 500
+    share = np.mean(np.abs(y_true - y_pred) > 10 * norm.ppf(0.975))
+    assert legend(display)[1] == f"outside: {100 * share:.0f} %"
+    drawn = np.vstack([points.get_xydata() for points in display.points_])
+    pairs = set(zip(y_true, y_pred))
+    assert all(tuple(point) in pairs for point in drawn)
+    assert np.abs(drawn[:, 1].mean() - y_pred.mean()) < 3 * y_pred.std() / np.sqrt(500)
+    constant = PredictionDisplay.from_predictions([1.0, 1.0], [1.0, 2.0])
+    assert note(constant) == "RMSE 0.707"
 
 
 def test_predictions_of_an_estimator(rows, model):
@@ -55,8 +101,10 @@ def test_one_of_several_targets(rows):
     display = PredictionDisplay.from_estimator(model, X, both, target=1)
     np.testing.assert_array_equal(display.y_pred, model.predict(X)[:, 1])
     assert display.ax_.get_ylabel() == "cost, predicted"
-    curve = IntervalDisplay.from_estimator(model, X, "age", y=both, target=1)
-    np.testing.assert_array_equal(curve.y_data, both["cost"])
+    curve = IntervalDisplay.from_estimator(model, X, "age", y=both, target=1, grid_resolution=3)
+    means = [model.predict(X.assign(age=value))[:, 1].mean() for value in curve.x]
+    np.testing.assert_allclose(curve.mean, means)
+    assert curve.ax_.get_ylabel() == "cost"
     with pytest.raises(ValueError, match="less than 2"):
         PredictionDisplay.from_estimator(model, X, both, target=2)
 
@@ -83,10 +131,7 @@ def test_intervals_are_those_of_the_t_distribution():
     for p in (0.2, 0.5, 0.9):
         low, high = model.predict_interval(X, p).T
         assert shown.coverage(p) == np.mean((low <= y) & (y <= high))
-    curve = IntervalDisplay.from_estimator(model, X, 0)
-    low, high = model.predict_interval(np.reshape(curve.x, (-1, 1)), 0.95).T
-    drawn = curve.bands_[0].get_paths()[0].vertices[:, 1]
-    np.testing.assert_allclose([drawn.min(), drawn.max()], [low.min(), high.max()])
+    np.testing.assert_allclose(np.sort(bars(shown), 0), np.sort(model.predict_interval(X, 0.95), 0))
 
 
 @pytest.mark.parametrize("loss", ["poisson", "gamma", "lognormal", "student_t"])
@@ -96,15 +141,9 @@ def test_intervals_are_those_of_the_loss(loss):
     y = np.exp(X[:, 0] + 0.8 * rng.randn(60)) if loss != "poisson" else rng.poisson(3 * X[:, 0])
     Y = np.column_stack([y, 2 * y])
     model = BackpropRegressor((), solver="lm", alpha=0.0, loss=loss).fit(X, Y)
-    curve = IntervalDisplay.from_estimator(make_pipeline("passthrough", model), X, 0, target=1)
-    low, high = model.predict_interval(np.reshape(curve.x, (-1, 1)), 0.95)[:, 1].T
-    drawn = curve.bands_[0].get_paths()[0].vertices[:, 1]
-    np.testing.assert_allclose([drawn.min(), drawn.max()], [low.min(), high.max()])
     shown = PredictionDisplay.from_estimator(make_pipeline(model), X, Y, target=1)
-    low, high = model.predict_interval(X, 0.95)[:, 1].T
-    inside, outside = shown.ax_.containers
-    bars = [bar[:, 1] for bars in (inside, outside) for bar in bars[2][0].get_segments()]
-    np.testing.assert_allclose(np.sort(np.ravel(bars)), np.sort(np.ravel([low, high])))
+    drawn, expected = bars(shown), model.predict_interval(X, 0.95)[:, 1]
+    np.testing.assert_allclose(np.sort(drawn, axis=0), np.sort(expected, axis=0))
     if loss != "poisson":  # a count on an end of an interval is half inside
         for p in (0.2, 0.5, 0.9):
             low, high = model.predict_interval(X, p)[:, 1].T
@@ -160,7 +199,3 @@ def test_targets_that_are_not_those_of_the_rows_are_refused(rows, model):
             display.from_estimator(model, X, y=y[:4], **more)
         with pytest.raises(ValueError, match="y has 2 targets and the estimator predicts 1"):
             display.from_estimator(model, X, y=np.column_stack([y, y]), **more)
-    with pytest.raises(ValueError, match="feature 'dose' has no finite value in X"):
-        IntervalDisplay.from_estimator(model, X.assign(dose=np.nan), "dose")
-
-

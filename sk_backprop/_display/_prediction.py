@@ -53,6 +53,10 @@ class PredictionDisplay:
 
     Attributes
     ----------
+    points_ : list of matplotlib Line2D
+        Points of the rows inside and outside their intervals, or of all; empty for calibration.
+    bars_ : list of matplotlib LineCollection
+        Intervals of the rows inside and outside; empty without them.
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
@@ -246,6 +250,8 @@ class PredictionDisplay:
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {list(_KINDS)}, got {kind!r}.")
         ax = axes_for(ax)
+        self.points_: list[Any] = []
+        self.bars_: list[Any] = []
         if kind == "calibration":
             self._draw_calibration(ax)
         else:
@@ -269,7 +275,7 @@ class PredictionDisplay:
         opacity = float(np.clip(30 / len(shown), 0.2, 0.6))
         style: dict[str, Any] = {"ms": size, "mew": 0, "zorder": 3}
         if self.y_std is None:
-            ax.plot(y_true[shown], y_pred[shown], "o", color=BLUE, label="rows", **style)
+            self.points_ = ax.plot(y_true[shown], y_pred[shown], "o", color=BLUE, **style)
         else:
             outside = self._least_probability() > 0.95
             low, high = normal_unless(self.distribution, y_pred, self.y_std).interval(0.95)
@@ -280,15 +286,18 @@ class PredictionDisplay:
                 (outside, ORANGE, "outside"),
             ):
                 rows = shown[kind[shown]]
-                ax.vlines(y_true[rows], low[rows], high[rows], color=color, lw=0.8, alpha=opacity)
+                ends = y_true[rows], low[rows], high[rows]
+                self.bars_.append(ax.vlines(*ends, color=color, lw=0.8, alpha=opacity))
                 label = f"{where}: {100 * kind.mean():.0f} %"
-                ax.plot(y_true[rows], y_pred[rows], "o", color=color, label=label, **style)
-        ends = float(min(map(np.min, drawn))), float(max(map(np.max, drawn)))
-        ax.axline((ends[0],) * 2, slope=1, ls="--", color=GREY, lw=1, zorder=2)
-        room = 0.03 * (ends[1] - ends[0]) or 1.0
-        limits = ends[0] - room, ends[1] + room
+                self.points_ += ax.plot(
+                    y_true[rows], y_pred[rows], "o", color=color, label=label, **style
+                )
+            ax.legend(loc="upper left", fontsize=font_size(ax), markerscale=5 / size)
+        first, last = float(min(map(np.min, drawn))), float(max(map(np.max, drawn)))
+        ax.axline((first, first), slope=1, ls="--", color=GREY, lw=1, zorder=2)
+        room = 0.03 * (last - first) or 1.0
+        limits = first - room, last + room
         ax.set(xlim=limits, ylim=limits, aspect="equal")
-        ax.legend(loc="upper left", fontsize=font_size(ax), markerscale=5 / size)
         write_note(ax, _accuracy(y_true, y_pred) + rows_shown(len(shown), len(y_true)))
         name = user_text(self.name, most_letters(ax, width=0.6, height=0.6))  # more words follow
         ax.set(xlabel=f"{name}, actual", ylabel=f"{name}, predicted")

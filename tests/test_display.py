@@ -261,14 +261,18 @@ def test_the_axis_is_logarithmic_where_it_helps(curve, scale):
 
 def test_the_curve_of_the_evidence_is_that_of_fits_that_end_earlier(rows):
     X, y = rows
-    few = {"solver": "lm", "n_networks": 1, "random_state": 0, "noise": "constant"}
-    curve = BackpropRegressor((3,), **few).fit(X, y).log_evidence_curve_
-    assert all(type(value) is float for value in curve)
-    for n_iter in (4, 6, 9):
+    endless = {"solver": "lm", "tol": 0, "n_iter_no_change": np.inf, "noise": "constant"}
+    runs = []
+    for max_iter in (45, 50, 60):
+        model = BackpropRegressor((3,), max_iter=max_iter, random_state=0, n_networks=1, **endless)
         with pytest.warns(ConvergenceWarning):
-            ended = BackpropRegressor((3,), max_iter=n_iter, **few).fit(X, y)
+            runs.append(model.fit(X, y))
+    curve = runs[-1].log_evidence_curve_
+    assert len(curve) == 60
+    assert all(type(value) is float for value in curve)
+    for ended in runs[:2]:
         # At the end of one iteration, and at the start of the next.
-        assert curve[n_iter] == pytest.approx(ended.log_evidence_[0], rel=1e-9)
+        assert curve[ended.n_iter_] == pytest.approx(ended.log_evidence_[0], rel=1e-9)
 
 
 def test_what_falls_is_drawn_where_the_evidence_changes_the_penalty(rows):
@@ -334,7 +338,10 @@ def test_importance_of_a_fit_without_relevance(rows, model):
 def test_importances_that_the_estimator_has(rows):
     model = rough((3,)).fit(*rows)
     model.feature_importances_ = np.array([0.2, 0.5, 0.3])
+    model.encoded_feature_names_ = ["age=old", "weight=high", "weight=low"]
     display = RelevanceDisplay.from_estimator(model)
+    labels = [label.get_text() for label in display.ax_.get_yticklabels()]
+    assert labels == ["age", "dose", "weight"]
     assert [bar.get_width() for bar in display.bars_] == [0.2, 0.3, 0.5]
     assert display.ax_.get_xlabel() == "feature importance"
 

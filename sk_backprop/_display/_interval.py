@@ -26,8 +26,8 @@ from sk_backprop._display._shared import (
     axes_for,
     check_columns,
     check_targets,
+    column_names,
     font_size,
-    input_names,
     most_letters,
     one_target,
     rows_shown,
@@ -175,7 +175,7 @@ class IntervalDisplay:
         """
         check_structure(X, "X")
         X = as_table(X)
-        names = list(X.columns) if hasattr(X, "columns") else input_names(estimator, X.shape[1])
+        names = list(X.columns) if hasattr(X, "columns") else column_names(estimator, X.shape[1])
         along = feature_of(X, key_of(X, feature), grid_resolution)
         held = {key_of(X, key): value for key, value in (fixed or {}).items()}
         held.pop(along.key, None)

@@ -11,6 +11,7 @@ from sk_backprop._display._shared import (
     BLUE,
     Array,
     axes_for,
+    feature_names,
     input_names,
     inputs_of_regressor,
     most_letters,
@@ -124,7 +125,8 @@ class RelevanceDisplay:
             check_structure(X, "X")
             relevance = _sensitivity(regressor, inputs_of_regressor(estimator, X), target)
             quantity = "feature importance"
-        names = input_names(estimator, len(relevance))
+        named = feature_names if quantity == "feature importance" else input_names
+        names = named(estimator, len(relevance))
         return cls(relevance=relevance, names=names, quantity=quantity).plot(ax)
 
     def plot(self, ax: Any = None) -> RelevanceDisplay:

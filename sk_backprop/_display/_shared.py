@@ -52,24 +52,35 @@ def regressor_of(estimator: Any) -> Any:
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
-def input_names(estimator: Any, n_inputs: int) -> list[str]:
-    """Names of the inputs of a network, or of the features of an estimator, or x0, x1, ...
+def column_names(estimator: Any, n_columns: int) -> list[str]:
+    """Names of the columns of X, of an estimator or a Pipeline; x0, x1, ... if there are none."""
+    return _first_names([getattr(estimator, "feature_names_in_", None)], n_columns)
 
-    Of a regressor that encodes columns, those of its encoded inputs; of the last step of a
-    Pipeline that saw no names, those that the steps before it give to its inputs.
 
-    estimator : fitted, or a Pipeline; n_inputs : int, of which there must be names
+def feature_names(estimator: Any, n_features: int) -> list[str]:
+    """Names of the columns that a regressor saw, as the last step of a Pipeline or alone.
+
+    Without names of its own, those that the steps before it give to their output.
     """
-    regressor = regressor_of(estimator)
-    known = [getattr(regressor, "encoded_feature_names_", None)]
-    known += [getattr(each, "feature_names_in_", None) for each in (regressor, estimator)]
+    known = [getattr(regressor_of(estimator), "feature_names_in_", None)]
     if isinstance(estimator, Pipeline) and len(estimator) > 1:
         with suppress(AttributeError, ValueError):  # of a step that gives no names
-            known.insert(2, estimator[:-1].get_feature_names_out())
+            known.append(estimator[:-1].get_feature_names_out())
+    return _first_names(known, n_features)
+
+
+def input_names(estimator: Any, n_inputs: int) -> list[str]:
+    """Names of the inputs of a network: encoded columns, if there are any, or `feature_names`."""
+    encoded = getattr(regressor_of(estimator), "encoded_feature_names_", None)
+    return _first_names([encoded, feature_names(estimator, n_inputs)], n_inputs)
+
+
+def _first_names(known: list[Any], n: int) -> list[str]:
+    """The first of several lists of names, or None, that has n names."""
     for names in known:
-        if names is not None and len(names) == n_inputs:
+        if names is not None and len(names) == n:
             return [str(name) for name in names]
-    return [f"x{j}" for j in range(n_inputs)]
+    return [f"x{j}" for j in range(n)]
 
 
 def inputs_of_regressor(estimator: Any, X: Any) -> Any:

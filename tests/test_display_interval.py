@@ -293,7 +293,12 @@ def test_rows_keep_the_types_of_their_columns():
     estimator = Known(lambda Z: seen.append(Z.dtypes) or Z["number"] + (Z["kind"] == "b"))
     for name in ("number", "kind", "text", "day", "zone", "flag"):
         IntervalDisplay.from_estimator(
-            estimator, frame, name, y=frame["number"], fixed={"kind": "b"}, grid_resolution=3
+            estimator,
+            frame,
+            name,
+            y=frame["number"],
+            fixed={"kind": "b", "flag": True},
+            grid_resolution=3,
         )
     for one in seen:
         pd.testing.assert_series_equal(one, frame.dtypes)

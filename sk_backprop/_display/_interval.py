@@ -15,6 +15,7 @@ from sk_backprop._display._partial import (
     feature_of,
     is_categorical,
     key_of,
+    names_by_key,
     partial_residuals,
     rows_of,
     spread_of,
@@ -26,7 +27,6 @@ from sk_backprop._display._shared import (
     axes_for,
     check_columns,
     check_targets,
-    column_names,
     font_size,
     most_letters,
     one_target,
@@ -175,7 +175,7 @@ class IntervalDisplay:
         """
         check_structure(X, "X")
         X = as_table(X)
-        names = list(X.columns) if hasattr(X, "columns") else column_names(estimator, X.shape[1])
+        names = names_by_key(estimator, X)
         along = feature_of(X, key_of(X, feature), grid_resolution)
         held = {key_of(X, key): value for key, value in (fixed or {}).items()}
         held.pop(along.key, None)
@@ -184,18 +184,14 @@ class IntervalDisplay:
         if y is not None:
             check_targets(y, estimator.predict(rows_of(X, np.arange(1))))
             points = _points(estimator, X, one_target(y, target), along, averaged, target)
-            alone = X.shape[1] == 1
-            points["data_label"] = ("data" if alone else "partial residuals") + points["data_label"]
-        named = {key: names[k] for k, key in enumerate(_keys(X))}
+        n_averaged = X.shape[1] - 1 - len(held)
         return cls(
             x=along.at,
             mean=averaged.mean,
             bands=averaged.ends(),
-            x_name=str(named[along.key]),
+            x_name=names[along.key],
             y_name=target_name(y, target),
-            note=_note(
-                {named[key]: value for key, value in held.items()}, X.shape[1] - 1 - len(held)
-            ),
+            note=_note({names[key]: value for key, value in held.items()}, n_averaged),
             **points,
         ).plot(ax)
 
@@ -302,15 +298,12 @@ def _points(
     shown = shown[np.isfinite(at_rows[shown])]
     of_rows = spread_of(estimator, rows_of(X, shown), target)
     y_shown = np.asarray(y, dtype=float)[shown]
+    what = "data" if X.shape[1] == 1 else "partial residuals"
     return {
         "x_data": along.values[shown],
         "y_data": partial_residuals(y_shown, of_rows, at_rows[shown], averaged, at),
-        "data_label": rows_shown(len(shown), n_samples),
+        "data_label": what + rows_shown(len(shown), n_samples),
     }
-
-
-def _keys(X: Any) -> list[Any]:
-    return list(X.columns) if hasattr(X, "columns") else list(range(X.shape[1]))
 
 
 def _note(fixed: Mapping[Any, Any], n_averaged: int) -> str:

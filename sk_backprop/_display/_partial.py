@@ -11,6 +11,7 @@ import numpy as np
 
 from sk_backprop._display._shared import (
     Array,
+    column_names,
     distribution_of,
     normal_unless,
     one_target,
@@ -22,8 +23,8 @@ BANDS = (0.95, 0.5)
 _LEVELS = np.array([0.025, 0.25, 0.5, 0.75, 0.975])
 
 # Rows that are averaged over (the standard error of the average is a seventeenth of the spread of
-# the predictions), rows of one call of `predict`, and categories that are drawn.
-_MOST_AVERAGED, _ROWS_AT_ONCE, _MOST_CATEGORIES = 300, 20_000, 20
+# the predictions), values in a call of `predict`, and categories that are drawn.
+_MOST_AVERAGED, _VALUES_AT_ONCE, _MOST_CATEGORIES = 300, 400_000, 20
 
 
 class Spread(NamedTuple):
@@ -136,7 +137,9 @@ def average(
         chosen = chosen[:1]  # nothing else varies
     X, n_rows = _with(rows_of(X, chosen), fixed), len(chosen)
     found = []
-    for part in np.array_split(np.arange(len(feature.at)), _n_parts(len(feature.at) * n_rows)):
+    n_at = len(feature.at)
+    n_parts = min(n_at, 1 + n_at * n_rows * X.shape[1] // _VALUES_AT_ONCE)
+    for part in np.array_split(np.arange(n_at), n_parts):
         repeated = rows_of(X, np.tile(np.arange(n_rows), len(part)))
         column = _rows(feature.column, np.repeat(part, n_rows))
         spread = spread_of(estimator, _set(repeated, feature.key, column), target)
@@ -201,6 +204,13 @@ def key_of(X: Any, feature: Any) -> Any:
     raise ValueError(f"A feature is {known} below {X.shape[1]}, got {feature!r}.")
 
 
+def names_by_key(estimator: Any, X: Any) -> dict[Any, str]:
+    """The name of each column, those of an array from the estimator or a Pipeline, by its key."""
+    if hasattr(X, "columns"):
+        return {name: str(name) for name in X.columns}
+    return dict(enumerate(column_names(estimator, X.shape[1])))
+
+
 def column_of(X: Any, key: Any) -> Any:
     """A column of a data frame, an array or a sparse matrix."""
     if hasattr(X, "columns"):
@@ -235,9 +245,9 @@ def _with(X: Any, fixed: Mapping[Any, Any]) -> Any:
     """X, which is changed, with values of features that are the same in all rows."""
     for key, value in fixed.items():
         column = column_of(X, key)
-        alike = np.flatnonzero(np.asarray(column == value, dtype=bool))
+        alike = [k for k, one in enumerate(column) if _plain(one) is not None and one == value]
         given = value
-        if hasattr(column, "iloc") and len(alike):  # keeps the dtype, such as categories
+        if hasattr(column, "iloc") and alike:  # keeps the dtype, such as categories
             given = _rows(column, np.full(len(column), alike[0]))
         X = _set(X, key, given)
     return X
@@ -281,7 +291,3 @@ def _plain(value: Any) -> Any:
         return value if value == value else None
     except TypeError:  # pandas.NA is neither equal nor unequal
         return None
-
-
-def _n_parts(n_rows: int) -> int:
-    return -(-n_rows // _ROWS_AT_ONCE)

@@ -19,7 +19,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
+from sk_backprop import BackpropRegressor, IntervalDisplay
+from sk_backprop._display._partial import Spread, partial_residuals
 
 
 @pytest.fixture(autouse=True)
@@ -184,19 +185,41 @@ def test_a_point_is_in_a_band_if_the_row_is_in_its_interval(loss):
     rng = np.random.RandomState(0)
     X = rng.rand(150, 2)
     mean = np.exp(2 * X[:, 0] + X[:, 1])
-    y = rng.poisson(mean) if loss == "poisson" else mean * rng.gamma(3, 1 / 3, 150)
+    y = rng.poisson(mean / 5) if loss == "poisson" else mean * rng.gamma(3, 1 / 3, 150)
     model = BackpropRegressor((), solver="lm", alpha=0.0, loss=loss).fit(X, y)
     display = IntervalDisplay.from_estimator(make_pipeline("passthrough", model), X, 0, y=y)
-    check = PredictionDisplay.from_estimator(model, X, y)
+    of_rows = model.predict_dist(X)
     for number, p in enumerate((0.95, 0.5)):
         found = inside(display, p)
-        if loss == "poisson":
-            assert found.mean() == check.coverage(p)
+        if loss == "poisson":  # a count is inside if the middle of its probability is
+            middle = of_rows.cdf(y - 1) + of_rows.pmf(y) / 2
+            expected, above = np.abs(2 * middle - 1) <= p, display.y_data > 0
+            np.testing.assert_array_equal(found[above], expected[above])
+            assert np.all(found[~above] >= expected[~above])  # bands and points end at 0
+            assert above.mean() > 0.8
         else:
             low, high = model.predict_interval(X, p).T
             np.testing.assert_array_equal(found, (low <= y) & (y <= high))
         share = f"{100 * p:g} % band: {100 * found.mean():.0f} % of points"
         assert display.bands_[number].get_label() == share
+
+
+def test_ends_of_intervals_are_ends_of_bands_and_between_them_the_map_is_linear():
+    of_row = np.array([[0.0, 1.0, 2.0, 3.0, 10.0]])
+    averaged = np.array([[0.0, 2.0, 3.0, 5.0, 6.0], [10.0, 12.0, 13.0, 15.0, 16.0]])
+    for y, expected in [
+        *zip(of_row[0], averaged[0]),
+        *((0.25, 0.5), (2.5, 4.0), (6.5, 5.5), (17.0, 7.0), (-1.0, -2.0)),
+    ]:
+        for at_row in (0.0, 0.3, 1.0):
+            (found,) = partial_residuals(
+                np.array([y]),
+                Spread(np.zeros(1), of_row, -np.inf),
+                np.array([at_row]),
+                Spread(np.zeros(2), averaged, -np.inf),
+                np.array([0.0, 1.0]),
+            )
+            assert found == pytest.approx(expected + 10 * at_row)
 
 
 def test_bands_hold_as_many_points_as_they_say():

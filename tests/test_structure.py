@@ -38,6 +38,7 @@ OTHERS = {
     "_blocks": {"threadpoolctl"},  # this and joblib come with scikit-learn
     "_tables": {"narwhals"},  # comes with scikit-learn 1.9; an extra before
     "_training": {"joblib"},
+    "export": {"skl2onnx"},  # an extra
     "_display": {"matplotlib"},  # an extra
 }
 # By the public API alone, but for what draws a network and reads sparse rows.

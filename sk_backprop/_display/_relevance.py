@@ -95,11 +95,12 @@ class RelevanceDisplay:
             If matplotlib is not installed.
         """
         regressor = regressor_of(estimator)
-        relevance, named, quantity = regressor.input_relevance_, input_names, "input relevance"
+        relevance, quantity = regressor.input_relevance_, "input relevance"
         if relevance is None:
-            relevance, named = regressor.feature_importances_, feature_names
-            quantity = "feature importance"
-        names = named(estimator, len(relevance))
+            relevance, quantity = regressor.feature_importances_, "feature importance"
+            names = feature_names(estimator, len(relevance))
+        else:
+            names = input_names(estimator, len(relevance))
         return cls(relevance=relevance, names=names, quantity=quantity).plot(ax)
 
     def plot(self, ax: Any = None) -> RelevanceDisplay:

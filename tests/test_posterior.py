@@ -16,13 +16,8 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.checks import _MOST_WEIGHT
 from sk_backprop._inference import evidence as _evidence
 from sk_backprop._inference.evidence import Precisions, WeightGroups, factor
-from sk_backprop._inference.laplace import (
-    Posterior,
-    laplace,
-    pack_factor,
-    residuals_suffice,
-    unpack_factor,
-)
+from sk_backprop._inference.factors import CholeskyFactor
+from sk_backprop._inference.laplace import Posterior, laplace, residuals_suffice
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.families import Poisson, SquaredError
@@ -175,7 +170,7 @@ def test_variance_is_the_gradients_quadratic_form(hidden, activation, output):
         for beta, H in zip(precisions.noise, normal.curvature, strict=True)
     ) + np.diag(precisions.weight[groups.index])
     L = factor(normal, groups, precisions)
-    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, np.zeros(2), [])
+    posterior = Posterior("all", [CholeskyFactor.of(L)], 1 / precisions.noise, np.zeros(2), [])
     g = gradients(network, params, Xt)
     expected = np.einsum("ikp,pq,ikq->ik", g, np.linalg.inv(A), g)
     np.testing.assert_allclose(posterior.variance(network, params, Xt), expected, rtol=1e-6)
@@ -328,19 +323,6 @@ def test_residuals_show_the_noise_of_ten_rows_for_a_parameter_or_four_for_an_eff
     assert not residuals_suffice(unknown, network, int(np.ceil(limit)) - 1)
     assert residuals_suffice(posterior_of("all", 5.0), network, 20)
     assert not residuals_suffice(posterior_of("all", 5.0), network, 19)
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 7, 40, 99, 100, 101])
-def test_factors_are_packed_and_unpacked_whole(order):
-    L = np.tril(np.random.RandomState(0).randn(order, order))
-    packed = pack_factor(np.asfortranarray(L))
-    assert packed.shape == (order * (order + 1) // 2,)
-    np.testing.assert_array_equal(np.tril(unpack_factor(packed)), L)
-    zero = np.diag(L).copy()
-    for k in range(order):  # a zero anywhere on the diagonal, and nowhere else, is a fault
-        np.fill_diagonal(L, np.where(np.arange(order) == k, 0.0, zero))
-        broken = Posterior("all", [pack_factor(np.asfortranarray(L))], np.ones(1), np.ones(1), [])
-        assert "factor" in broken.fault()
 
 
 # --- predict(return_std=True) ---

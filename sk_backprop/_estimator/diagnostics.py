@@ -22,7 +22,7 @@ from sk_backprop._estimator.state import (
     Trainer,
 )
 from sk_backprop._inference.consistency import all_finite
-from sk_backprop._inference.laplace import mean_variance
+from sk_backprop._inference.laplace import Posterior, mean_variance
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.network import evaluate
@@ -99,6 +99,10 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     rng : RandomState, which draws the seed of later batches
     """
     settings, problem, networks = blend.results[0][:3]
+    posteriors, leverage = [one.posterior for one in blend.networks], None
+    if not call.streaming:  # the next batch updates the exact factors
+        posteriors = [one.rounded() for one in posteriors]
+        leverage = _largest_leverage(settings, problem, networks, posteriors)
     history = _history(call, settings, networks[0].result)
     optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
@@ -107,8 +111,8 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
         Predictive(
             _fitted_function(blend, call.columns),
             problem.scales,
-            [one.posterior for one in blend.networks],
-            None if call.streaming else _largest_leverage(settings, problem, networks),
+            posteriors,
+            leverage,
             uncalibrated(blend) if blend.calibration is None else blend.calibration,
         ),
         _noise_precision(blend),
@@ -199,15 +203,23 @@ def _history(call: Call, settings: Settings, result: SolverResult) -> History:
 @one_blas_thread()
 @beyond_range_is_inf
 def _largest_leverage(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
+    settings: Settings,
+    problem: Problem,
+    networks: Sequence[Trained],
+    posteriors: Sequence[Posterior],
 ) -> Array | None:
     """The largest variance due to the weights, over the training rows: (n_outputs,).
 
     0 for an output whose target did not vary; None where no weight is uncertain.
 
-    settings : Settings; problem : Problem; networks : Trained for each network
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+    networks : Trained for each network
+    posteriors : Posterior for each network, and for others that follow, as in the fitted state
     """
-    if networks[0].posterior.weights == "none":
+    if posteriors[0].weights == "none":
         return None
     network, X = problem.scales.solver_network(settings.network), problem.rows.X
     if X.shape[0] > _FARTHEST_ROWS:
@@ -219,9 +231,8 @@ def _largest_leverage(
         farthest = np.argsort(-squares, kind="stable")
         X = X[np.sort(farthest[:_FARTHEST_ROWS])]
     X = X.astype(float)
-    fitted = [
-        (network.parameters(one.params.flat.astype(float)), one.posterior) for one in networks
-    ]
+    params = [network.parameters(one.params.flat.astype(float)) for one in networks]
+    fitted = list(zip(params, posteriors))
     largest = mean_variance(network, fitted, X).max(axis=0)
     return np.asarray(np.where(problem.scales.y.constant, 0.0, largest))
 

@@ -382,6 +382,7 @@ def evident(
     prior = [precisions.weight[groups.index]]
     n, gamma = objective.total_weight, evidence.n_effective
     dof = n * np.maximum(1 - gamma / n, _LEAST_FREE)
-    noise, factors = 1 / precisions.noise, [CholeskyFactor.of(L)]
+    noise: Array = 1 / precisions.noise
+    factors: list[Factor] = [CholeskyFactor.of(L)]
     posterior = Posterior("all", factors, noise, gamma, prior, dof=dof)
     return posterior, evidence.log_evidence

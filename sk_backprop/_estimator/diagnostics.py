@@ -22,7 +22,7 @@ from sk_backprop._estimator.state import (
     Trainer,
 )
 from sk_backprop._inference.consistency import all_finite
-from sk_backprop._inference.laplace import Posterior, mean_variance
+from sk_backprop._inference.laplace import Posterior, outputs_and_variances
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.network import evaluate
@@ -233,7 +233,8 @@ def _largest_leverage(
     X = X.astype(float)
     params = [network.parameters(one.params.flat.astype(float)) for one in networks]
     fitted = list(zip(params, posteriors))
-    largest = mean_variance(network, fitted, X).max(axis=0)
+    variance = outputs_and_variances(network, fitted, X)[1].mean(axis=0)
+    largest = variance.max(axis=0)
     return np.asarray(np.where(problem.scales.y.constant, 0.0, largest))
 
 

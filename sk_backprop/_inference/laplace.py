@@ -27,8 +27,10 @@ from sk_backprop._network.network import (
     Network,
     Parameters,
     Workspace,
+    evaluate,
     forward,
     jacobian,
+    jacobians,
     last_layer,
 )
 
@@ -187,19 +189,39 @@ class Posterior(NamedTuple):
         return self._replace(noise=noise)
 
 
-def mean_variance(
+# Number of rows up to which several networks are computed at once.
+_FEW_ROWS = 8
+
+
+def outputs_and_variances(
     network: Network, fitted: Sequence[tuple[Parameters, Posterior]], X: Rows
-) -> Array:
-    """`Posterior.variance`, averaged over several networks: (n_samples, n_outputs).
+) -> tuple[Array, Array]:
+    """Outputs of several networks, and their variances by `Posterior.variance`.
 
     Parameters
     ----------
     network : Network, the shape of each
     fitted : Parameters and Posterior of each
     X : (n_samples, n_features), in the solver's coordinates
+
+    Returns
+    -------
+    outputs, variances : (n_networks, n_samples, n_outputs) each
     """
-    variances = [posterior.variance(network, params, X) for params, posterior in fitted]
-    return np.asarray(np.mean(variances, axis=0))
+    all_weights = all(posterior.weights == "all" for _, posterior in fitted)
+    if not (all_weights and len(fitted) > 1 and X.shape[0] <= _FEW_ROWS):
+        f = [evaluate(network, params.coefs, params.intercepts, X) for params, _ in fitted]
+        of_each = [posterior.variance(network, params, X) for params, posterior in fitted]
+        return np.array(f), np.array(of_each)
+    dense: Any = X if isinstance(X, np.ndarray) else X.toarray()
+    flat = np.array([params.flat for params, _ in fitted])
+    outputs, gradients = jacobians(network, network.parameters(flat), dense)
+    variances = np.empty_like(outputs)
+    for (_, posterior), of_network, found in zip(fitted, gradients, variances):
+        variance_of = posterior.factors[0].variance()
+        for k, gradient in enumerate(of_network):
+            found[k] = variance_of(gradient)
+    return outputs.transpose(0, 2, 1), variances.transpose(0, 2, 1)
 
 
 def _uncertain_parts(

@@ -172,3 +172,9 @@ def separated(
             one[1].append(next(biases))
             found[-1].append(one)
     return found
+
+
+def stacked(networks: Sequence[NetworkWeights]) -> NetworkWeights:
+    """Weights of several networks of one shape, with a first axis for the networks."""
+    coefs, intercepts = zip(*networks)
+    return [np.array(W) for W in zip(*coefs)], [np.array(b) for b in zip(*intercepts)]

@@ -213,9 +213,8 @@ def outputs_and_variances(
         f = [evaluate(network, params.coefs, params.intercepts, X) for params, _ in fitted]
         of_each = [posterior.variance(network, params, X) for params, posterior in fitted]
         return np.array(f), np.array(of_each)
-    dense: Any = X if isinstance(X, np.ndarray) else X.toarray()
     flat = np.array([params.flat for params, _ in fitted])
-    outputs, gradients = jacobians(network, network.parameters(flat), dense)
+    outputs, gradients = jacobians(network, flat, X)
     variances = np.empty_like(outputs)
     for (_, posterior), of_network, found in zip(fitted, gradients, variances):
         variance_of = posterior.factors[0].variance()

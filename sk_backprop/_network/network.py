@@ -125,8 +125,7 @@ class Parameters(NamedTuple):
 
     flat : (n_params,); coefs[l] : (n_in, n_out); intercepts[l] : (n_out,);
     layers[l] : (n_in + 1, n_out), both, the intercepts last.
-    Writing to any of them writes to all. Those of several networks of one shape have a first axis
-    more, for the networks.
+    Writing to any of them writes to all.
     """
 
     flat: Array
@@ -171,14 +170,13 @@ class Network:
         return replace(self, layer_sizes=(n_features, *first, *hidden, n_outputs))
 
     def parameters(self, flat: Array) -> Parameters:
-        """The layers' views of a flat vector, (n_params,), or of one for each network."""
+        """The layers' views of a flat vector of shape (n_params,)."""
         layers, start = [], 0
         for n_in, n_out in pairwise(self.layer_sizes):
             stop = start + (n_in + 1) * n_out
-            layers.append(flat[..., start:stop].reshape(*flat.shape[:-1], n_in + 1, n_out))
+            layers.append(flat[start:stop].reshape(n_in + 1, n_out))
             start = stop
-        coefs, intercepts = [V[..., :-1, :] for V in layers], [V[..., -1, :] for V in layers]
-        return Parameters(flat, coefs, intercepts, layers)
+        return Parameters(flat, [V[:-1] for V in layers], [V[-1] for V in layers], layers)
 
     def layer_slice(self, layer: int) -> tuple[int, int]:
         """Start and stop of a layer's weights and, after them, biases in the flat vector."""
@@ -190,10 +188,10 @@ class Network:
 
         Parameters
         ----------
-        coefs, intercepts : of each layer, (n_in, n_out) and (n_out,), or of several networks
+        coefs, intercepts : of each layer, (n_in, n_out) and (n_out,)
         dtype : of the copy
         """
-        packed = self.parameters(np.empty((*coefs[0].shape[:-2], self.n_params), dtype))
+        packed = self.parameters(np.empty(self.n_params, dtype))
         for view, array in zip(
             packed.coefs + packed.intercepts, [*coefs, *intercepts], strict=True
         ):
@@ -420,7 +418,7 @@ def jacobian(
                 by_weight[:-1] *= own_features(network)[:, :, None]
 
 
-def jacobians(network: Network, params: Parameters, X: Array) -> tuple[Array, Array]:
+def jacobians(network: Network, flat: Array, X: Rows) -> tuple[Array, Array]:
     """Outputs of several networks, and their gradients with respect to theta, for few rows.
 
     The networks are computed at once: one by one, their calls would take most of the time.
@@ -428,8 +426,8 @@ def jacobians(network: Network, params: Parameters, X: Array) -> tuple[Array, Ar
     Parameters
     ----------
     network : Network, the shape of each
-    params : Parameters of several networks
-    X : (n_rows, n_features), dense; it may have an additional last column of ones
+    flat : (n_networks, n_params)
+    X : (n_rows, n_features), which may have an additional last column of ones
 
     Returns
     -------
@@ -437,12 +435,18 @@ def jacobians(network: Network, params: Parameters, X: Array) -> tuple[Array, Ar
     jac : (n_networks, n_outputs, n_params, n_rows)
     """
     hidden, output = ACTIVATIONS[network.activation], ACTIVATIONS[network.output_activation]
-    n_networks, n_rows = len(params.flat), X.shape[0]
+    n_networks, n_rows = len(flat), X.shape[0]
     n_features, n_outputs = network.layer_sizes[0], network.layer_sizes[-1]
+    layers = [
+        flat[:, slice(*network.layer_slice(layer))].reshape(n_networks, n_in + 1, n_out)
+        for layer, (n_in, n_out) in enumerate(pairwise(network.layer_sizes))
+    ]
+    rows: Any = X
+    dense = rows if isinstance(X, np.ndarray) else rows.toarray()
     below = np.ones((1, n_features + 1, n_rows))
-    below[0, :-1] = X.T[:n_features]
-    inputs, activations = [below], list(repeat(hidden, len(params.layers) - 1))
-    for V, activation in zip(params.layers, [*activations, output]):
+    below[0, :-1] = dense.T[:n_features]
+    inputs, activations = [below], [*repeat(hidden, len(layers) - 1), output]
+    for V, activation in zip(layers, activations):
         h = np.ones((n_networks, V.shape[2] + 1, n_rows))
         h[:, :-1] = V.transpose(0, 2, 1) @ inputs[-1]
         activation.apply(h[:, :-1])
@@ -454,11 +458,11 @@ def jacobians(network: Network, params: Parameters, X: Array) -> tuple[Array, Ar
     jac = np.empty((n_networks, n_outputs, network.n_params, n_rows))
     for layer in range(len(inputs) - 1, -1, -1):
         part = jac[:, :, slice(*network.layer_slice(layer))]
-        by_weight = part.reshape(*part.shape[:2], *params.layers[layer].shape[1:], n_rows)
+        by_weight = part.reshape(*part.shape[:2], *layers[layer].shape[1:], n_rows)
         np.multiply(inputs[layer][:, None, :, None], delta[:, :, None], out=by_weight)
         if layer:
             h = inputs[layer][:, None, :-1]
-            delta = params.coefs[layer][:, None] @ delta
+            delta = layers[layer][:, None, :-1] @ delta
             hidden.times_slope(delta, np.broadcast_to(h, delta.shape), np.empty_like(delta))
     if network.units_per_feature:
         by_weight[:, :, :-1] *= own_features(network)[:, :, None]

@@ -144,6 +144,24 @@ def test_draws_have_the_covariance_and_the_precision_is_restored(name):
         np.testing.assert_allclose(np.linalg.solve(L, small.cholesky()), unit, atol=5e-3)
 
 
+@pytest.mark.parametrize("order", [288, 300])
+def test_the_format_of_stored_codes_is_blocks_of_96_rows(order):
+    # Models that users have stored are read in this format.
+    _, A = precision(10.0)
+    exact = factor_of(A[:order, :order])
+    state = rounded(exact, np.ones(order)).state()
+    W, codes = np.zeros((order, order)), iter(state["codes"].tolist())
+    for first in range(0, order, 96):
+        last = min(first + 96, order)
+        for row in range(first, last):
+            W[row, :last] = [next(codes) for _ in range(last)]
+    assert next(codes, None) is None
+    inverse = np.linalg.inv(exact.cholesky())
+    largest = np.abs(inverse).max(axis=0)
+    np.testing.assert_allclose(state["units"], largest / (2**15 - 1), rtol=1e-9)
+    assert np.all(np.abs(W * state["units"] - inverse) <= 0.5001 * state["units"])
+
+
 def test_rows_beside_do_not_matter_and_gradients_may_be_beyond_the_range_of_float32():
     J, A = precision(100.0)
     found = rounded(factor_of(A), np.ones(400))
@@ -209,7 +227,9 @@ def test_all_that_depends_on_the_posterior_hardly_changes(exact_and_rounded):
         np.testing.assert_allclose(found.leverage(rows), exact.leverage(rows), rtol=1e-2)
         drawn, before = found.sample_y(rows, 3), exact.sample_y(rows, 3)
         assert np.abs(drawn - before).max() < 0.02 * expected.max()
-    assert found.leverage(X).max() <= 1 + 1e-6
+    assert found.leverage(X).max() == pytest.approx(1, abs=3e-6)
+    for n_rows in (1, 7, 300):
+        assert max(found.leverage(X[k : k + n_rows]).max() for k in range(0, 300, n_rows)) <= 1
 
 
 def test_a_stream_goes_on_from_the_rounded_posterior_of_a_fit(exact_and_rounded):

@@ -22,6 +22,7 @@ from sk_backprop._estimator.state import (
     Trainer,
 )
 from sk_backprop._inference.consistency import all_finite
+from sk_backprop._inference.factors import RoundedInverse
 from sk_backprop._inference.laplace import Posterior, outputs_and_variances
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
@@ -235,8 +236,14 @@ def _largest_leverage(
     fitted = list(zip(params, posteriors))
     variance = outputs_and_variances(network, fitted, X)[1].mean(axis=0)
     largest = variance.max(axis=0)
+    if any(isinstance(factor, RoundedInverse) for one in posteriors for factor in one.factors):
+        largest *= 1 + _ROUNDING_OF_FLOAT32
     return np.asarray(np.where(problem.scales.y.constant, 0.0, largest))
 
+
+# Largest relative difference between variances of a row by products in float32, which depend on how
+# many rows there are.
+_ROUNDING_OF_FLOAT32 = 1e-6
 
 # Number of training rows, those farthest from their mean, whose leverage is computed: it takes as
 # long as a step of lm on as many.

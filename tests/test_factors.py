@@ -179,17 +179,18 @@ def test_rows_beside_do_not_matter_and_gradients_may_be_beyond_the_range_of_floa
 # --- fitted estimators ---
 
 
-def fit_quickly(hidden, n=300, **params):
-    X, y = make_friedman1(n, n_features=8, noise=0.3, random_state=0)
+def fit_quickly(hidden, n=300, n_features=8, **params):
+    X, y = make_friedman1(n, n_features=n_features, noise=0.3, random_state=0)
     params = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 3, "random_state": 0, **params}
     with pytest.warns(ConvergenceWarning):
         return BackpropRegressor(hidden, **params).fit(X, y), X, y
 
 
-def test_the_largest_fit_by_default_takes_25_megabytes():
-    model, _, _ = fit_quickly((30, 30), n=100, n_networks=12, max_iter=1)
+def test_the_largest_fit_by_default_takes_less_than_25_megabytes():
+    # Twelve such networks, whose factors would take 80 MB.
+    model, _, _ = fit_quickly((30, 30), n=100, n_features=10, n_networks=1, max_iter=1)
     assert model.uncertain_weights_ == "all"
-    assert len(pickle.dumps(model)) < 25e6
+    assert 12 * len(pickle.dumps(model)) < 25e6
 
 
 def test_a_stored_model_gives_the_same_digits():

@@ -31,6 +31,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
     _inference    from rows to a posterior, and from the posterior to predictions
         objective       the weighted, penalised loss; mini-batches; normal equations
         evidence        precisions of weights and noise, and the log evidence
+        factors         precision of the weights as a triangular factor, exact or in less memory
         laplace         Laplace approximation of the posterior of the weights
         online          noise and posterior in a stream
         calibration     the scale of the predictive distribution and the weight of its tails

@@ -73,8 +73,6 @@ classes. (A frozen dataclass adds .4 ms to the import time even without == and r
 
 from typing import TYPE_CHECKING
 
-from sk_backprop._estimator.regressor import BackpropRegressor
-
 if TYPE_CHECKING:
     from sk_backprop._display import (
         IntervalDisplay,
@@ -83,6 +81,7 @@ if TYPE_CHECKING:
         PredictionDisplay,
         RelevanceDisplay,
     )
+    from sk_backprop._estimator.regressor import BackpropRegressor
 
 __all__ = [
     "BackpropRegressor",
@@ -96,13 +95,18 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # Displays are imported on first use: a service that refits every hour draws nothing, and
-    # they take an eighth of the import time.
-    if name in __all__:
+    # Imported on first use: scikit-learn takes most of a second, which `python -m sk_backprop
+    # --version` does not need, and a service that refits every hour draws nothing.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "BackpropRegressor":
+        from sk_backprop._estimator.regressor import BackpropRegressor as found
+    else:
         from sk_backprop import _display
 
-        return getattr(_display, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(_display, name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

@@ -100,13 +100,11 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "BackpropRegressor":
-        from sk_backprop._estimator.regressor import BackpropRegressor as found
+        from sk_backprop._estimator import regressor as module
     else:
-        from sk_backprop import _display
-
-        found = getattr(_display, name)
-    globals()[name] = found
-    return found
+        from sk_backprop import _display as module  # type: ignore[no-redef]
+    globals()[name] = getattr(module, name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-import numpy as np
 from sklearn.model_selection import KFold
 
 from sk_backprop import __version__
 from sk_backprop._command._reading.tables import Table
 from sk_backprop._command.advice import BUNDLED, code_for
 from sk_backprop._command.checks import check_folds
-from sk_backprop._command.contenders import LEGEND, OURS, bundled_tables, contenders
+from sk_backprop._command.contenders import LEGEND, bundled_tables, contenders
 from sk_backprop._command.description import columns_text, heading
-from sk_backprop._command.evaluation import Scores, best_of, cross_validate, verdict
+from sk_backprop._command.evaluation import (
+    ERROR_WIDTH,
+    Scores,
+    best_of,
+    cross_validate,
+    intervals_text,
+    shown_error,
+    shown_r2,
+    verdict,
+)
 from sk_backprop._command.terminal import Progress, say, wrapped
 
 _NOTES = """\
@@ -76,10 +83,9 @@ def results_text(table: Table, scores: dict[str, Scores]) -> str:
     table : Table; scores : {name: Scores}
     """
     blocks = [_block(table.targets[k], k, scores) for k in range(len(table.targets))]
-    notes = [
-        wrapped(f"{name.strip()}: {note.rstrip('.')}.") for name, s in scores.items() for note in s.notes
-    ]
-    return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
+    notes = [(name.strip(), note.rstrip(".")) for name, s in scores.items() for note in s.notes]
+    lines = [wrapped(f"{name}: {note}.") for name, note in notes]
+    return "\n\n".join([*blocks, *(["\n".join(lines)] if lines else [])])
 
 
 def _block(target: str, k: int, scores: dict[str, Scores]) -> str:
@@ -87,37 +93,11 @@ def _block(target: str, k: int, scores: dict[str, Scores]) -> str:
 
     target : its name; k : its index; scores : {name: Scores}
     """
-    width = max(map(len, [*scores, target]))
-    means = {name: s.rmse[:, k].mean() for name, s in scores.items()}
-    positive = [mean for mean in means.values() if 0 < mean < math.inf]
-    # Four digits of the best model, and as many decimals for the others, to line up.
-    decimals = max(0, 3 - math.floor(math.log10(min(positive)))) if positive else 0
-    best = best_of(scores, k)
-    lines = [f"  {target:<{width}}  {'RMSE':>21}  {'R2':>8}  {'s per fit':>9}"]
+    width, best = max(map(len, [*scores, target])), best_of(scores, k)
+    lines = [f"  {target:<{width}}  {'RMSE':>{ERROR_WIDTH}}  {'R2':>8}  {'s per fit':>9}"]
     for name, s in scores.items():
-        with np.errstate(invalid="ignore"):  # an RMSE that overflowed
-            error = s.rmse[:, k].std(ddof=1) / math.sqrt(len(s.rmse))
-        rmse = f"{means[name]:.{decimals}f} +/- {error:.{decimals}f}"
-        if len(rmse) > 21:
-            rmse = f"{means[name]:.3e} +/- {error:.2e}"
-        mean_r2 = s.r2[:, k].mean()
-        r2 = f"{mean_r2:.3f}" if mean_r2 > -1000 else f"{mean_r2:.1e}"
+        rmse, r2 = shown_error(scores, name, k), shown_r2(s, k)
         mark = "*" if name == best else " "
-        lines.append(f"{mark} {name:<{width}}  {rmse:>21}  {r2:>8}  {s.seconds:>9.2f}")
-    after = [wrapped(text, hanging="  ") for text in (verdict(scores, k), _intervals(scores, k)) if text]
-    return "\n".join([*lines, *([""] if after else []), *after])
-
-
-def _intervals(scores: dict[str, Scores], k: int) -> str:
-    """A sentence on the 95 % intervals of ours.
-
-    scores : {name: Scores}; k : index of the target
-    """
-    ours = scores.get(OURS)
-    if ours is None or ours.covered is None or ours.width is None:
-        return ""
-    covered, width = ours.covered[:, k].mean(), ours.width[:, k].mean()
-    return (
-        f"Its 95 % intervals hold {100 * covered:.1f} % of the held-out values; their mean width "
-        f"is {width:.4g}."
-    ).replace("Its", f"{OURS}'s" if not verdict(scores, k).startswith(OURS) else "Its")
+        lines.append(f"{mark} {name:<{width}}  {rmse:>{ERROR_WIDTH}}  {r2:>8}  {s.seconds:>9.2f}")
+    after = [text for text in (verdict(scores, k), intervals_text(scores, k)) if text]
+    return "\n".join([*lines, *([""] if after else []), *(wrapped(t, hanging="  ") for t in after)])

@@ -47,9 +47,10 @@ def inputs_of(table: Table) -> Any:
 
 def our_model(table: Table, seed: int) -> BackpropRegressor:
     """Our estimator with its defaults, for `inputs_of` the table."""
+    model = BackpropRegressor(random_state=seed)
     if table.categorical and not has_pandas():
-        return BackpropRegressor(categorical_features=table.categorical, random_state=seed)
-    return BackpropRegressor(random_state=seed)
+        model.set_params(categorical_features=table.categorical)
+    return model
 
 
 def contenders(table: Table, seed: int) -> dict[str, Contender]:

@@ -22,6 +22,7 @@ from sk_backprop._command.contenders import OURS, Contender
 from sk_backprop._command.terminal import Progress
 
 COVERAGE = 0.95
+ERROR_WIDTH = 21
 _ROWS_FOR_THREADS = 20_000
 
 
@@ -32,6 +33,7 @@ class Scores(NamedTuple):
     notes : sentences on fits that failed or warned
     covered, width : part of the held-out rows in their 95 % intervals, mean width of these; None
         where there are no intervals
+    first : the estimator that was fitted without the first fold
     """
 
     rmse: Array
@@ -40,6 +42,7 @@ class Scores(NamedTuple):
     notes: tuple[str, ...] = ()
     covered: Array | None = None
     width: Array | None = None
+    first: Any = None
 
 
 class _Fold(NamedTuple):
@@ -51,6 +54,7 @@ class _Fold(NamedTuple):
     mishaps: tuple[str, ...]
     covered: Array | None = None
     width: Array | None = None
+    fitted: Any = None
 
 
 def cross_validate(
@@ -76,7 +80,8 @@ def cross_validate(
                 each = (time.perf_counter() - start) / done
                 left = f"; about {duration(each * (n_fits - done))} left"
             progress.update(f"{title}: fold {i + 1} of {n_folds}, {name.strip()}{left}")
-            found[name].append(_score(model, X, y.squeeze(), (train, test)))
+            result = _score(model, X, y.squeeze(), (train, test))
+            found[name].append(result._replace(fitted=None) if i else result)
             done += 1
             if done == 1:
                 seconds = time.perf_counter() - start
@@ -102,9 +107,7 @@ def rows_of(X: Any, rows: NDArray[np.intp]) -> Any:
     return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
-def _score(
-    model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[np.intp]]
-) -> _Fold:
+def _score(model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[np.intp]]) -> _Fold:
     """One fit and its errors on held-out rows.
 
     model : estimator; X, y : all rows; split : training and held-out rows
@@ -127,7 +130,7 @@ def _score(
         except ValueError as error:  # such as that of MLPRegressor if its weights overflow
             return _Fold(nothing, nothing, math.nan, (f"failed: {error}",))
     mishaps = tuple(dict.fromkeys(map(_describe, caught)))
-    return _Fold(rmse, r2, seconds, mishaps, covered, width)
+    return _Fold(rmse, r2, seconds, mishaps, covered, width, fitted)
 
 
 def _intervals(fitted: Any, X: Any, y: Array) -> tuple[Array | None, Array | None]:
@@ -166,6 +169,46 @@ def _joined(results: list[_Fold]) -> Scores:
         tuple(notes),
         stacked(fold.covered for fold in results),
         stacked(fold.width for fold in results),
+        results[0].fitted,
+    )
+
+
+def shown_error(scores: dict[str, Scores], name: str, target: int) -> str:
+    """Mean RMSE and its standard error, with four digits of the best and decimals that line up.
+
+    scores : {name: Scores}; name : which one to show; target : int
+    """
+    means = [s.rmse[:, target].mean() for s in scores.values()]
+    positive = [mean for mean in means if 0 < mean < math.inf]
+    decimals = max(0, 3 - math.floor(math.log10(min(positive)))) if positive else 0
+    rmse = scores[name].rmse[:, target]
+    with np.errstate(invalid="ignore"):  # an RMSE that overflowed
+        mean, error = rmse.mean(), rmse.std(ddof=1) / math.sqrt(len(rmse))
+    text = f"{mean:.{decimals}f} +/- {error:.{decimals}f}"
+    return text if len(text) <= ERROR_WIDTH else f"{mean:.3e} +/- {error:.2e}"
+
+
+def shown_r2(scores: Scores, target: int) -> str:
+    """Mean R2.
+
+    scores : Scores; target : int
+    """
+    mean = scores.r2[:, target].mean()
+    return f"{mean:.3f}" if mean > -1000 else f"{mean:.1e}"
+
+
+def intervals_text(scores: dict[str, Scores], target: int) -> str:
+    """A sentence on the 95 % intervals of ours; empty if there are none.
+
+    scores : {name: Scores}; target : int
+    """
+    ours = scores.get(OURS)
+    if ours is None or ours.covered is None or ours.width is None:
+        return ""
+    covered, width = ours.covered[:, target].mean(), ours.width[:, target].mean()
+    return (
+        f"{OURS}'s {100 * COVERAGE:.0f} % intervals hold {100 * covered:.1f} % of the held-out "
+        f"values; their mean width is {width:.4g}."
     )
 
 
@@ -189,7 +232,7 @@ def verdict(scores: dict[str, Scores], target: int) -> str:
     if OURS not in scores or rival is None or best_of({OURS: scores[OURS]}, target) is None:
         return ""
     ours, theirs = scores[OURS].rmse[:, target], others[rival].rmse[:, target]
-    difference, name = theirs - ours, rival_name(others, rival)
+    difference, name = theirs - ours, rival_name(rival)
     lead = abs(difference.mean()) / max(ours.mean(), theirs.mean(), np.finfo(float).tiny)
     error = difference.std(ddof=1) / math.sqrt(len(difference))
     if ours.mean() <= theirs.mean():
@@ -200,6 +243,6 @@ def verdict(scores: dict[str, Scores], target: int) -> str:
     return text + (", which is less than the standard error of this difference." if within else ".")
 
 
-def rival_name(scores: dict[str, Scores], name: str) -> str:
+def rival_name(name: str) -> str:
     """The name of an estimator in a sentence."""
     return f"MLPRegressor, {name.strip()}" if name.startswith(" ") else name

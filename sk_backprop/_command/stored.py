@@ -247,9 +247,7 @@ def _inputs(stored: StoredModel, columns: tuple[list[Any], str]) -> Any:
     return pd.DataFrame(data)
 
 
-def _with_predictions(
-    sheet: Sheet, targets: tuple[str, ...], added: Array, decimal: str
-) -> str:
+def _with_predictions(sheet: Sheet, targets: tuple[str, ...], added: Array, decimal: str) -> str:
     """The text of a table with the predictions beside its cells.
 
     sheet : Sheet

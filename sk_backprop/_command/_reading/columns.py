@@ -343,7 +343,9 @@ def _as_category(name: str, cells: Sequence[str], counts: dict[str, int]) -> Col
     levels = tuple(sorted(counts))
     codes = {level: float(code) for code, level in enumerate(levels)}
     values = np.array([codes.get(cell.strip(), math.nan) for cell in cells])
-    return _checked(Column(Recipe(name, CATEGORY), values, levels, _level_notes(counts)), len(cells))
+    return _checked(
+        Column(Recipe(name, CATEGORY), values, levels, _level_notes(counts)), len(cells)
+    )
 
 
 def _level_notes(counts: dict[str, int]) -> tuple[str, ...]:
@@ -398,7 +400,7 @@ def file_context(
         if any("," in cell for cell in cells) or delimiter != ",":
             found.append(numerals.evidence(set(cells)))
     decimal, shown = numerals.file_decimal(found, delimiter)
-    shown = shown or delimiter == "," and decimal == "."
+    shown = shown or (delimiter == "," and decimal == ".")
     if day_first is None:
         day_first = _day_first(columns) if decimal == "." else True
     return Context(decimal, shown, False, delimiter == ",", day_first)

@@ -25,11 +25,13 @@ FORMS = {
         "year-month": r"(?P<y>\d{4})-(?P<m>\d{2})",
     }.items()
 }
-_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
-_NAMES = (
-    "january february march april may june july august september october november december"
-).split()
-_CLOCK = re.compile(r"(?P<H>\d{1,2}):(?P<M>[0-5]\d)(?::(?P<S>[0-5]\d))?(?:\s*(?P<half>[AaPp])[Mm])?")
+_MONTHS = [
+    *("january", "february", "march", "april", "may", "june", "july", "august", "september"),
+    *("october", "november", "december"),
+]
+_CLOCK = re.compile(
+    r"(?P<H>\d{1,2}):(?P<M>[0-5]\d)(?::(?P<S>[0-5]\d))?(?:\s*(?P<half>[AaPp])[Mm])?"
+)
 EPOCH = datetime.datetime(1970, 1, 1)  # without a zone, as in most tables
 _DAY = datetime.timedelta(days=1)
 
@@ -72,9 +74,8 @@ def _month(parts: dict[str, str | None]) -> int:
     if number := parts.get("m"):
         return int(number)
     name = (parts["b"] or "").lower()
-    if name[:3] not in _MONTHS or not _NAMES[_MONTHS.index(name[:3])].startswith(name[:4]):
-        return 0
-    return _MONTHS.index(name[:3]) + 1
+    fits = [month.startswith(name) or (name == "sept" == month[:4]) for month in _MONTHS]
+    return fits.index(True) + 1 if True in fits else 0
 
 
 def _hours(parts: dict[str, str | None]) -> float | None:

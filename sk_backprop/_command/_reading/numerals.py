@@ -34,7 +34,9 @@ def _number(decimal: str) -> re.Pattern[str]:
 
 _NUMBERS = {decimal: _number(decimal) for decimal in ".,"}
 # Digits with separators, after signs and symbols: what they say of the decimal separator.
-_POINT = re.compile(r"\d*\.\d+(?:[eE][-+]?\d+)?|[1-9]\d{0,2}(?:,\d{2,3})+\.\d+|\d{1,3}(?:,\d{3}){2,}")
+_POINT = re.compile(
+    r"\d*\.\d+(?:[eE][-+]?\d+)?|[1-9]\d{0,2}(?:,\d{2,3})+\.\d+|\d{1,3}(?:,\d{3}){2,}"
+)
 _COMMA = re.compile(r"\d*,\d+(?:[eE][-+]?\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}")
 _EITHER = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _TRIM = re.compile(rf"^[-+\u2212(\s]*{_CURRENCY}?[-+\s]*|[\s%)]*{_CURRENCY}?\s*\)?$")

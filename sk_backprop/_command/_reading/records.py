@@ -273,9 +273,8 @@ def _rectangle(
     repeats = [[cell.strip() for cell in row] == header for row in rows]
     if any(repeats):
         said.append(f"{counted(sum(repeats), 'line')} that repeat the names left out.")
-        rows, lines = (
-            [one for one, repeat in zip(both, repeats) if not repeat] for both in (rows, lines)
-        )
+        kept = [(row, line) for row, line, repeat in zip(rows, lines, repeats) if not repeat]
+        rows, lines = [row for row, _ in kept], [line for _, line in kept]
     while rows and len(header) > 2 and _filled_width(rows[-1]) == 1:
         said.append(f"The last line, {quoted(rows[-1][0])}, is no row and is left out.")
         rows = rows[:-1]

@@ -128,7 +128,10 @@ def sheet_context(sheet: Sheet, columns: Sequence[Sequence[str]], options: Optio
     return context if decimal is None else context._replace(decimal=decimal, forced=True)
 
 
-def load_table(path: str, targets: Sequence[str], options: Options = Options()) -> Table:
+_DEFAULTS = Options()
+
+
+def load_table(path: str, targets: Sequence[str], options: Options = _DEFAULTS) -> Table:
     """Inputs and targets of a file; CommandError if they cannot be had.
 
     path : str; targets : names of columns; options : Options
@@ -148,34 +151,35 @@ def load_table(path: str, targets: Sequence[str], options: Options = Options()) 
     cells = dict(zip(sheet.header, map(list, zip(*sheet.rows))))
     context = sheet_context(sheet, list(cells.values()), options)
     outputs = [_target(name, cells[name], context) for name in targets]
-    y = np.column_stack([column.values for column in outputs])
-    kept = ~np.isnan(y).any(axis=1)
-    remarks = [*sheet.remarks, *_context_remarks(context), *_row_remarks(kept)]
-    if kept.sum() < MIN_ROWS:
-        raise CommandError(
-            f"{sheet.name} has {counted(int(kept.sum()), 'row')} with a target, of {len(kept)}; "
-            f"at least {MIN_ROWS} are needed"
-        )
-    y = y[kept]
-    for name, values in zip(targets, y.T):
-        if np.all(values == values[0]):
-            raise CommandError(f"the target {name} is {values[0]:g} in every row")
+    y, kept = _complete_rows(sheet, outputs)
     columns, left_out = _inputs(sheet, cells, kept, context, {*targets, *options.drop})
     left_out = [*left_out, *(LeftOut(name, "--drop") for name in options.drop)]
     if not columns:
         reasons = "; ".join(f"{shortened(c.name)}: {c.reason}" for c in left_out[:3])
         raise CommandError(f"{sheet.name} has no column to predict from{reasons and ': '}{reasons}")
     return Table(
-        sheet.name,
-        tuple(columns),
-        y,
-        tuple(targets),
-        tuple(left_out),
-        tuple(remarks),
-        sheet.layout,
-        tuple(sheet.header),
-        tuple(outputs),
+        name=sheet.name,
+        columns=tuple(columns),
+        y=y,
+        targets=tuple(targets),
+        left_out=tuple(left_out),
+        remarks=(*sheet.remarks, *_context_remarks(context), *_row_remarks(kept)),
+        layout=sheet.layout,
+        header=tuple(sheet.header),
+        target_columns=tuple(outputs),
     )
+
+
+def _complete_rows(sheet: Sheet, outputs: list[Column]) -> tuple[Array, NDArray[np.bool_]]:
+    """The targets of rows that have them all, and which rows these are."""
+    y = np.column_stack([column.values for column in outputs])
+    kept: NDArray[np.bool_] = np.asarray(~np.isnan(y).any(axis=1))
+    if kept.sum() < MIN_ROWS:
+        raise CommandError(
+            f"{sheet.name} has {counted(int(kept.sum()), 'row')} with a target, of {len(kept)}; "
+            f"at least {MIN_ROWS} are needed"
+        )
+    return y[kept], kept
 
 
 def _check_name(sheet: Sheet, name: str) -> None:
@@ -238,9 +242,7 @@ def _inputs(
     for i, (name, column) in enumerate(cells.items()):
         if name in others:
             continue
-        nameless = name == "Unnamed: 0" or (
-            name == f"column {i + 1}" and sheet.layout.has_header
-        )
+        nameless = name == "Unnamed: 0" or (name == f"column {i + 1}" and sheet.layout.has_header)
         rows = column if kept.all() else list(compress(column, kept))
         read = read_column(name, rows, context)
         if nameless and isinstance(read, LeftOut) and read.reason == "it is empty":

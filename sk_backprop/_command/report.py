@@ -1,0 +1,232 @@
+"""`report`: one HTML page on a table, the model and its errors on held-out rows."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold
+
+from sk_backprop import (
+    BackpropRegressor,
+    IntervalDisplay,
+    LossCurveDisplay,
+    PredictionDisplay,
+    __version__,
+)
+from sk_backprop._command import page
+from sk_backprop._command._reading.columns import NUMBER
+from sk_backprop._command._reading.tables import Table
+from sk_backprop._command.advice import code_for
+from sk_backprop._command.contenders import OURS, contenders, inputs_of
+from sk_backprop._command.description import column_rows, heading
+from sk_backprop._command.evaluation import (
+    Scores,
+    best_of,
+    cross_validate,
+    intervals_text,
+    rival_name,
+    rows_of,
+    shown_error,
+    shown_r2,
+    verdict,
+)
+from sk_backprop._command.stored import check_frames, fit_table
+from sk_backprop._command.terminal import CommandError, Progress, counted, say
+
+Rows = NDArray[np.intp]
+
+_MOST_EFFECTS = 6
+_MOST_BARS = 30
+
+
+class _Findings(NamedTuple):
+    """What a report shows.
+
+    X : inputs of our estimator
+    scores : {name: Scores}, by cross-validation
+    held_out : (n_test,) rows that `scores[OURS].first` has not seen
+    model : fitted to all rows
+    """
+
+    table: Table
+    X: Any
+    scores: dict[str, Scores]
+    held_out: Rows
+    model: BackpropRegressor
+
+
+def write_report(table: Table, path: str, out: str, settings: tuple[int, int]) -> None:
+    """Cross-validate, fit to all rows, and write the page.
+
+    table : Table; path : of its file; out : of the page; settings : number of folds, and seed
+    """
+    check_frames(table)
+    n_folds, seed = settings
+    progress = Progress()
+    folds = KFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pictures; those of fits are in the scores
+        scores = cross_validate(contenders(table, seed), table.y, folds, table.name, progress)
+        if scores[OURS].first is None:
+            progress.clear()
+            raise CommandError(f"{OURS} cannot be fitted: {'; '.join(scores[OURS].notes)}")
+        progress.update(f"{table.name}: fit to all rows")
+        model = fit_table(table, seed)
+        held_out = next(folds.split(table.y))[1]
+        findings = _Findings(table, inputs_of(table), scores, held_out, model)
+        progress.update(f"{table.name}: pictures")
+        command = shlex.join(
+            ["python", "-m", "sk_backprop", "report", path, "--target", table.targets[0]]
+            + (["--folds", str(n_folds)] if n_folds != 5 else [])
+            + (["--seed", str(seed)] if seed else [])
+            + ["-o", out]
+        )
+        code = code_for(table, path, seed)
+        text = page.page(f"{table.targets[0]} in {table.name}", _parts(findings, command, code))
+    progress.clear()
+    try:
+        Path(out).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"cannot write {out}: {error.strerror}") from error
+    say(f"{verdict(scores, 0)}\nThe report is in {out} ({len(text) / 1000:.0f} kB).")
+
+
+def _parts(findings: _Findings, command: str, code: str) -> list[str]:
+    """The page from top to bottom.
+
+    findings : _Findings; command : that writes this page; code : that makes the model
+    """
+    table, scores = findings.table, findings.scores
+    n_folds = len(scores[OURS].rmse)
+    return [
+        page.heading(f"{table.targets[0]} in {table.name}", 1),
+        page.paragraph(f"{heading(table)}. sk_backprop {__version__}.", small=True),
+        page.paragraph(f"{verdict(scores, 0)} {intervals_text(scores, 0)}"),
+        page.heading("Errors on held-out rows"),
+        *_results(scores),
+        page.paragraph(
+            f"{n_folds}-fold cross-validation. RMSE: mean over folds, with its standard error, in "
+            "units of the target. The others are given codes, dates as numbers, and, where they "
+            "need it, filled gaps.",
+            small=True,
+        ),
+        page.heading("Predictions and error bars"),
+        page.pictures(_prediction_pictures(findings)),
+        page.heading("Importance of the columns"),
+        *_importances(findings),
+        page.heading("Effects of single columns"),
+        *_effects(findings),
+        page.heading("How the columns were read"),
+        *(page.paragraph(remark, small=True) for remark in table.remarks),
+        page.table(
+            ("column", "taken for", "notes"),
+            [("out" if row[1] == "left out" else "", row) for row in column_rows(table)],
+        ),
+        page.heading("Training"),
+        page.pictures([(_png(lambda ax: LossCurveDisplay.from_estimator(findings.model, ax=ax)),
+                        "Loss of the first network, fitted to all rows.")]),
+        page.heading("To reproduce"),
+        page.paragraph("This page:"),
+        page.code(command),
+        page.paragraph("The model, in Python:"),
+        page.code(code),
+    ]  # fmt: skip
+
+
+def _results(scores: dict[str, Scores]) -> list[str]:
+    best = best_of(scores, 0)
+    rows = []
+    for name, s in scores.items():
+        covered = "" if s.covered is None else f"{100 * s.covered.mean():.1f} %"
+        error = shown_error(scores, name, 0).replace("+/-", "\u00b1")
+        kind = "best" if name == best else ""
+        cells = (rival_name(name), error, shown_r2(s, 0), covered, f"{s.seconds:.2f}")
+        rows.append((kind, cells))
+    header = ("", "RMSE", "R\u00b2", "in 95 % intervals", "s per fit")
+    notes = [f"{rival_name(n)}: {note.rstrip('.')}." for n, s in scores.items() for note in s.notes]
+    return [page.table(header, rows, numbers=4), *(page.paragraph(n, small=True) for n in notes)]
+
+
+def _png(draw: Callable[[Any], object], size: tuple[float, float] = (4.8, 3.6)) -> bytes:
+    """A picture.
+
+    draw : called with the axes to draw on; size : in inches
+    """
+    from matplotlib.figure import Figure
+
+    figure, file = Figure(figsize=size, layout="constrained"), io.BytesIO()
+    draw(figure.subplots())
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
+
+
+def _prediction_pictures(findings: _Findings) -> list[tuple[bytes, str]]:
+    rows, first = findings.held_out, findings.scores[OURS].first
+    X, y = rows_of(findings.X, rows), _named(findings.table, rows)
+
+    def drawn(kind: str) -> bytes:
+        return _png(lambda ax: PredictionDisplay.from_estimator(first, X, y, kind=kind, ax=ax))
+
+    where = f"{counted(len(rows), 'row')} of the first fold, which this fit has not seen"
+    return [
+        (drawn("predicted_vs_actual"), f"Predictions with 95 % intervals: {where}."),
+        (drawn("calibration"), f"How often intervals of any probability hold the value: {where}."),
+    ]
+
+
+def _named(table: Table, rows: Rows) -> Any:
+    """The target of some rows, with its name where pandas is installed.
+
+    table : Table; rows : indices
+    """
+    from sk_backprop._command._reading.frames import has_pandas
+
+    y = table.y[rows, 0]
+    if not has_pandas():
+        return y
+    import pandas as pd
+
+    return pd.Series(y, name=table.targets[0])
+
+
+def _by_importance(findings: _Findings) -> list[int]:
+    importances = np.asarray(findings.model.feature_importances_)
+    return [int(j) for j in np.argsort(-importances, kind="stable")]
+
+
+def _importances(findings: _Findings) -> list[str]:
+    columns, importances = findings.table.columns, findings.model.feature_importances_
+    order = _by_importance(findings)
+    named = [(columns[j].recipe.name, float(importances[j])) for j in order[:_MOST_BARS]]
+    rest = len(order) - len(named)
+    more = f" {counted(rest, 'column')} of less importance not shown." if rest else ""
+    note = f"How much predictions depend on each column; the sum is 1.{more}"
+    return [page.bars(named), page.paragraph(note, small=True)]
+
+
+def _effects(findings: _Findings) -> list[str]:
+    columns = findings.table.columns
+    chosen = [j for j in _by_importance(findings) if columns[j].recipe.kind == NUMBER]
+    chosen = chosen[:_MOST_EFFECTS]
+    if not chosen:
+        return [page.paragraph("No column holds numbers.")]
+
+    def drawn(j: int) -> bytes:
+        return _png(
+            lambda ax: IntervalDisplay.from_estimator(findings.model, findings.X, j, ax=ax),
+            (4.2, 3.1),
+        )
+
+    shown = [(drawn(j), columns[j].recipe.name) for j in chosen]
+    note = (
+        "Predicted mean, with 50 % and 95 % intervals, along one column of numbers; the others are "
+        "at their medians or most frequent values."
+    )
+    return [page.paragraph(note, small=True), page.pictures(shown)]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import gzip
 import io
 import math
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from sk_backprop._command._reading import dates, numerals
-from sk_backprop._command._reading.columns import CATEGORY, DATE, YES_NO, as_datetimes
-from sk_backprop._command._reading.tables import Options, load_table
+from sk_backprop._command._reading import frames
+from sk_backprop._command._reading.columns import CATEGORY, DATE, NUMBER, TIME, YES_NO, as_datetimes
+from sk_backprop._command._reading.tables import Options, as_frame, load_table
+from sk_backprop._command.advice import reading_lines
 from sk_backprop._command.terminal import CommandError
 
 TARGET = [1.0, 2.5, 3.0, 4.5, 5.0, 6.5, 7.0, 8.5, 9.0, 10.5, 11.0, 12.5]
@@ -271,3 +275,100 @@ def test_a_file_is_refused_in_one_line(tmp_path, name):
         load_table(write(tmp_path, content), ["y"])
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+# --- what the user says about the file ---
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "values"),
+    [
+        (lines(THOUSANDS, range(N), sep=";", head="a;y"), {"thousands": "."}, HUNDREDS),
+        (lines(THOUSANDS, range(N), sep=";", head="a;y"), {"decimal": ","}, HUNDREDS),
+        (lines(A, TARGET, sep="|", head="a|y"), {"delimiter": "|"}, A),
+        (PLAIN.encode("utf-16-be"), {"encoding": "utf-16-be"}, A),
+        (
+            lines(["05/01/2024", "06/02/2024"] * 6, TARGET),
+            {"day_first": True},
+            [19727.0, 19759.0] * 6,  # 5 January and 6 February
+        ),
+    ],
+)
+def test_options_decide_what_a_file_leaves_open(tmp_path, content, options, values):
+    table = load_table(write(tmp_path, content), ["y"], Options(**options))
+    np.testing.assert_allclose(table.columns[0].values, values, rtol=1e-12)
+    assert "--" not in said(table)  # nothing is left to guess
+
+
+# --- code that reads the file again ---
+
+
+@pytest.mark.parametrize("name", READ)
+def test_the_code_shown_reads_the_same_numbers(tmp_path, name):
+    content, _, _ = READ[name]
+    path = write(tmp_path, content)
+    if name in ("gzip", "zip"):
+        path = str((tmp_path / "t.csv").rename(tmp_path / f"t.csv.{name.replace('gzip', 'gz')}"))
+    table = load_table(path, ["y"])
+    names = {}
+    exec("\n".join(["import pandas as pd", *reading_lines(table, path)]), names)
+    X, ours = names["X"], as_frame(table)
+    assert list(X.columns) == list(ours.columns)
+    np.testing.assert_allclose(names["y"], table.y[:, 0], rtol=1e-12)
+    for column in table.columns:
+        if column.recipe.kind in (DATE, NUMBER, TIME):
+            if column.recipe.kind == DATE:
+                read = X[column.recipe.name].to_numpy().astype("M8[ms]")
+                np.testing.assert_array_equal(read, as_datetimes(column.values))
+            else:
+                read = X[column.recipe.name].to_numpy(float)
+                np.testing.assert_allclose(read, column.values, rtol=1e-12)
+
+
+# --- other formats ---
+
+
+@pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
+def test_what_parquet_files_need_is_named(tmp_path, monkeypatch, missing):
+    present = frames.find_spec
+    monkeypatch.setattr(frames, "find_spec", lambda n: None if n == missing else present(n))
+    with pytest.raises(CommandError, match=f"needs: python -m pip install {missing}$"):
+        load_table(write(tmp_path, b"PAR1...."), ["y"])
+
+
+def test_a_parquet_file_is_read_as_text_files_are(tmp_path):
+    frame = pd.DataFrame(
+        {
+            "a": [*A[:-1], NONE],
+            "precise": [1.234 + i for i in range(N)],  # three decimals, no thousands
+            "when": pd.to_datetime(DAYS),
+            "colour": pd.Categorical(COLOURS),
+            "good": [True, False] * 6,
+            "y": TARGET,
+        }
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    table = load_table(str(tmp_path / "t.parquet"), ["y"])
+    values = {column.recipe.name: seen(column) for column in table.columns}
+    np.testing.assert_array_equal(values["a"], frame["a"])
+    np.testing.assert_array_equal(values["precise"], frame["precise"])
+    np.testing.assert_array_equal(values["when"], np.array(DAYS, "M8[ms]"))
+    assert values["colour"] == COLOURS
+    np.testing.assert_array_equal(values["good"], frame["good"])
+
+
+def test_an_excel_file_that_is_read_as_text_files_are(tmp_path, monkeypatch):
+    # pandas gives what openpyxl has read: cells with types, a preamble, and no names.
+    cells = [["Export", *[None] * 3], ["a", "when", "b", "y"]]
+    cells += [
+        [a, datetime.datetime(2024, 1, 10 + i), f"{a:.2f}".replace(".", ","), y]
+        for i, (a, y) in enumerate(zip(A, TARGET))
+    ]
+    book = pd.DataFrame(cells, dtype=object)
+    monkeypatch.setattr(frames, "find_spec", lambda name: True)
+    fake = SimpleNamespace(sheet_names=["one", "two"], parse=lambda *args, **options: book)
+    monkeypatch.setattr(pd, "ExcelFile", lambda data: fake)
+    table = load_table(write(tmp_path, zipped(**{"xl/workbook.xml": ""})), ["y"])
+    assert "The table is the first of 2 sheets." in said(table)
+    np.testing.assert_array_equal(table.matrix[:, [0, 2]], np.column_stack([A, A]))
+    np.testing.assert_array_equal(seen(table.columns[1]), np.array(DAYS, "M8[ms]"))

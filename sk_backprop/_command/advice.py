@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sk_backprop._command._reading.columns import DATE, NUMBER, TIME, Column
 from sk_backprop._command._reading.records import Layout
 from sk_backprop._command._reading.tables import Table
+from sk_backprop._command.terminal import WIDTH
+
+# For columns of which some cells are no numbers as programs write them.
+NUMBERS = r'''
+
+def numbers(text, decimal):
+    """Numbers without symbols and separators of thousands; nan where there is none."""
+    text = text.str.replace(r"\((.*)\)", r"-\1", regex=True).str.replace("\u2212", "-")
+    text = text.str.replace(r"[$€£¥₹%\s'\u2019]", "", regex=True)
+    text = text.str.replace("," if decimal == "." else ".", "").str.replace(",", ".")
+    number = r"^[A-Z]*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)[^\d.]*\d?$"
+    return pd.to_numeric(text.str.extract(number)[0], errors="coerce")
+'''
 
 BUNDLED = """\
 from sklearn.datasets import load_diabetes
@@ -41,17 +56,43 @@ def reading_lines(table: Table, path: str) -> list[str]:
     assert table.layout is not None
     name = "table.csv" if path == "-" else path
     rough = [c for c in (*table.columns, *table.target_columns) if _needs_cleaning(c, table.layout)]
-    lines = [_read_call(table.layout, table, name, [c.recipe.name for c in rough])]
-    lines += [line for column in rough for line in _cleaning_lines(column)]
+    lines = _read_call(table.layout, table, name, [c.recipe.name for c in rough])
+    numbers = [c.recipe for c in rough if c.recipe.kind == NUMBER]
+    if numbers:
+        lines += [*NUMBERS.split("\n"), ""]
+    for form in sorted({recipe.form for recipe in numbers}):
+        names = [repr(recipe.name) for recipe in numbers if recipe.form == form]
+        lines += _filled("for name in [", names, "]:")
+        lines.append(f"    table[name] = numbers(table[name], {form!r})")
+    lines += [line for column in rough for line in _date_lines(column)]
     targets = list(table.targets)
-    target = repr(targets[0]) if len(targets) == 1 else repr(targets)
+    target = repr(targets[0] if len(targets) == 1 else targets)
     lines.append(f"table = table.dropna(subset={targets!r})")
     names = [column.recipe.name for column in table.columns]
     dropped = [one for one in table.header if one not in names]
-    chosen = f"table[{names!r}]"
     if len(dropped) < len(names):
-        chosen = f"table.drop(columns={dropped!r})"
-    return [*lines, f"X, y = {chosen}, table[{target}]"]
+        lines += _filled("X = table.drop(columns=[", map(repr, dropped), "])")
+    else:
+        lines += _filled("X = table[[", map(repr, names), "]]")
+    return [*lines, f"y = table[{target}]"]
+
+
+def _filled(start: str, items: Iterable[str], end: str) -> list[str]:
+    """A call or list in one line, or in several where it is long.
+
+    start : up to an opening bracket; items : between the brackets; end : from the closing one on
+    """
+    parts = list(items)
+    line = f"{start}{', '.join(parts)}{end}"
+    if len(line) <= WIDTH - 2:
+        return [line]
+    lines, row = [start], "   "
+    for part in parts:
+        if len(row) + len(part) + 2 > WIDTH - 2 and row.strip():
+            lines.append(row)
+            row = "   "
+        row += f" {part},"
+    return [*lines, row, end]
 
 
 def _needs_cleaning(column: Column, layout: Layout) -> bool:
@@ -61,19 +102,20 @@ def _needs_cleaning(column: Column, layout: Layout) -> bool:
     return kind == NUMBER and not (column.plain and layout.regular)
 
 
-def _read_call(layout: Layout, table: Table, path: str, rough: list[str]) -> str:
+def _read_call(layout: Layout, table: Table, path: str, rough: list[str]) -> list[str]:
     """The call of pandas that reads the file.
 
     layout : Layout; table : Table; path : of the file; rough : columns to be read as text
     """
     if layout.kind == "parquet":
-        return f"table = pd.read_parquet({path!r})"
+        return [f"table = pd.read_parquet({path!r})"]
     options = []
     if layout.kind == "text":
         if layout.delimiter != ",":
             sep = r"\s+" if layout.delimiter == " " else layout.delimiter
             options.append(f"sep={sep!r}")
-        if any(c.recipe.form == "," for c in table.columns if c.recipe.kind == NUMBER and c.plain):
+        columns = (*table.columns, *table.target_columns)
+        if any(c.recipe.kind == NUMBER and c.recipe.form == "," and c.plain for c in columns):
             options.append("decimal=','")
         if layout.encoding not in ("utf-8", "utf-8-sig"):
             options.append(f"encoding={layout.encoding!r}")
@@ -82,33 +124,26 @@ def _read_call(layout: Layout, table: Table, path: str, rough: list[str]) -> str
     if layout.n_skipped:
         options.append(f"skiprows={layout.n_skipped}")
     if not layout.named:
-        options.append(f"header={0 if layout.has_header else None}, names={list(table.header)!r}")
+        options += [f"header={0 if layout.has_header else None}", f"names={list(table.header)!r}"]
     if rough:
-        options.append(f"dtype={dict.fromkeys(rough, 'str')!r}".replace("'str'", "str"))
+        options.append(f"dtype={dict.fromkeys(rough, 'str')!r}")
     function = "read_csv" if layout.kind == "text" else "read_excel"
-    return f"table = pd.{function}({', '.join([repr(path), *options])})"
+    return _filled(f"table = pd.{function}(", [repr(path), *options], ")")
 
 
-def _cleaning_lines(column: Column) -> list[str]:
-    """Lines that make numbers or dates of a column of text."""
+def _date_lines(column: Column) -> list[str]:
+    """Lines that make dates, or hours since midnight, of a column of text."""
     name, kind, form = column.recipe
     if kind == DATE:
         how = {
             "yyyymmdd": "format='%Y%m%d'",
             "day/month/year": "format='mixed', dayfirst=True",
         }.get(form, "format='mixed'")
-        return [f"table[{name!r}] = pd.to_datetime(table[{name!r}], {how}, errors='coerce')"]
+        arguments = [f"table[{name!r}]", how, "errors='coerce'"]
+        return _filled(f"table[{name!r}] = pd.to_datetime(", arguments, ")")
     if kind == TIME:
         return [
-            f"time = pd.to_datetime(table[{name!r}], format='mixed', errors='coerce').dt",
+            *_filled("time = pd.to_datetime(", [f"table[{name!r}]", "format='mixed'"], ").dt"),
             f"table[{name!r}] = time.hour + time.minute / 60 + time.second / 3600",
         ]
-    groups = "." if form == "," else ","
-    text = f"table[{name!r}].str.replace(r'\\((.*)\\)', r'-\\1', regex=True)"
-    lines = [f"text = {text}.str.replace('\u2212', '-')"]
-    text = f"text.str.replace(r\"[$€£¥₹%\\s'\u2019{groups}]\", '', regex=True)"
-    if form == ",":
-        text += ".str.replace(',', '.')"
-    number = r"'([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)[^\d.]*\d?$'"
-    lines.append(f"text = {text}.str.extract(r'^[A-Z]*' r{number})[0]")
-    return [*lines, f"table[{name!r}] = pd.to_numeric(text, errors='coerce')"]
+    return []

@@ -22,7 +22,7 @@ from sk_backprop._command.evaluation import (
     shown_r2,
     verdict,
 )
-from sk_backprop._command.terminal import Progress, say, wrapped
+from sk_backprop._command.terminal import Progress, say, shortened, wrapped
 
 _NOTES = """\
   *     the lowest RMSE
@@ -93,7 +93,8 @@ def _block(target: str, k: int, scores: dict[str, Scores]) -> str:
 
     target : its name; k : its index; scores : {name: Scores}
     """
-    width, best = max(map(len, [*scores, target])), best_of(scores, k)
+    target, best = shortened(target, 40), best_of(scores, k)
+    width = max(map(len, [*scores, target]))
     lines = [f"  {target:<{width}}  {'RMSE':>{ERROR_WIDTH}}  {'R2':>8}  {'s per fit':>9}"]
     for name, s in scores.items():
         rmse, r2 = shown_error(scores, name, k), shown_r2(s, k)

@@ -22,7 +22,7 @@ from sk_backprop._command.contenders import OURS, Contender
 from sk_backprop._command.terminal import Progress
 
 COVERAGE = 0.95
-ERROR_WIDTH = 21
+ERROR_WIDTH = 22
 _ROWS_FOR_THREADS = 20_000
 
 

@@ -23,7 +23,8 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; wh
 tr.best td { font-weight: 600; background: #eef5fc; }
 tr.out td { color: #777; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: 1rem; }
-figure { margin: 0; }
+figure { margin: 0; max-width: 34rem; }
+td:first-child { min-width: 9rem; max-width: 24rem; }
 img { width: 100%; height: auto; }
 .bar { background: #3b8fd0; height: .8rem; border-radius: 2px; min-width: 1px; }
 td.wide { width: 55%; vertical-align: middle; }
@@ -101,7 +102,9 @@ def pictures(named: Iterable[tuple[bytes, str]]) -> str:
     """
     figures = [
         f'<figure><img alt="{text(caption)}" src="data:image/png;base64,'
-        f'{base64.b64encode(png).decode()}"><figcaption>{text(caption)}</figcaption></figure>'
+        f'{base64.b64encode(png).decode()}">'
+        + (f"<figcaption>{text(caption)}</figcaption>" if caption else "")
+        + "</figure>"
         for png, caption in named
     ]
     return '<div class="grid">\n' + "\n".join(figures) + "\n</div>"

@@ -6,6 +6,7 @@ import io
 import shlex
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +39,7 @@ from sk_backprop._command.evaluation import (
     verdict,
 )
 from sk_backprop._command.stored import check_frames, fit_table
-from sk_backprop._command.terminal import CommandError, Progress, counted, say
+from sk_backprop._command.terminal import CommandError, Progress, counted, say, shortened
 
 Rows = NDArray[np.intp]
 
@@ -130,14 +131,21 @@ def _parts(findings: _Findings, command: str, code: str) -> list[str]:
             [("out" if row[1] == "left out" else "", row) for row in column_rows(table)],
         ),
         page.heading("Training"),
-        page.pictures([(_png(lambda ax: LossCurveDisplay.from_estimator(findings.model, ax=ax)),
-                        "Loss of the first network, fitted to all rows.")]),
+        page.pictures([_loss_picture(findings.model)]),
         page.heading("To reproduce"),
         page.paragraph("This page:"),
         page.code(command),
         page.paragraph("The model, in Python:"),
         page.code(code),
-    ]  # fmt: skip
+    ]
+
+
+def _loss_picture(model: BackpropRegressor) -> tuple[bytes, str]:
+    picture = _png(lambda ax: LossCurveDisplay.from_estimator(model, ax=ax))
+    return picture, (
+        "Loss of the first network, fitted to all rows. It may rise where the evidence determines "
+        "the penalties, as these change."
+    )
 
 
 def _results(scores: dict[str, Scores]) -> list[str]:
@@ -218,13 +226,13 @@ def _effects(findings: _Findings) -> list[str]:
     if not chosen:
         return [page.paragraph("No column holds numbers.")]
 
-    def drawn(j: int) -> bytes:
-        return _png(
-            lambda ax: IntervalDisplay.from_estimator(findings.model, findings.X, j, ax=ax),
-            (4.2, 3.1),
-        )
+    target = shortened(findings.table.targets[0])
 
-    shown = [(drawn(j), columns[j].recipe.name) for j in chosen]
+    def draw(j: int, ax: Any) -> None:
+        IntervalDisplay.from_estimator(findings.model, findings.X, j, ax=ax)
+        ax.set_ylabel(target, parse_math=False)  # a dollar sign begins no formula
+
+    shown = [(_png(partial(draw, j), (4.2, 3.1)), "") for j in chosen]
     note = (
         "Predicted mean, with 50 % and 95 % intervals, along one column of numbers; the others are "
         "at their medians or most frequent values."

@@ -53,7 +53,7 @@ class Sheet(NamedTuple):
 
 
 class _Records(NamedTuple):
-    """Records of a text that are not blank, the line on which each ends, and its comments."""
+    """Records of a text that are not blank, the line on which each begins, and its comments."""
 
     rows: list[list[str]]
     lines: list[int]
@@ -97,12 +97,13 @@ def _split(text: str, delimiter: str) -> _Records:
     if delimiter == " ":
         lines = (" ".join(line.split()) for line in lines)
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    rows, numbers = [], []
+    rows, numbers, line = [], [], 1
     for row in reader:
         starts[0] = True
         if any(cell and not cell.isspace() for cell in row):
             rows.append(row)
-            numbers.append(reader.line_num)
+            numbers.append(line)
+        line = reader.line_num + 1
     if rows and "\n" in "".join(rows[-1]).rstrip("\n"):
         _check_closed(text, delimiter, rows[-1])
     return _Records(rows, numbers, comments)

@@ -13,8 +13,9 @@ from sk_backprop._command.terminal import WIDTH
 NUMBERS = r'''
 
 def numbers(text, decimal):
-    """Numbers without symbols and separators of thousands; nan where there is none."""
-    text = text.str.replace(r"\((.*)\)", r"-\1", regex=True).str.replace("\u2212", "-")
+    """Numbers without symbols and thousands separators, or nan."""
+    text = text.str.replace(r"\((.*)\)", r"-\1", regex=True)
+    text = text.str.replace("\u2212", "-")
     text = text.str.replace(r"[$€£¥₹%\s'\u2019]", "", regex=True)
     text = text.str.replace("," if decimal == "." else ".", "").str.replace(",", ".")
     number = r"^[A-Z]*([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)[^\d.]*\d?$"
@@ -95,6 +96,16 @@ def _filled(start: str, items: Iterable[str], end: str) -> list[str]:
     return [*lines, row, end]
 
 
+def _pieces(start: str, items: Iterable[str], end: str) -> list[str]:
+    """A list or dict as items between which a line may break.
+
+    start : up to the opening bracket; items : between the brackets; end : the closing one
+    """
+    first, *others = items
+    pieces = [start + first, *others]
+    return [*pieces[:-1], pieces[-1] + end]
+
+
 def _needs_cleaning(column: Column, layout: Layout) -> bool:
     kind = column.recipe.kind
     if kind in (DATE, TIME):
@@ -124,9 +135,10 @@ def _read_call(layout: Layout, table: Table, path: str, rough: list[str]) -> lis
     if layout.n_skipped:
         options.append(f"skiprows={layout.n_skipped}")
     if not layout.named:
-        options += [f"header={0 if layout.has_header else None}", f"names={list(table.header)!r}"]
+        options.append(f"header={0 if layout.has_header else None}")
+        options += _pieces("names=[", map(repr, table.header), "]")
     if rough:
-        options.append(f"dtype={dict.fromkeys(rough, 'str')!r}")
+        options += _pieces("dtype={", (f"{name!r}: 'str'" for name in rough), "}")
     function = "read_csv" if layout.kind == "text" else "read_excel"
     return _filled(f"table = pd.{function}(", [repr(path), *options], ")")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from typing import Any, NoReturn
 
 from sk_backprop import __version__
 from sk_backprop._command.checks import check_arguments, check_folds
-from sk_backprop._command.terminal import CommandError, printable
+from sk_backprop._command.terminal import CommandError, Progress, printable
 
+# Megabytes of a file from which on it is worth a message that it is read.
+_LARGE = 5
 JOBS = ("compare", "fit", "predict", "formula", "report")
 DESCRIPTION = """\
 BackpropRegressor on a table in a file. The jobs:
@@ -186,7 +189,14 @@ def _run_on_table(job: str, args: argparse.Namespace) -> None:
     from sk_backprop._command._reading.tables import load_table
 
     targets = list(dict.fromkeys(args.target))
-    table = load_table(args.file, targets, _options(args))
+    size = os.path.getsize(args.file) / 1e6 if os.path.isfile(args.file) else 0
+    if size > _LARGE:
+        Progress().note(f"reading {os.path.basename(args.file)} ({size:.0f} MB)")
+    gc.disable()  # it would look through millions of cells again and again
+    try:
+        table = load_table(args.file, targets, _options(args))
+    finally:
+        gc.enable()
     if job != "fit":
         check_folds(args.folds, len(table.y))
     if job == "compare":

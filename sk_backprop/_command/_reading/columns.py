@@ -110,10 +110,8 @@ def read_column(name: str, cells: Sequence[str], context: Context) -> Column | L
     known, column = found
     values = np.array([known.get(cell.strip(), math.nan) for cell in cells])
     words = _missing_words(counts, filled, known)
-    column = column._replace(
-        values=values, notes=(*column.notes, *words), plain=column.plain and not words
-    )
-    return _checked(column, len(cells))
+    column = column._replace(values=values, plain=column.plain and not words)
+    return _checked(column, len(cells), words)
 
 
 _Found = tuple[dict[str, float], Column] | None
@@ -145,8 +143,11 @@ def _too_few(n_filled: int, n_rows: int) -> str | None:
     return None
 
 
-def _checked(column: Column, n_rows: int) -> Column | LeftOut:
-    """The column, unless it is nearly empty or constant; with a note if it numbers the rows."""
+def _checked(column: Column, n_rows: int, words: Sequence[str] = ()) -> Column | LeftOut:
+    """The column, unless it is nearly empty or constant; with a note if it numbers the rows.
+
+    column : Column; n_rows : int; words : for missing values, with their numbers
+    """
     values, name = column.values, column.recipe.name
     known = values[~np.isnan(values)]
     if too_few := _too_few(len(known), n_rows):
@@ -155,8 +156,9 @@ def _checked(column: Column, n_rows: int) -> Column | LeftOut:
         return LeftOut(name, f"it is {_shown(column, known[0])} wherever it is known")
     n_missing, notes = len(values) - len(known), list(column.notes)
     if n_missing:
-        notes.insert(0, f"{n_missing:,} missing")
-    if column.recipe.kind == NUMBER and n_rows > 2 and is_numbering(values):
+        written = f" ({', '.join(words)})" if words else ""
+        notes.insert(0, f"{n_missing:,} missing{written}")
+    if column.recipe.kind == NUMBER and is_numbering(values):
         notes.append("it numbers the rows; --drop leaves it out")
     return column._replace(notes=tuple(notes))
 
@@ -172,8 +174,10 @@ def _shown(column: Column, value: float) -> str:
 
 
 def is_numbering(values: Array) -> bool:
-    """Whether values are row numbers: each is the one before plus 1."""
-    return bool(len(values) > 1 and np.all(np.diff(values) == 1))
+    """Whether values are row numbers: integers that rise, with few of them left out."""
+    steps = np.diff(values)
+    whole = len(steps) > 1 and np.all((steps >= 1) & (steps == np.floor(steps)))
+    return bool(whole and values[-1] - values[0] < 1.2 * len(values))
 
 
 def as_datetimes(days: Array) -> NDArray[np.datetime64]:
@@ -210,7 +214,7 @@ def _bad_note(counts: dict[str, int], bad: list[str]) -> list[str]:
 def _missing_words(
     counts: dict[str, int], filled: dict[str, int], known: dict[str, float]
 ) -> list[str]:
-    """What to say about words for missing values; the usual ones are not worth a word.
+    """Words for missing values, with their numbers; the usual ones are not worth a word.
 
     counts : of all cells; filled : of those that are not empty; known : values of cells
     """
@@ -221,7 +225,7 @@ def _missing_words(
         and cell.lower() in numerals.MISSING_NUMBERS
         and (cell in filled or cell in ("?", "-", "--", "."))
     ]
-    return [f"missing: {counts[word]:,} {quoted(word, 16)}" for word in words[:3]]
+    return [f"{counts[word]:,} {quoted(word, 16)}" for word in words[:3]]
 
 
 def _as_yes_no(name: str, counts: dict[str, int]) -> _Found:
@@ -397,7 +401,7 @@ def file_context(
     columns = list(columns)
     found = []
     for cells in columns:
-        if any("," in cell for cell in cells) or delimiter != ",":
+        if delimiter != "," or "," in "".join(cells):
             found.append(numerals.evidence(set(cells)))
     decimal, shown = numerals.file_decimal(found, delimiter)
     shown = shown or (delimiter == "," and decimal == ".")

@@ -100,7 +100,7 @@ def _split(text: str, delimiter: str) -> _Records:
     rows, numbers, line = [], [], 1
     for row in reader:
         starts[0] = True
-        if any(cell and not cell.isspace() for cell in row):
+        if "".join(row).strip():
             rows.append(row)
             numbers.append(line)
         line = reader.line_num + 1
@@ -271,7 +271,9 @@ def _rectangle(
     name : of the file; header : names; rows : cells; lines : the line of each row
     """
     said: list[str] = []
-    repeats = [[cell.strip() for cell in row] == header for row in rows]
+    repeats = [
+        row[0].strip() == header[0] and [cell.strip() for cell in row] == header for row in rows
+    ]
     if any(repeats):
         said.append(f"{counted(sum(repeats), 'line')} that repeat the names left out.")
         kept = [(row, line) for row, line, repeat in zip(rows, lines, repeats) if not repeat]

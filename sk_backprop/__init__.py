@@ -59,7 +59,17 @@ The rooms, from the lowest; each may import only from itself and from rooms list
     _display      plots, from the public API of a fitted estimator
     export        the fitted function as an MLPRegressor or a formula
     textbook      one forward and one backward pass with every number in between
-    __main__      `python -m sk_backprop`: a comparison on real data, by the public API
+    _command      `python -m sk_backprop`: tables in files, by the public API
+        sources, records        bytes of a file to text, text to rows of cells
+        numerals, dates         numbers and dates as people write them
+        columns, tables         what each column holds; inputs and targets
+        frames                  Excel and Parquet files, by pandas
+        contenders, evaluation, compare     other regressors, on the same held-out rows
+        stored                  fit, predict and formula: a model in a file
+        report, page            one HTML page
+        description, advice     what was done with each column; code that does the same
+        parser, checks, terminal            arguments, their errors, and what is printed
+    __main__      the entry to _command
 
 Data flow: raw X, y, sample_weight -> checked -> a plan -> scaled -> an objective over row
 blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled inputs -> a

@@ -21,7 +21,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # Each may import from those before it, and from itself: the one place that lists this.
 ROOMS = (
     *("_blocks", "_network", "_coordinates", "_inference", "_solvers", "_training", "_estimator"),
-    *("export", "textbook", "_display", "__init__", "__main__"),
+    *("export", "textbook", "_display", "__init__", "_command", "__main__"),
 )
 # Up to here numpy and scipy alone, but for what is named.
 LAST_OF_NUMERICS = "_solvers"
@@ -29,6 +29,7 @@ OTHERS = {
     "_blocks": {"threadpoolctl"},  # this and joblib come with scikit-learn
     "_training": {"joblib"},
     "_display": {"matplotlib"},  # an extra
+    "_command": {"joblib", "threadpoolctl", "pandas", "matplotlib", "skops"},  # most are extras
 }
 # By the public API alone, but for what draws a network and reads sparse rows.
 FROM_DISPLAY = {

@@ -66,7 +66,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         frames                  Excel and Parquet files, by pandas
         contenders, evaluation, compare     other regressors, on the same held-out rows
         stored                  fit, predict and formula: a model in a file
-        report, page            one HTML page
+        report, page, out_of_fold           one HTML page
         description, advice     what was done with each column; code that does the same
         parser, checks, terminal            arguments, their errors, and what is printed
     __main__      the entry to _command

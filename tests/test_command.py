@@ -29,6 +29,7 @@ from sk_backprop import BackpropRegressor, __version__
 from sk_backprop._command import compare, contenders, evaluation, parser
 from sk_backprop._command.contenders import OURS, Contender
 from sk_backprop._command.evaluation import Scores
+from sk_backprop._command.out_of_fold import OutOfFold
 from sk_backprop._command.parser import main
 from sk_backprop._command.terminal import Progress
 
@@ -210,7 +211,7 @@ def test_default_job_counts_held_out_values_in_the_intervals(default_job):
     text = " ".join(default_job[1].split())
     assert (
         f"intervals hold {100 * np.mean(covered):.1f} % of the held-out values; their mean width "
-        f"is {np.mean(width):.4g}."
+        f"is {evaluation.shown_number(np.mean(width))}."
     ) in text
 
 
@@ -619,3 +620,25 @@ def test_every_job_has_help(capsys, job):
         main([job, "--help"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: python -m sk_backprop {job} ")
+
+
+def test_every_row_is_predicted_by_the_model_that_has_not_seen_it(diabetes):
+    X, y = diabetes[0][:60], diabetes[1][:60]
+    folds = list(KFold(3, shuffle=True, random_state=0).split(X))
+    models = [BackpropRegressor(**SMALL, random_state=0).fit(X[a], y[a]) for a, _ in folds]
+    pooled = OutOfFold(models, [b for _, b in folds])
+    mean, std = pooled.predict(X, return_std=True)
+    low, high = pooled.predict_dist(X).interval(0.9)
+    for model, (_, rows) in zip(models, folds):
+        expected = model.predict(X[rows], return_std=True)
+        np.testing.assert_array_equal((mean[rows], std[rows]), expected)
+        interval = model.predict_interval(X[rows], 0.9).T
+        np.testing.assert_allclose((low[rows], high[rows]), interval, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00012345, "0.0001234"), (3.14159, "3.142"), (169800.4, "169,800"), (2.5e13, "2.5e+13")],
+)
+def test_widths_have_four_digits(value, text):
+    assert evaluation.shown_number(value) == text

@@ -33,7 +33,7 @@ class Scores(NamedTuple):
     notes : sentences on fits that failed or warned
     covered, width : part of the held-out rows in their 95 % intervals, mean width of these; None
         where there are no intervals
-    first : the estimator that was fitted without the first fold
+    fitted : estimators without each fold, of those that have intervals
     """
 
     rmse: Array
@@ -42,7 +42,7 @@ class Scores(NamedTuple):
     notes: tuple[str, ...] = ()
     covered: Array | None = None
     width: Array | None = None
-    first: Any = None
+    fitted: tuple[Any, ...] = ()
 
 
 class _Fold(NamedTuple):
@@ -80,8 +80,7 @@ def cross_validate(
                 each = (time.perf_counter() - start) / done
                 left = f"; about {duration(each * (n_fits - done))} left"
             progress.update(f"{title}: fold {i + 1} of {n_folds}, {name.strip()}{left}")
-            result = _score(model, X, y.squeeze(), (train, test))
-            found[name].append(result._replace(fitted=None) if i else result)
+            found[name].append(_score(model, X, y.squeeze(), (train, test)))
             done += 1
             if done == 1:
                 seconds = time.perf_counter() - start
@@ -130,7 +129,7 @@ def _score(model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[
         except ValueError as error:  # such as that of MLPRegressor if its weights overflow
             return _Fold(nothing, nothing, math.nan, (f"failed: {error}",))
     mishaps = tuple(dict.fromkeys(map(_describe, caught)))
-    return _Fold(rmse, r2, seconds, mishaps, covered, width, fitted)
+    return _Fold(rmse, r2, seconds, mishaps, covered, width, None if width is None else fitted)
 
 
 def _intervals(fitted: Any, X: Any, y: Array) -> tuple[Array | None, Array | None]:
@@ -169,7 +168,7 @@ def _joined(results: list[_Fold]) -> Scores:
         tuple(notes),
         stacked(fold.covered for fold in results),
         stacked(fold.width for fold in results),
-        results[0].fitted,
+        tuple(fold.fitted for fold in results if fold.fitted is not None),
     )
 
 
@@ -186,6 +185,13 @@ def shown_error(scores: dict[str, Scores], name: str, target: int) -> str:
         mean, error = rmse.mean(), rmse.std(ddof=1) / math.sqrt(len(rmse))
     text = f"{mean:.{decimals}f} +/- {error:.{decimals}f}"
     return text if len(text) <= ERROR_WIDTH else f"{mean:.3e} +/- {error:.2e}"
+
+
+def shown_number(value: float) -> str:
+    """A positive number with four digits, as a power of ten only where it is huge or tiny."""
+    if not 1e-4 <= value < 1e12:
+        return f"{value:.4g}"
+    return f"{value:,.{max(0, 3 - math.floor(math.log10(value)))}f}"
 
 
 def shown_r2(scores: Scores, target: int) -> str:
@@ -208,7 +214,7 @@ def intervals_text(scores: dict[str, Scores], target: int) -> str:
     covered, width = ours.covered[:, target].mean(), ours.width[:, target].mean()
     return (
         f"{OURS}'s {100 * COVERAGE:.0f} % intervals hold {100 * covered:.1f} % of the held-out "
-        f"values; their mean width is {width:.4g}."
+        f"values; their mean width is {shown_number(width)}."
     )
 
 

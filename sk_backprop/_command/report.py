@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from sk_backprop import (
@@ -33,15 +32,13 @@ from sk_backprop._command.evaluation import (
     cross_validate,
     intervals_text,
     rival_name,
-    rows_of,
     shown_error,
     shown_r2,
     verdict,
 )
+from sk_backprop._command.out_of_fold import OutOfFold
 from sk_backprop._command.stored import check_frames, fit_table
 from sk_backprop._command.terminal import CommandError, Progress, counted, say, shortened
-
-Rows = NDArray[np.intp]
 
 _MOST_EFFECTS = 6
 _MOST_BARS = 30
@@ -52,14 +49,14 @@ class _Findings(NamedTuple):
 
     X : inputs of our estimator
     scores : {name: Scores}, by cross-validation
-    held_out : (n_test,) rows that `scores[OURS].first` has not seen
+    held_out : predicts each row without it
     model : fitted to all rows
     """
 
     table: Table
     X: Any
     scores: dict[str, Scores]
-    held_out: Rows
+    held_out: OutOfFold
     model: BackpropRegressor
 
 
@@ -75,12 +72,13 @@ def write_report(table: Table, path: str, out: str, settings: tuple[int, int]) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pictures; those of fits are in the scores
         scores = cross_validate(contenders(table, seed), table.y, folds, table.name, progress)
-        if scores[OURS].first is None:
+        if len(scores[OURS].fitted) < n_folds:
             progress.clear()
             raise CommandError(f"{OURS} cannot be fitted: {'; '.join(scores[OURS].notes)}")
         progress.update(f"{table.name}: fit to all rows")
         model = fit_table(table, seed)
-        held_out = next(folds.split(table.y))[1]
+        test = [rows for _, rows in folds.split(table.y)]
+        held_out = OutOfFold(scores[OURS].fitted, test)
         findings = _Findings(table, inputs_of(table), scores, held_out, model)
         progress.update(f"{table.name}: pictures")
         command = shlex.join(
@@ -176,27 +174,29 @@ def _png(draw: Callable[[Any], object], size: tuple[float, float] = (4.8, 3.6)) 
 
 
 def _prediction_pictures(findings: _Findings) -> list[tuple[bytes, str]]:
-    rows, first = findings.held_out, findings.scores[OURS].first
-    X, y = rows_of(findings.X, rows), _named(findings.table, rows)
+    model, X, y = findings.held_out, findings.X, _named_target(findings.table)
 
     def drawn(kind: str) -> bytes:
-        return _png(lambda ax: PredictionDisplay.from_estimator(first, X, y, kind=kind, ax=ax))
+        return _png(lambda ax: PredictionDisplay.from_estimator(model, X, y, kind=kind, ax=ax))
 
-    where = f"{counted(len(rows), 'row')} of the first fold, which this fit has not seen"
     return [
-        (drawn("predicted_vs_actual"), f"Predictions with 95 % intervals: {where}."),
-        (drawn("calibration"), f"How often intervals of any probability hold the value: {where}."),
+        (
+            drawn("predicted_vs_actual"),
+            "Every row, with its 95 % interval, predicted by the model of the fold without it.",
+        ),
+        (
+            drawn("calibration"),
+            "Which part of these rows lies in intervals of any probability: above the diagonal, "
+            "intervals are wider than they need be, and below it too narrow.",
+        ),
     ]
 
 
-def _named(table: Table, rows: Rows) -> Any:
-    """The target of some rows, with its name where pandas is installed.
-
-    table : Table; rows : indices
-    """
+def _named_target(table: Table) -> Any:
+    """The target, with its name where pandas is installed."""
     from sk_backprop._command._reading.frames import has_pandas
 
-    y = table.y[rows, 0]
+    y = table.y[:, 0]
     if not has_pandas():
         return y
     import pandas as pd

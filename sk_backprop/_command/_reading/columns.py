@@ -347,9 +347,9 @@ def _as_category(name: str, cells: Sequence[str], counts: dict[str, int]) -> Col
     levels = tuple(sorted(counts))
     codes = {level: float(code) for code, level in enumerate(levels)}
     values = np.array([codes.get(cell.strip(), math.nan) for cell in cells])
-    return _checked(
-        Column(Recipe(name, CATEGORY), values, levels, _level_notes(counts)), len(cells)
-    )
+    column = Column(Recipe(name, CATEGORY), values, levels, _level_notes(counts))
+    words = Counter(text for cell in cells if (text := cell.strip()) and text not in codes)
+    return _checked(column, len(cells), [f"{n:,} {quoted(w, 16)}" for w, n in words.most_common(3)])
 
 
 def _level_notes(counts: dict[str, int]) -> tuple[str, ...]:

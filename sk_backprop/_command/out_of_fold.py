@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
 
 from sk_backprop._command._reading.columns import Array
 from sk_backprop._command.evaluation import rows_of
@@ -15,7 +16,7 @@ from sk_backprop._command.evaluation import rows_of
 _NORMAL = 1e9
 
 
-class OutOfFold:
+class OutOfFold(RegressorMixin, BaseEstimator):
     """Predictions of the rows of a cross-validation, each by the model fitted without it.
 
     It has what displays ask of an estimator, for one target with squared error; X must be the

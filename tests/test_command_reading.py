@@ -190,6 +190,36 @@ READ = {
         {"a": A},
         ["same: it is", "none: it is empty", "few: it has only 2 values", "label: every row has"],
     ),
+    "labels of digits": (
+        lines(["00715", "10115"] * 6, TARGET),
+        {"a": ["00715", "10115"] * 6},
+        ["taken for labels because of zeros in front"],
+    ),
+    "row numbers that pandas has written": (
+        lines(range(N), A, TARGET, head="Unnamed: 0,a,y"),
+        {"a": A},
+        ["Unnamed: 0: it has no name and numbers the rows"],
+    ),
+    "thousands in a file of commas": (
+        lines([f'"{349 + i},{270 + i}"' for i in range(N)], TARGET),
+        {"a": HUNDREDS},
+        ["'349,270' is 349270"],
+    ),
+    "one comma in three digits, and nothing else": (
+        lines([t.replace(".", ",") for t in THOUSANDS], range(N), sep=";", head="a;y"),
+        {"a": [value / 1000 for value in HUNDREDS]},
+        ["'349,270' is taken for 349.27; --thousands ,", "as semicolons separate the columns"],
+    ),
+    "as many points as commas": (
+        lines(comma(A), THOUSANDS, TARGET, sep=";", head="a;b;y"),
+        {"a": A, "b": [value / 1000 for value in HUNDREDS]},
+        ["decimal comma, unlike other columns", "'349.270' is taken for 349.27; --thousands ."],
+    ),
+    "row numbers under a name": (
+        lines(range(5, 5 + N), A, TARGET, head="id,a,y"),
+        {"id": [float(i) for i in range(5, 5 + N)], "a": A},
+        ["it numbers the rows; --drop leaves it out"],
+    ),
     "rows without a target": (
         lines(A, ["", "n/a", *TARGET[2:]]),
         {"a": A[2:]},

@@ -297,8 +297,9 @@ def formula(stored: StoredModel, syntax: str) -> None:
         except ValueError as error:
             if "input_names" not in str(error):
                 raise
-            names = [f"x{j}" for j in range(len(stored.columns))]
-            pairs = [f"{name} is {r.name}" for name, r in zip(names, stored.columns)]
+            inputs = _formula_inputs(stored)
+            names = [f"x{j}" for j in range(len(inputs))]
+            pairs = [f"{name} is {one}" for name, one in zip(names, inputs)]
             print(wrapped("; ".join(pairs), "", "  "), file=sys.stderr)
             written = to_expression(stored.model, syntax, input_names=names)
     except ValueError as error:
@@ -306,5 +307,15 @@ def formula(stored: StoredModel, syntax: str) -> None:
         if "longer than" in message:
             message = "the model is too large for a formula; fit again with --units 3, say"
         raise CommandError(message) from error
+    if syntax == "excel":
+        order = ", ".join(_formula_inputs(stored))
+        print(wrapped(f"A2, B2 and so on are, in this order: {order}", "", "  "), file=sys.stderr)
     for text in [written] if isinstance(written, str) else written:
         say(text)
+
+
+def _formula_inputs(stored: StoredModel) -> list[str]:
+    """Names of the inputs of a formula: of columns, or of what is made of columns."""
+    columns = [recipe.name for recipe in stored.columns]
+    encoded = [str(name) for name in getattr(stored.model, "encoded_feature_names_", ())]
+    return encoded if len(encoded) > len(columns) else columns

@@ -73,16 +73,14 @@ class Context(NamedTuple):
     """What the whole file says about its columns.
 
     decimal : the separator where a column does not show its own
-    shown : whether a column shows it
+    shown : whether anything shows it
     forced : whether the user has named it
-    by_comma : whether commas separate the columns
     day_first : of dates such as 1/2/2020; None if nothing says so
     """
 
     decimal: str = "."
     shown: bool = True
     forced: bool = False
-    by_comma: bool = True
     day_first: bool | None = None
 
 
@@ -124,6 +122,8 @@ def _plain_numbers(cells: Sequence[str], context: Context) -> Array | None:
         return None
     text = "\n".join(cells)
     if "_" in text or "," in text or ("." in text and not context.shown):
+        return None
+    if numerals.has_labels(text):
         return None
     try:
         values = np.fromiter(map(float, cells), dtype=float, count=len(cells))
@@ -247,6 +247,8 @@ def _as_numbers(name: str, counts: dict[str, int], context: Context) -> _Found:
     decimal = own or context.decimal
     read = {cell: numerals.read_numeral(cell, decimal) for cell in counts}
     found = {cell: numeral for cell, numeral in read.items() if numeral is not None}
+    if any(map(numerals.is_label, found)):
+        return None
     units = Counter(numeral.unit for numeral in found.values())
     symbols = {unit for unit in units if numerals.is_symbol(unit)}
     if not symbols and len(units) > 1:
@@ -288,7 +290,7 @@ def _notation_notes(
         return notes
     either = shown.either_point if decimal == "." else shown.either_comma
     clear = shown.point if decimal == "." else shown.comma
-    if either and not clear and not context.shown and not context.by_comma:
+    if either and not clear and not context.shown and not context.forced:
         separator = decimal
         cell = next(c for c in found if separator in c)
         notes.append(
@@ -360,7 +362,9 @@ def _level_notes(counts: dict[str, int]) -> tuple[str, ...]:
     notes = [f"{counted(len(counts), 'level')}: {shown}{more}"]
     numbers = [cell for cell in counts if numerals.read_numeral(cell, ".") is not None]
     n_numbers = sum(counts[cell] for cell in numbers)
-    if 2 * n_numbers > sum(counts.values()) and n_numbers < sum(counts.values()):
+    if any(map(numerals.is_label, numbers)):
+        notes.append("taken for labels because of zeros in front")
+    elif 2 * n_numbers > sum(counts.values()) and n_numbers < sum(counts.values()):
         text = next(cell for cell in often if cell not in numbers)
         notes.append(f"not taken for numbers because of texts such as {quoted(text, 16)}")
     return tuple(notes)
@@ -404,10 +408,9 @@ def file_context(
         if delimiter != "," or "," in "".join(cells):
             found.append(numerals.evidence(set(cells)))
     decimal, shown = numerals.file_decimal(found, delimiter)
-    shown = shown or (delimiter == "," and decimal == ".")
     if day_first is None:
         day_first = _day_first(columns) if decimal == "." else True
-    return Context(decimal, shown, False, delimiter == ",", day_first)
+    return Context(decimal, shown, False, day_first)
 
 
 def _day_first(columns: list[Sequence[str]]) -> bool | None:

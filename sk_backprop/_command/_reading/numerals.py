@@ -39,6 +39,8 @@ _POINT = re.compile(
 )
 _COMMA = re.compile(r"\d*,\d+(?:[eE][-+]?\d+)?|[1-9]\d{0,2}(?:\.\d{3})+,\d+|\d{1,3}(?:\.\d{3}){2,}")
 _EITHER = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
+_LABEL = re.compile(r"0\d{2,}")
+_LABEL_IN_LINES = re.compile(r"^\s*0\d\d", re.MULTILINE)
 _TRIM = re.compile(rf"^[-+\u2212(\s]*{_CURRENCY}?[-+\s]*|[\s%)]*{_CURRENCY}?\s*\)?$")
 _SPACED = re.compile(rf"(?<=\d)[{_SPACES}{_QUOTES}](?=\d{{3}})")
 
@@ -92,6 +94,16 @@ def is_symbol(unit: str) -> bool:
     return unit in _SYMBOLS or unit == ""
 
 
+def is_label(cell: str) -> bool:
+    """Whether digits are the name of something, such as 00715: nobody writes numbers so."""
+    return _LABEL.fullmatch(cell) is not None
+
+
+def has_labels(text: str) -> bool:
+    """Whether a line of a text begins like a label."""
+    return _LABEL_IN_LINES.search(text) is not None
+
+
 def evidence(cells: Iterable[str]) -> Evidence:
     """What cells say of the decimal separator."""
     point = comma = either_point = either_comma = 0
@@ -119,7 +131,7 @@ def column_decimal(found: Evidence) -> str | None:
 
 
 def file_decimal(columns: Iterable[Evidence], delimiter: str) -> tuple[str, bool]:
-    """The decimal separator of a file, and whether any of its cells shows it.
+    """The decimal separator of a file, and whether anything shows it.
 
     columns : Evidence of each column; delimiter : of the columns
     """
@@ -128,7 +140,11 @@ def file_decimal(columns: Iterable[Evidence], delimiter: str) -> tuple[str, bool
     points, commas = votes.count("."), votes.count(",")
     if points != commas:
         return (",", True) if commas > points else (".", True)
-    # Where columns are separated by semicolons, that is because numbers have commas.
-    only_commas = any(one.either_comma for one in found) and not points
-    only_commas &= not any(one.either_point for one in found)
-    return (",", False) if delimiter == ";" and only_commas else (".", points > 0)
+    if points:
+        return ".", False  # as many columns of either kind
+    # Where semicolons separate columns, that is because numbers have commas; where commas do,
+    # numbers have points.
+    only_commas = any(one.either_comma for one in found) and not any(
+        one.either_point for one in found
+    )
+    return (",", False) if delimiter == ";" and only_commas else (".", delimiter == ",")

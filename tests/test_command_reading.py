@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import gzip
 import io
+import lzma
 import math
 import zipfile
 from types import SimpleNamespace
@@ -162,6 +163,62 @@ READ = {
         ["1 line of comments"],
     ),
     "excel names the separator": ("sep=;\n" + lines(A, TARGET, sep=";", head="a;y"), {"a": A}, []),
+    "xz": (lzma.compress(PLAIN.encode()), {"a": A}, []),
+    "latin-1": (
+        lines(["gr\x81n", "rot"] * 6, TARGET).encode("latin-1"),
+        {"a": ["gr\x81n", "rot"] * 6},
+        ["read as latin-1"],
+    ),
+    "utf-16, big-endian, without a mark": (PLAIN.encode("utf-16-be"), {"a": A}, ["UTF-16-BE"]),
+    "twelve hours": (
+        lines(["1/2/2024 12:05 AM", "13/2/2024 1:30 PM"] * 6, TARGET),
+        {"a": np.array(["2024-02-01T00:05", "2024-02-13T13:30"] * 6, "M8[ms]")},
+        ["day/month/year"],
+    ),
+    "time zones": (
+        lines(["2024-01-05T06:30:15.250Z", "2024-01-05T06:30+02:00"] * 6, TARGET),
+        {"a": np.array(["2024-01-05T06:30:15.250", "2024-01-05T04:30"] * 6, "M8[ms]")},
+        ["year-month-day"],
+    ),
+    "dates of eight digits": (
+        lines(["20240105", "20231231"] * 6, TARGET),
+        {"a": np.array(["2024-01-05", "2023-12-31"] * 6, "M8[ms]")},
+        ["yyyymmdd"],
+    ),
+    "numbers of eight digits": (
+        lines([20249905 + i for i in range(N)], TARGET),
+        {"a": [20249905.0 + i for i in range(N)]},
+        ["it numbers the rows"],
+    ),
+    "years of two digits": (
+        lines(["5.1.99", "31.12.68"] * 6, TARGET),
+        {"a": np.array(["1999-01-05", "2068-12-31"] * 6, "M8[ms]")},
+        ["day/month/year"],
+    ),
+    "days, months, and another column that shows the order": (
+        lines(["1/2/2024", "3/4/2024"] * 6, ["2/13/2024", "3/4/2024"] * 6, TARGET, head="a,b,y"),
+        {
+            "a": np.array(["2024-01-02", "2024-03-04"] * 6, "M8[ms]"),
+            "b": np.array(["2024-02-13", "2024-03-04"] * 6, "M8[ms]"),
+        },
+        ["month/day/year"],
+    ),
+    "days that are no dates": (
+        lines(["31/02/2024", "32/01/2024"] * 6, TARGET),
+        {"a": ["31/02/2024", "32/01/2024"] * 6},
+        ["2 levels"],
+    ),
+    "numbers of which a third are words": (
+        lines([1, 2, "many"] * 4, TARGET),
+        {"a": ["1", "2", "many"] * 4},
+        ["not taken for numbers because of texts such as 'many'"],
+    ),
+    "constants of every kind": (
+        lines(A, [7] * N, ["2024-01-05"] * N, ["u"] * N, [""] + ["x"] * 11, TARGET,
+              head="a,number,day,text,gap,y"),
+        {"a": A},
+        ["number: it is 7", "day: it is 2024-01-05", "text: it is 'u'", "gap: it is 'x'"],
+    ),
     "bars": (lines(A, TARGET, sep="|", head="a|y"), {"a": A}, []),
     "a name for no column": (
         lines(range(N), A, TARGET, head=",a,y"),
@@ -240,6 +297,18 @@ REFUSED = {
     "pdf": (b"%PDF-1.7", "is a PDF file; export"),
     "old excel": (b"\xd0\xcf\x11\xe0....", "save it as .xlsx or CSV"),
     "two files": (zipped(a_csv=PLAIN, b_csv=PLAIN), "holds 2 files (a.csv, b.csv): unpack it"),
+    "xml": ('<?xml version="1.0"?><a/>', "is XML; export the table as CSV"),
+    "a spreadsheet of LibreOffice": (
+        zipped(mimetype="application/vnd.oasis.opendocument.spreadsheet"),
+        "is an OpenDocument file; save it as .xlsx or CSV",
+    ),
+    "a damaged zip file": (zipped(t_csv=PLAIN)[:-30], "cannot read t.csv: "),
+    "an endless cell": (lines(["1" * 200_000], [1]), "field larger than field limit"),
+    "names and nothing else": ("a,y\n", "t.csv has 0 rows; at least 10 are needed"),
+    "few rows with a target": (
+        lines(A, [*TARGET[:9], "", "", ""]),
+        "t.csv has 9 rows with a target, of 12; at least 10 are needed",
+    ),
     "damaged": (gzip.compress(PLAIN.encode())[:-9], "a damaged archive"),
     "few rows": (lines(A[:9], TARGET), "has 9 rows; at least 10 are needed"),
     "an open quotation mark": (
@@ -330,6 +399,27 @@ def test_options_decide_what_a_file_leaves_open(tmp_path, content, options, valu
     assert "--" not in said(table)  # nothing is left to guess
 
 
+def test_without_names_columns_are_counted(tmp_path):
+    content = PLAIN.partition("\n")[2]
+    table = load_table(write(tmp_path, content), ["column 2"])
+    assert [column.recipe.name for column in table.columns] == ["column 1"]
+    np.testing.assert_array_equal(table.columns[0].values, A)
+    assert "The first line holds numbers and no names" in said(table)
+    # Names that are numbers are names nevertheless, if one of them is asked for.
+    table = load_table(write(tmp_path, lines(A, TARGET, head="2023,2024")), ["2024"])
+    assert [column.recipe.name for column in table.columns] == ["2023"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [("ascii", "is not text in ascii; name its encoding"), ("utf-99", "Python knows no encoding")],
+)
+def test_an_encoding_that_cannot_be(tmp_path, encoding, message):
+    path = write(tmp_path, lines(["größe", "größer"] * 6, TARGET))
+    with pytest.raises(CommandError, match=message):
+        load_table(path, ["y"], Options(encoding=encoding))
+
+
 # --- code that reads the file again ---
 
 
@@ -337,7 +427,7 @@ def test_options_decide_what_a_file_leaves_open(tmp_path, content, options, valu
 def test_the_code_shown_reads_the_same_numbers(tmp_path, name):
     content, _, _ = READ[name]
     path = write(tmp_path, content)
-    if name in ("gzip", "zip"):
+    if name in ("gzip", "zip", "xz"):
         path = str((tmp_path / "t.csv").rename(tmp_path / f"t.csv.{name.replace('gzip', 'gz')}"))
     table = load_table(path, ["y"])
     names = {}

@@ -152,7 +152,10 @@ def _date_lines(column: Column) -> list[str]:
             "day/month/year": "format='mixed', dayfirst=True",
         }.get(form, "format='mixed'")
         arguments = [f"table[{name!r}]", how, "errors='coerce'"]
-        return _filled(f"table[{name!r}] = pd.to_datetime(", arguments, ")")
+        if not column.plain:  # of several time zones, perhaps
+            arguments.append("utc=True")
+        end = ")" if column.plain else ").dt.tz_localize(None)"
+        return _filled(f"table[{name!r}] = pd.to_datetime(", arguments, end)
     if kind == TIME:
         return [
             *_filled("time = pd.to_datetime(", [f"table[{name!r}]", "format='mixed'"], ").dt"),

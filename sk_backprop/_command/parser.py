@@ -63,12 +63,15 @@ def _reading(parser: argparse.ArgumentParser) -> None:
     """Options that say how a file is written."""
     add = parser.add_argument_group("how the file is written, where it does not show").add_argument
     names = ["comma", "semicolon", "tab", "bar", "space"]
-    add("--delimiter", choices=names, help="separator of the columns")
-    add("--decimal", choices=[".", ","], help="decimal separator of all numbers")
-    add("--thousands", choices=[".", ","], help="separator of thousands in all numbers")
+    text = f"separator of the columns: {', '.join(names)}"
+    add("--delimiter", metavar="NAME", choices=names, help=text)
+    text = "decimal separator of all numbers: . or ,"
+    add("--decimal", metavar="CHARACTER", choices=[".", ","], help=text)
+    text = "separator of thousands in all numbers: . or ,"
+    add("--thousands", metavar="CHARACTER", choices=[".", ","], help=text)
     add("--encoding", metavar="NAME", help="such as utf-8, cp1252 or utf-16")
-    text = "order of dates such as 1/2/2020: days or months first"
-    add("--dates", choices=["dmy", "mdy"], help=text)
+    text = "of dates such as 1/2/2020: dmy if days come first, mdy if months do"
+    add("--dates", metavar="ORDER", choices=["dmy", "mdy"], help=text)
 
 
 def _table(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:

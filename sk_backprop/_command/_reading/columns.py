@@ -52,7 +52,8 @@ class Column(NamedTuple):
         missing
     levels : of a category
     notes : what to say about it
-    plain : whether every filled cell is a number as programs write it, or a text
+    plain : whether every filled cell is a number as programs write it, a date without a time zone,
+        or a text
     """
 
     recipe: Recipe
@@ -321,7 +322,8 @@ def _as_dates(
         other = "mdy" if found.form.startswith("day") else "dmy"
         notes.append(f"the order of {quoted(cell, 16)} is a guess: --dates {other} for the other")
     notes += _bad_note(counts, bad)
-    return found.days, Column(Recipe(name, DATE, found.form), _EMPTY, notes=tuple(notes))
+    column = Column(Recipe(name, DATE, found.form), _EMPTY, notes=tuple(notes), plain=found.local)
+    return found.days, column
 
 
 def _as_times(name: str, counts: dict[str, int]) -> _Found:

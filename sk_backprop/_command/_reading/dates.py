@@ -42,11 +42,13 @@ class Dates(NamedTuple):
     form : one of `FORMS`
     days : {cell: days since 1970}, without cells that are no dates
     ambiguous : whether day and month could change places in every cell
+    local : whether no cell has a time zone
     """
 
     form: str
     days: dict[str, float]
     ambiguous: bool = False
+    local: bool = True
 
 
 def read_date(cell: str, form: str) -> float | None:
@@ -100,6 +102,11 @@ def read_clock(cell: str) -> float | None:
     return _hours(match.groupdict()) if match else None
 
 
+def _zone(cell: str, form: str) -> str | None:
+    match = FORMS[form].fullmatch(cell)
+    return match["zone"] if match else None
+
+
 def find_dates(cells: Iterable[str], day_first: bool | None) -> Dates | None:
     """The form in which most cells are dates, or None if none of them is one.
 
@@ -117,7 +124,8 @@ def find_dates(cells: Iterable[str], day_first: bool | None) -> Dates | None:
     form = max(found, key=lambda name: len(found[name]))
     day, month = found.get("day/month/year", {}), found.get("month/day/year", {})
     if not form.startswith(("day/", "month/")) or len(day) != len(month):
-        return Dates(form, found[form])
+        local = not any(_zone(cell, form) for cell in found[form])
+        return Dates(form, found[form], local=local)
     if day == month:
         return Dates("day/month/year", day)
     # Who writes dots puts the day first; otherwise the order is a guess, to be announced.

@@ -62,7 +62,6 @@ def fit_table(table: Table, seed: int, units: int | None = None) -> BackpropRegr
 
     table : Table; seed : of the estimator; units : of a single small network, or None
     """
-    check_frames(table)
     model = our_model(table, seed)
     if units is not None:
         model.set_params(hidden_layer_sizes=(units,) if units else (), n_networks=1, solver="lm")
@@ -77,6 +76,7 @@ def fit(table: Table, path: str, seed: int, units: int | None) -> None:
 
     table : Table; path : of the model; seed : of the estimator; units : see `fit_table`
     """
+    check_frames(table)
     say(f"{heading(table)}\n\n{columns_text(table)}\n")
     progress = Progress()
     progress.note("fitting ...")
@@ -291,27 +291,34 @@ def formula(stored: StoredModel, syntax: str) -> None:
 
     stored : StoredModel; syntax : 'python', 'c' or 'excel'
     """
+    inputs, names = _formula_inputs(stored), None
+    if syntax != "excel" and not hasattr(stored.model, "feature_names_in_"):
+        names = _numbered(inputs)
     try:
         try:
-            written = to_expression(stored.model, syntax)
+            written = to_expression(stored.model, syntax, input_names=names)
         except ValueError as error:
-            if "input_names" not in str(error):
+            if "Pass input_names" not in str(error):
                 raise
-            inputs = _formula_inputs(stored)
-            names = [f"x{j}" for j in range(len(inputs))]
-            pairs = [f"{name} is {one}" for name, one in zip(names, inputs)]
-            print(wrapped("; ".join(pairs), "", "  "), file=sys.stderr)
+            names = _numbered(inputs)
             written = to_expression(stored.model, syntax, input_names=names)
     except ValueError as error:
         message = " ".join(str(error).split())
         if "longer than" in message:
             message = "the model is too large for a formula; fit again with --units 3, say"
         raise CommandError(message) from error
+    if names is not None:
+        pairs = [f"{name} is {one}" for name, one in zip(names, inputs)]
+        print(wrapped("; ".join(pairs), "", "  "), file=sys.stderr)
     if syntax == "excel":
-        order = ", ".join(_formula_inputs(stored))
-        print(wrapped(f"A2, B2 and so on are, in this order: {order}", "", "  "), file=sys.stderr)
+        order = f"A2, B2 and so on are, in this order: {', '.join(inputs)}"
+        print(wrapped(order, "", "  "), file=sys.stderr)
     for text in [written] if isinstance(written, str) else written:
         say(text)
+
+
+def _numbered(inputs: list[str]) -> list[str]:
+    return [f"x{j}" for j in range(len(inputs))]
 
 
 def _formula_inputs(stored: StoredModel) -> list[str]:

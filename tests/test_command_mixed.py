@@ -79,8 +79,9 @@ def test_a_town_that_is_new_and_a_gap_that_is_new_are_predicted(path, small, tmp
     frame.to_csv(new, index=False)
     capsys.readouterr()
     assert main(["predict", model, str(new)]) == 0
-    read = pd.read_csv(io.StringIO(capsys.readouterr().out))
-    assert np.all(np.isfinite(read[["mean", "std", "low", "high"]]))
+    out, err = capsys.readouterr()
+    assert np.all(np.isfinite(pd.read_csv(io.StringIO(out))[["mean", "std", "low", "high"]]))
+    assert err == "town: 1 cell with a level that the fit has not seen, such as 'Rome'.\n"
 
 
 def test_compare_with_and_without_pandas(path, small, capsys, monkeypatch):

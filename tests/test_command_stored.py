@@ -232,5 +232,5 @@ def test_cells_that_cannot_be_read_are_counted(files):
     (folder / "bad.csv").write_text("\n".join([header, *rows]))
     sheet = open_sheet(str(folder / "bad.csv"), Options())
     (values, _), notes = stored._columns(stored.load(str(folder / "m.joblib")), sheet, Options())
-    assert notes == ["age: 2 cells taken as missing, such as 'old'."]
+    assert notes == ["age: 2 cells unreadable and taken as missing, such as 'old'."]
     assert np.flatnonzero(np.isnan(values[0])).tolist() == [1, 2]

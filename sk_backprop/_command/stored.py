@@ -24,11 +24,20 @@ from sk_backprop._command._reading.columns import (
     read_by_recipe,
 )
 from sk_backprop._command._reading.frames import booleans, has_pandas
+from sk_backprop._command._reading.numerals import MISSING_NUMBERS
 from sk_backprop._command._reading.records import Sheet
 from sk_backprop._command._reading.tables import Options, Table, open_sheet, sheet_context
 from sk_backprop._command.contenders import inputs_of, our_model
 from sk_backprop._command.description import columns_text, heading
-from sk_backprop._command.terminal import CommandError, Progress, counted, listed, say, wrapped
+from sk_backprop._command.terminal import (
+    CommandError,
+    Progress,
+    counted,
+    listed,
+    quoted,
+    say,
+    wrapped,
+)
 from sk_backprop.export import to_expression
 
 _KEY = "sk_backprop command, version 1"
@@ -39,12 +48,14 @@ class StoredModel(NamedTuple):
     """A fitted estimator and how to read the columns that it was fitted to.
 
     decimal : of the numbers in the file that it was fitted to
+    levels : {name of a column of categories: its levels}
     """
 
     model: Any
     columns: tuple[Recipe, ...]
     targets: tuple[str, ...]
     decimal: str
+    levels: dict[str, list[str]]
 
 
 def check_frames(table: Table) -> None:
@@ -88,7 +99,9 @@ def fit(table: Table, path: str, seed: int, units: int | None) -> None:
         say(wrapped(f"Warning: {warning.message}"))
     numbers = [c.recipe.form for c in table.columns if c.recipe.kind == NUMBER]
     decimal = "," if numbers.count(",") > len(numbers) / 2 else "."
-    store(StoredModel(model, tuple(c.recipe for c in table.columns), table.targets, decimal), path)
+    recipes = tuple(column.recipe for column in table.columns)
+    levels = {c.recipe.name: list(c.levels) for c in table.columns if c.levels}
+    store(StoredModel(model, recipes, table.targets, decimal, levels), path)
     say(f"{_summary(model)}\nStored in {path}. For other rows of these columns:\n")
     say(f"  python -m sk_backprop predict {shlex.quote(path)} NEW.csv -o OUT.csv")
 
@@ -110,6 +123,7 @@ def store(stored: StoredModel, path: str) -> None:
         "columns": [list(recipe) for recipe in stored.columns],
         "targets": list(stored.targets),
         "decimal": stored.decimal,
+        "levels": stored.levels,
     }
     try:
         if path.endswith(".skops"):
@@ -136,7 +150,13 @@ def load(path: str) -> StoredModel:
     if not isinstance(content, dict) or content.get("format") != _KEY:
         raise CommandError(f"{path} is not a model that this command has stored")
     recipes = tuple(Recipe(*fields) for fields in content["columns"])
-    return StoredModel(content["model"], recipes, tuple(content["targets"]), content["decimal"])
+    return StoredModel(
+        content["model"],
+        recipes,
+        tuple(content["targets"]),
+        content["decimal"],
+        content["levels"],
+    )
 
 
 def _load_joblib(path: str) -> Any:
@@ -214,14 +234,33 @@ def _columns(
     for recipe, texts in zip(stored.columns, used):
         read = read_by_recipe(recipe, texts, decimal)
         values.append(read)
-        if recipe.kind != CATEGORY:
-            lost = [t for t, v in zip(texts, read) if t.strip() and np.isnan(v)]
-            if lost:
-                notes.append(
-                    f"{recipe.name}: {counted(len(lost), 'cell')} taken as missing, such as "
-                    f"{lost[0].strip()!r}."
-                )
+        notes += _cell_notes(stored, recipe, texts, read)
     return (values, decimal), notes
+
+
+def _cell_notes(
+    stored: StoredModel, recipe: Recipe, texts: list[str], values: Array | list[str | None]
+) -> list[str]:
+    """What to say about cells that the model can make nothing of.
+
+    stored : StoredModel
+    recipe : of the column
+    texts : (n_rows,) cells
+    values : what was read
+    """
+    if recipe.kind == CATEGORY:
+        known = {*stored.levels[recipe.name], None}
+        odd = [text for text, value in zip(texts, values) if value not in known]
+        what = "with a level that the fit has not seen"
+    else:
+        lost = np.isnan(np.asarray(values, dtype=float))
+        odd = [
+            t for t, gone in zip(texts, lost) if gone and t.strip().lower() not in MISSING_NUMBERS
+        ]
+        what = "unreadable and taken as missing"
+    if not odd:
+        return []
+    return [f"{recipe.name}: {counted(len(odd), 'cell')} {what}, such as {quoted(odd[0])}."]
 
 
 def _inputs(stored: StoredModel, columns: tuple[list[Any], str]) -> Any:

@@ -65,7 +65,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         columns, tables         what each column holds; inputs and targets
         frames                  Excel and Parquet files, by pandas
         contenders, evaluation, compare     other regressors, on the same held-out rows
-        stored                  fit, predict and formula: a model in a file
+        fit, stored, predict, formula       a model in a file, and what is done with it
         report, page, out_of_fold           one HTML page
         description, advice     what was done with each column; code that does the same
         parser, checks, terminal            arguments, their errors, and what is printed

@@ -14,7 +14,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 
 from sk_backprop import BackpropRegressor
-from sk_backprop._command import stored
+from sk_backprop._command import contenders, fit, predict, stored
 from sk_backprop._command._reading import frames
 from sk_backprop._command._reading.tables import Options, open_sheet
 from sk_backprop._command.parser import main
@@ -155,7 +155,7 @@ def test_several_targets_have_columns_of_their_own(tmp_path, capsys):
 
 def test_without_pandas_numbers_are_enough(files, model, monkeypatch, capsys):
     folder, X, _ = files
-    for module in (frames, stored, sys.modules["sk_backprop._command.contenders"]):
+    for module in (contenders, fit, frames, predict):
         monkeypatch.setattr(module, "has_pandas", lambda: False)
     path, out = str(folder / "t.csv"), str(folder / "no_pandas.csv")
     argv = ["fit", path, "--target", "y", "--units", "3", "--seed", "4"]
@@ -169,7 +169,7 @@ def test_without_pandas_numbers_are_enough(files, model, monkeypatch, capsys):
 
 
 def test_without_pandas_text_and_dates_are_refused(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(stored, "has_pandas", lambda: False)
+    monkeypatch.setattr(fit, "has_pandas", lambda: False)
     rows = [f"{'uv'[i % 2]},2024-01-{10 + i},{i}" for i in range(12)]
     (tmp_path / "t.csv").write_text("\n".join(["k,day,y", *rows]))
     argv = ["fit", str(tmp_path / "t.csv"), "--target", "y", "-o", str(tmp_path / "m.joblib")]
@@ -231,6 +231,6 @@ def test_cells_that_cannot_be_read_are_counted(files):
     rows[1:3] = [f"old;{row.partition(';')[2]}" for row in rows[1:3]]
     (folder / "bad.csv").write_text("\n".join([header, *rows]))
     sheet = open_sheet(str(folder / "bad.csv"), Options())
-    (values, _), notes = stored._columns(stored.load(str(folder / "m.joblib")), sheet, Options())
+    (values, _), notes = predict._columns(stored.load(str(folder / "m.joblib")), sheet, Options())
     assert notes == ["age: 2 cells unreadable and taken as missing, such as 'old'."]
     assert np.flatnonzero(np.isnan(values[0])).tolist() == [1, 2]

@@ -173,13 +173,15 @@ def _run(job: str, args: argparse.Namespace) -> None:
 
         compare_bundled(args.folds, args.seed)
     elif job in ("predict", "formula"):
-        from sk_backprop._command import stored
+        from sk_backprop._command.formula import formula
+        from sk_backprop._command.predict import predict
+        from sk_backprop._command.stored import load
 
-        model = stored.load(args.model)
+        model = load(args.model)
         if job == "formula":
-            stored.formula(model, args.syntax)
+            formula(model, args.syntax)
         else:
-            stored.predict(model, args.file, args.output, args.coverage, _options(args))
+            predict(model, args.file, args.output, args.coverage, _options(args))
     else:
         _run_on_table(job, args)
 
@@ -207,9 +209,9 @@ def _run_on_table(job: str, args: argparse.Namespace) -> None:
 
         compare_file(table, args.file, args.folds, args.seed)
     elif job == "fit":
-        from sk_backprop._command import stored
+        from sk_backprop._command.fit import fit
 
-        stored.fit(table, args.output, args.seed, args.units)
+        fit(table, args.output, args.seed, args.units)
     else:
         from sk_backprop._command.report import write_report
 

@@ -36,8 +36,8 @@ from sk_backprop._command.evaluation import (
     shown_r2,
     verdict,
 )
+from sk_backprop._command.fit import check_frames, fit_table
 from sk_backprop._command.out_of_fold import OutOfFold
-from sk_backprop._command.stored import check_frames, fit_table
 from sk_backprop._command.terminal import CommandError, Progress, counted, say, shortened
 
 _MOST_EFFECTS = 6

@@ -53,7 +53,7 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
         remarks.append(f"The table is the first of {len(book.sheet_names)} sheets.")
     rows = _cells(frame)
     lines = [i + 1 for i, row in enumerate(rows) if any(row)]
-    found = records._Records([row for row in rows if any(row)], lines, [])
+    found = records.Records([row for row in rows if any(row)], lines, [])
     if not found.rows:
         raise CommandError(f"{source.name} is empty")
     return records.arranged(source.name, found, layout, tuple(remarks), wanted)

@@ -52,7 +52,7 @@ class Sheet(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-class _Records(NamedTuple):
+class Records(NamedTuple):
     """Records of a text that are not blank, the line on which each begins, and its comments."""
 
     rows: list[list[str]]
@@ -84,7 +84,7 @@ def read_sheet(
     return arranged(source.name, records, layout, (*source.remarks, *remarks), wanted)
 
 
-def _split(text: str, delimiter: str) -> _Records:
+def _split(text: str, delimiter: str) -> Records:
     """The records of a text; those that are blank and lines that begin with # are left out."""
     comments: list[str] = []
     n_hashes = text.count("\n#") + text.startswith("#")
@@ -106,7 +106,7 @@ def _split(text: str, delimiter: str) -> _Records:
         line = reader.line_num + 1
     if rows and "\n" in "".join(rows[-1]).rstrip("\n"):
         _check_closed(text, delimiter, rows[-1])
-    return _Records(rows, numbers, comments)
+    return Records(rows, numbers, comments)
 
 
 def _without_comments(
@@ -180,7 +180,7 @@ def _regularity(rows: list[list[str]]) -> tuple[float, float, int]:
 
 def arranged(
     name: str,
-    records: _Records,
+    records: Records,
     layout: Layout,
     remarks: tuple[str, ...],
     wanted: Iterable[str],
@@ -188,7 +188,7 @@ def arranged(
     """Records as a table: which one names the columns, and what does not belong to it.
 
     name : of the file
-    records : _Records
+    records : Records
     layout : Layout
     remarks : so far
     wanted : names that a first line of column names would contain

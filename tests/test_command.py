@@ -26,7 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sk_backprop import BackpropRegressor, __version__
-from sk_backprop._command import compare, contenders, evaluation, parser
+from sk_backprop._command import checks, compare, contenders, evaluation, parser
 from sk_backprop._command.contenders import OURS, Contender
 from sk_backprop._command.evaluation import Scores
 from sk_backprop._command.out_of_fold import OutOfFold
@@ -360,6 +360,28 @@ def test_requests_refused(tmp_path, capsys, table):
     assert "t.csv has no column to predict from" in refused(
         capsys, path, "--target", "a", "--drop", "b", "--drop", "c"
     )
+
+
+def test_reports_refused(tmp_path, capsys, table, monkeypatch):
+    path = write(tmp_path / "t.csv", ["a", "b", "c"], table.tolist())
+    page = ["report", path, "--target", "a", "-o"]
+    assert "ends in .html" in refused(capsys, *page, tmp_path / "r.pdf")
+    assert "there is no folder" in refused(capsys, *page, tmp_path / "no" / "r.html")
+    (tmp_path / "r.html").mkdir()
+    assert "that is a folder" in refused(capsys, *page, tmp_path / "r.html")
+    two = ["--target", "b"]
+    assert "one report for each" in refused(capsys, *page, tmp_path / "s.html", *two)
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    message = refused(capsys, *page, tmp_path / "s.html")
+    assert message == "a report needs: python -m pip install matplotlib"
+
+
+def test_a_table_too_large_for_the_memory(tmp_path, capsys, monkeypatch):
+    def fail(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr("sk_backprop._command._reading.tables.load_table", fail)
+    assert "too large for the memory" in refused(capsys, tmp_path, "--target", "y")
 
 
 def test_mistakes_show_before_anything_slow_is_imported(tmp_path, table):

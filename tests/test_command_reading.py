@@ -15,7 +15,16 @@ import pandas as pd
 import pytest
 
 from sk_backprop._command._reading import frames
-from sk_backprop._command._reading.columns import CATEGORY, DATE, NUMBER, TIME, YES_NO, as_datetimes
+from sk_backprop._command._reading.columns import (
+    CATEGORY,
+    DATE,
+    NUMBER,
+    TIME,
+    YES_NO,
+    Recipe,
+    as_datetimes,
+    read_by_recipe,
+)
 from sk_backprop._command._reading.tables import Options, as_frame, load_table
 from sk_backprop._command.advice import reading_lines
 from sk_backprop._command.terminal import CommandError
@@ -418,6 +427,29 @@ def test_an_encoding_that_cannot_be(tmp_path, encoding, message):
     path = write(tmp_path, lines(["größe", "größer"] * 6, TARGET))
     with pytest.raises(CommandError, match=message):
         load_table(path, ["y"], Options(encoding=encoding))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "texts", "values"),
+    [
+        (Recipe("a", NUMBER, ","), ["1.234,5", " 2", "-", "€ 3", "x"], [1234.5, 2, NONE, 3, NONE]),
+        (Recipe("a", YES_NO), ["Yes", "no", "?", "ja"], [1, 0, NONE, 1]),
+        (Recipe("a", TIME), ["6:30", "24:30", "noon"], [6.5, NONE, NONE]),
+        # Excel has its own dates, which come in one form.
+        (
+            Recipe("a", DATE, "day/month/year"),
+            ["2/1/1970", "1970-01-03 12:00:00", "1/32/1970"],
+            [1, 2.5, NONE],
+        ),
+    ],
+)
+def test_other_rows_are_read_by_the_recipe_of_a_column(recipe, texts, values):
+    np.testing.assert_array_equal(read_by_recipe(recipe, texts, ","), values)
+
+
+def test_other_rows_of_a_category_are_labels(tmp_path):
+    texts = [" red", "?", "green"]
+    assert read_by_recipe(Recipe("a", CATEGORY), texts, ".") == ["red", None, "green"]
 
 
 # --- code that reads the file again ---

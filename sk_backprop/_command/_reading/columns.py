@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +26,7 @@ _PAIRS = [
     ("non", "oui"),
     ("nein", "ja"),
 ]
+_WORDS = {word: float(i) for pair in _PAIRS for i, word in enumerate(pair)}
 # At most this part of the cells, or one cell, may be unreadable among numbers or dates.
 _MOST_BAD = 0.1
 _FEWEST_FILLED, _LEAST_FILLED = 3, 0.05
@@ -193,12 +194,6 @@ def _few_enough(n_bad: int, n_good: int) -> bool:
     return n_bad <= max(1, _MOST_BAD * (n_bad + n_good)) and n_good >= max(2, 2 * n_bad)
 
 
-def _read_all(counts: dict[str, int], read: Callable[[str], float | None]) -> dict[str, float]:
-    """Values of those cells that can be read."""
-    values = {cell: read(cell) for cell in counts}
-    return {cell: value for cell, value in values.items() if value is not None}
-
-
 def _bad(counts: dict[str, int], known: dict[str, Any]) -> list[str]:
     return [cell for cell in counts if cell not in known]
 
@@ -233,7 +228,7 @@ def _as_yes_no(name: str, counts: dict[str, int]) -> _Found:
     words = {cell.lower() for cell in counts}
     for pair in _PAIRS:
         if words == set(pair):
-            known = {cell: float(cell.lower() == pair[1]) for cell in counts}
+            known = {cell: _WORDS[cell.lower()] for cell in counts}
             return known, Column(Recipe(name, YES_NO), _EMPTY)
     return None
 
@@ -327,7 +322,8 @@ def _as_dates(
 
 
 def _as_times(name: str, counts: dict[str, int]) -> _Found:
-    known = _read_all(counts, dates.read_clock)
+    read = {cell: dates.read_clock(cell) for cell in counts}
+    known = {cell: value for cell, value in read.items() if value is not None}
     bad = _bad(counts, known)
     n_bad = sum(counts[cell] for cell in bad)
     if not _few_enough(n_bad, sum(counts.values()) - n_bad):
@@ -380,19 +376,28 @@ def read_by_recipe(recipe: Recipe, cells: Sequence[str], decimal: str) -> Array 
     texts = [cell.strip() for cell in cells]
     if recipe.kind == CATEGORY:
         return [None if text.lower() in numerals.MISSING else text for text in texts]
-    read: Callable[[str], float | None]
+    known = {text: _read_cell(recipe, text, decimal) for text in set(texts)}
+    return np.array([known[text] for text in texts])
+
+
+def _read_cell(recipe: Recipe, text: str, decimal: str) -> float:
+    """The value of a cell, nan where missing or unreadable.
+
+    recipe : Recipe, not of categories; text : of the cell; decimal : of the numbers
+    """
+    value: float | None
     if recipe.kind == YES_NO:
-        words = {word: float(i) for pair in _PAIRS for i, word in enumerate(pair)}
-        known = _read_all(dict.fromkeys(texts, 1), lambda text: words.get(text.lower()))
-    elif recipe.kind == NUMBER:
-        read_all = {text: numerals.read_numeral(text, decimal) for text in set(texts)}
-        known = {text: one.value for text, one in read_all.items() if one is not None}
+        value = _WORDS.get(text.lower())
+    elif recipe.kind == TIME:
+        value = dates.read_clock(text)
+    elif recipe.kind == DATE:
+        value = dates.read_date(text, recipe.form)
+        if value is None:  # one of Excel, perhaps, which has one meaning
+            value = dates.read_date(text, "year-month-day")
     else:
-        read = dates.read_clock
-        if recipe.kind == DATE:
-            read = lambda text: dates.read_date(text, recipe.form)  # noqa: E731
-        known = _read_all(dict.fromkeys(texts, 1), read)
-    return np.array([known.get(text, math.nan) for text in texts])
+        numeral = numerals.read_numeral(text, decimal)
+        value = None if numeral is None else numeral.value
+    return math.nan if value is None else value
 
 
 def file_context(
@@ -418,9 +423,9 @@ def file_context(
 def _day_first(columns: list[Sequence[str]]) -> bool | None:
     """Whether a column of dates shows that days or months come first; None if none does."""
     for cells in columns:
-        sample = set(cells[:1000])
-        if any(dates.FORMS["day/month/year"].fullmatch(cell.strip()) for cell in list(sample)[:20]):
-            found = dates.find_dates((cell.strip() for cell in sample), None)
+        sample = list(dict.fromkeys(cell.strip() for cell in cells[:1000]))
+        if any(dates.FORMS["day/month/year"].fullmatch(cell) for cell in sample[:20]):
+            found = dates.find_dates(sample, None)
             if found and not found.ambiguous and found.form[:3] in ("day", "mon"):
                 return found.form.startswith("day")
     return None

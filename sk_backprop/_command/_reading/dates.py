@@ -88,7 +88,7 @@ def _hours(parts: dict[str, str | None]) -> float | None:
     if half := parts.get("half"):
         hours = hours % 12 + 12 * (half in "pP")
     minutes, seconds = int(parts["M"] or 0), float(f"{parts['S'] or 0}.{parts.get('f') or 0}")
-    if hours > 24 or minutes > 59 or seconds >= 61:
+    if hours + minutes / 60 + seconds / 3600 > 24 or minutes > 59 or seconds >= 61:
         return None
     shift = 0.0
     if (zone := parts.get("zone")) and zone[0] in "+-":

@@ -254,7 +254,7 @@ def _header(
     first = [cell.strip() for cell in rows[0]]
     if not wanted & set(first) and any(map(_NUMBER_LIKE.fullmatch, first)):
         # Names may stand in a comment above the rows, as numpy's savetxt writes them.
-        for comment in reversed(comments[-1:]):
+        for comment in comments[-1:]:
             (names, *_) = _split(comment, delimiter).rows or [[]]
             if len(names) == len(first) and len(names) > 1:
                 return [cell.strip() for cell in names], rows

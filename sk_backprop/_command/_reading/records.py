@@ -21,7 +21,7 @@ _SAMPLE_ROWS = 200
 class Layout(NamedTuple):
     """How a file is written, for whoever reads it again.
 
-    n_skipped : lines before the names of the columns
+    n_skipped : lines before the names of the columns, or before the first row
     named : whether a line holds the names of the columns, exactly as they are used
     has_header : whether there is a line of names among the rows
     regular : whether all lines below the names are rows, but for comments
@@ -216,7 +216,7 @@ def arranged(
     n_before = len(body)
     header, body, more = _rectangle(name, header, body, lines[len(rows) - len(body) :])
     layout = layout._replace(
-        n_skipped=lines[start] - 1 if has_header else 0,
+        n_skipped=lines[start] - 1,
         named=named,
         has_header=has_header,
         regular=len(body) == n_before,

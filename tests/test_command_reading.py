@@ -414,8 +414,8 @@ def test_without_names_columns_are_counted(tmp_path):
     assert [column.recipe.name for column in table.columns] == ["column 1"]
     np.testing.assert_array_equal(table.columns[0].values, A)
     assert "The first line holds numbers and no names" in said(table)
-    # As in wine_data.csv of scikit-learn, with a line before the table.
-    path = write(tmp_path, "12,3 columns\n" + lines(A, A, TARGET).partition("\n")[2])
+    # With a line before the table, as in a file of scikit-learn.
+    path = write(tmp_path, "12 rows\n" + lines(A, A, TARGET).partition("\n")[2])
     table = load_table(path, ["column 3"])
     names = {}
     exec("\n".join(["import pandas as pd", *reading_lines(table, path)]), names)

@@ -21,7 +21,6 @@ from sk_backprop import (
     __version__,
 )
 from sk_backprop._command import page
-from sk_backprop._command._reading.columns import NUMBER
 from sk_backprop._command._reading.tables import Table
 from sk_backprop._command.advice import code_for
 from sk_backprop._command.contenders import OURS, contenders, inputs_of
@@ -38,7 +37,7 @@ from sk_backprop._command.evaluation import (
 )
 from sk_backprop._command.fit import check_frames, fit_table
 from sk_backprop._command.out_of_fold import OutOfFold
-from sk_backprop._command.terminal import CommandError, Progress, counted, say, shortened
+from sk_backprop._command.terminal import CommandError, Progress, counted, say
 
 _MOST_EFFECTS = 6
 _MOST_BARS = 30
@@ -220,21 +219,12 @@ def _importances(findings: _Findings) -> list[str]:
 
 
 def _effects(findings: _Findings) -> list[str]:
-    columns = findings.table.columns
-    chosen = [j for j in _by_importance(findings) if columns[j].recipe.kind == NUMBER]
-    chosen = chosen[:_MOST_EFFECTS]
-    if not chosen:
-        return [page.paragraph("No column holds numbers.")]
-
-    target = shortened(findings.table.targets[0])
+    model, X, y = findings.model, findings.X, _named_target(findings.table)
 
     def draw(j: int, ax: Any) -> None:
-        IntervalDisplay.from_estimator(findings.model, findings.X, j, ax=ax)
-        ax.set_ylabel(target, parse_math=False)  # a dollar sign begins no formula
+        IntervalDisplay.from_estimator(model, X, j, y=y, ax=ax)
 
+    chosen = _by_importance(findings)[:_MOST_EFFECTS]
     shown = [(_png(partial(draw, j), (4.2, 3.1)), "") for j in chosen]
-    note = (
-        "Predicted mean, with 50 % and 95 % intervals, along one column of numbers; the others are "
-        "at their medians or most frequent values."
-    )
+    note = "Predictions along one column, for the most important ones, by the fit to all rows."
     return [page.paragraph(note, small=True), page.pictures(shown)]

@@ -225,6 +225,6 @@ def _effects(findings: _Findings) -> list[str]:
         IntervalDisplay.from_estimator(model, X, j, y=y, ax=ax)
 
     chosen = _by_importance(findings)[:_MOST_EFFECTS]
-    shown = [(_png(partial(draw, j), (4.2, 3.1)), "") for j in chosen]
+    shown = [(_png(partial(draw, j), (5.0, 3.8)), "") for j in chosen]
     note = "Predictions along one column, for the most important ones, by the fit to all rows."
     return [page.paragraph(note, small=True), page.pictures(shown)]

@@ -153,7 +153,7 @@ def load_table(path: str, targets: Sequence[str], options: Options = _DEFAULTS) 
     outputs = [_target(name, cells[name], context) for name in targets]
     y, kept = _complete_rows(sheet, outputs)
     columns, left_out = _inputs(sheet, cells, kept, context, {*targets, *options.drop})
-    left_out = [*left_out, *(LeftOut(name, "--drop") for name in options.drop)]
+    left_out = [*left_out, *(LeftOut(name, "by --drop") for name in options.drop)]
     if not columns:
         reasons = "; ".join(f"{shortened(c.name)}: {c.reason}" for c in left_out[:3])
         raise CommandError(f"{sheet.name} has no column to predict from{reasons and ': '}{reasons}")

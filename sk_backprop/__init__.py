@@ -90,9 +90,11 @@ classes. (A frozen dataclass adds .4 ms to the import time even without == and r
 `Network` needs; a named tuple .1 ms.)
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sk_backprop import export, textbook  # noqa: F401 - see `_MODULES`
     from sk_backprop._display import (
         IntervalDisplay,
         LossCurveDisplay,
@@ -113,9 +115,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+# Modules that are attributes before they are imported.
+_MODULES = ("export", "textbook")
+
+
 def __getattr__(name: str) -> object:
     # Imported on first use: scikit-learn takes most of a second, which `python -m sk_backprop
     # --version` does not need, and a service that refits every hour draws nothing.
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "BackpropRegressor":
@@ -127,4 +135,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

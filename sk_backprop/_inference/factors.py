@@ -14,8 +14,6 @@ weighted by their precision, the sum of |W g|^2 is the effective number of param
 g_j^2 is A_jj without the prior.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple, Self

@@ -47,6 +47,7 @@ def comma(values, form="{:.2f}"):
 PLAIN = lines(A, TARGET)
 THOUSANDS = [f"{349 + i}.{270 + i}" for i in range(N)]
 HUNDREDS = [349270.0 + 1001 * i for i in range(N)]
+THREE = [value / 1000 for value in HUNDREDS]
 BIG = [1234.5 + 1000 * i for i in range(N)]
 DAYS = [f"2024-01-{i + 10}" for i in range(N)]
 COLOURS = ["red", "blue"] * 6
@@ -87,13 +88,18 @@ READ = {
     ),
     "one dot in three digits, and nothing else": (
         lines(THOUSANDS, range(N), sep=";", head="a;y"),
-        {"a": [value / 1000 for value in HUNDREDS]},
+        {"a": THREE},
         ["'349.270' is taken for 349.27; --thousands ."],
     ),
     "decimal points in one column of many with commas": (
         lines(comma(A), A, comma(TARGET), sep="\t", head="a\tb\ty"),
         {"a": A, "b": A},
         ["decimal point, unlike other columns"],
+    ),
+    "decimal commas in one column of many with points": (
+        lines([f'"{a}"' for a in comma(A)], A, THREE, TARGET, head="a,b,c,y"),
+        {"a": A, "b": A, "c": THREE},
+        ["decimal comma, unlike other columns"],
     ),
     "decimal commas in quotation marks": (
         lines([f'"{a}"' for a in comma(A)], [f'"{y}"' for y in comma(TARGET)]),
@@ -273,12 +279,12 @@ READ = {
     ),
     "one comma in three digits, and nothing else": (
         lines([t.replace(".", ",") for t in THOUSANDS], range(N), sep=";", head="a;y"),
-        {"a": [value / 1000 for value in HUNDREDS]},
+        {"a": THREE},
         ["'349,270' is taken for 349.27; --thousands ,", "as semicolons separate the columns"],
     ),
     "as many points as commas": (
         lines(comma(A), THOUSANDS, TARGET, sep=";", head="a;b;y"),
-        {"a": A, "b": [value / 1000 for value in HUNDREDS]},
+        {"a": A, "b": THREE},
         ["decimal comma, unlike other columns", "'349.270' is taken for 349.27; --thousands ."],
     ),
     "row numbers under a name": (

@@ -125,13 +125,13 @@ def _read_call(layout: Layout, table: Table, path: str, rough: list[str]) -> lis
         if layout.delimiter != ",":
             sep = r"\s+" if layout.delimiter == " " else layout.delimiter
             options.append(f"sep={sep!r}")
-        columns = (*table.columns, *table.target_columns)
-        if any(c.recipe.kind == NUMBER and c.recipe.form == "," and c.plain for c in columns):
-            options.append("decimal=','")
         if layout.encoding not in ("utf-8", "utf-8-sig"):
             options.append(f"encoding={layout.encoding!r}")
         if layout.comments:
             options.append("comment='#'")
+    columns = (*table.columns, *table.target_columns)
+    if any(c.recipe.kind == NUMBER and c.recipe.form == "," and c.plain for c in columns):
+        options.append("decimal=','")
     if layout.n_skipped:
         options.append(f"skiprows={layout.n_skipped}")
     if not layout.named:

@@ -30,6 +30,7 @@ _WORDS = {word: float(i) for pair in _PAIRS for i, word in enumerate(pair)}
 # At most this part of the cells, or one cell, may be unreadable among numbers or dates.
 _MOST_BAD = 0.1
 _FEWEST_FILLED, _LEAST_FILLED = 3, 0.05
+_SAMPLE = 2000
 # More levels than this, in more than half of the rows another: names or free text.
 _MOST_LEVELS = 30
 
@@ -178,8 +179,8 @@ def _shown(column: Column, value: float) -> str:
 def is_numbering(values: Array) -> bool:
     """Whether values are row numbers: integers that rise, with few of them left out."""
     steps = np.diff(values)
-    whole = len(steps) > 1 and np.all((steps >= 1) & (steps == np.floor(steps)))
-    return bool(whole and values[-1] - values[0] < 1.2 * len(values))
+    whole = np.all((steps >= 1) & (steps == np.floor(steps))) and float(values[0]).is_integer()
+    return bool(len(steps) > 1 and whole and values[-1] - values[0] < 1.2 * len(values))
 
 
 def as_datetimes(days: Array) -> NDArray[np.datetime64]:
@@ -410,10 +411,14 @@ def file_context(
     day_first : what the user says of dates such as 1/2/2020; None if nothing
     """
     columns = list(columns)
+    commas = ["," in "".join(cells) for cells in columns]
     found = []
-    for cells in columns:
-        if delimiter != "," or "," in "".join(cells):
-            found.append(numerals.evidence(set(cells)))
+    if any(commas) or delimiter != ",":
+        # Of columns without commas some cells are enough to see whether there are points.
+        found = [
+            numerals.evidence(dict.fromkeys(cells if comma else cells[:_SAMPLE]))
+            for cells, comma in zip(columns, commas)
+        ]
     decimal, shown = numerals.file_decimal(found, delimiter)
     if day_first is None:
         day_first = _day_first(columns) if decimal == "." else True

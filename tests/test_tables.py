@@ -177,14 +177,17 @@ def test_rare_and_unknown_levels_share_one_input():
     np.testing.assert_array_equal(model.encode(new)[:, 1:], expected)
 
 
-def test_of_many_levels_the_most_frequent_have_an_input():
-    counts = np.arange(6, 46)
-    city = np.repeat([f"c{k:02}" for k in range(40)], counts)
-    peer = OneHotEncoder(max_categories=33).fit(city[:, None])
-    frame = pd.DataFrame({"x": RNG.normal(size=len(city)), "city": city})
-    names = small().fit(frame, np.arange(len(city)) * 0.1).encoded_feature_names_
+@pytest.mark.parametrize(("n_columns", "most"), [(1, 128), (3, 64), (5, 32), (20, 16)])
+def test_of_many_levels_the_most_frequent_have_an_input(n_columns, most):
+    counts = np.arange(6, 146)
+    city = np.repeat([f"c{k:03}" for k in range(140)], counts)
+    peer = OneHotEncoder(max_categories=most + 1).fit(city[:, None])
+    frame = pd.DataFrame({f"s{j}": city for j in range(n_columns)})
+    model = small(hidden_layer_sizes=(), tol=0.9).fit(frame, np.arange(len(city)) * 0.1)
+    names = [name.removeprefix("s0=") for name in model.encoded_feature_names_[: most + 1]]
     frequent = [name.removeprefix("x0_") for name in peer.get_feature_names_out()[:-1]]
-    assert list(names) == ["x", *[f"city={one}" for one in frequent], "city=(other)"]
+    assert names == [*frequent, "(other)"]
+    assert len(model.encoded_feature_names_) == n_columns * (most + 1)
 
 
 def test_an_unknown_level_is_none_of_them_where_none_is_rare():
@@ -392,6 +395,8 @@ def test_columns_are_what_they_were_in_fit():
             model.predict(FRAME.assign(**{column: values}))
     with pytest.raises(ValueError, match="order"):
         model.predict(FRAME[FRAME.columns[::-1]])
+    with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+        model.predict(FRAME[:0])
 
 
 # --- identifiers ---

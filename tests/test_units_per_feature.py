@@ -10,7 +10,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, lecun_bound, own_features
-from sk_backprop._training.initial import soft_bins
+from sk_backprop._training.initial import soft_bins, two_valued
 from sk_backprop._training.problem import Data
 
 FIXED = {"lm": {"alpha": 0.1}, "lbfgs": {"alpha": 0.1}, "sgd": {"max_iter": 20}}
@@ -37,6 +37,30 @@ def network_of(n_features=3, per_feature=4, hidden=(5,), n_outputs=1):
 def test_own_features_are_blocks():
     expected = np.kron(np.eye(3, dtype=bool), np.ones((1, 4), bool))
     np.testing.assert_array_equal(own_features(network_of()), expected)
+
+
+def test_a_feature_of_two_values_has_one_unit():
+    network = Network((4, 1), "tanh", "identity", 3, (1, 3)).with_hidden((5,))
+    assert network.layer_sizes == (4, 8, 5, 1)
+    expected = np.zeros((4, 8), bool)
+    for feature, units in enumerate(([0, 1, 2], [3], [4, 5, 6], [7])):
+        expected[feature, units] = True
+    np.testing.assert_array_equal(own_features(network), expected)
+    X = np.random.RandomState(0).randn(60, 4)
+    X[:, 1], X[:, 3] = np.sign(X[:, 1]), 3.0 * (X[:, 3] > 1)
+    assert two_valued(X) == two_valued(X - 7) == (1, 3)
+    assert two_valued(np.column_stack([X[:, 0], np.ones(60)])) == ()
+    W, b = soft_bins(network, Data(X, np.zeros((60, 1))))
+    assert not W[~expected].any()
+    # The unit tells the values apart, and the others are as if each feature had as many.
+    for feature, unit in ((1, 3), (3, 7)):
+        at = [np.tanh(W[feature, unit] * x + b[unit]) for x in np.unique(X[:, feature])]
+        assert at[1] - at[0] > 0.7
+    alike, centres = soft_bins(network_of(4, 3), Data(X, np.zeros((60, 1))))
+    np.testing.assert_array_equal(
+        W[[0, 2]][:, [0, 1, 2, 4, 5, 6]], alike[[0, 2]][:, [0, 1, 2, 6, 7, 8]]
+    )
+    np.testing.assert_array_equal(b[[0, 1, 2, 4, 5, 6]], centres[[0, 1, 2, 6, 7, 8]])
 
 
 @pytest.mark.parametrize("kind", ["dense", "with ones", "sparse"])

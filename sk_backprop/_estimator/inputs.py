@@ -144,7 +144,10 @@ def _read(estimator: Any, data: Any, name: str, *, categories: bool, reset: bool
                 kinds -= {Kind.NUMBER_CATEGORY}
             if kinds - _PLAIN:
                 validate_data(estimator, data, reset=reset, skip_check_array=True)
-                return Table.of_frame(data)
+                table = Table.of_frame(data)
+                if not table.n_rows:
+                    check_array(np.empty((0, len(table.columns))), input_name=name)  # its error
+                return table
         elif any(column.kind is Kind.MISSING for column in columns_of(data)):
             data = object_numbers(np.asarray(data, dtype=object))
     allowed = {

@@ -90,8 +90,9 @@ class BackpropRegressor(CallbackSupport, Learner):
         alone. They start as steps at quantiles of the feature, so that the layers that follow see
         in which part of its range a feature lies: rough functions and features with outliers are
         learned more easily. Without further layers the model is additive. 'auto' is 0, but 16 (32
-        from 500 to 10,000 rows of up to 64 features) for the networks of 'muon' that are tried if
-        `hidden_layer_sizes`, `solver` and `alpha` are 'auto' too, and 3 for those of 'lm' that are
+        from 500 to 10,000 rows of up to 64 features; 1 for a feature of two values) for the
+        networks of 'muon' that are tried if `hidden_layer_sizes`, `solver` and `alpha` are 'auto'
+        too, and 3 for those of 'lm' that are
         tried where values are far from all others.
     batch_size : int or 'auto', default='auto'
         Number of rows in a mini-batch of 'sgd' and 'adam', at most n_samples. 'auto' is 200
@@ -171,10 +172,11 @@ class BackpropRegressor(CallbackSupport, Learner):
         output the noise varies with the mean alone, and in a stream it is constant.
     categorical_features : 'from_dtype', None or array-like, default='from_dtype'
         Columns of X that are categories: each level is an input of its own. Only those beyond the
-        32 most frequent ones, and those in fewer than 5 rows (of fewer than 500, 1 %, but 2), share
-        one with unknown levels; in a stream, also those that come later. 'from_dtype' takes the
-        columns of a data frame that have a categorical dtype or are strings. A mask, indices or
-        names add others to strings and to categories that are no numbers. None allows neither.
+        128 most frequent ones (16 to 64 where there would be more than 256 inputs), and those in
+        fewer than 5 rows (of fewer than 500, 1 %, but 2), share one with unknown levels; in a
+        stream, also those that come later. 'from_dtype' takes the columns of a data frame that have
+        a categorical dtype or are strings. A mask, indices or names add others to strings and to
+        categories that are no numbers. None allows neither.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according

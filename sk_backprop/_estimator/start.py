@@ -23,7 +23,7 @@ from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
-from sk_backprop._training.initial import has_far_values
+from sk_backprop._training.initial import has_far_values, two_valued
 from sk_backprop._training.plan import Plan, make_plan, units_for_each_feature
 from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
 from sk_backprop._training.settings import settings_of
@@ -85,13 +85,16 @@ def _task(
     """
     likelihood, given = likelihood_of(estimator), estimator.units_per_feature
     units = 0 if given == "auto" else int(given)
+    few: tuple[int, ...] = ()
     if given == "auto" and last is not None:
-        units = last.function.network.units_per_feature
+        before = last.function.network
+        units, few = before.units_per_feature, before.two_valued
     network = Network(
         (data.X.shape[1], data.y.shape[1]),
         str(estimator.activation),
         likelihood.output_activation,
         units,
+        few,
     )
     first = 1 + (units > 0)  # of the layers that `hidden_layer_sizes` lists
     hidden = hidden_layers(estimator.hidden_layer_sizes)
@@ -130,7 +133,7 @@ def _task(
         wide = network
         if given == "auto":
             units = units_for_each_feature(n_rows, data.X.shape[1])
-            wide = replace(network, units_per_feature=units)
+            wide = replace(network, units_per_feature=units, two_valued=two_valued(data.X))
         muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
     plan = make_plan(
         settings,

@@ -212,6 +212,7 @@ class FittedState(NamedTuple):
                 "seed": self.continuation.seed,
                 "activation": function.network.activation,
                 "likelihood": function.likelihood.key,
+                "two_valued": [list(one.network.two_valued) for one in function.members],
                 "weight_groups": penalty.weight_groups,
                 "encoding": None
                 if self.columns.encoding is None
@@ -343,11 +344,12 @@ def fitted_function(estimator: Any) -> FittedFunction:
                     kept["activation"],
                     estimator.out_activation_,
                     one["units_per_feature"],
+                    tuple(two_valued),
                 ),
                 one["n_networks"],
                 one["weight"],
             )
-            for one in estimator.members_
+            for one, two_valued in zip(estimator.members_, kept["two_valued"], strict=True)
         ]
         function = FittedFunction(
             members,

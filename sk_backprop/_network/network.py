@@ -120,6 +120,10 @@ ACTIVATIONS = {
 }
 
 
+# Units for a feature of two values where others have several.
+UNITS_FOR_TWO_VALUES = 1
+
+
 class Parameters(NamedTuple):
     """One flat vector and the views of it that the layers use.
 
@@ -145,12 +149,15 @@ class Network:
     units_per_feature : int
         Number of units for each feature in the first hidden layer, whose weights from all other
         features are zero; 0 if the first layer is like the others.
+    two_valued : tuple of int
+        Features of two values, which have `UNITS_FOR_TWO_VALUES` there.
     """
 
     layer_sizes: tuple[int, ...]
     activation: str
     output_activation: str
     units_per_feature: int = 0
+    two_valued: tuple[int, ...] = ()
     n_params: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -166,8 +173,16 @@ class Network:
     def with_hidden(self, hidden: Sequence[int]) -> Self:
         """The same inputs and outputs, with the given hidden layers after `units_per_feature`."""
         n_features, n_outputs = self.layer_sizes[0], self.layer_sizes[-1]
-        first = [n_features * self.units_per_feature] if self.units_per_feature else []
+        first = [sum(self.units_of_features)] if self.units_per_feature else []
         return replace(self, layer_sizes=(n_features, *first, *hidden, n_outputs))
+
+    @property
+    def units_of_features(self) -> list[int]:
+        """Number of units of the first layer for each feature, if there are such units."""
+        units = [self.units_per_feature] * self.layer_sizes[0]
+        for feature in self.two_valued:
+            units[feature] = min(units[feature], UNITS_FOR_TWO_VALUES)
+        return units
 
     def parameters(self, flat: Array) -> Parameters:
         """The layers' views of a flat vector of shape (n_params,)."""
@@ -223,9 +238,8 @@ class Network:
 @lru_cache(maxsize=8)
 def own_features(network: Network) -> Array:
     """Whether a unit of the first layer has its own feature as input: (n_features, n_units)."""
-    n_features, n_units = network.layer_sizes[:2]
-    feature = np.arange(n_units) // network.units_per_feature
-    return np.asarray(np.arange(n_features)[:, None] == feature)
+    features = np.arange(network.layer_sizes[0])
+    return np.asarray(features[:, None] == np.repeat(features, network.units_of_features))
 
 
 def glorot_bound(activation: str) -> Callable[[int, int], float]:

@@ -97,7 +97,7 @@ def declared_levels(column: Any, kind: Kind) -> list[str | None]:
     """The categories of a categorical dtype, whether or not they occur; [] for other columns."""
     if kind not in (Kind.CATEGORY, Kind.NUMBER_CATEGORY) or isinstance(column, np.ndarray):
         return []
-    categories = getattr(column.to_native().dtype, "categories", None)
+    categories: Any = getattr(column.to_native().dtype, "categories", None)
     return [_level(value) for value in categories] if hasattr(categories, "__len__") else []
 
 

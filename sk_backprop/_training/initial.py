@@ -40,12 +40,15 @@ def random_start(
         by_rank = by_rank[~constant[by_rank]]
     first, per_feature = network.layer_sizes[1:], network.units_per_feature
     if per_feature:
-        first = (len(by_rank) * per_feature, *first[1:])
+        units_of = np.array(network.units_of_features)
+        ends = np.cumsum(units_of)
+        own = [np.arange(ends[j] - units_of[j], ends[j]) for j in by_rank]
+        units = np.concatenate([np.empty(0, np.intp), *own])
+        first = (len(units), *first[1:])
     narrow = replace(network, layer_sizes=(len(by_rank), *first))
     drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
     coefs, intercepts = drawn.coefs, drawn.intercepts
     if per_feature:
-        units = (by_rank[:, None] * per_feature + np.arange(per_feature)).ravel()
         coefs[1] = _in_rows(coefs[1], units, network.layer_sizes[1])
         coefs[0], intercepts[0] = soft_bins(network, problem.rows)
     else:
@@ -117,25 +120,28 @@ def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:
 
     Returns
     -------
-    W : (n_features, n_features * units_per_feature)
-    b : (n_features * units_per_feature,)
+    W : (n_features, n_units)
+    b : (n_units,)
     """
-    n_features, per_feature = network.layer_sizes[0], network.units_per_feature
+    n_features = network.layer_sizes[0]
     step = -(-rows.n_samples * n_features // _MOST_VALUES)
     X: Any = rows.X[::step]
     X = X if isinstance(X, np.ndarray) else X.toarray()
     w = rows.weights[::step]
-    W = np.zeros((n_features, n_features, per_feature))
-    b = np.zeros((n_features, per_feature))
-    for j in range(n_features):
+    W = np.zeros(network.layer_sizes[:2])
+    b = np.zeros(network.layer_sizes[1])
+    first = 0
+    for j, n_units in enumerate(network.units_of_features):
+        own = slice(first, first + n_units)
+        first += n_units
         x = X[:, j].astype(float)
         spread = _spread(x, w)
         if spread > 0:
-            centres = _quantiles(x, w, (np.arange(per_feature) + 0.5) / per_feature)
-            gaps = np.gradient(centres) if per_feature > 1 else spread
-            W[j, j] = np.minimum(1 / np.maximum(gaps, _CLOSEST * spread), _STEEPEST / spread)
-            b[j] = -W[j, j] * centres
-    return W.reshape(n_features, -1), b.ravel()
+            centres = _quantiles(x, w, (np.arange(n_units) + 0.5) / n_units)
+            gaps = np.gradient(centres) if n_units > 1 else spread
+            W[j, own] = np.minimum(1 / np.maximum(gaps, _CLOSEST * spread), _STEEPEST / spread)
+            b[own] = -W[j, own] * centres
+    return W, b
 
 
 def _spread(x: Array, w: Array) -> float:
@@ -160,6 +166,15 @@ def _quantiles(x: Array, w: Array, p: Array) -> Array:
     order = np.argsort(x, kind="stable")
     up_to = np.cumsum(w[order])
     return np.asarray(x[order[np.searchsorted(up_to, p * up_to[-1])]])
+
+
+def two_valued(X: Array) -> tuple[int, ...]:
+    """The columns of a dense X that have two different values."""
+    return tuple(
+        j
+        for j, x in enumerate(X.T)
+        if x.min() < x.max() and np.all((x == x.min()) | (x == x.max()))
+    )
 
 
 # Interquartile ranges beyond the quartiles from which on a value is far from all others.

@@ -364,15 +364,21 @@ LABELS = {
     "mlp": "MLPRegressor",
     "ngboost": "NGBoost",
 }
-# A shape and a colour for each; published results are grey and hollow.
-STYLES: dict[str, dict[str, Any]] = {
-    name: {"marker": marker, "color": color, "mfc": color}
-    for name, marker, color in zip(LABELS, "oDs^PvX*", drawing.COLORS, strict=True)
-} | {
-    name: {"marker": marker, "color": "#555555", "mfc": "white"}
-    for name, marker in zip(published.METHODS, "+xosD^v*", strict=True)
+# What the picture shows beside ours: names, and the competitors or published methods of which the
+# best result is drawn.
+DRAWN: dict[str, tuple[str, ...]] = {
+    "HistGradientBoosting": ("hgb",),
+    "MLPRegressor, scaled X and y": ("mlp_scaled",),
+    "Gaussian process": ("gp",),
+    "probabilistic backpropagation*": ("PBP",),
+    "Monte Carlo dropout*, best of four": ("MCD", "MCD 10x", "MCD grid", "MCD 2 layers"),
+    "deep ensembles*": ("DE",),
 }
-MARKER: dict[str, Any] = {"ls": "", "ms": 5.5, "mew": 1.0, "zorder": 3, "clip_on": False}
+STYLES: dict[str, dict[str, Any]] = {
+    name: {"marker": marker, "color": color, "mfc": color if "*" not in name else "white"}
+    for name, marker, color in zip(DRAWN, "sD^ovP", drawing.COLORS[1:], strict=False)
+}
+MARKER: dict[str, Any] = {"ls": "", "ms": 7, "mew": 1.5, "zorder": 3, "clip_on": False}
 
 Values: TypeAlias = dict[str, tuple[float, float]]  # {competitor: (value, standard error)}
 
@@ -406,7 +412,7 @@ def beside_ours(rows: Sequence[Row], problem: str, measure: str) -> Values:
 
 
 def draw(rows: Sequence[Row]) -> Any:
-    """RMSE and log likelihood in relation to ours, and coverage; a line a problem.
+    """RMSE and log likelihood in relation to ours, a line a problem; better is on the left.
 
     Error bars, and the band of ours, are two standard errors to either side.
     """
@@ -414,83 +420,68 @@ def draw(rows: Sequence[Row]) -> Any:
     names = list(dict.fromkeys(row.problem for row in rows if row.competitor == "ours"))
     if not names:
         raise BenchmarkError("--plot draws results in relation to ours: there are none")
-    rows = [row for row in rows if row.problem in names]
-    present = {row.competitor for row in rows}
-    measured = [name for name in LABELS if name in present and name != "ours"]
-    methods = list(published.METHODS) if published.RMSE.keys() & set(names) else []
-    lanes = {name: k for k, name in enumerate(measured)}
-    lanes |= {name: len(measured) + k % 2 for k, name in enumerate(methods)}  # they share two
-    n_lanes = max(lanes.values(), default=0) + 1
-    covering = {row.competitor for row in rows if not math.isnan(row.coverage_50)}
-    with_std = [name for name in LABELS if name in covering]
-
-    figure = drawing.figure(9, 1.9 + len(names) * max(0.35, 0.12 * n_lanes))
-    panels = figure.subplots(1, 3, sharey=True, width_ratios=(4, 3.2, 2.8))
+    figure = drawing.figure(8, 1.9 + 0.6 * len(names))
+    panels = figure.subplots(1, 2, sharey=True)
     _set_axes(panels, names)
+    present = set()
     for line, problem in enumerate(names):
         for axes, measure in zip(panels, MEASURES[:2]):
             values = beside_ours(rows, problem, measure)
-            if (band := values.pop("ours", None)) and band[1] > 0:
+            if (band := values.get("ours")) and band[1] > 0:
                 x = band[0] - 2 * band[1], band[0] + 2 * band[1]
                 axes.fill_between(x, line - 0.5, line + 0.5, color=drawing.LIGHT, lw=0, zorder=0)
-            for name, value in values.items():
-                _point(axes, line - 0.5 + (lanes[name] + 1) / (n_lanes + 1), *value, STYLES[name])
-        for measure in COVERAGES:
-            for k, name in enumerate(with_std, 1):
-                if found := by_split(rows, problem, name, measure):
-                    value = mean_and_error(100 * np.array(list(found.values())))
-                    y = line - 0.5 + k / (len(with_std) + 1)
-                    _point(panels[2], y, *value, STYLES[name])
-
-    entries = [
-        {"color": drawing.LIGHT, "label": "BackpropRegressor \u00b1 2 standard errors"},
-        STYLES["ours"] | MARKER | {"label": "BackpropRegressor (coverage)"},
-        *(STYLES[name] | MARKER | {"ls": "-", "label": LABELS[name]} for name in measured),
-    ]
-    drawing.legend(figure, "lower left", entries, ncols=2, title="measured")
-    if entries := [STYLES[name] | MARKER | {"label": name} for name in methods]:
-        drawing.legend(figure, "lower right", entries, ncols=3, title="published")
+            drawn = _best(values, min if measure == "rmse" else max)
+            present |= drawn.keys()
+            for k, (name, value) in enumerate(drawn.items(), 1):
+                _point(axes, line - 0.5 + k / (len(drawn) + 1), *value, STYLES[name])
+    ours = {"color": drawing.LIGHT, "label": "BackpropRegressor \u00b1 2 standard errors"}
+    entries = [STYLES[name] | MARKER | {"label": name} for name in DRAWN if name in present]
+    drawing.legend(figure, "lower center", [ours, *entries], ncols=2, title="* as published")
     return figure
+
+
+def _best(values: Values, best: Any) -> Values:
+    """The best result of each of `DRAWN` of which there are results; `best` is min or max."""
+    found = {name: [values[one] for one in keys if one in values] for name, keys in DRAWN.items()}
+    return {name: best(results) for name, results in found.items() if results}
 
 
 def _point(axes: Any, y: float, x: float, error: float, style: dict[str, Any]) -> None:
     """A marker and its error bar; off the axis a marker at its end, an arrow and the value."""
     low, high = axes.get_xlim()
-    if low <= x <= high:
+    if min(low, high) <= x <= max(low, high):
         axes.plot(x, y, **style, **MARKER)
         if error > 0:
-            axes.plot([x - 2 * error, x + 2 * error], [y, y], color=style["color"], lw=1.3)
+            axes.plot([x - 2 * error, x + 2 * error], [y, y], color=style["color"], lw=1.5)
         return
-    side, out, arrow = ("left", -1, "<") if x < low else ("right", 1, ">")
+    before = (x < low) == (low < high)
+    side, out, arrow = ("left", -1, "<") if before else ("right", 1, ">")
     end = 0.5 + 0.5 * out
     place = {"transform": axes.get_yaxis_transform()}  # x as a part of the axis
-    axes.plot(end - 0.035 * out, y, **style, **MARKER, **place)
-    axes.plot(end - 0.012 * out, y, arrow, color=style["color"], ms=2.5, **place)
-    text = {"ha": side, "va": "center_baseline", "fontsize": 7.5, "color": "#333333"}
-    axes.text(end - 0.06 * out, y, f"{x:,.3g}" if abs(x) < 100 else f"{x:,.0f}", **text, **place)
+    axes.plot(end - 0.05 * out, y, **style, **MARKER, **place)
+    axes.plot(end - 0.012 * out, y, arrow, color=style["color"], ms=3, **place)
+    text = {"ha": side, "va": "center_baseline", "fontsize": 9, "color": "#333333"}
+    axes.text(end - 0.09 * out, y, f"{x:,.3g}" if abs(x) < 100 else f"{x:,.0f}", **text, **place)
 
 
 def _set_axes(panels: Any, names: Sequence[str]) -> None:
     """Scales, ticks and titles."""
-    error, likelihood, coverage = panels
-    error.set(xscale="log", xlim=(0.4, 8), title="RMSE (BackpropRegressor: 1)")
-    error.set_xlabel("\u2190 better       worse \u2192")
-    drawing.number_ticks(error, (0.5, 0.7, 1, 1.5, 2, 3, 5))
+    error, likelihood = panels
+    error.set(xscale="log", xlim=(0.75, 7), title="Error of the predictions")
+    error.set_xlabel("RMSE, BackpropRegressor = 1\n\u2190 better       worse \u2192")
+    drawing.number_ticks(error, (1, 1.5, 2, 3, 5))
     likelihood.set_xscale("symlog", linthresh=0.2, linscale=0.8)
-    likelihood.set(xlim=(-8, 3), title="log likelihood (BackpropRegressor: 0)")
-    likelihood.set_xlabel("\u2190 worse       better \u2192")
-    drawing.number_ticks(likelihood, (-5, -2, -0.5, -0.1, 0, 0.1, 0.5, 2))
-    coverage.set(xlim=(30, 102), title="test rows inside intervals")
-    coverage.set_xlabel("% (dashed: as it should be)")
-    nominal = tuple(100 * p for p in PROBABILITIES)
-    drawing.number_ticks(coverage, nominal)
-    for axes, lines in zip(panels, ([1.0], [0.0], nominal), strict=True):
-        for x in lines:
-            axes.axvline(x, color="black", lw=0.9, ls="--" if axes is coverage else "-", zorder=1)
+    likelihood.set(xlim=(3, -8), title="Fit of the predicted distributions")
+    text = "log likelihood, BackpropRegressor = 0\n\u2190 better       worse \u2192"
+    likelihood.set_xlabel(text)
+    drawing.number_ticks(likelihood, (2, 0.5, 0, -0.5, -2, -5))
+    for axes, x in zip(panels, (1.0, 0.0), strict=True):
+        axes.axvline(x, color="black", lw=1.2, zorder=1)
         for y in range(1, len(names)):
             axes.axhline(y - 0.5, color="#AAAAAA", lw=0.6)
-        axes.title.set_fontsize(9.5)
+        axes.title.set_fontsize(12)
         axes.tick_params(axis="y", length=0)
-        axes.tick_params(labelsize=9)
+        axes.tick_params(labelsize=11)
+        axes.xaxis.label.set_fontsize(11)
     error.set_yticks(range(len(names)), [published.SHORT.get(name, name) for name in names])
     error.set_ylim(len(names) - 0.5, -0.5)

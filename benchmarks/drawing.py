@@ -30,7 +30,12 @@ def legend(figure: Any, place: str, entries: list[dict[str, Any]], **options: An
     handles = [
         Patch(**e) if e.keys() == {"color", "label"} else Line2D([], [], **e) for e in entries
     ]
-    options |= {"fontsize": 9, "title_fontsize": 9, "alignment": "left", "frameon": False}
+    options = {
+        "fontsize": 10,
+        "title_fontsize": 10,
+        "alignment": "left",
+        "frameon": False,
+    } | options
     figure.legend(handles=handles, loc=f"outside {place}", **options)
 
 

@@ -421,7 +421,7 @@ def test_there_is_no_relevance_by_layer_or_under_a_fixed_penalty(friedman):
         "intercepts_[1]",
     ]
     fixed = one_network(*friedman, alpha=1.0)
-    for name in ("input_relevance_", "weight_precision_", "log_evidence_"):
+    for name in ("input_relevance_", "weight_precision_", "log_evidence_", "log_evidence_curve_"):
         assert getattr(fixed, name) is None
 
 

@@ -3,56 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral
 from typing import Any
 
 import numpy as np
 
+from sk_backprop._display._partial import (
+    Feature,
+    Spread,
+    as_table,
+    average,
+    feature_of,
+    is_categorical,
+    key_of,
+    names_by_key,
+    partial_residuals,
+    rows_of,
+    spread_of,
+)
 from sk_backprop._display._shared import (
+    BLUE,
+    MOST_ROWS,
     Array,
     axes_for,
+    check_columns,
     check_targets,
-    distribution_of,
-    input_names,
+    font_size,
     most_letters,
-    normal_unless,
     one_target,
+    rows_shown,
+    some_rows,
     target_name,
     user_text,
+    write_note,
 )
 from sk_backprop._estimator.sparse import check_structure
 
-# {probability: opacity}; the inner band lies on the outer one.
-_BANDS = {0.95: 0.25, 0.5: 0.4}
+# Opacity of the widest band, and of each further one, which lies on it.
+_OPACITIES = (0.3, 0.45)
 
 
 class IntervalDisplay:
-    """Predicted mean with 50 % and 95 % bands along one feature, with the others fixed.
+    """Predicted mean with 50 % and 95 % bands along one feature, averaged over the others.
+
+    As in a partial dependence plot, mean and bands are averages over rows of X whose value of the
+    feature is replaced. The points are partial residuals: the residual of a row is added to the
+    averaged mean instead of its own, scaled by the width of the averaged band over that of its own.
+    A point therefore lies in a band if the row lies in its own interval of that probability,
+    and about 95 % of held-out points are to be expected in the 95 % band.
 
     Use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
     x : array-like of shape (n_points,)
-        Values of the feature, in ascending order.
-    mean, std : array-like of shape (n_points,)
-        Predicted mean and standard deviation of a new observation.
-    x_data, y_data : array-like of shape (n_samples,), default=None
-        Data points to draw in addition.
+        Values of the feature in ascending order: numbers or dates, or else categories.
+    mean : array-like of shape (n_points,)
+        Predicted mean.
+    bands : dict of {float: array-like of shape (n_points, 2)}
+        Lower and upper ends of a central interval of new observations for each probability.
+    x_data, y_data : array-like of shape (n_shown,), default=None
+        Points to draw in addition.
     x_name, y_name : str, default='x', 'y'
         Names of the feature and of the target.
-    distribution : frozen distribution of scipy.stats, default=None
-        Distribution of new observations at the points, whose central intervals are the bands; None
-        for normal ones.
+    data_label : str, default='data'
+        What the points are.
+    note : str, default=''
+        What is assumed about the other features, written above the axes.
 
     Attributes
     ----------
     line_ : matplotlib Line2D
-        Curve of the mean.
-    bands_ : list of matplotlib PolyCollection
-        The 95 % band and the 50 % band.
+        Curve of the mean, or its markers for categories.
+    bands_ : list of matplotlib PolyCollection or BarContainer
+        The bands in the order of `bands`; bars for categories.
     points_ : matplotlib PathCollection or None
-        Data points.
+        The points.
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
@@ -60,7 +85,7 @@ class IntervalDisplay:
 
     See Also
     --------
-    sklearn.inspection.PartialDependenceDisplay : The average over the other features.
+    sklearn.inspection.PartialDependenceDisplay : The mean alone, for any estimator.
 
     Examples
     --------
@@ -77,21 +102,23 @@ class IntervalDisplay:
         *,
         x: Any,
         mean: Any,
-        std: Any,
+        bands: Mapping[float, Any],
         x_data: Any = None,
         y_data: Any = None,
         x_name: str = "x",
         y_name: str = "y",
-        distribution: Any = None,
+        data_label: str = "data",
+        note: str = "",
     ) -> None:
         self.x = x
         self.mean = mean
-        self.std = std
+        self.bands = bands
         self.x_data = x_data
         self.y_data = y_data
         self.x_name = x_name
         self.y_name = y_name
-        self.distribution = distribution
+        self.data_label = data_label
+        self.note = note
 
     @classmethod
     def from_estimator(
@@ -103,7 +130,7 @@ class IntervalDisplay:
         y: Any = None,
         fixed: Mapping[Any, Any] | None = None,
         target: int = 0,
-        grid_resolution: int = 200,
+        grid_resolution: int = 100,
         ax: Any = None,
     ) -> IntervalDisplay:
         """Predict along the range of a feature in X, and draw the result.
@@ -114,20 +141,19 @@ class IntervalDisplay:
             Fitted estimator with ``predict(X, return_std=True)``, such as BackpropRegressor
             or a Pipeline that ends with one.
         X : {array-like, sparse matrix, table} of shape (n_samples, n_features)
-            Rows that determine the range of the feature and the medians of the others.
-            Missing values (nan), which a pipeline may handle, are ignored. polars and
+            Rows that determine the range of the feature, and of which up to 300, drawn at random,
+            are averaged over. Where the feature is missing (nan), no point is drawn. polars and
             pyarrow tables are converted to pandas, which must be installed.
         feature : int or str
-            Index of the feature, or its name in a table.
+            Index of the feature, or its name in a table. Of a feature that is neither numeric nor
+            a date, the 20 most frequent categories are drawn.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
-            Targets of X, to be drawn as points. The other features of these points differ
-            from those of the curve.
+            Targets of X, to be drawn as points; of more than 500 rows, 500 drawn at random.
         fixed : dict of {int or str: value}, default=None
-            Values of the other features. Features that are not given have their median in X
-            or, if they are not numeric, their most frequent value.
+            Values of other features, which are not averaged over.
         target : int, default=0
             Index of the target, if there are several.
-        grid_resolution : int, default=200
+        grid_resolution : int, default=100
             Number of points of the curve.
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a new figure.
@@ -143,36 +169,31 @@ class IntervalDisplay:
             If the estimator is not fitted.
         ValueError
             If the feature or target does not exist, the feature has no finite value, or y does
-            not have as many rows as X and as many targets as are predicted.
+            not have one finite number for each row of X and each target that is predicted.
         ImportError
             If matplotlib is not installed.
         """
         check_structure(X, "X")
-        X = _as_frame(X)
-        name = _name(X, feature)
-        values = np.asarray(X[name] if hasattr(X, "columns") else X[:, name], dtype=float)
-        if not np.isfinite(values).any():
-            raise ValueError(f"feature {feature!r} has no finite value in X.")
-        x = np.linspace(np.nanmin(values), np.nanmax(values), grid_resolution)
-        grid = _grid(X, {**(fixed or {}), name: x}, grid_resolution)
-        mean, std = estimator.predict(grid, return_std=True)
-        display = cls(
-            x=x,
-            mean=one_target(mean, target),
-            std=one_target(std, target),
-            x_data=None if y is None else values,
-            y_data=None if y is None else one_target(y, target),
-            x_name=str(name) if hasattr(X, "columns") else input_names(estimator, X.shape[1])[name],
-            y_name=target_name(y, target),
-            distribution=distribution_of(estimator, grid, target),
-        )
+        X = as_table(X)
+        names = names_by_key(estimator, X)
+        along = feature_of(X, key_of(X, feature), grid_resolution)
+        held = {key_of(X, key): value for key, value in (fixed or {}).items()}
+        held.pop(along.key, None)
+        averaged = average(estimator, X, along, held, target)
+        points = {}
         if y is not None:
-            check_targets(y, mean)
-            if len(display.y_data) != len(values):
-                raise ValueError(
-                    f"X has {len(values)} rows and y has {len(display.y_data)}; they must agree."
-                )
-        return display.plot(ax)
+            check_targets(y, estimator.predict(rows_of(X, np.arange(1))))
+            points = _points(estimator, X, one_target(y, target), along, averaged, target)
+        n_averaged = X.shape[1] - 1 - len(held)
+        return cls(
+            x=along.at,
+            mean=averaged.mean,
+            bands=averaged.ends(),
+            x_name=names[along.key],
+            y_name=target_name(y, target),
+            note=_note({names[key]: value for key, value in held.items()}, n_averaged),
+            **points,
+        ).plot(ax)
 
     def plot(self, ax: Any = None) -> IntervalDisplay:
         """Draw the mean, the bands and the points.
@@ -193,65 +214,136 @@ class IntervalDisplay:
             If matplotlib is not installed.
         """
         ax = axes_for(ax)
-        x, mean = np.asarray(self.x), np.asarray(self.mean)
-        distribution = normal_unless(self.distribution, mean, self.std)
-        (self.line_,) = ax.plot(x, mean, color="C0", lw=2, label="mean", zorder=3)
-        self.bands_ = []
-        for probability, alpha in _BANDS.items():
-            low, high = distribution.interval(probability)
-            band = ax.fill_between(x, low, high, color="C0", alpha=alpha, lw=0)
-            band.set_label(f"{100 * probability:.0f} %")
-            self.bands_.append(band)
+        if is_categorical(self.x):
+            at, at_data = self._draw_categories(ax)
+        else:
+            at, at_data = self._draw_curve(ax)
         self.points_ = None
-        if self.x_data is not None:
-            size = np.clip(3000 / len(self.x_data), 4, 20)
-            style = {"s": size, "lw": 0, "alpha": 0.6, "zorder": 2}
+        if at_data is not None:
+            style = {"s": np.clip(3000 / len(at_data), 6, 20), "lw": 0, "alpha": 0.6, "zorder": 2.5}
             color = ax.xaxis.label.get_color()  # black, or white on black
-            self.points_ = ax.scatter(self.x_data, self.y_data, color=color, label="data", **style)
+            self.points_ = ax.scatter(
+                at_data, self.y_data, color=color, label=self.data_label, **style
+            )
+            self._label_coverage(at, at_data)
         most = most_letters(ax, width=0.8, height=0.8)
         ax.set(xlabel=user_text(self.x_name, most), ylabel=user_text(self.y_name, most))
-        ax.margins(x=0.02)
-        ax.legend(fontsize="small")
+        write_note(ax, self.note)
+        ax.legend(fontsize=font_size(ax))
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
+    def _draw_curve(self, ax: Any) -> tuple[Array, Any]:
+        """Draw mean and bands along numbers or dates; positions of `x` and `x_data`."""
+        (self.line_,) = ax.plot(self.x, self.mean, color=BLUE, lw=2, label="mean", zorder=3)
+        self.bands_ = []
+        for alpha, (probability, ends) in zip(_opacities(self.bands), self.bands.items()):
+            low, high = np.transpose(ends)
+            band = ax.fill_between(self.x, low, high, color=BLUE, alpha=alpha, lw=0)
+            band.set_label(_band_label(probability))
+            self.bands_.append(band)
+        ax.margins(x=0.02)
+        if np.asarray(self.x).dtype.kind == "M":
+            _set_date_ticks(ax)
+        if self.x_data is None:
+            return np.asarray(self.x), None
+        at, where = (np.asarray(ax.convert_xunits(x), dtype=float) for x in (self.x, self.x_data))
+        return at, where
 
-def _as_frame(X: Any) -> Any:
-    """A table of any library as a pandas data frame; all else as an array."""
-    if hasattr(X, "toarray"):
-        return X.toarray()
-    if isinstance(X, np.ndarray) or not hasattr(X, "columns"):
-        return np.asarray(X)
-    X = X.compute() if hasattr(X, "compute") else X
-    return X if hasattr(X, "iloc") else X.to_pandas()
+    def _draw_categories(self, ax: Any) -> tuple[Array, Any]:
+        """Draw a marker and bars for each category; positions of `x` and `x_data`."""
+        at = np.arange(len(self.x))
+        edge = {"mec": ax.get_facecolor(), "mew": 1.5}
+        style = {"color": BLUE, "ms": 11, "label": "mean", "zorder": 3, **edge}
+        (self.line_,) = ax.plot(at, self.mean, "o", **style)
+        self.bands_ = []
+        for alpha, (probability, ends) in zip(_opacities(self.bands), self.bands.items()):
+            low, high = np.transpose(ends)
+            style = {"width": 0.7, "bottom": low, "color": BLUE, "alpha": alpha}
+            self.bands_.append(ax.bar(at, high - low, label=_band_label(probability), **style))
+        _set_category_ticks(ax, self.x)
+        if self.x_data is None:
+            return at, None
+        place = {value: k for k, value in enumerate(np.asarray(self.x).tolist())}
+        where = np.array([place[value] for value in np.asarray(self.x_data).tolist()])
+        jitter = np.random.RandomState(0).uniform(-0.25, 0.25, len(where))
+        return at, where + jitter
+
+    def _label_coverage(self, at: Array, at_data: Array) -> None:
+        """Say in the legend what part of the points each band holds.
+
+        at : (n_points,), positions of `x`; at_data : (n_shown,), of the points
+        """
+        where = np.rint(at_data) if is_categorical(self.x) else at_data
+        for drawn, (probability, ends) in zip(self.bands_, self.bands.items()):
+            low, high = (np.interp(where, at, end) for end in np.transpose(ends))
+            inside = np.mean((low <= self.y_data) & (self.y_data <= high))
+            drawn.set_label(f"{_band_label(probability)}: {100 * inside:.0f} % of points")
 
 
-def _name(X: Any, feature: Any) -> Any:
-    """The key of a feature: its name in a data frame, its index in an array."""
-    names = list(X.columns) if hasattr(X, "columns") else []
-    if isinstance(feature, Integral) and -X.shape[1] <= feature < X.shape[1]:
-        return names[feature] if names else feature
-    if feature in names:
-        return feature
-    known = f"one of {names} or a number" if names else "a number"
-    raise ValueError(f"A feature is {known} below {X.shape[1]}, got {feature!r}.")
+def _points(
+    estimator: Any, X: Any, y: Array, along: Feature, averaged: Spread, target: int
+) -> dict[str, Any]:
+    """The arguments for the points of a display.
 
-
-def _grid(X: Any, given: Mapping[Any, Any], n_points: int) -> Any:
-    """Rows like those of X with given values, and typical ones for the other features.
-
-    X : data frame or array; given : {feature: value or (n_points,)}; n_points : int
+    estimator : fitted; X : table, see `as_table`; y : (n_samples,), observations
+    along : Feature; averaged : Spread at its values; target : int
     """
-    if not hasattr(X, "columns"):
-        grid: Array = np.tile(np.nanmedian(X, axis=0), (n_points, 1))
-        for feature, value in given.items():
-            grid[:, _name(X, feature)] = value
-        return grid
-    typical = {
-        name: X[name].median() if X[name].dtype.kind in "fiu" else X[name].mode().iloc[0]
-        for name in X.columns
+    n_samples = X.shape[0]
+    if len(y) != n_samples:
+        raise ValueError(f"X has {n_samples} rows and y has {len(y)}; they must agree.")
+    check_columns(y=y)
+    at_rows, at = along.positions()
+    shown = some_rows(n_samples, MOST_ROWS)
+    shown = shown[np.isfinite(at_rows[shown])]
+    of_rows = spread_of(estimator, rows_of(X, shown), target)
+    y_shown = np.asarray(y, dtype=float)[shown]
+    what = "data" if X.shape[1] == 1 else "partial residuals"
+    return {
+        "x_data": along.values[shown],
+        "y_data": partial_residuals(y_shown, of_rows, at_rows[shown], averaged, at),
+        "data_label": what + rows_shown(len(shown), n_samples),
     }
-    frame = X.iloc[np.zeros(n_points, dtype=int)].reset_index(drop=True)
-    for name, value in (typical | {_name(X, key): value for key, value in given.items()}).items():
-        frame[name] = value
-    return frame
+
+
+def _note(fixed: Mapping[Any, Any], n_averaged: int) -> str:
+    """What is assumed about the other features.
+
+    fixed : {name: value}; n_averaged : int, number of features that are averaged over
+    """
+    given = [
+        f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+        for name, value in fixed.items()
+    ]
+    rest = "others" if given else "other features"
+    return "; ".join([*filter(None, [", ".join(given)])] + [f"{rest} averaged"] * (n_averaged > 0))
+
+
+def _band_label(probability: float) -> str:
+    return f"{100 * probability:g} % band"
+
+
+def _opacities(bands: Mapping[float, Any]) -> tuple[float, ...]:
+    first, further = _OPACITIES
+    return first, *[further] * (len(bands) - 1)
+
+
+def _set_date_ticks(ax: Any) -> None:
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(formatter)
+
+
+def _set_category_ticks(ax: Any, categories: Any) -> None:
+    """Names of categories below their bars, turned where they would not have room."""
+    n = len(categories)
+    most = most_letters(ax, width=0.8 / n)
+    turned = max(len(str(category)) for category in categories) > most
+    if turned:
+        most = most_letters(ax, height=0.3)
+    labels = [user_text(category, most) for category in categories]
+    ax.set_xticks(range(n), labels, rotation=90 if turned else 0)
+    ax.set_xlim(-0.5, n - 0.5)

@@ -11,20 +11,26 @@ import numpy as np
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
-    RED,
+    ORANGE,
     Array,
     axes_for,
+    font_size,
     input_names,
+    inputs_of_regressor,
     regressor_of,
     shortened,
     user_text,
+    write_note,
 )
 from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._network.averaging import Member, separated
 from sk_backprop._network.network import Network
 
-# Number of weights up to which each is labelled with its value.
+# Number of weights up to which each is labelled with its value; the sizes of these numbers that are
+# tried, and the places, as parts of the line. In the middle, lines cross.
 _MOST_NUMBERS = 24
+_NUMBERS = (8.0, 7.0, 6.0)
+_PLACES = (0.35, 0.28, 0.42, 0.22, 0.48, 0.16, 0.55, 0.62, 0.7, 0.78)
 
 # In points: the largest unit, the widest space between units, the thickest line, the
 # largest letters, the height of the legend, and the gap between names and units.
@@ -39,11 +45,15 @@ _MOST_LETTERS = 200
 
 
 class NetworkDisplay:
-    """Network with units as circles and weights as lines, blue if positive and red if negative.
+    """Network with units as circles and weights as lines, blue if positive, orange if negative.
 
     The width and opacity of a line show the magnitude of the weight relative to the largest
-    of its layer. The lines of the biases start at the small circles on top. Use
-    :meth:`from_estimator` to create a display. All parameters are stored as attributes.
+    of its layer; a weight of zero has no line. The lines of the biases start at the small circles
+    on top. The units for single features (`units_per_feature`) are drawn as a square for each
+    feature. Its line to a unit shows the root of the sum of their squared weights, in the colour of
+    the total effect as the feature rises from the lowest to the highest of their steps.
+
+    Use :meth:`from_estimator` to create a display. All parameters are stored as attributes.
 
     Parameters
     ----------
@@ -53,11 +63,17 @@ class NetworkDisplay:
         Biases of each layer.
     input_names, output_names : sequence of str
         Names of the units of the first and of the last layer.
+    units_per_feature : int, default=0
+        Number of units of the first hidden layer that belong to each feature; 0 if it is dense.
+    note : str, default=''
+        What should be known in addition, written above the axes.
 
     Attributes
     ----------
     lines_ : list of matplotlib LineCollection
         Weights and biases of each layer, in ascending order of magnitude.
+    numbers_ : list of matplotlib Text
+        Weights of a small network as numbers, of the layers in which all of them have room.
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
@@ -80,11 +96,15 @@ class NetworkDisplay:
         intercepts: Sequence[Any],
         input_names: Sequence[str],
         output_names: Sequence[str],
+        units_per_feature: int = 0,
+        note: str = "",
     ) -> None:
         self.coefs = coefs
         self.intercepts = intercepts
         self.input_names = input_names
         self.output_names = output_names
+        self.units_per_feature = units_per_feature
+        self.note = note
 
     @classmethod
     def from_estimator(
@@ -103,12 +123,13 @@ class NetworkDisplay:
         estimator : estimator
             Fitted estimator with `coefs_` and `intercepts_`: BackpropRegressor, MLPRegressor,
             or a Pipeline that ends with one.
-        X : array-like of shape (n_samples, n_features), default=None
-            Inputs of the regressor (after the other steps of a Pipeline). If given, the first
-            layer is drawn for standardised inputs, with the means and standard deviations of
-            X, so that its weights can be compared; otherwise as in `coefs_`.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Numeric inputs. If given, the first layer is drawn for standardised inputs of the
+            network, with the means and standard deviations of X (after the other steps of a
+            Pipeline), so that its weights can be compared; otherwise as in `coefs_`.
         network : int, default=0
-            Index of the network, if there are several; the output bias is their mean.
+            Index of the network, if there are several; a note above the axes says so. The output
+            bias is their mean.
         output_names : sequence of str of shape (n_outputs_,), default=None
             Names of the outputs; None means y, or y0, y1, ...
         ax : matplotlib Axes, default=None
@@ -124,32 +145,33 @@ class NetworkDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If the network does not exist.
+            If the network does not exist, or X does not have one number for each of its inputs.
         ImportError
             If matplotlib is not installed.
         """
         regressor = regressor_of(estimator)
-        coefs, intercepts = _one_of(regressor, network)
+        coefs, intercepts, units_per_feature = _one_of(regressor, network)
         if X is not None:
-            scaler = getattr(regressor, "scaler_", None)
             check_structure(X, "X")
-            X = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=float)
-            X = X if scaler is None else X / scaler.scale_
+            X = _scaled_inputs(regressor, inputs_of_regressor(estimator, X), len(coefs[0]))
             intercepts[0] = intercepts[0] + X.mean(axis=0) @ coefs[0]
             coefs[0] = coefs[0] * X.std(axis=0)[:, None]
+        n_networks = getattr(regressor, "n_networks_", 1)
         n_outputs = coefs[-1].shape[1]
         if output_names is None:
             output_names = [f"y{k}" for k in range(n_outputs)] if n_outputs > 1 else ["y"]
         display = cls(
             coefs=coefs,
             intercepts=intercepts,
-            input_names=input_names(regressor, regressor.n_features_in_),
+            input_names=input_names(estimator, len(coefs[0])),
             output_names=output_names,
+            units_per_feature=units_per_feature,
+            note=f"network {network + 1} of {n_networks}" if n_networks > 1 else "",
         )
         return display.plot(ax)
 
     def plot(self, ax: Any = None) -> NetworkDisplay:
-        """Draw the network; if it is small, with the weights as numbers.
+        """Draw the network; if it is small, with the weights as numbers where they have room.
 
         Parameters
         ----------
@@ -166,29 +188,40 @@ class NetworkDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        sizes = [len(self.coefs[0]), *(np.shape(W)[1] for W in self.coefs)]
+        coefs, intercepts = list(self.coefs), list(self.intercepts)
+        if self.units_per_feature:
+            coefs, intercepts = _in_blocks(coefs, intercepts, self.units_per_feature)
+        sizes = [len(coefs[0]), *(np.shape(W)[1] for W in coefs)]
         inches = max(6.4, 2.2 * len(sizes)), float(np.clip(0.2 * max(sizes), 4.8, 12))
         ax = axes_for(ax, inches)
         ax.set_axis_off()
+        write_note(ax, self.note)
         inputs, outputs = (
             [shortened(name, _MOST_LETTERS) for name in names]
             for names in (self.input_names, self.output_names)
         )
         layers = _placed(ax, sizes, [inputs, outputs])
         n_weights = sum(np.size(W) + len(b) for W, b in zip(self.coefs, self.intercepts))
-        self.lines_ = []
-        for W, b, below, above in zip(self.coefs, self.intercepts, layers, layers[1:]):
+        self.lines_, self.numbers_ = [], []
+        for number, (W, b, below, above) in enumerate(zip(coefs, intercepts, layers, layers[1:])):
             weights = np.vstack([W, b])  # the bias is the weight of the last unit below
             self.lines_.append(_draw_weights(ax, weights, below, above))
             if n_weights <= _MOST_NUMBERS:
-                _draw_numbers(ax, weights, below, above)
-        for layer in layers:
-            _draw_units(ax, layer)
+                self.numbers_ += _draw_numbers(ax, weights, below, above)
+            in_block = self.units_per_feature if number == 1 else 0
+            _draw_units(ax, below, in_block=in_block, with_bias=bool(np.any(b)))
+        _draw_units(ax, layers[-1])
         _draw_names(ax, layers[0], inputs, side=-1)
         _draw_names(ax, layers[-1], outputs, side=1)
-        for color, label in ((BLUE, "positive"), (RED, "negative")):
+        for color, label in ((BLUE, "positive"), (ORANGE, "negative")):
             ax.plot([], [], color=color, lw=3, label=label)
-        ax.legend(loc="lower center", ncols=2, frameon=False, borderaxespad=0, fontsize="small")
+        if self.units_per_feature:
+            square = {"mfc": "none", "mec": ax.xaxis.label.get_color(), "ls": ""}
+            label = f"{self.units_per_feature} units of a feature"
+            ax.plot([], [], "s", label=label, **square)
+        ax.legend(
+            loc="lower center", ncols=3, frameon=False, borderaxespad=0, fontsize=font_size(ax)
+        )
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -216,21 +249,58 @@ class _Layer:
         return units if self.bias is None else np.vstack([units, self.bias])
 
 
-def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array]]:
-    """Weights and biases of one of the networks that a regressor averages."""
+def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array], int]:
+    """Weights, biases and `units_per_feature` of one of the networks of a regressor."""
     n_networks = getattr(regressor, "n_networks_", 1)
     if not 0 <= network < n_networks:
         raise ValueError(f"network must be from 0 to {n_networks - 1}, got {network}.")
     coefs, intercepts = regressor.coefs_, regressor.intercepts_
-    members = []
+    members, per_feature = [], [getattr(regressor, "units_per_feature_", 0)]
     if n_networks > 1:
+        per_feature = []
         ends = len(coefs[0]), len(intercepts[-1])
         for one in regressor.members_:
             sizes = (ends[0], *one["hidden_layer_sizes"], ends[1])
             shape = Network(sizes, regressor.activation, regressor.out_activation_)
             members.append(Member(shape, one["n_networks"], one["weight"]))
+            per_feature += [one["units_per_feature"]] * one["n_networks"]
     by_member = separated(members, coefs, intercepts, [intercepts[-1]] * n_networks)
-    return [one for networks in by_member for one in networks][network]
+    weights, biases = [one for networks in by_member for one in networks][network]
+    return list(weights), list(biases), per_feature[network]
+
+
+def _scaled_inputs(regressor: Any, X: Any, n_inputs: int) -> Array:
+    """Inputs of the network, as `coefs_` takes them.
+
+    regressor : fitted; X : its inputs; n_inputs : int, of the network
+    """
+    try:
+        X = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"X must be numbers; leave it out to draw `coefs_`: {error}") from error
+    if X.ndim != 2 or X.shape[1] != n_inputs:
+        raise ValueError(f"X has shape {X.shape}; the network has {n_inputs} inputs.")
+    scaler = getattr(regressor, "scaler_", None)
+    return np.asarray(X if scaler is None else X / scaler.scale_)
+
+
+def _in_blocks(
+    coefs: Sequence[Array], intercepts: Sequence[Array], n_units: int
+) -> tuple[list[Array], list[Array]]:
+    """Weights and biases with the units for each feature as one unit.
+
+    coefs, intercepts : of a network with units for single features; n_units : int, for each
+    """
+    first, second, *further = (np.asarray(W) for W in coefs)
+    own = np.array([row[j * n_units : (j + 1) * n_units] for j, row in enumerate(first)])
+    after = second.reshape(len(own), n_units, -1)
+    rise = np.sum(np.sign(own)[:, :, None] * after, axis=1)
+    sizes = np.sqrt(np.sum(after**2, axis=1))
+    blocks = np.diag(np.sqrt(np.sum(own**2, axis=1)) * np.where(own.sum(axis=1) < 0, -1, 1))
+    return (
+        [blocks, np.where(rise < 0, -sizes, sizes), *further],
+        [np.zeros(len(own)), *map(np.asarray, intercepts[1:])],
+    )
 
 
 def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> list[_Layer]:
@@ -285,12 +355,13 @@ def _draw_weights(ax: Any, weights: Array, below: _Layer, above: _Layer) -> Any:
     sizes = np.abs(weights).ravel()
     relative = sizes / (sizes.max() or 1.0)
     order = np.argsort(relative, kind="stable")  # the large ones on top
+    order = order[relative[order] > 0]
     # In a large network, only the large weights are more than a faint veil.
     thickest = min(_LINE, 0.25 * above.unit)
-    veil = float(np.clip(10 / len(order), 0.03, 0.3))
+    veil = float(np.clip(10 / max(1, len(order)), 0.03, 0.3))
     lines = LineCollection(
         list(segments[order]),
-        colors=[BLUE if weight > 0 else RED for weight in weights.ravel()[order]],
+        colors=[BLUE if weight > 0 else ORANGE for weight in weights.ravel()[order]],
         linewidths=0.3 + (thickest - 0.3) * relative[order],
         alpha=veil + (1 - veil) * relative[order] ** 1.5,
         zorder=1,
@@ -299,21 +370,78 @@ def _draw_weights(ax: Any, weights: Array, below: _Layer, above: _Layer) -> Any:
     return lines
 
 
-def _draw_numbers(ax: Any, weights: Array, below: _Layer, above: _Layer) -> None:
-    """Write each weight on its line, near its start: in the middle, lines cross."""
-    background = {"facecolor": ax.figure.get_facecolor(), "lw": 0, "pad": 1}
-    for start, row in zip(below.points(), weights):
-        for end, weight in zip(above.points(), row):
-            (x, y), (run, rise) = start + 0.35 * (end - start), end - start
-            text = ax.text(x, y, f"{weight:.3g}", ha="center", va="center", bbox=background)
-            text.set(rotation=np.degrees(np.arctan2(rise, run)), fontsize=8, zorder=2)
+def _draw_numbers(ax: Any, weights: Array, below: _Layer, above: _Layer) -> list[Any]:
+    """Write each weight on its line where nothing is written yet; none if one has no room.
+
+    weights : (n_below + 1, n_above), those of the biases last; below, above : layers
+    """
+    largest = np.abs(weights).max()
+    pairs = [
+        (start, end, _number(weight, largest))
+        for start, row in zip(below.points(), weights)
+        for end, weight in zip(above.points(), row)
+        if weight
+    ]
+    units = [_box_of_unit(ax, x, y, below.unit) for x, y in below.points()]
+    for size in _NUMBERS:
+        taken, texts = [*units, *(text.get_window_extent() for text in ax.texts)], []
+        for start, end, number in pairs:
+            text = _written(ax, start, end, number, size, taken)
+            if text is None:
+                break
+            texts.append(text)
+            taken.append(text.get_window_extent())
+        else:
+            return texts
+        for text in texts:
+            text.remove()
+    return []
 
 
-def _draw_units(ax: Any, layer: _Layer) -> None:
+def _written(
+    ax: Any, start: Array, end: Array, number: str, size: float, taken: Sequence[Any]
+) -> Any:
+    """A number at the first free place of the line from `start` to `end`, or None.
+
+    size : of its letters; taken : boxes, in pixels, that it must not touch
+    """
+    background = {"facecolor": ax.figure.get_facecolor(), "lw": 0, "pad": 0.5}
+    place = {"ha": "center", "va": "center", "fontsize": size, "zorder": 2}
+    text = ax.text(*start, number, bbox=background, **place)
+    for part in _PLACES:
+        text.set_position(start + part * (end - start))
+        box = text.get_window_extent().padded(1)
+        if not any(box.overlaps(other) for other in taken):
+            return text
+    text.remove()
+    return None
+
+
+def _number(weight: float, largest: float) -> str:
+    """A weight in three digits; 0 if it is no more than the rounding error of the largest."""
+    return f"{weight:.3g}" if abs(weight) > 1e-9 * largest else "0"
+
+
+def _box_of_unit(ax: Any, x: float, y: float, diameter: float) -> Any:
+    """The box around a unit, in pixels, from its position in points."""
+    from matplotlib.transforms import Bbox
+
+    corners = [(x - diameter / 2, y - diameter / 2), (x + diameter / 2, y + diameter / 2)]
+    return Bbox(ax.transData.transform(corners))
+
+
+def _draw_units(ax: Any, layer: _Layer, *, in_block: int = 0, with_bias: bool = True) -> None:
+    """Draw the units of a layer as circles, or squares of `in_block` units, and that of biases."""
     color = ax.xaxis.label.get_color()  # black, or white on black
     style = {"facecolor": ax.figure.get_facecolor(), "edgecolor": color, "zorder": 3}
-    ax.scatter(np.full(len(layer.y), layer.x), layer.y, s=layer.unit**2, **style)
-    if layer.bias is not None:
+    marker = "s" if in_block else "o"
+    x = np.full(len(layer.y), layer.x)
+    ax.scatter(x, layer.y, s=layer.unit**2, marker=marker, **style)
+    if in_block and layer.unit > 10:
+        place = {"ha": "center", "va": "center_baseline", "zorder": 4}
+        for y in layer.y:
+            ax.text(layer.x, y, str(in_block), fontsize=0.5 * layer.unit, **place)
+    if layer.bias is not None and with_bias:
         small = 0.7 * layer.unit
         ax.scatter(*layer.bias, s=small**2, **style | {"edgecolor": GREY})
         if small > 8:  # room for a letter that can be read

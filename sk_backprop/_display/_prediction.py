@@ -10,18 +10,23 @@ from scipy.special import ndtri
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
-    RED,
+    MOST_ROWS,
+    ORANGE,
     Array,
     axes_for,
     check_columns,
     check_targets,
     distribution_of,
+    font_size,
     most_letters,
     normal_unless,
     one_target,
     probability_inside,
+    rows_shown,
+    some_rows,
     target_name,
     user_text,
+    write_note,
 )
 
 _KINDS = ("predicted_vs_actual", "calibration")
@@ -48,6 +53,10 @@ class PredictionDisplay:
 
     Attributes
     ----------
+    points_ : list of matplotlib Line2D
+        Points of the rows inside and outside their intervals, or of all; empty for calibration.
+    bars_ : list of matplotlib LineCollection
+        Intervals of the rows inside and outside; empty without them.
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
@@ -220,7 +229,8 @@ class PredictionDisplay:
             Axes to draw on; None creates a new figure.
         kind : {'predicted_vs_actual', 'calibration'}, default='predicted_vs_actual'
             'predicted_vs_actual' draws a 95 % interval around each prediction, in another
-            colour if it does not contain the observed value. 'calibration' draws the
+            colour if it does not contain the observed value, with RMSE and R^2 above; of more
+            than 500 rows, 500 that are drawn at random. 'calibration' draws the
             fraction of rows inside central intervals against the nominal probability of
             these intervals. At each probability, the curve of correct error bars lies within
             the grey band with probability 95 %.
@@ -240,6 +250,8 @@ class PredictionDisplay:
         if kind not in _KINDS:
             raise ValueError(f"kind must be one of {list(_KINDS)}, got {kind!r}.")
         ax = axes_for(ax)
+        self.points_: list[Any] = []
+        self.bars_: list[Any] = []
         if kind == "calibration":
             self._draw_calibration(ax)
         else:
@@ -255,29 +267,38 @@ class PredictionDisplay:
         return probability_inside(distribution, np.asarray(self.y_true))
 
     def _draw_predictions(self, ax: Any) -> None:
-        y_true, y_pred = np.asarray(self.y_true), np.asarray(self.y_pred)
-        diagonal = min(y_true.min(), y_pred.min()), max(y_true.max(), y_pred.max())
-        ax.plot(diagonal, diagonal, "--", color=GREY, lw=1, zorder=1)
-        # Many points are drawn small, so that overlaps are visible.
-        size = np.clip(60 / np.sqrt(len(y_true)), 2, 5)
-        style = {"fmt": "o", "ms": size, "mew": 0, "elinewidth": 0.25 * size}
+        y_true, y_pred = np.asarray(self.y_true, float), np.asarray(self.y_pred, float)
+        shown = some_rows(len(y_true), MOST_ROWS)
+        drawn = [y_true[shown], y_pred[shown]]
+        # Many points are drawn small and their bars faint, so that overlaps are visible.
+        size = float(np.clip(60 / np.sqrt(len(shown)), 3, 5))
+        opacity = float(np.clip(30 / len(shown), 0.2, 0.6))
+        style: dict[str, Any] = {"ms": size, "mew": 0, "zorder": 3}
         if self.y_std is None:
-            ax.errorbar(y_true, y_pred, color=BLUE, **style)
+            self.points_ = ax.plot(y_true[shown], y_pred[shown], "o", color=BLUE, **style)
         else:
             outside = self._least_probability() > 0.95
             low, high = normal_unless(self.distribution, y_pred, self.y_std).interval(0.95)
-            ends = np.maximum([y_pred - low, high - y_pred], 0)
-            for rows, color, where in (
+            low, high = np.minimum(low, y_pred), np.maximum(high, y_pred)
+            drawn += [low[shown], high[shown]]
+            for kind, color, where in (
                 (~outside, BLUE, "in the 95 % interval"),
-                (outside, RED, "outside"),
+                (outside, ORANGE, "outside"),
             ):
-                bars = ax.errorbar(y_true[rows], y_pred[rows], ends[:, rows], color=color, **style)
-                bars.set_label(f"{where}: {100 * rows.mean():.0f} % of rows")
-                for lines in bars[2]:
-                    lines.set_alpha(0.5)
-            low, high = ax.get_ylim()
-            ax.set_ylim(low, high + 0.2 * (high - low))  # room above the points for the legend
-            ax.legend(loc="upper left", fontsize="small")
+                rows = shown[kind[shown]]
+                ends = y_true[rows], low[rows], high[rows]
+                self.bars_.append(ax.vlines(*ends, color=color, lw=0.8, alpha=opacity))
+                label = f"{where}: {100 * kind.mean():.0f} %"
+                self.points_ += ax.plot(
+                    y_true[rows], y_pred[rows], "o", color=color, label=label, **style
+                )
+            ax.legend(loc="upper left", fontsize=font_size(ax), markerscale=5 / size)
+        first, last = float(min(map(np.min, drawn))), float(max(map(np.max, drawn)))
+        ax.axline((first, first), slope=1, ls="--", color=GREY, lw=1, zorder=2)
+        room = 0.03 * (last - first) or 1.0
+        limits = first - room, last + room
+        ax.set(xlim=limits, ylim=limits, aspect="equal")
+        write_note(ax, _accuracy(y_true, y_pred) + rows_shown(len(shown), len(y_true)))
         name = user_text(self.name, most_letters(ax, width=0.6, height=0.6))  # more words follow
         ax.set(xlabel=f"{name}, actual", ylabel=f"{name}, predicted")
 
@@ -293,4 +314,11 @@ class PredictionDisplay:
         ax.plot(nominal, self.coverage(nominal), color=BLUE, lw=2, label="observed")
         ax.set(xlabel="probability of the interval", ylabel="part of the rows inside")
         ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-        ax.legend(loc="upper left", fontsize="small")
+        ax.legend(loc="upper left", fontsize=font_size(ax))
+
+
+def _accuracy(y_true: Array, y_pred: Array) -> str:
+    """Root mean squared error, and R^2 where the targets vary."""
+    error, variance = np.mean((y_true - y_pred) ** 2), np.var(y_true)
+    rmse = f"RMSE {np.sqrt(error):.3g}"
+    return f"{rmse}, R\u00b2 {1 - error / variance:.2f}" if variance > 0 else rmse

@@ -1,4 +1,4 @@
-"""Plot of the relevance of the inputs."""
+"""Plot of how much each input matters."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ from typing import Any
 import numpy as np
 
 from sk_backprop._display._shared import (
+    BLUE,
+    Array,
     axes_for,
+    feature_names,
     input_names,
+    inputs_of_regressor,
     most_letters,
     regressor_of,
     user_text,
+    write_note,
 )
+from sk_backprop._estimator.sparse import check_structure
+
+# Height of a bar with its name, in points.
+_BAR = 14.0
 
 
 class RelevanceDisplay:
@@ -24,9 +33,11 @@ class RelevanceDisplay:
     Parameters
     ----------
     relevance : array-like of shape (n_features,)
-        Relevance of each input, see `input_relevance_`.
+        Relevance of each input.
     names : sequence of str of shape (n_features,)
         Names of the inputs.
+    quantity : str, default='input relevance'
+        What the bars show, for the axis.
 
     Attributes
     ----------
@@ -52,19 +63,36 @@ class RelevanceDisplay:
     's5'
     """
 
-    def __init__(self, *, relevance: Any, names: Sequence[str]) -> None:
+    def __init__(
+        self, *, relevance: Any, names: Sequence[str], quantity: str = "input relevance"
+    ) -> None:
         self.relevance = relevance
         self.names = names
+        self.quantity = quantity
 
     @classmethod
-    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> RelevanceDisplay:
-        """Draw the `input_relevance_` of a fitted regressor.
+    def from_estimator(
+        cls, estimator: Any, *, X: Any = None, target: int = 0, ax: Any = None
+    ) -> RelevanceDisplay:
+        """Draw how much each input of a fitted regressor matters.
+
+        The first of these that there is:
+
+        - `input_relevance_`, the prior standard deviations of the weights from each input, of
+          ``weight_groups='input'`` with the evidence
+        - `feature_importances_`
+        - from X, the mean size of ``gradient(X)`` in each feature times its standard deviation,
+          as a part of the sum over the features
 
         Parameters
         ----------
         estimator : BackpropRegressor, or a Pipeline that ends with one
-            Fitted estimator with ``weight_groups='input'``, ``alpha='auto'``, and solver 'lm'
-            (or 'auto', if it selects 'lm').
+            Fitted estimator.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Rows to evaluate the gradient at, numeric after the other steps of a Pipeline. Not used
+            if the estimator has one of the attributes.
+        target : int, default=0
+            Index of the target whose gradient is taken, if there are several.
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a new figure.
 
@@ -78,22 +106,31 @@ class RelevanceDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If `input_relevance_` is None.
+            If the estimator has neither of the attributes, and X is None.
         ImportError
             If matplotlib is not installed.
         """
         regressor = regressor_of(estimator)
-        relevance = getattr(regressor, "input_relevance_", None)
-        if relevance is None:
-            raise ValueError(
-                "The fit has found no input_relevance_: it needs solver='lm', alpha='auto' and "
-                "weight_groups='input'."
-            )
-        names = input_names(regressor, regressor.n_features_in_)
-        return cls(relevance=relevance, names=names).plot(ax)
+        for attribute in ("input_relevance_", "feature_importances_"):
+            relevance = getattr(regressor, attribute, None)
+            if relevance is not None:
+                quantity = attribute.replace("_", " ").replace("importances", "importance").strip()
+                break
+        else:
+            if X is None:
+                raise ValueError(
+                    "The fit has found no input_relevance_: pass X, to compute the importance of "
+                    "the features from the gradient at its rows."
+                )
+            check_structure(X, "X")
+            relevance = _sensitivity(regressor, inputs_of_regressor(estimator, X), target)
+            quantity = "feature importance"
+        named = feature_names if quantity == "feature importance" else input_names
+        names = named(estimator, len(relevance))
+        return cls(relevance=relevance, names=names, quantity=quantity).plot(ax)
 
     def plot(self, ax: Any = None) -> RelevanceDisplay:
-        """Draw the bars.
+        """Draw the bars: of many inputs, the largest that have room.
 
         Parameters
         ----------
@@ -112,11 +149,28 @@ class RelevanceDisplay:
         """
         relevance = np.asarray(self.relevance)
         ax = axes_for(ax, figsize=(6.4, float(np.clip(1 + 0.3 * len(relevance), 2.5, 12))))
-        order = np.argsort(relevance, kind="stable")
-        self.bars_ = ax.barh(range(len(order)), relevance[order], color="C0")
+        height = 72 * ax.get_position().height * ax.figure.bbox.height / ax.figure.dpi
+        most_bars = max(1, int(height / _BAR))
+        order = np.argsort(relevance, kind="stable")[-most_bars:]
+        self.bars_ = ax.barh(range(len(order)), relevance[order], color=BLUE)
         most = most_letters(ax, width=0.4)
         ax.set_yticks(range(len(order)), [user_text(self.names[j], most) for j in order])
-        ax.set_xlabel("input relevance")
+        ax.set_xlabel(self.quantity)
         ax.margins(y=0.01)
+        if len(order) < len(relevance):
+            write_note(ax, f"the {len(order)} largest of {len(relevance)}")
         self.ax_, self.figure_ = ax, ax.figure
         return self
+
+
+def _sensitivity(regressor: Any, X: Any, target: int) -> Array:
+    """Mean size of the gradient times the standard deviation of each feature, of sum 1.
+
+    regressor : fitted, with `gradient`; X : its inputs, numbers; target : int
+    """
+    gradient = np.asarray(regressor.gradient(X))
+    if gradient.ndim == 3:
+        gradient = gradient[:, target]
+    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=float)
+    effect = np.abs(gradient).mean(axis=0) * dense.std(axis=0)
+    return np.asarray(effect / (effect.sum() or 1.0))

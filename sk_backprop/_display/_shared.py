@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ Array = NDArray[Any]
 
 # Okabe and Ito's blue and vermilion, made for the colour-blind, a little lighter: they
 # stand out from white and from black.
-BLUE, RED = "#3B8FD0", "#E0692F"
+BLUE, ORANGE = "#3B8FD0", "#E0692F"
 GREY = "#888888"
+
+# Rows that are drawn as points: more would be a blob.
+MOST_ROWS = 500
 
 # Width of a letter of a label, in points; an upper estimate.
 _LETTER_WIDTH = 6.5
@@ -48,11 +52,42 @@ def regressor_of(estimator: Any) -> Any:
     return estimator[-1] if isinstance(estimator, Pipeline) else estimator
 
 
-def input_names(estimator: Any, n_features: int) -> list[str]:
-    """Names of the features that a fitted estimator saw, or x0, x1, ..."""
-    if hasattr(estimator, "feature_names_in_"):
-        return [str(name) for name in estimator.feature_names_in_]
-    return [f"x{j}" for j in range(n_features)]
+def column_names(estimator: Any, n_columns: int) -> list[str]:
+    """Names of the columns of X, of an estimator or a Pipeline; x0, x1, ... if there are none."""
+    return _first_names([getattr(estimator, "feature_names_in_", None)], n_columns)
+
+
+def feature_names(estimator: Any, n_features: int) -> list[str]:
+    """Names of the columns that a regressor saw, as the last step of a Pipeline or alone.
+
+    Without names of its own, those that the steps before it give to their output.
+    """
+    known = [getattr(regressor_of(estimator), "feature_names_in_", None)]
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        with suppress(AttributeError, ValueError):  # of a step that gives no names
+            known.append(estimator[:-1].get_feature_names_out())
+    return _first_names(known, n_features)
+
+
+def input_names(estimator: Any, n_inputs: int) -> list[str]:
+    """Names of the inputs of a network: encoded columns, if there are any, or `feature_names`."""
+    encoded = getattr(regressor_of(estimator), "encoded_feature_names_", None)
+    return _first_names([encoded, feature_names(estimator, n_inputs)], n_inputs)
+
+
+def _first_names(known: list[Any], n: int) -> list[str]:
+    """The first of several lists of names, or None, that has n names."""
+    for names in known:
+        if names is not None and len(names) == n:
+            return [str(name) for name in names]
+    return [f"x{j}" for j in range(n)]
+
+
+def inputs_of_regressor(estimator: Any, X: Any) -> Any:
+    """X after the steps of a Pipeline before the last one; otherwise X."""
+    if isinstance(estimator, Pipeline) and len(estimator) > 1:
+        return estimator[:-1].transform(X)
+    return X
 
 
 def distribution_of(estimator: Any, X: Any, target: int) -> Any:
@@ -63,9 +98,7 @@ def distribution_of(estimator: Any, X: Any, target: int) -> Any:
     regressor = regressor_of(estimator)
     if not hasattr(regressor, "predict_dist"):
         return None
-    if isinstance(estimator, Pipeline) and len(estimator) > 1:
-        X = estimator[:-1].transform(X)
-    frozen = regressor.predict_dist(X)
+    frozen = regressor.predict_dist(inputs_of_regressor(estimator, X))
     shape = np.shape(frozen.mean())
     if len(shape) == 1:
         return frozen
@@ -123,6 +156,33 @@ def most_letters(ax: Any, *, width: float = np.inf, height: float = np.inf) -> i
     """Letters of a label within fractions `width`, `height` of those of the figure of `ax`."""
     box, points = ax.figure.bbox, 72 / ax.figure.dpi
     return int(points * min(width * box.width, height * box.height) / _LETTER_WIDTH)
+
+
+def some_rows(n: int, most: int) -> Array:
+    """Indices of all of n rows, or of at most `most` of them, drawn at random."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.RandomState(0).choice(n, most, replace=False))
+
+
+def rows_shown(n_shown: int, n_rows: int) -> str:
+    """How many rows are drawn, for a legend; nothing if all are."""
+    return "" if n_shown == n_rows else f", {n_shown:,} of {n_rows:,} rows drawn"
+
+
+def font_size(ax: Any) -> float:
+    """Size of the letters of a legend or a note: that of 'small', less in small axes."""
+    from matplotlib import rcParams
+
+    width = ax.get_position().width * ax.figure.bbox.width / ax.figure.dpi
+    return 0.833 * float(rcParams["font.size"]) * float(np.clip(width / 4, 0.8, 1))
+
+
+def write_note(ax: Any, text: str) -> None:
+    """Write what the reader should know above the axes, in small letters."""
+    size = font_size(ax)
+    points = 72 * ax.get_position(original=True).width * ax.figure.bbox.width / ax.figure.dpi
+    ax.set_title(user_text(text, int(points / (0.6 * size))), loc="left", fontsize=size)
 
 
 def one_target(values: Any, target: int) -> Array:

@@ -251,7 +251,7 @@ def _regularization(
     settings: Settings, problem: Problem, networks: Sequence[Trained]
 ) -> Regularization:
     """The penalty, or the precisions and the log evidence of the networks."""
-    penalty = Regularization(settings.alpha, settings.weight_groups, None, None, None)
+    penalty = Regularization(settings.alpha, settings.weight_groups, None, None, None, None)
     if networks[0].precisions is None:
         return penalty
     groups = groups_of(settings, settings.network)
@@ -264,7 +264,12 @@ def _regularization(
     with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
-    penalty = penalty._replace(weight_precision=by_group, log_evidence=log_evidence)
+    curve = networks[0].result.log_evidence_curve
+    penalty = penalty._replace(
+        weight_precision=by_group,
+        log_evidence=log_evidence,
+        log_evidence_curve=None if curve is None else [float(value - unit) for value in curve],
+    )
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]
         with np.errstate(divide="ignore"):  # a warm start from an X 1e200 times as small

@@ -239,6 +239,8 @@ class BackpropRegressor(CallbackSupport, Learner):
         1 / variance, in the solver's coordinates. None with a fixed `alpha`.
     log_evidence_ : ndarray of shape (n_networks_,), or None
         Log evidence of each network, for y in its own units.
+    log_evidence_curve_ : list of float or None
+        Log evidence at the start of each iteration; nan where the penalty was not yet estimated.
     input_relevance_ : ndarray of shape (n_inputs,), or None
         Prior standard deviation of the weights from each input, scaled to unit standard
         deviation, averaged over the networks; 0 for an input that does not matter. None
@@ -280,10 +282,8 @@ class BackpropRegressor(CallbackSupport, Learner):
         Loss on the validation data, without penalty, at each iteration; see `early_stopping`.
     best_validation_score_ : float or None
         R^2 on the validation data at `best_iter_`.
-    n_layers_ : int
-        Number of layers, including input and output.
-    n_outputs_ : int
-        Number of output units.
+    n_layers_, n_outputs_ : int
+        Number of layers, including input and output, and of output units.
     out_activation_ : {'identity', 'logistic', 'exp'}
         Activation function of the output units.
     feature_importances_ : ndarray of shape (n_features_in_,)

@@ -103,13 +103,14 @@ class Regularization(NamedTuple):
 
     alpha : float, or None where the evidence determined several penalties
     weight_groups : {'input', 'layer', 'auto'}, weights that share one precision
-    weight_precision, log_evidence, input_relevance : as the fitted attributes
+    weight_precision, log_evidence, log_evidence_curve, input_relevance : as the fitted attributes
     """
 
     alpha: float | None
     weight_groups: str
     weight_precision: dict[str, Array] | None
     log_evidence: Array | None
+    log_evidence_curve: list[float] | None
     input_relevance: Array | None
 
 
@@ -207,6 +208,7 @@ class FittedState(NamedTuple):
             "uncertain_weights_": posteriors[0].weights,
             "weight_precision_": penalty.weight_precision,
             "log_evidence_": penalty.log_evidence,
+            "log_evidence_curve_": penalty.log_evidence_curve,
             "input_relevance_": penalty.input_relevance,
             "_fit_state": {
                 "seed": self.continuation.seed,
@@ -259,6 +261,7 @@ class FittedState(NamedTuple):
                     kept["weight_groups"],
                     estimator.weight_precision_,
                     estimator.log_evidence_,
+                    getattr(estimator, "log_evidence_curve_", None),  # stored by an early version
                     estimator.input_relevance_,
                 ),
                 History(
@@ -312,7 +315,7 @@ class FittedState(NamedTuple):
             )
             if number:
                 groups = self.regularization.weight_groups
-                penalty = Regularization(trainer.alpha, groups, None, None, None)
+                penalty = Regularization(trainer.alpha, groups, None, None, None, None)
                 state = state._replace(regularization=penalty)
             states.append(state)
         return states

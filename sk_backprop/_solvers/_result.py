@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array
-from sk_backprop._inference.evidence import Precisions
+from sk_backprop._inference.evidence import Evidence, Precisions
 from sk_backprop._inference.objective import ValidationSet
 from sk_backprop._network.network import Parameters
 
@@ -73,6 +73,8 @@ class SolverResult(NamedTuple):
     validation_loss_curve, validation_scores : the same on validation data, or None
     optimizer_state : OptimizerState of a solver for streams, or None
     precisions : final Precisions of a solver with evidence, or None
+    log_evidence_curve : log evidence at the start of each iteration, nan where it was not yet
+        computed, or None
     """
 
     theta: Array
@@ -85,6 +87,7 @@ class SolverResult(NamedTuple):
     validation_scores: list[float] | None = None
     optimizer_state: OptimizerState | None = None
     precisions: Precisions | None = None
+    log_evidence_curve: list[float] | None = None
 
 
 class IterationObserver:
@@ -120,6 +123,7 @@ class Monitor:
     last_theta : (n_params,), the weights at the end of the last iteration on the curves, or at
         the start
     precisions, n_effective : those last recorded
+    log_evidence_curve : list of float, nan without evidence
     """
 
     def __init__(
@@ -144,6 +148,7 @@ class Monitor:
         self.loss_curve: list[float] = []
         self.validation_loss_curve: list[float] = []
         self.validation_scores: list[float] = []
+        self.log_evidence_curve: list[float] = []
         self.precisions: Precisions | None = None
         self.n_effective: float | None = None
 
@@ -162,7 +167,7 @@ class Monitor:
         measured_at: Array | None = None,
         watched: float | None = None,
         precisions: Precisions | None = None,
-        n_effective: float | None = None,
+        evidence: Evidence | None = None,
     ) -> Literal["going", "stalled", "stopped", "diverged"]:
         """Note one iteration that ended at `params` with training loss `loss`.
 
@@ -172,9 +177,10 @@ class Monitor:
         measured_at : (n_params,), the weights that the loss belongs to, if not the
             ones at the end. A step may throw the weights far from where they were.
         watched : float, watched in place of the training loss
-        precisions, n_effective : of a solver with evidence
+        precisions : of a solver with evidence; evidence : at the start of the iteration
         """
-        self.precisions, self.n_effective = precisions, n_effective
+        self.precisions = precisions
+        self.n_effective = None if evidence is None else float(evidence.n_effective.sum())
         if watched is None:
             watched = loss
         if self._validation is not None:
@@ -185,6 +191,7 @@ class Monitor:
         if not np.isfinite(watched + loss + params.flat.sum()):
             return "diverged"
         self.loss_curve.append(loss)
+        self.log_evidence_curve.append(np.nan if evidence is None else evidence.log_evidence)
         self.last_theta[...] = params.flat
         if self._validation is not None:
             self.validation_loss_curve.append(validation_loss)
@@ -262,7 +269,12 @@ class Monitor:
             validation_scores=self.validation_scores if watched else None,
             precisions=self.precisions,
             optimizer_state=optimizer_state,
+            log_evidence_curve=self._evidence_curve(),
         )
+
+    def _evidence_curve(self) -> list[float] | None:
+        known = np.isfinite(self.log_evidence_curve).any()
+        return list(self.log_evidence_curve) if known else None
 
     def _start_is_best(self) -> bool:
         """Whether, under early stopping, no iteration was as good as the start."""

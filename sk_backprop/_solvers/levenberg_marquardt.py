@@ -85,14 +85,13 @@ class LevenbergMarquardt(Solver):
             )
             for iteration in range(self.max_iter):
                 monitor.begin_iteration(params)
-                watched = n_effective = None
+                watched = evidence = None
                 if iteration == n_plain_steps:
                     monitor.watch_anew()
                 if iteration >= n_plain_steps and np.isfinite(_size(normal)):
                     evidence = reestimate(params.flat, normal, groups, precisions, total, work)
                     precisions = evidence.next
                     watched = float(np.exp(-evidence.log_evidence / total))
-                    n_effective = float(evidence.n_effective.sum())
                 moved = _step(objective, params, normal, groups, precisions, region, work)
                 # After plain steps, which have fitted some of the noise, residuals are too small.
                 if prior.n_plain_steps is None:
@@ -103,7 +102,7 @@ class LevenbergMarquardt(Solver):
                     normal = objective.normal_equations(params, out=normal)
                 loss = _penalised_mean(params, normal, groups, precisions, total)
                 progress = monitor.record(
-                    params, loss, watched=watched, precisions=precisions, n_effective=n_effective
+                    params, loss, watched=watched, precisions=precisions, evidence=evidence
                 )
                 if progress in ("diverged", "stopped"):
                     status = progress

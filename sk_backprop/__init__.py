@@ -72,7 +72,7 @@ before it::
         diagnostics     fitted attributes and warnings
         progress, callbacks        observers of events: progress messages, callbacks
         calls           a call of `fit` or `partial_fit`, from its arguments to attributes
-        notebook        the estimator's documentation in its HTML representation
+        notebook        the estimator's documentation in help() and in its HTML representation
         operands        names and expressions for the inputs of a formula
         predictor, learner, regressor    BackpropRegressor
     _display      plots, from the public API of a fitted estimator

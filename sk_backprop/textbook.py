@@ -141,9 +141,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._estimator.checks import check_pass
@@ -261,10 +261,10 @@ def _table(formula: str, values: Array, row_name: str) -> Iterator[str]:
 
 
 def backprop_pass(
-    X: Any,
-    y: Any,
-    coefs: Sequence[Any],
-    intercepts: Sequence[Any],
+    X: ArrayLike,
+    y: ArrayLike,
+    coefs: Sequence[ArrayLike],
+    intercepts: Sequence[ArrayLike],
     *,
     activation: str = "logistic",
     output_activation: str = "logistic",

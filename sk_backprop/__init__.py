@@ -42,6 +42,7 @@ before it::
     _inference    from rows to a posterior, and from the posterior to predictions
         objective       the weighted, penalised loss; mini-batches; normal equations
         evidence        precisions of weights and noise, and the log evidence
+        factors         precision of the weights as a triangular factor, exact or in less memory
         laplace         Laplace approximation of the posterior of the weights
         online          noise and posterior in a stream
         calibration     the scale of the predictive distribution and the weight of its tails
@@ -78,7 +79,17 @@ before it::
     _display      plots, from the public API of a fitted estimator
     export        the fitted function as an MLPRegressor or a formula
     textbook      one forward and one backward pass with every number in between
-    __main__      `python -m sk_backprop`: a comparison on real data, by the public API
+    _command      `python -m sk_backprop`: tables in files, by the public API
+        sources, records        bytes of a file to text, text to rows of cells
+        numerals, dates         numbers and dates as people write them
+        columns, tables         what each column holds; inputs and targets
+        frames                  Excel and Parquet files, by pandas
+        contenders, evaluation, compare     other regressors, on the same held-out rows
+        fit, stored, predict, formula       a model in a file, and what is done with it
+        report, page, out_of_fold           one HTML page
+        description, advice     what was done with each column; code that does the same
+        parser, checks, terminal            arguments, their errors, and what is printed
+    __main__      the entry to _command
 
 Data flow: raw X, y, sample_weight -> checked and encoded -> a plan -> scaled -> an objective over
 row blocks -> a solver minimises it -> the posterior -> weights for MaxAbs-scaled inputs -> a fitted
@@ -92,8 +103,6 @@ classes. (A frozen dataclass adds .4 ms to the import time even without == and r
 
 from typing import TYPE_CHECKING
 
-from sk_backprop._estimator.regressor import BackpropRegressor
-
 if TYPE_CHECKING:
     from sk_backprop._display import (
         IntervalDisplay,
@@ -102,6 +111,7 @@ if TYPE_CHECKING:
         PredictionDisplay,
         RelevanceDisplay,
     )
+    from sk_backprop._estimator.regressor import BackpropRegressor
 
 __all__ = [
     "BackpropRegressor",
@@ -115,13 +125,16 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    # Displays are imported on first use: a service that refits every hour draws nothing, and
-    # they take an eighth of the import time.
-    if name in __all__:
-        from sk_backprop import _display
-
-        return getattr(_display, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Imported on first use: scikit-learn takes most of a second, which `python -m sk_backprop
+    # --version` does not need, and a service that refits every hour draws nothing.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "BackpropRegressor":
+        from sk_backprop._estimator import regressor as module
+    else:
+        from sk_backprop import _display as module  # type: ignore[no-redef]
+    globals()[name] = getattr(module, name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -35,6 +35,11 @@ def small(hidden=(3,), **params):
 EVIDENCE = {"solver": "lm", "alpha": "auto", "n_networks": 2}
 
 
+def with_missing(X):
+    """X without the fifth part of a column."""
+    return np.where((np.arange(len(X)) % 5 == 0)[:, None] * [False, True, False], np.nan, X)
+
+
 def by_batches(model, X, y):
     for start in (0, 20):
         model.partial_fit(X[start : start + 20], y[start : start + 20])
@@ -55,6 +60,7 @@ MODELS = {
     "logistic_output": lambda X, y: small(output_activation="logistic").fit(X, y[:, 0]),
     "sparse": lambda X, y: small(alpha="auto").fit(sp.csr_matrix(X), y[:, 0]),
     "float32": lambda X, y: small().fit(X.astype(np.float32), y[:, 0]),
+    "missing": lambda X, y: small().fit(with_missing(X), y[:, 0]),
     "textbook": lambda X, y: small(precondition=False).fit(X, y[:, 0]),
     "outputs": lambda X, y: small((3, 2), **EVIDENCE).fit(X, y),
     "stream_of_adam": lambda X, y: by_batches(small(solver="adam"), X, y[:, 0]),
@@ -87,6 +93,7 @@ def main():
                 compresslevel=9,
             )
         X_new = X[::4, : model.n_features_in_].astype(model.coefs_[0].dtype)
+        X_new = with_missing(X_new) if name == "missing" else X_new
         found = {"X": X_new, **predictions(model, X_new)}
         if name.startswith("stream"):
             batch = {"X_batch": X[40:], "y_batch": y[40:, 0]}

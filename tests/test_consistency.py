@@ -86,6 +86,18 @@ def without_state(*keys):
     return tamper
 
 
+def in_factor(change, key="units"):
+    """A change of the first factor or, where it is rounded, of its units or codes."""
+
+    def tamper(model):
+        model._fit_state = copy.deepcopy(model._fit_state)
+        factors = model._fit_state["posteriors"][0]["factors"]
+        rounded = isinstance(factors[0], dict)
+        setting(*((factors[0], key) if rounded else (factors, 0)), change)
+
+    return tamper
+
+
 def of_member(key, change):
     def tamper(model):
         model.members_ = copy.deepcopy(model.members_)
@@ -160,12 +172,10 @@ OF_STD = {
     "a posterior less": in_state("posteriors", change=lambda old: old[1:]),
     "a posterior more": in_state("posteriors", change=lambda old: [*old, old[0]]),
     "posteriors lost": without_state("posteriors"),
-    "nan in a factor": in_state("posteriors", 0, "factors", 0, change=NAN),
-    "zero in a factor": in_state("posteriors", 0, "factors", 0, change=with_value(0.0)),
-    "a factor cut short": in_state("posteriors", 0, "factors", 0, change=cut),
-    "a factor of float16": in_state(
-        "posteriors", 0, "factors", 0, change=lambda packed: packed.astype(np.float16)
-    ),
+    "nan in a factor": in_factor(NAN),
+    "zero in a factor": in_factor(with_value(0.0)),
+    "a factor cut short": in_factor(cut),
+    "a factor of float16": in_factor(lambda array: array.astype(np.float16)),
     "no factors": in_state("posteriors", 0, "factors", change=lambda old: []),
     "other uncertain weights": in_state("posteriors", 0, "weights", change=lambda old: "some"),
     "means cut short": in_state("scales", "x_mean", change=cut),
@@ -216,6 +226,23 @@ def test_a_state_that_was_changed_is_refused_by_standard_deviations(fitted, name
     np.testing.assert_array_equal(model.predict(X), mean)
     for n_rows in (1, 60):
         refused(lambda n=n_rows: model.predict(X[:n], return_std=True))
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        in_factor(cut, "codes"),
+        in_factor(lambda codes: codes[None], "codes"),
+        in_factor(lambda codes: codes.astype(float), "codes"),
+        in_factor(lambda codes: codes.astype(np.int8), "codes"),
+        in_state("posteriors", 0, "factors", 0, change=lambda old: {"units": old["units"]}),
+        in_state("posteriors", 0, "factors", 0, change=lambda old: list(old)),
+    ],
+)
+def test_codes_of_a_rounded_factor_that_were_changed_are_refused(fitted, tamper):
+    model = pickle.loads(fitted["last layer"])
+    tamper(model)
+    refused(lambda: model.predict(X, return_std=True))
 
 
 @pytest.mark.parametrize("tampering", ["a unit less", "one bias for all", "a negative scale"])

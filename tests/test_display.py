@@ -313,37 +313,28 @@ def test_equal_names_are_bars_of_their_own():
     assert [bar.get_width() for bar in display.bars_] == [1, 2, 3]
 
 
-def test_importance_of_a_fit_without_relevance(rows, model):
+def test_importance_of_a_fit_without_relevance(rows):
     X, y = rows
-    with pytest.raises(ValueError, match="no input_relevance_: pass X"):
-        RelevanceDisplay.from_estimator(model)
-    display = RelevanceDisplay.from_estimator(model, X=X)
-    effects = []
-    for j in range(3):
-        slopes = [model.gradient(X)[i, j] for i in range(60)]
-        effects.append(np.mean(np.abs(slopes)) * np.std(X.iloc[:, j]))
+    model = rough((3,)).fit(X, y)
+    assert model.input_relevance_ is None
+    display = RelevanceDisplay.from_estimator(make_pipeline(StandardScaler(), model))
+    order = np.argsort(model.feature_importances_)
     widths = [bar.get_width() for bar in display.bars_]
-    np.testing.assert_allclose(widths, np.sort(effects) / np.sum(effects))
-    assert display.ax_.get_xlabel() == "feature importance"
-    through = make_pipeline(StandardScaler(), rough((3,))).fit(X, y)
-    scaled = RelevanceDisplay.from_estimator(through, X=X)
-    direct = RelevanceDisplay.from_estimator(through[-1], X=through[0].transform(X))
-    np.testing.assert_array_equal(scaled.relevance, direct.relevance)
-    assert scaled.names == NAMES
-    two = rough((3,)).fit(X, np.column_stack([y, X["age"]]))
-    of_age = RelevanceDisplay.from_estimator(two, X=X, target=1)
-    assert NAMES[np.argmax(of_age.relevance)] == "age"
-
-
-def test_importances_that_the_estimator_has(rows):
-    model = rough((3,)).fit(*rows)
-    model.feature_importances_ = np.array([0.2, 0.5, 0.3])
-    model.encoded_feature_names_ = ["age=old", "weight=high", "weight=low"]
-    display = RelevanceDisplay.from_estimator(model)
+    np.testing.assert_array_equal(widths, model.feature_importances_[order])
     labels = [label.get_text() for label in display.ax_.get_yticklabels()]
-    assert labels == ["age", "dose", "weight"]
-    assert [bar.get_width() for bar in display.bars_] == [0.2, 0.3, 0.5]
+    assert labels == [NAMES[j] for j in order]
     assert display.ax_.get_xlabel() == "feature importance"
+
+
+def test_importances_are_those_of_columns_and_relevance_that_of_inputs(rows):
+    X, y = rows
+    X = X.assign(site=np.where(np.arange(60) % 3, "north", "south"))
+    for params, names in (
+        ({}, [*NAMES, "site"]),
+        ({"solver": "lm", "alpha": "auto"}, [*NAMES, "site=north", "site=south"]),
+    ):
+        display = RelevanceDisplay.from_estimator(rough((3,), **params).fit(X, y))
+        assert {label.get_text() for label in display.ax_.get_yticklabels()} == set(names)
 
 
 def test_bars_of_many_inputs_are_the_largest_and_their_names_do_not_overlap():

@@ -13,20 +13,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._coordinates.scales import CentredSparse
 from sk_backprop._estimator.checks import _MOST_WEIGHT
 from sk_backprop._inference import evidence as _evidence
 from sk_backprop._inference.evidence import Precisions, WeightGroups, factor
+from sk_backprop._inference.factors import CholeskyFactor
 from sk_backprop._inference.laplace import (
     Posterior,
     laplace,
-    pack_factor,
+    outputs_and_variances,
     residuals_suffice,
-    unpack_factor,
 )
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.families import Poisson, SquaredError
-from sk_backprop._network.network import Network, evaluate, lecun_bound
+from sk_backprop._network.network import Network, evaluate, lecun_bound, own_features
 
 SOLVERS = ["lm", "lbfgs", "adam", "sgd"]
 
@@ -175,7 +176,7 @@ def test_variance_is_the_gradients_quadratic_form(hidden, activation, output):
         for beta, H in zip(precisions.noise, normal.curvature, strict=True)
     ) + np.diag(precisions.weight[groups.index])
     L = factor(normal, groups, precisions)
-    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, np.zeros(2), [])
+    posterior = Posterior("all", [CholeskyFactor.of(L)], 1 / precisions.noise, np.zeros(2), [])
     g = gradients(network, params, Xt)
     expected = np.einsum("ikp,pq,ikq->ik", g, np.linalg.inv(A), g)
     np.testing.assert_allclose(posterior.variance(network, params, Xt), expected, rtol=1e-6)
@@ -312,6 +313,44 @@ def test_variance_does_not_depend_on_the_rows_beside():
     np.testing.assert_allclose(np.concatenate(parts), whole, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "activation", "output", "units_per_feature", "n_outputs"),
+    [
+        ((), "tanh", "identity", 0, 1),
+        ((4,), "logistic", "identity", 0, 1),
+        ((4, 3), "tanh", "exp", 0, 2),
+        ((5, 4, 3), "relu", "logistic", 0, 3),
+        ((6, 4), "tanh", "identity", 2, 1),
+    ],
+)
+@pytest.mark.parametrize("sparse", [False, True])
+def test_several_networks_at_few_rows_are_those_one_by_one(
+    hidden, activation, output, units_per_feature, n_outputs, sparse
+):
+    rng = np.random.RandomState(0)
+    network = Network((3, *hidden, n_outputs), activation, output, units_per_feature)
+    fitted = []
+    for _ in range(3):
+        params = network.initial_parameters(rng, float, lecun_bound)
+        if units_per_feature:
+            params.coefs[0][...] *= own_features(network)
+        L = np.tril(rng.randn(network.n_params, network.n_params)) / network.n_params
+        np.fill_diagonal(L, rng.uniform(1, 2, network.n_params))
+        factors = [CholeskyFactor.of(np.asfortranarray(L))]
+        fitted.append((params, Posterior("all", factors, np.ones(n_outputs), np.ones(1), [])))
+    X = rng.randn(20, 3)
+    with_ones = np.column_stack([X, np.ones(20)])
+    rows = CentredSparse(sp.csr_matrix(X), np.zeros(3)) if sparse else with_ones
+    for n_rows in (1, 8, 9):
+        f, variances = outputs_and_variances(network, fitted, rows[:n_rows])
+        assert f.shape == variances.shape == (3, n_rows, n_outputs)
+        for k, (params, posterior) in enumerate(fitted):
+            expected = evaluate(network, params.coefs, params.intercepts, X[:n_rows])
+            np.testing.assert_allclose(f[k], expected, rtol=1e-12)
+            expected = posterior.variance(network, params, X[:n_rows])
+            np.testing.assert_allclose(variances[k], expected, rtol=1e-12)
+
+
 def posterior_of(weights, n_effective):
     return Posterior(weights, [], np.ones(1), np.array([n_effective]), [])
 
@@ -328,19 +367,6 @@ def test_residuals_show_the_noise_of_ten_rows_for_a_parameter_or_four_for_an_eff
     assert not residuals_suffice(unknown, network, int(np.ceil(limit)) - 1)
     assert residuals_suffice(posterior_of("all", 5.0), network, 20)
     assert not residuals_suffice(posterior_of("all", 5.0), network, 19)
-
-
-@pytest.mark.parametrize("order", [1, 2, 3, 7, 40, 99, 100, 101])
-def test_factors_are_packed_and_unpacked_whole(order):
-    L = np.tril(np.random.RandomState(0).randn(order, order))
-    packed = pack_factor(np.asfortranarray(L))
-    assert packed.shape == (order * (order + 1) // 2,)
-    np.testing.assert_array_equal(np.tril(unpack_factor(packed)), L)
-    zero = np.diag(L).copy()
-    for k in range(order):  # a zero anywhere on the diagonal, and nowhere else, is a fault
-        np.fill_diagonal(L, np.where(np.arange(order) == k, 0.0, zero))
-        broken = Posterior("all", [pack_factor(np.asfortranarray(L))], np.ones(1), np.ones(1), [])
-        assert "factor" in broken.fault()
 
 
 # --- predict(return_std=True) ---

@@ -9,7 +9,7 @@ from likelihoods import likelihood
 from sk_backprop._coordinates.affine import AffineMap, Coordinates
 from sk_backprop._coordinates.scales import Scales
 from sk_backprop._coordinates.seen_rows import SeenRows
-from sk_backprop._inference.laplace import Posterior, laplace, unpack_factor
+from sk_backprop._inference.laplace import Posterior, laplace
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.online import Earlier, PassErrors, StreamState, of_stream
 from sk_backprop._network.dispersion import HeldOutNoise
@@ -126,7 +126,7 @@ def test_the_first_rows_of_a_stream_are_known_as_those_of_a_fit_but_for_free_par
     )
     # gamma = tr(A^-1 (A - Lambda)): of two outputs of all weights their sum, in equal parts.
     for k, factor in enumerate(stream.factors):
-        L = np.tril(unpack_factor(factor))
+        L = factor.cholesky()
         A, held = L @ L.T, np.diag(stream.prior[k])
         gamma = np.trace(np.linalg.solve(A, A - held))
         outputs = slice(None) if weights == "all" else slice(k, k + 1)

@@ -20,17 +20,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each may import from those before it, and from itself: the one place that lists this.
 ROOMS = (
-    *(
-        "_blocks",
-        "_tables",
-        "_network",
-        "_coordinates",
-        "_inference",
-        "_solvers",
-        "_training",
-        "_estimator",
-    ),
-    *("export", "textbook", "_display", "__init__", "__main__"),
+    *("_blocks", "_tables", "_network", "_coordinates", "_inference", "_solvers", "_training"),
+    *("_estimator", "export", "textbook", "_display", "__init__", "_command", "__main__"),
 )
 # Up to here numpy and scipy alone, but for what is named.
 LAST_OF_NUMERICS = "_solvers"
@@ -38,7 +29,9 @@ OTHERS = {
     "_blocks": {"threadpoolctl"},  # this and joblib come with scikit-learn
     "_tables": {"narwhals"},  # comes with scikit-learn 1.9; an extra before
     "_training": {"joblib"},
+    "export": {"skl2onnx"},  # an extra
     "_display": {"matplotlib"},  # an extra
+    "_command": {"joblib", "threadpoolctl", "pandas", "matplotlib", "skops"},  # most are extras
 }
 # By the public API alone, but for what draws a network and reads sparse rows.
 FROM_DISPLAY = {

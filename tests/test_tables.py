@@ -378,6 +378,10 @@ def test_a_fitted_model_is_stored_with_its_encoding():
     model = small().fit(FRAME, Y, X_val=FRAME[:5], y_val=Y[:5])
     restored = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(restored.predict(FRAME), model.predict(FRAME))
+    skops = pytest.importorskip("skops.io")
+    (ours,) = skops.get_untrusted_types(data=skops.dumps(model))
+    restored = skops.loads(skops.dumps(model), trusted=[ours])
+    np.testing.assert_array_equal(restored.predict(FRAME), model.predict(FRAME))
     np.testing.assert_array_equal(clone(model).fit(FRAME, Y).predict(FRAME), model.predict(FRAME))
     search = GridSearchCV(small(), {"alpha": [0.1, 1.0]}, cv=2).fit(FRAME, Y)
     assert search.best_score_ > 0.5

@@ -70,7 +70,7 @@ def with_hidden_units(
 ) -> NetworkWeights:
     """The weights of the same function with other hidden units; the dtype stays.
 
-    coefs, intercepts : of each layer, (n_in, n_out) and (n_out,)
+    coefs, intercepts : of each layer, (n_in, n_out) and (n_out,), or of several networks
     units : HiddenUnits, in place of those that the weights belong to
     """
     new_coefs, new_intercepts = [], []
@@ -81,7 +81,7 @@ def with_hidden_units(
             new_intercepts.append(out * b)
         else:
             new_coefs.append(out * units.scale * W)
-            new_intercepts.append(out * (b + units.shift * W.sum(axis=0)))
+            new_intercepts.append(out * (b + units.shift * W.sum(axis=-2)))
     return new_coefs, new_intercepts
 
 
@@ -144,7 +144,8 @@ class AffineMap:
     def weights(self, coefs: Sequence[Array], intercepts: Sequence[Array]) -> NetworkWeights:
         """Coefs and intercepts in the new coordinates, as new arrays of float64.
 
-        coefs, intercepts : of each layer, (n_in, n_out) and (n_out,), in the old coordinates
+        coefs, intercepts : of each layer, (n_in, n_out) and (n_out,), in the old coordinates; for
+            several networks at once, with a first axis more
         """
         old, new = self.old, self.new
         coefs = [np.array(W, dtype=float) for W in coefs]

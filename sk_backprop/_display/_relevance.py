@@ -9,17 +9,14 @@ import numpy as np
 
 from sk_backprop._display._shared import (
     BLUE,
-    Array,
     axes_for,
     feature_names,
     input_names,
-    inputs_of_regressor,
     most_letters,
     regressor_of,
     user_text,
     write_note,
 )
-from sk_backprop._estimator.sparse import check_structure
 
 # Height of a bar with its name, in points.
 _BAR = 14.0
@@ -71,28 +68,17 @@ class RelevanceDisplay:
         self.quantity = quantity
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, *, X: Any = None, target: int = 0, ax: Any = None
-    ) -> RelevanceDisplay:
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> RelevanceDisplay:
         """Draw how much each input of a fitted regressor matters.
 
-        The first of these that there is:
-
-        - `input_relevance_`, the prior standard deviations of the weights from each input, of
-          ``weight_groups='input'`` with the evidence
-        - `feature_importances_`
-        - from X, the mean size of ``gradient(X)`` in each feature times its standard deviation,
-          as a part of the sum over the features
+        Bars show `input_relevance_`, the prior standard deviations of the weights from each input,
+        where there is one (of ``weight_groups='input'`` with the evidence), and otherwise
+        `feature_importances_`.
 
         Parameters
         ----------
         estimator : BackpropRegressor, or a Pipeline that ends with one
             Fitted estimator.
-        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
-            Rows to evaluate the gradient at, numeric after the other steps of a Pipeline. Not used
-            if the estimator has one of the attributes.
-        target : int, default=0
-            Index of the target whose gradient is taken, if there are several.
         ax : matplotlib Axes, default=None
             Axes to draw on; None creates a new figure.
 
@@ -105,28 +91,16 @@ class RelevanceDisplay:
         ------
         NotFittedError
             If the estimator is not fitted.
-        ValueError
-            If the estimator has neither of the attributes, and X is None.
         ImportError
             If matplotlib is not installed.
         """
         regressor = regressor_of(estimator)
-        for attribute in ("input_relevance_", "feature_importances_"):
-            relevance = getattr(regressor, attribute, None)
-            if relevance is not None:
-                quantity = attribute.replace("_", " ").replace("importances", "importance").strip()
-                break
+        relevance, quantity = regressor.input_relevance_, "input relevance"
+        if relevance is None:
+            relevance, quantity = regressor.feature_importances_, "feature importance"
+            names = feature_names(estimator, len(relevance))
         else:
-            if X is None:
-                raise ValueError(
-                    "The fit has found no input_relevance_: pass X, to compute the importance of "
-                    "the features from the gradient at its rows."
-                )
-            check_structure(X, "X")
-            relevance = _sensitivity(regressor, inputs_of_regressor(estimator, X), target)
-            quantity = "feature importance"
-        named = feature_names if quantity == "feature importance" else input_names
-        names = named(estimator, len(relevance))
+            names = input_names(estimator, len(relevance))
         return cls(relevance=relevance, names=names, quantity=quantity).plot(ax)
 
     def plot(self, ax: Any = None) -> RelevanceDisplay:
@@ -161,16 +135,3 @@ class RelevanceDisplay:
             write_note(ax, f"the {len(order)} largest of {len(relevance)}")
         self.ax_, self.figure_ = ax, ax.figure
         return self
-
-
-def _sensitivity(regressor: Any, X: Any, target: int) -> Array:
-    """Mean size of the gradient times the standard deviation of each feature, of sum 1.
-
-    regressor : fitted, with `gradient`; X : its inputs, numbers; target : int
-    """
-    gradient = np.asarray(regressor.gradient(X))
-    if gradient.ndim == 3:
-        gradient = gradient[:, target]
-    dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X, dtype=float)
-    effect = np.abs(gradient).mean(axis=0) * dense.std(axis=0)
-    return np.asarray(effect / (effect.sum() or 1.0))

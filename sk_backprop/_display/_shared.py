@@ -71,8 +71,9 @@ def feature_names(estimator: Any, n_features: int) -> list[str]:
 
 def input_names(estimator: Any, n_inputs: int) -> list[str]:
     """Names of the inputs of a network: encoded columns, if there are any, or `feature_names`."""
-    encoded = getattr(regressor_of(estimator), "encoded_feature_names_", None)
-    return _first_names([encoded, feature_names(estimator, n_inputs)], n_inputs)
+    if n_inputs == regressor_of(estimator).n_features_in_:
+        return feature_names(estimator, n_inputs)
+    return [str(name) for name in regressor_of(estimator).encoded_feature_names_]
 
 
 def _first_names(known: list[Any], n: int) -> list[str]:

@@ -23,7 +23,8 @@ from sk_backprop._estimator.state import (
     Trainer,
 )
 from sk_backprop._inference.consistency import all_finite
-from sk_backprop._inference.laplace import mean_variance
+from sk_backprop._inference.factors import RoundedInverse
+from sk_backprop._inference.laplace import Posterior, outputs_and_variances
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.network import evaluate
@@ -100,6 +101,10 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     rng : RandomState, which draws the seed of later batches
     """
     settings, problem, networks = blend.results[0][:3]
+    posteriors, leverage = [one.posterior for one in blend.networks], None
+    if not call.streaming:  # the next batch updates the exact factors
+        posteriors = [one.rounded() for one in posteriors]
+        leverage = _largest_leverage(settings, problem, networks, posteriors)
     history = _history(call, settings, networks[0].result)
     optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
@@ -108,8 +113,8 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
         Predictive(
             _fitted_function(blend, call.columns),
             problem.scales,
-            [one.posterior for one in blend.networks],
-            None if call.streaming else _largest_leverage(settings, problem, networks),
+            posteriors,
+            leverage,
             uncalibrated(blend) if blend.calibration is None else blend.calibration,
         ),
         _noise_precision(blend),
@@ -201,15 +206,23 @@ def _history(call: Call, settings: Settings, result: SolverResult) -> History:
 @one_blas_thread()
 @beyond_range_is_inf
 def _largest_leverage(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
+    settings: Settings,
+    problem: Problem,
+    networks: Sequence[Trained],
+    posteriors: Sequence[Posterior],
 ) -> Array | None:
     """The largest variance due to the weights, over the training rows: (n_outputs,).
 
     0 for an output whose target did not vary; None where no weight is uncertain.
 
-    settings : Settings; problem : Problem; networks : Trained for each network
+    Parameters
+    ----------
+    settings : Settings
+    problem : Problem
+    networks : Trained for each network
+    posteriors : Posterior for each network, and for others that follow, as in the fitted state
     """
-    if networks[0].posterior.weights == "none":
+    if posteriors[0].weights == "none":
         return None
     network, X = problem.scales.solver_network(settings.network), problem.rows.X
     if X.shape[0] > _FARTHEST_ROWS:
@@ -221,12 +234,18 @@ def _largest_leverage(
         farthest = np.argsort(-squares, kind="stable")
         X = X[np.sort(farthest[:_FARTHEST_ROWS])]
     X = X.astype(float)
-    fitted = [
-        (network.parameters(one.params.flat.astype(float)), one.posterior) for one in networks
-    ]
-    largest = mean_variance(network, fitted, X).max(axis=0)
+    params = [network.parameters(one.params.flat.astype(float)) for one in networks]
+    fitted = list(zip(params, posteriors))
+    variance = outputs_and_variances(network, fitted, X)[1].mean(axis=0)
+    largest = variance.max(axis=0)
+    if any(isinstance(factor, RoundedInverse) for one in posteriors for factor in one.factors):
+        largest *= 1 + _ROUNDING_OF_FLOAT32
     return np.asarray(np.where(problem.scales.y.constant, 0.0, largest))
 
+
+# Largest relative difference between variances of a row by products in float32, which depend on how
+# many rows there are.
+_ROUNDING_OF_FLOAT32 = 1e-6
 
 # Number of training rows, those farthest from their mean, whose leverage is computed: it takes as
 # long as a step of lm on as many.

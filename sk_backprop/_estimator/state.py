@@ -223,7 +223,7 @@ class FittedState(NamedTuple):
                 "output_intercepts": function.output_intercepts,
                 "optimizers": self.continuation.optimizers,
                 "rows": self.continuation.rows._asdict(),
-                "posteriors": [one._asdict() for one in posteriors],
+                "posteriors": [one.state() for one in posteriors],
                 "largest_leverage": self.predictive.largest_leverage,
                 "calibration": self.predictive.calibration.state(),
                 "sound": function.sound,
@@ -390,7 +390,7 @@ def predictive_of(estimator: Any, function: FittedFunction) -> Predictive:
         predictive = Predictive(
             function,
             _scales_of(function, kept["scales"]),
-            [Posterior(**posterior) for posterior in kept["posteriors"]],
+            [Posterior.from_state(one) for one in kept["posteriors"]],
             kept["largest_leverage"],
             Calibration.from_state(kept["calibration"]),
         )

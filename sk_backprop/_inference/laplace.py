@@ -15,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
-from scipy.linalg import lapack
 
 from sk_backprop._blocks.arrays import Array, Rows, row_blocks
-from sk_backprop._inference.consistency import all_finite, check_float, inconsistent
+from sk_backprop._inference.consistency import check_float, inconsistent
 from sk_backprop._inference.evidence import Precisions, WeightGroups, effective, factor, reestimate
+from sk_backprop._inference.factors import CholeskyFactor, Factor, factor_from_state, rounded
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import LEAST_VARIANCE, HeldOutNoise
 from sk_backprop._network.network import (
@@ -27,8 +27,10 @@ from sk_backprop._network.network import (
     Network,
     Parameters,
     Workspace,
+    evaluate,
     forward,
     jacobian,
+    jacobians,
     last_layer,
 )
 
@@ -52,8 +54,8 @@ class Posterior(NamedTuple):
     Attributes
     ----------
     weights : {'all', 'last_layer', 'none'}, those that are uncertain
-    factors : lower Cholesky factors of A, packed by columns: one for all weights, or one for
-        each output's last-layer weights
+    factors : list of Factor, of A: one for all weights, or one for each output's last-layer
+        weights
     noise : (n_outputs,), variance 1 / beta
     n_effective : (n_outputs,), gamma
     prior : list of (n_params,), the prior's part of the diagonal of A, for each factor
@@ -69,7 +71,7 @@ class Posterior(NamedTuple):
     """
 
     weights: Uncertain
-    factors: list[Array]
+    factors: list[Factor]
     noise: Array
     n_effective: Array
     prior: list[Array]
@@ -96,19 +98,17 @@ class Posterior(NamedTuple):
             raise inconsistent(
                 f"a posterior has {len(self.factors)} factors; expected {len(expected)}"
             )
-        for packed, order in zip(self.factors, expected):
-            check_float("a posterior's factor", packed, (order * (order + 1) // 2,))
+        for one, order in zip(self.factors, expected):
+            one.check_shapes(order)
         check_float("a posterior's noise", self.noise, (n_outputs,))
 
     def fault(self) -> str:
         """What is wrong with the numbers; "" unless a fit reached the limits of float64."""
         if not (self.noise > 0).all():
             return f"a posterior's noise is {self.noise}; all values must be > 0"
-        if not all_finite([self.noise], self.factors):
+        if not np.isfinite(self.noise).all():
             return "a posterior has values that are not finite"
-        if not all(_diagonal(packed).all() for packed in self.factors):
-            return "a posterior's factor has a zero on its diagonal"
-        return ""
+        return next(filter(None, (one.fault() for one in self.factors)), "")
 
     def variance(self, network: Network, params: Parameters, X: Rows) -> Array:
         """Variance of f due to the uncertainty of the weights, (n_samples, n_outputs).
@@ -121,15 +121,14 @@ class Posterior(NamedTuple):
         variance = np.zeros((X.shape[0], network.layer_sizes[-1]))
         if self.weights == "none":
             return variance
-        factors = [unpack_factor(packed) for packed in self.factors]
-        step = max(16, _BLOCK_BYTES // (8 * factors[0].shape[0]))
+        variance_of = [one.variance() for one in self.factors]
+        step = max(16, _BLOCK_BYTES // (8 * self.factors[0].order))
         for rows in row_blocks(X.shape[0], step):
             parts = _uncertain_parts(self.weights, network, params, X[rows])
             gradients = [gradient for part in parts for gradient in _output_gradients(*part)]
             for k, gradient in enumerate(gradients):
-                L = factors[k if self.weights == "last_layer" else 0]
-                whitened, _ = lapack.dtrtrs(L, gradient, lower=1)
-                variance[rows, k] = np.einsum("ij,ij->j", whitened, whitened)
+                number = k if self.weights == "last_layer" else 0
+                variance[rows, k] = variance_of[number](gradient)
         return variance
 
     def draw(self, network: Network, params: Parameters, X: Rows, normal: Array) -> Array:
@@ -144,10 +143,9 @@ class Posterior(NamedTuple):
         if self.weights == "none":
             return found
         first, deltas = 0, []
-        for packed in self.factors:
-            L = unpack_factor(packed)
-            deltas.append(lapack.dtrtrs(L, normal[first : first + len(L)], lower=1, trans=1)[0])
-            first += len(L)
+        for one in self.factors:
+            deltas.append(one.draw(normal[first : first + one.order]))
+            first += one.order
         step = max(16, _BLOCK_BYTES // (8 * max(len(delta) for delta in deltas)))
         for rows in row_blocks(X.shape[0], step):
             parts = _uncertain_parts(self.weights, network, params, X[rows])
@@ -159,7 +157,25 @@ class Posterior(NamedTuple):
     @property
     def n_uncertain(self) -> int:
         """Number of weights that are uncertain."""
-        return sum(int(np.sqrt(2 * packed.size)) for packed in self.factors)
+        return sum(one.order for one in self.factors)
+
+    @property
+    def n_multiplications(self) -> int:
+        """Number of multiplications for the variance of one row, but for its gradient."""
+        return sum(one.order * (one.order + 1) // 2 for one in self.factors)
+
+    def rounded(self) -> Self:
+        """The posterior in less memory, with the same variances but for about a thousandth."""
+        return self._replace(factors=list(map(rounded, self.factors, self.prior)))
+
+    def state(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**self._asdict(), "factors": [one.state() for one in self.factors]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Self:
+        """The inverse of `state`."""
+        return cls(**{**state, "factors": [factor_from_state(one) for one in state["factors"]]})
 
     def of_constants(self, constant: Array, errors: Array) -> Self:
         """The posterior with the noise of constant targets replaced by their squared errors.
@@ -173,19 +189,38 @@ class Posterior(NamedTuple):
         return self._replace(noise=noise)
 
 
-def mean_variance(
+# Number of rows up to which several networks are computed at once.
+_FEW_ROWS = 8
+
+
+def outputs_and_variances(
     network: Network, fitted: Sequence[tuple[Parameters, Posterior]], X: Rows
-) -> Array:
-    """`Posterior.variance`, averaged over several networks: (n_samples, n_outputs).
+) -> tuple[Array, Array]:
+    """Outputs of several networks, and their variances by `Posterior.variance`.
 
     Parameters
     ----------
     network : Network, the shape of each
     fitted : Parameters and Posterior of each
     X : (n_samples, n_features), in the solver's coordinates
+
+    Returns
+    -------
+    outputs, variances : (n_networks, n_samples, n_outputs) each
     """
-    variances = [posterior.variance(network, params, X) for params, posterior in fitted]
-    return np.asarray(np.mean(variances, axis=0))
+    all_weights = all(posterior.weights == "all" for _, posterior in fitted)
+    if not (all_weights and len(fitted) > 1 and X.shape[0] <= _FEW_ROWS):
+        f = [evaluate(network, params.coefs, params.intercepts, X) for params, _ in fitted]
+        of_each = [posterior.variance(network, params, X) for params, posterior in fitted]
+        return np.array(f), np.array(of_each)
+    flat = np.array([params.flat for params, _ in fitted])
+    outputs, gradients = jacobians(network, flat, X)
+    variances = np.empty_like(outputs)
+    for (_, posterior), of_network, found in zip(fitted, gradients, variances):
+        variance_of = posterior.factors[0].variance()
+        for k, gradient in enumerate(of_network):
+            found[k] = variance_of(gradient)
+    return outputs.transpose(0, 2, 1), variances.transpose(0, 2, 1)
 
 
 def _uncertain_parts(
@@ -224,24 +259,6 @@ def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Arr
     return gradients
 
 
-def pack_factor(L: Array) -> Array:
-    """Pack a lower triangle by columns, in half the memory."""
-    return np.asarray(lapack.dtrttp(L, uplo="L")[0])
-
-
-def unpack_factor(packed: Array) -> Array:
-    """The inverse of `pack_factor`, zero above the diagonal."""
-    order = int(np.sqrt(2 * packed.size))  # floor: order^2 < 2 size < (order + 1)^2
-    return np.asarray(lapack.dtpttr(order, packed, uplo="L")[0])
-
-
-def _diagonal(packed: Array) -> Array:
-    """The diagonal of a triangle packed by `pack_factor`."""
-    order = int(np.sqrt(2 * packed.size))
-    columns = np.arange(order)
-    return np.asarray(packed[columns * order - columns * (columns - 1) // 2])
-
-
 def laplace(
     weights: Uncertain,
     objective: Objective,
@@ -277,14 +294,14 @@ def laplace(
             noise, dof = known.variance, np.full(n_outputs, known.weight)
         noise = np.maximum(noise, LEAST_VARIANCE)
         return Posterior(weights, [], noise, np.zeros(n_outputs), [], dof=dof)
-    factors: list[Array] = []
+    factors: list[Factor] = []
     prior: list[Array] = []
     noise, n_effective, dof = np.empty((3, n_outputs))
     for outputs, part, part_params in uncertain_objectives(weights, objective, params):
         normal = part.normal_equations(part_params)
         groups, fixed = penalties(part, alpha)
         L = factor(normal, groups, fixed)
-        packed = pack_factor(L)
+        packed = CholeskyFactor.of(L).packed
         _, gamma = effective(L, normal, groups, fixed)
         dof[outputs] = total * _residual_dof(weights, gamma, objective.network, n_rows)
         variance = normal.pearson / dof[outputs]
@@ -295,9 +312,9 @@ def laplace(
         precisions = Precisions(fixed.weight * np.mean(precision), precision)
         if part.n_outputs == 1:
             packed *= np.sqrt(precision)  # A is a multiple of the matrix factored already
+            factors.append(CholeskyFactor(packed))
         else:
-            packed = pack_factor(factor(normal, groups, precisions))
-        factors.append(packed)
+            factors.append(CholeskyFactor.of(factor(normal, groups, precisions)))
         prior.append(precisions.weight[groups.index])
         noise[outputs], n_effective[outputs] = variance, gamma
     return Posterior(weights, factors, noise, n_effective, prior, dof=dof)
@@ -386,5 +403,7 @@ def evident(
     prior = [precisions.weight[groups.index]]
     n, gamma = objective.total_weight, evidence.n_effective
     dof = n * np.maximum(1 - gamma / n, _LEAST_FREE)
-    posterior = Posterior("all", [pack_factor(L)], 1 / precisions.noise, gamma, prior, dof=dof)
+    noise: Array = 1 / precisions.noise
+    factors: list[Factor] = [CholeskyFactor.of(L)]
+    posterior = Posterior("all", factors, noise, gamma, prior, dof=dof)
     return posterior, evidence.log_evidence

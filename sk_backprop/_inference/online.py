@@ -17,13 +17,12 @@ from sk_backprop._blocks.linalg import invert_triangle
 from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._inference.evidence import cholesky
+from sk_backprop._inference.factors import CholeskyFactor, Factor
 from sk_backprop._inference.laplace import (
     Posterior,
     Uncertain,
-    pack_factor,
     penalties,
     uncertain_objectives,
-    unpack_factor,
 )
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
@@ -144,7 +143,7 @@ class Earlier(NamedTuple):
         number : int, index of the factor
         network, outputs, at_inputs : as for `AffineMap.precision`
         """
-        L = np.tril(unpack_factor(self.posterior.factors[number]))
+        L = self.posterior.factors[number].cholesky()
         A = np.asarray(np.tril(blas.dtrmm(1.0, L, L.T, lower=1)))
         np.einsum("ii->i", A)[...] -= self.posterior.prior[number]
         A += np.tril(A, -1).T
@@ -246,7 +245,7 @@ def of_stream(
     running = *means, usual, least_noise, noise / noise_part
     if weights == "none":
         return Posterior(weights, [], noise, n_effective, [], *running)
-    factors: list[Array] = []
+    factors: list[Factor] = []
     prior: list[Array] = []
     at_inputs = weights == "all" or objective.network.is_linear
     for outputs, part, part_params in uncertain_objectives(weights, objective, params):
@@ -270,7 +269,7 @@ def of_stream(
                 precision += others
         A = np.empty_like(precision, order="F")
         L = cholesky(partial(np.copyto, A, precision), held, A)
-        factors.append(pack_factor(L))
+        factors.append(CholeskyFactor.of(L))
         prior.append(held)
         invert_triangle(L)
         unknown = held * np.einsum("ij,ij->j", L, L)

@@ -172,3 +172,23 @@ def separated(
             one[1].append(next(biases))
             found[-1].append(one)
     return found
+
+
+def stacked(networks: Sequence[NetworkWeights]) -> NetworkWeights:
+    """Weights of several networks of one shape, with a first axis for the networks."""
+    if len(networks) == 1:  # no copy
+        return [W[None] for W in networks[0][0]], [b[None] for b in networks[0][1]]
+    coefs, intercepts = zip(*networks)
+    return [np.array(W) for W in zip(*coefs)], [np.array(b) for b in zip(*intercepts)]
+
+
+def flattened(coefs: Sequence[Array], intercepts: Sequence[Array], dtype: Any) -> Array:
+    """The vectors of parameters of several networks, (n_networks, n_params).
+
+    Parameters
+    ----------
+    coefs, intercepts : of each layer, as returned by `stacked`
+    dtype : of the result
+    """
+    arrays = [array for pair in zip(coefs, intercepts) for array in pair]
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1, dtype=dtype)

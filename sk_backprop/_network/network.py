@@ -26,7 +26,7 @@ of a `Workspace`: for dense X no array of the size of a batch is allocated.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -430,6 +430,57 @@ def jacobian(
             by_weight[-1] = delta
             if network.units_per_feature:
                 by_weight[:-1] *= own_features(network)[:, :, None]
+
+
+def jacobians(network: Network, flat: Array, X: Rows) -> tuple[Array, Array]:
+    """Outputs of several networks, and their gradients with respect to theta, for few rows.
+
+    The networks are computed at once: one by one, their calls would take most of the time.
+
+    Parameters
+    ----------
+    network : Network, the shape of each
+    flat : (n_networks, n_params)
+    X : (n_rows, n_features), which may have an additional last column of ones
+
+    Returns
+    -------
+    f : (n_networks, n_outputs, n_rows)
+    jac : (n_networks, n_outputs, n_params, n_rows)
+    """
+    hidden, output = ACTIVATIONS[network.activation], ACTIVATIONS[network.output_activation]
+    n_networks, n_rows = len(flat), X.shape[0]
+    n_features, n_outputs = network.layer_sizes[0], network.layer_sizes[-1]
+    layers = [
+        flat[:, slice(*network.layer_slice(layer))].reshape(n_networks, n_in + 1, n_out)
+        for layer, (n_in, n_out) in enumerate(pairwise(network.layer_sizes))
+    ]
+    rows: Any = X
+    dense = rows if isinstance(X, np.ndarray) else rows.toarray()
+    below = np.ones((1, n_features + 1, n_rows))
+    below[0, :-1] = dense.T[:n_features]
+    inputs, activations = [below], [*repeat(hidden, len(layers) - 1), output]
+    for V, activation in zip(layers, activations):
+        h = np.ones((n_networks, V.shape[2] + 1, n_rows))
+        h[:, :-1] = V.transpose(0, 2, 1) @ inputs[-1]
+        activation.apply(h[:, :-1])
+        inputs.append(h)
+    f = inputs.pop()[:, :-1]
+    slope = np.ones_like(f)
+    output.times_slope(slope, f, np.empty_like(f))
+    delta = slope[:, :, None, :] * np.eye(n_outputs)[:, :, None]
+    jac = np.empty((n_networks, n_outputs, network.n_params, n_rows))
+    for layer in range(len(inputs) - 1, -1, -1):
+        part = jac[:, :, slice(*network.layer_slice(layer))]
+        by_weight = part.reshape(*part.shape[:2], *layers[layer].shape[1:], n_rows)
+        np.multiply(inputs[layer][:, None, :, None], delta[:, :, None], out=by_weight)
+        if layer:
+            h = inputs[layer][:, None, :-1]
+            delta = layers[layer][:, None, :-1] @ delta
+            hidden.times_slope(delta, np.broadcast_to(h, delta.shape), np.empty_like(delta))
+    if network.units_per_feature:
+        by_weight[:, :, :-1] *= own_features(network)[:, :, None]
+    return f, jac
 
 
 def evaluate(

@@ -143,7 +143,7 @@ def _rows_with_errors(blend: Blend) -> Array | None:
             rows = np.intersect1d(rows, result.left_out[0])
         elif result.networks[0].precisions is None:  # residuals of a penalty need not show it
             return None
-    cost = sum(sum(packed.size for packed in one.posterior.factors) for one in blend.networks)
+    cost = sum(one.posterior.n_multiplications for one in blend.networks)
     n_features = len(problem.scales.x.mean)
     affordable = _SHARE_OF_ROWS * budget(problem.rows.n_samples, n_features) / max(cost, 1)
     most = int(np.clip(affordable, 10 * _LEAST_ROWS, _MOST_ROWS))

@@ -1,0 +1,1 @@
+"""`python -m sk_backprop`: compare, fit, predict, formula and report, on a table in a file."""

@@ -1,0 +1,99 @@
+"""Excel and Parquet files, by pandas where it is installed, as cells of text."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import math
+import re
+from collections.abc import Iterable
+from importlib.util import find_spec
+from typing import Any
+
+from sk_backprop._command._reading import records
+from sk_backprop._command._reading.records import Layout, Sheet
+from sk_backprop._command._reading.sources import Source
+from sk_backprop._command.terminal import CommandError
+
+_NEEDED = {"xlsx": ("pandas", "openpyxl"), "parquet": ("pandas", "pyarrow")}
+
+
+def has_pandas() -> bool:
+    """Whether pandas is installed."""
+    return find_spec("pandas") is not None
+
+
+def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
+    """The first sheet of an Excel file, or the table of a Parquet file.
+
+    source : Source; wanted : names that a line of column names would contain
+    """
+    needed = _NEEDED[source.kind]
+    if missing := [name for name in needed if find_spec(name) is None]:
+        kind = {"xlsx": "an Excel file", "parquet": "a Parquet file"}[source.kind]
+        raise CommandError(
+            f"{source.name} is {kind}, which needs: python -m pip install {' '.join(missing)}"
+        )
+    import pandas as pd
+
+    layout, data = Layout(source.kind), io.BytesIO(source.data)
+    remarks = list(source.remarks)
+    try:
+        if source.kind == "parquet":
+            frame = pd.read_parquet(data)
+            if frame.index.name is not None:
+                frame = frame.reset_index()
+            rows = _cells(frame)
+            return Sheet(source.name, [str(c) for c in frame.columns], rows, layout, (*remarks,))
+        book = pd.ExcelFile(data)
+        frame = book.parse(book.sheet_names[0], header=None, dtype=object)
+    except Exception as error:  # of many kinds, by the libraries that decode the file
+        raise CommandError(f"cannot read {source.name}: {error}") from error
+    if len(book.sheet_names) > 1:
+        remarks.append(f"The table is the first of {len(book.sheet_names)} sheets.")
+    rows = _cells(frame)
+    lines = [i + 1 for i, row in enumerate(rows) if any(row)]
+    found = records.Records([row for row in rows if any(row)], lines, [])
+    if not found.rows:
+        raise CommandError(f"{source.name} is empty")
+    return records.arranged(source.name, found, layout, tuple(remarks), wanted)
+
+
+def _cells(frame: Any) -> list[list[str]]:
+    """The values of a frame as text."""
+    columns = [[_text(value) for value in frame.iloc[:, j]] for j in range(frame.shape[1])]
+    return [list(row) for row in zip(*columns)]
+
+
+def _text(value: Any) -> str:
+    """A value as a cell that has one meaning, whatever the decimal separator of others."""
+    import pandas as pd
+
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return ""
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return str(bool(value)).lower()
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(sep=" ")
+    if isinstance(value, datetime.timedelta):
+        return repr(value.total_seconds())
+    if hasattr(value, "is_integer") and not math.isnan(value):
+        number = float(value)
+        if number.is_integer() and abs(number) < 1e15:
+            return str(int(number))
+        # 1.234 could be read as 1234 among decimal commas; 1.2340 cannot.
+        return f"{number!r}0" if re.fullmatch(r"-?\d{1,3}\.\d{3}", repr(number)) else repr(number)
+    return str(value)
+
+
+def booleans(values: Any) -> Any:
+    """0, 1 and nan as an array of pandas that may hold missing values."""
+    import numpy as np
+    import pandas as pd
+
+    missing = np.isnan(values)
+    if not missing.any():
+        return values.astype(bool)
+    return pd.array([None if gone else bool(v) for v, gone in zip(values, missing)], "boolean")

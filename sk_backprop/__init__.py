@@ -1,11 +1,22 @@
-"""A sigmoid network trained by backpropagation, as a scikit-learn regressor.
+"""A scikit-learn regressor that takes tables as they are, and predicts with error bars.
 
-One estimator, `BackpropRegressor`. It takes X and y as they are, in any units,
-dense or sparse, scales them itself, and predicts in the units of y. The displays plot the fitted
-function, `sk_backprop.export` exports it to other tools, and `sk_backprop.textbook` shows one pass
-of backpropagation with all its numbers.
+`BackpropRegressor` is a network of sigmoid units. X may be an array, a sparse matrix, or a data
+frame with categories, dates and missing values, in any units; predictions are in the units of y:
 
-The rooms, from the lowest; each may import only from itself and from rooms listed before it::
+>>> from sklearn.datasets import load_diabetes
+>>> from sk_backprop import BackpropRegressor
+>>> X, y = load_diabetes(return_X_y=True, scaled=False)
+>>> model = BackpropRegressor(random_state=0).fit(X, y)
+>>> mean, std = model.predict(X[:3], return_std=True)
+>>> low, high = model.predict_interval(X[:3], coverage=0.95).T
+
+``help(BackpropRegressor)`` describes every parameter, method and fitted attribute, and guide.md,
+beside this file, when to use what. `IntervalDisplay` and the other displays plot a fit,
+`sk_backprop.export` exports it to other tools, `sk_backprop.textbook` shows one pass of
+backpropagation with all its numbers, and ``python -m sk_backprop --help`` is the command line.
+
+For developers, the rooms, from the lowest; each may import only from itself and from rooms listed
+before it::
 
     _blocks       arrays, blocks of rows, sums by one tree, linear algebra, threads
         arrays          the type of arrays, rows that stay sparse, blocks of rows
@@ -62,7 +73,7 @@ The rooms, from the lowest; each may import only from itself and from rooms list
         diagnostics     fitted attributes and warnings
         progress, callbacks        observers of events: progress messages, callbacks
         calls           a call of `fit` or `partial_fit`, from its arguments to attributes
-        notebook        the estimator's documentation in its HTML representation
+        notebook        the estimator's documentation in help() and in its HTML representation
         operands        names and expressions for the inputs of a formula
         predictor, learner, regressor    BackpropRegressor
     _display      plots, from the public API of a fitted estimator

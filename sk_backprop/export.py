@@ -222,7 +222,7 @@ def to_expression(
     *,
     input_names: Sequence[str] | None = None,
     max_length: int | None = None,
-) -> Any:
+) -> str | list[str]:
     """Write the fitted function of raw inputs as a formula, for small networks.
 
     Sigmoid units are written as hyperbolic tangents, as ``1 / (1 + exp(-z))`` equals

@@ -1,17 +1,149 @@
-"""One forward and one backward pass with every intermediate number, for learners.
+"""Backpropagation with every intermediate number, for learners.
 
-The numbers are those that training uses: z and h come from the network's forward pass, and
-errors and derivatives from the objective, for one row of X at a time. For a single row, the
-derivative of the error with respect to a unit's bias is the unit's delta.
+A network learns by backpropagation: a forward pass computes the error, a backward pass computes its
+derivative with respect to each weight by the chain rule, and each weight takes a small step
+against its derivative. Here is one such step with every number, to check your own program. There
+are three rows, two inputs and three hidden units; all units are sigmoid; X and y are divided by
+their largest values:
+
+>>> import numpy as np
+>>> from sklearn.preprocessing import MaxAbsScaler
+>>> from sk_backprop import BackpropRegressor
+>>> from sk_backprop.textbook import backprop_pass
+>>> raw_X, raw_y = np.array([[2, 9], [1, 5], [3, 6]]), np.array([[92], [86], [89]])
+>>> X3, y3 = MaxAbsScaler().fit_transform(raw_X), MaxAbsScaler().fit_transform(raw_y)
+>>> W1, b1 = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]]), np.array([0.1, 0.2, 0.3])
+>>> W2, b2 = np.array([[0.7], [0.8], [0.9]]), np.array([0.1])
+>>> trace = backprop_pass(X3, y3, coefs=[W1, W2], intercepts=[b1, b2])
+>>> print(trace)
+FORWARD, a line for each row of X, a column for each unit
+X
+  row 0          0.666666667   1.000000000
+  row 1          0.333333333   0.555555556
+  row 2          1.000000000   0.666666667
+z[0] = X @ coefs[0] + intercepts[0]
+  row 0          0.566666667   0.833333333   1.100000000
+  row 1          0.355555556   0.544444444   0.733333333
+  row 2          0.466666667   0.733333333   1.000000000
+h[0] = 1 / (1 + exp(-z[0]))
+  row 0          0.637993671   0.697059284   0.750260106
+  row 1          0.587964135   0.632845702   0.675536323
+  row 2          0.614594498   0.675536323   0.731058579
+z[1] = h[0] @ coefs[1] + intercepts[1]
+  row 0          1.779477092
+  row 1          1.625834147
+  row 2          1.728597928
+h[1] = 1 / (1 + exp(-z[1]))
+  row 0          0.855632285
+  row 1          0.835598159
+  row 2          0.849232992
+y
+  row 0          1.000000000
+  row 1          0.934782609
+  row 2          0.967391304
+error = 1/2 * ((h[1] - y)**2).sum()
+                 0.022320489
+BACKWARD, deltas = derivatives of the error with respect to z
+deltas[1] = (h[1] - y) * h[1] * (1 - h[1])
+  row 0         -0.017833120
+  row 1         -0.013625352
+  row 2         -0.015128555
+coef_gradients[1] = h[0].T @ deltas[1]
+  from unit 0   -0.028686563
+  from unit 1   -0.031273376
+  from unit 2   -0.033643759
+intercept_gradients[1] = deltas[1].sum(axis=0)
+                -0.046587027
+deltas[0] = (deltas[1] @ coefs[1].T) * h[0] * (1 - h[0])
+  row 0         -0.002883088  -0.003012622  -0.003007251
+  row 1         -0.002310637  -0.002532702  -0.002687850
+  row 2         -0.002508430  -0.002652786  -0.002677009
+coef_gradients[0] = X.T @ deltas[0]
+  from input 0  -0.005200701  -0.005505435  -0.005577793
+  from input 1  -0.005839062  -0.006188203  -0.006285173
+intercept_gradients[0] = deltas[0].sum(axis=0)
+                -0.007702155  -0.008198111  -0.008372110
+
+`trace.h[0]`, `trace.deltas[1]` and so on are arrays. This is the same computation in numpy, with
+the chain rule in comments:
+
+>>> def sigmoid(z):
+...     return 1 / (1 + np.exp(-z))
+>>> h1 = sigmoid(X3 @ W1 + b1)
+>>> h2 = sigmoid(h1 @ W2 + b2)
+>>> error = ((h2 - y3) ** 2).sum() / 2
+>>> delta2 = (h2 - y3) * h2 * (1 - h2)                 # dE/dz2 = dE/dh2 * dh2/dz2
+>>> delta1 = (delta2 @ W2.T) * h1 * (1 - h1)           # dE/dz1 = dE/dz2 * dz2/dh1 * dh1/dz1
+>>> by_W2, by_b2 = h1.T @ delta2, delta2.sum(axis=0)   # dE/dW2 = dE/dz2 * dz2/dW2
+>>> by_W1, by_b1 = X3.T @ delta1, delta1.sum(axis=0)   # dE/dW1 = dE/dz1 * dz1/dW1
+>>> bool(np.allclose(by_W1, trace.coef_gradients[0], rtol=1e-12))
+True
+
+One step of gradient descent with a learning rate of 0.5 lowers the error:
+
+>>> rate = 0.5
+>>> new_W1, new_b1, new_W2, new_b2 = (
+...     W1 - rate * by_W1, b1 - rate * by_b1, W2 - rate * by_W2, b2 - rate * by_b2
+... )
+>>> new_W2.ravel()
+array([0.71434328, 0.81563669, 0.91682188])
+>>> backprop_pass(X3, y3, [new_W1, new_W2], [new_b1, new_b2]).error
+0.019707057
+
+With everything else turned off, `BackpropRegressor` is exactly this network. It divides X and y by
+their largest values itself, and takes the mean over the rows where textbooks take the sum, so three
+rows need three times the rate:
+
+>>> textbook = BackpropRegressor(
+...     hidden_layer_sizes=(3,), solver="sgd", output_activation="logistic", precondition=False,
+...     momentum=0, alpha=0, shuffle=False, batch_size=3, learning_rate_init=3 * rate,
+...     max_iter=1, n_iter_no_change=1, tol=1,         # one step is enough
+... ).fit(raw_X, raw_y.ravel(), coefs_init=[W1, W2], intercepts_init=[b1, b2])
+>>> bool(np.allclose(textbook.coefs_[0], new_W1, rtol=1e-12))
+True
+>>> textbook.coefs_[1].ravel()
+array([0.71434328, 0.81563669, 0.91682188])
+
+After many such steps from random initial weights, the predictions equal y:
+
+>>> textbook.set_params(
+...     learning_rate_init=20.0, max_iter=20_000, n_iter_no_change=10, tol=1e-4, random_state=0
+... ).fit(raw_X, raw_y.ravel()).predict(raw_X).round()
+array([92., 86., 89.])
+
+The worked example that many courses use has one row, two inputs, two hidden units and two outputs
+(https://mattmazur.com/2015/03/17/a-step-by-step-backpropagation-example/). Its error, the
+derivative with respect to w5 and the weights after one step are reproduced to the last digit (but
+the error after that step, which changes only the weights, is 0.291027774, not 0.291027924 as
+stated there):
+
+>>> W1, b1 = np.array([[0.15, 0.25], [0.20, 0.30]]), np.array([0.35, 0.35])
+>>> W2, b2 = np.array([[0.40, 0.50], [0.45, 0.55]]), np.array([0.60, 0.60])
+>>> trace = backprop_pass([[0.05, 0.10]], [[0.01, 0.99]], [W1, W2], [b1, b2])
+>>> trace.error
+0.298371109
+>>> float(trace.coef_gradients[1][0, 0])               # dE/dw5
+0.082167041
+>>> new_W1, new_W2 = W1 - 0.5 * trace.coef_gradients[0], W2 - 0.5 * trace.coef_gradients[1]
+>>> new_W2.T.ravel().tolist()                          # w5, w6, w7, w8
+[0.35891648, 0.408666186, 0.511301270, 0.561370121]
+>>> new_W1.T.ravel().tolist()                          # w1, w2, w3, w4
+[0.149780716, 0.19956143, 0.24975114, 0.29950229]
+>>> backprop_pass([[0.05, 0.10]], [[0.01, 0.99]], [new_W1, new_W2], [b1, b2]).error
+0.291027774
+
+The numbers of `backprop_pass` are those that training uses: z and h come from the network's forward
+pass, and errors and derivatives from the objective, for one row of X at a time. For a single row,
+the derivative of the error with respect to a unit's bias is the unit's delta.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._estimator.checks import check_pass
@@ -129,10 +261,10 @@ def _table(formula: str, values: Array, row_name: str) -> Iterator[str]:
 
 
 def backprop_pass(
-    X: Any,
-    y: Any,
-    coefs: Sequence[Any],
-    intercepts: Sequence[Any],
+    X: ArrayLike,
+    y: ArrayLike,
+    coefs: Sequence[ArrayLike],
+    intercepts: Sequence[ArrayLike],
     *,
     activation: str = "logistic",
     output_activation: str = "logistic",

@@ -1,4 +1,4 @@
-"""Settings of the tests and of the examples in README.md and the docstrings; fixtures."""
+"""Settings of the tests and of the examples on pages and in docstrings; fixtures."""
 
 import doctest
 import importlib.util
@@ -26,10 +26,10 @@ except ImportError:  # on Windows, where timings may meet
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave README.md's block about callbacks out where scikit-learn, before 1.9, has none."""
+    """Leave the guide's block about callbacks out where scikit-learn, before 1.9, has none."""
     if importlib.util.find_spec("sklearn.callback") is None:
         for item in items:
-            if item.path.name == "README.md":
+            if item.path.name == "guide.md":
                 test: Any = item
                 text = item.path.read_text(encoding="utf-8")
                 test.dtest.examples = without_callbacks(text, test.dtest.examples)

@@ -151,17 +151,39 @@ def test_stored_rows_are_read_and_written_to_the_byte(command, tmp_path, capsys)
     assert len(capsys.readouterr().out.splitlines()) > 10
 
 
-# --- README.md ---
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-README = README.replace("\u2212", "-").replace("\u00d7", "x")  # minus, times
+# --- benchmarks/README.md, and what README.md repeats of it ---
 
 
-def readme_table(heading):
-    """{label: the cells beside it} of the table whose heading line begins so."""
-    lines = README[README.index(heading) :].split("\n\n")[0].splitlines()[2:]
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return {first: rest for first, *rest in cells}
+def page(*place):
+    """The text of a page; minus and times as on a keyboard."""
+    text = ROOT.joinpath(*place).read_text(encoding="utf-8")
+    return text.replace("\u2212", "-").replace("\u00d7", "x")
+
+
+README, MEASURED = page("README.md"), page("benchmarks", "README.md")
+
+
+def table_of(text, heading, *groups, best=min):
+    """{label: the cells beside it} of the table whose heading line begins so.
+
+    Of each group of cells that are compared, the best ones are in bold, and no others.
+    """
+    lines = text[text.index(heading) :].split("\n\n")[0].splitlines()[2:]
+    found = {}
+    for line in lines:
+        first, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        bold = {k for k, cell in enumerate(cells) if cell.startswith("**")}
+        found[first] = cells = [cell.strip("*") for cell in cells]
+        compared = [{k: float(cells[k]) for k in group if cells[k]} for group in groups]
+        assert bold == {
+            k for values in compared for k in values if values[k] == best(values.values())
+        }
+    return found
+
+
+def least(cells):
+    """The cell of the smallest number."""
+    return min(filter(None, cells), key=float)
 
 
 def agrees(printed, value):
@@ -170,32 +192,46 @@ def agrees(printed, value):
     return abs(float(printed) - value) <= 0.5000001 * 10.0**-digits
 
 
-def test_readme_says_what_accuracy_csv_holds():
+ERRORS = ("ours", "hgb", "gp", "mlp_scaled")
+COVERED = ("coverage_50", "coverage_80", "coverage_95")
+
+
+@pytest.mark.parametrize(
+    ("text", "measures", "covered"),
+    [(README, (), COVERED[2:]), (MEASURED, ("log_likelihood",), COVERED)],
+    ids=["README.md", "benchmarks/README.md"],
+)
+def test_pages_say_what_accuracy_csv_holds(text, measures, covered):
     rows = table.read(str(ROOT / "benchmarks" / "accuracy.csv"), accuracy.Row)
     names = {published.SHORT.get(name, name): name for name in published.RMSE}
-    lines = readme_table("| | ours | MLPRegressor, scaled |")
+    heading = "| | ours | HistGradientBoosting | Gaussian process | MLPRegressor, scaled | best"
+    lines = table_of(text, heading, range(5))
     assert lines.keys() == names.keys()
-    for short, (*errors, best, likelihood, coverage, seconds) in lines.items():
+    for short, (*errors, coverage, seconds) in lines.items():
 
         def found(competitor, measure, problem=names[short]):
             return list(accuracy.by_split(rows, problem, competitor, measure).values())
 
-        for printed, competitor in zip(errors, ("ours", "mlp_scaled", "hgb", "gp"), strict=True):
+        errors, best, more = errors[:4], errors[4], errors[5:]
+        for printed, competitor in zip(errors, ERRORS, strict=True):
             values = found(competitor, "rmse")
             assert agrees(printed, np.mean(values)) if printed else not values
         assert best == str(published.best(names[short])[0][0])
-        assert agrees(likelihood, np.mean(found("ours", "log_likelihood")))
-        for printed, nominal in zip(coverage.split(", "), (50, 80, 95), strict=True):
-            assert agrees(printed, 100 * np.mean(found("ours", f"coverage_{nominal}")))
+        for printed, measure in zip(more, measures, strict=True):
+            assert agrees(printed, np.mean(found("ours", measure)))
+        for printed, measure in zip(coverage.split(", "), covered, strict=True):
+            assert agrees(printed, 100 * np.mean(found("ours", measure)))
         assert agrees(seconds, np.median(found("ours", "seconds")))
+    lowest = [short for short, cells in lines.items() if cells[0] == least(cells[:5])]
+    assert len(lowest) == 7  # as README.md says
 
 
-def test_readme_says_what_distributions_score():
+def test_pages_say_what_distributions_score():
     rows = table.read(str(ROOT / "benchmarks" / "accuracy.csv"), accuracy.Row)
     names = {published.SHORT.get(name, name): name for name in published.RMSE}
     columns = [(name, "crps") for name in ("ours", "ngboost", "gp")]
     columns += [(n, m) for m in accuracy.INTERVAL_SCORES for n in ("ours", "conformal")]
-    lines = readme_table("| | CRPS: ours | NGBoost |")
+    lines = table_of(MEASURED, "| | CRPS: ours | NGBoost |", range(3), range(3, 5), range(5, 7))
     assert lines.keys() == names.keys()
     worse = {}
     for short, printed in lines.items():
@@ -204,6 +240,7 @@ def test_readme_says_what_distributions_score():
             found = list(accuracy.by_split(rows, names[short], name, measure).values())
             means.append(np.mean(found) if found else np.inf)
             assert agrees(value, means[-1]) if value else not found
+        assert means[0] < min(means[1:3])  # README.md: on all nine sets
         ratios = [means[0] / min(means[1:3]), means[3] / means[4], means[5] / means[6]]
         if max(ratios) > 1:
             worse[short] = 100 * (max(ratios) - 1)
@@ -211,11 +248,11 @@ def test_readme_says_what_distributions_score():
     assert agrees("0.4", worse["power"])
 
 
-def test_readme_says_what_tables_csv_holds():
+def test_pages_say_what_tables_csv_holds():
     rows = table.read(str(ROOT / "benchmarks" / "tables.csv"), accuracy.Row)
-    lines = readme_table("| | ours | HistGradientBoosting | CatBoost |")
+    lines = table_of(MEASURED, "| | ours | HistGradientBoosting | CatBoost |", range(4))
     assert lines.keys() == problems.TABLES.keys()
-    names, ratios = ("ours", "hgb", "catboost", "realmlp"), []
+    names, ratios, seconds_of = ("ours", "hgb", "catboost", "realmlp"), [], []
     for problem, (*errors, seconds) in lines.items():
         found = {
             name: [accuracy.by_split(rows, problem, name, m) for m in ("rmse", "seconds")]
@@ -227,10 +264,17 @@ def test_readme_says_what_tables_csv_holds():
         ratios.append(means[0] / np.array(means[1:]))
         timed = [np.median(list(found[name][1].values())) for name in (names[0], *names[2:])]
         assert all(map(agrees, seconds.split("; "), timed))
+        seconds_of.append(timed)
     for printed, value in zip((".97", "1.00", ".95"), np.exp(np.mean(np.log(ratios), axis=0))):
         assert agrees(printed, value)
     assert ".97, 1.00 and .95 times" in README
+    assert ".97, 1.00 and .95 times" in MEASURED
     assert agrees("1.09", np.max(ratios))
+    ranges = [("2.7", "38"), ("0.8", "5.6"), ("46", "107")]  # seconds, in README.md
+    for (least, most), values in zip(ranges, np.transpose(seconds_of), strict=True):
+        assert agrees(least, values.min())
+        assert agrees(most, values.max())
+        assert f"{least} to {most}" in README
 
 
 def test_difficult_csv_holds_the_tables_that_are_made():
@@ -255,7 +299,7 @@ def mean_of(rows, problem, name):
     return np.mean(list(accuracy.by_split(rows, problem, name, "rmse").values()))
 
 
-def test_readme_says_what_speed_csv_holds():
+def test_page_says_what_speed_csv_holds():
     rows = table.read(str(ROOT / "benchmarks" / "speed.csv"), speed.Row)
     ratios = {(row.row, row.peer, row.threads): row.ratio for row in reversed(rows)}
     said = {
@@ -272,7 +316,7 @@ def test_readme_says_what_speed_csv_holds():
         "fit of 50 rows": [("overhead-adam", "mlp"), ("overhead-lbfgs", "mlp")],
         "grid search": [("grid-search", "mlp")],
     }
-    lines = readme_table("| work | MLPRegressor |")
+    lines = table_of(MEASURED, "| work | MLPRegressor |")
     assert len(lines) == len(said)
     for (label, cells), (beginning, keys) in zip(lines.items(), said.items(), strict=True):
         assert label.startswith(beginning)
@@ -283,10 +327,10 @@ def test_readme_says_what_speed_csv_holds():
     for peer, printed in (("skorch", ("2.4", "28")), ("nnet", ("9.0",)), ("pyrenn", ("75",))):
         found = sorted(row.ratio for row in rows if row.peer == peer)
         assert all(agrees(*pair) for pair in zip(printed, (found[0], found[-1])))
-        assert printed[-1] in README
+        assert printed[-1] in MEASURED
 
 
-def test_readme_says_what_agreement_csv_holds():
+def test_pages_say_what_agreement_csv_holds():
     rows = table.read(str(ROOT / "benchmarks" / "agreement.csv"), agreement.Row)
     for model, least, most in (
         ("BackpropRegressor", "0.13", "0.24"),
@@ -295,7 +339,9 @@ def test_readme_says_what_agreement_csv_holds():
         found = [r.disagreement for r in rows if r.model == model and r.problem != "diabetes"]
         assert agrees(least, min(found))
         assert agrees(most, max(found))
-        assert f"{least} to\n{most} of the RMSE" in README or f"{least} to {most} with" in README
+        words = " ".join(MEASURED.split())
+        assert f"{least} to {most} of the RMSE" in words or f"{least} to {most} with" in words
+    assert "0.13 to 0.24 of the RMSE" in " ".join(README.split())
 
 
 # --- errors and the command line ---
@@ -395,7 +441,11 @@ def test_units_command_shows_that_ours_do_not_matter(tmp_path, monkeypatch, caps
     assert [row.r2 for row in rows] == pytest.approx([rows[0].r2] * 6, abs=1e-3)
     printed = capsys.readouterr().out
     assert f"{rows[0].r2:.2f}" in printed
-    assert all(change in printed for change in readme_table("| the same data |"))
+    shown = table_of(MEASURED, "| the same data |", range(4), best=max)
+    assert all(change in printed for change in shown)
+    assert {cells[0] for cells in shown.values()} == {"0.49"}
+    first, in_thousandths = shown["as they are"][2], shown["y in thousandths"][2]
+    assert f"from {first} to {in_thousandths}." in " ".join(README.split())
 
 
 def test_disagreement_is_the_spread_over_the_error():

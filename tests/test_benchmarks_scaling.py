@@ -139,11 +139,12 @@ def test_line_in_proportion_goes_through_the_middle_of_the_points():
     assert math.sqrt(y0 * y1) == pytest.approx(2)
 
 
-def test_readme_says_what_scaling_csv_holds():
+def test_guide_says_what_scaling_csv_holds():
     root = Path(__file__).parents[1]
     rows = table.read(str(root / "benchmarks" / "scaling.csv"), Row)
     million = [row for row in rows if row.n_samples == 1_000_000]
-    assert "with a million rows of 20 columns" in (root / "README.md").read_text(encoding="utf-8")
+    guide = (root / "sk_backprop" / "guide.md").read_text(encoding="utf-8")
+    assert "with a million rows of 20 columns" in guide
     assert max(row.peak_mb for row in million) < scaling.MOST_MB == 200
     few = [row.peak_mb for row in million if row.solver in ("adam", "sgd")]
     assert few == pytest.approx([100] * len(few), rel=0.1)

@@ -21,11 +21,11 @@ from sklearn.neural_network import MLPRegressor
 
 from sk_backprop import BackpropRegressor
 
-README = Path(__file__).parents[1] / "README.md"
+GUIDE = Path(__file__).parents[1] / "sk_backprop" / "guide.md"
 VERDICTS = {"same", "better", "different"}
 
 
-# --- what there is: the installed MLPRegressor, and the README's tables ---
+# --- what there is: the installed MLPRegressor, and the guide's tables ---
 
 
 def documented(cls, section):
@@ -45,15 +45,15 @@ def public(cls):
 
 
 def table(first_cell):
-    """{name: cells after the first} of a table of the README, by its first column's head."""
-    _, _, text = README.read_text(encoding="utf-8").partition(f"\n| {first_cell} |")
+    """{name: cells after the first} of a table of the guide, by its first column's head."""
+    _, _, text = GUIDE.read_text(encoding="utf-8").partition(f"\n| {first_cell} |")
     rows = re.split(r"\n(?!\|)", text)[0].splitlines()[2:]
     split = [[cell.strip() for cell in row.strip()[1:-1].split("|")] for row in rows]
     return {name: cells for first, *cells in split for name in re.findall(r"`(\w+)`", first)}
 
 
 def lacking(theirs):
-    """What `theirs` has and BackpropRegressor or the README's tables lack."""
+    """What `theirs` has and BackpropRegressor or the guide's tables lack."""
     keywords, attributes = set(parameters(theirs)), set(documented(theirs, "Attributes"))
     return {
         "parameters": keywords - set(parameters(BackpropRegressor)),
@@ -394,9 +394,9 @@ def test_one_positional_argument():
     assert positional == ["hidden_layer_sizes"]
 
 
-# --- what the README sets beside calls in MATLAB and R ---
+# --- what the guide sets beside calls in MATLAB and R ---
 
-CALLS_HERE = re.findall(r"`(BackpropRegressor\(.*?\))` \|", README.read_text(encoding="utf-8"))
+CALLS_HERE = re.findall(r"`(BackpropRegressor\(.*?\))` \|", GUIDE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -1,4 +1,4 @@
-"""The suite itself: it ends wherever it is started, its marker, and all that README.md shows."""
+"""The suite itself: it ends wherever it is started, its marker, and all that the pages show."""
 
 import doctest
 import importlib.util
@@ -13,7 +13,11 @@ import pytest
 from cases import every_pair
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("README.md", "sk_backprop/guide.md")
+}
+GUIDE = PAGES["sk_backprop/guide.md"]
 
 
 def run_pytest(*arguments, before="", timeout=200, **environment):
@@ -160,31 +164,68 @@ def test_workers_take_one_blas_thread_unless_another_number_is_asked_for(monkeyp
         assert os.environ["OMP_NUM_THREADS"] == (asked or "1")
 
 
-# --- README.md ---
-
-BLOCKS = re.findall(r"^```(.*?)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+# --- the README and the guide ---
 
 
-def test_every_block_of_the_readme_is_run_or_for_a_shell():
-    assert {language for language, _ in BLOCKS} == {"python", "bash"}
+def blocks_of(page):
+    """(language, text) of each block of a page."""
+    return re.findall(r"^```(.*?)\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(text):
+    """What a link to each heading of a page ends with, as GitHub writes it."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_run_or_for_a_shell(page):
+    assert {language for language, _ in blocks_of(page)} <= {"python", "bash"}
     parser = doctest.DocTestParser()
-    for language, block in BLOCKS:
+    n_examples = 0
+    for language, block in blocks_of(page):
         if language == "python":
             assert block.startswith(">>> "), block
             assert block.endswith("\n\n"), block  # otherwise ``` would be the last output
             text = [part for part in parser.parse(block) if isinstance(part, str) and part.strip()]
             assert not text, text
-    n_examples = sum(len(parser.get_examples(block)) for kind, block in BLOCKS if kind == "python")
-    assert n_examples == len(parser.get_examples(README))
-    assert "doctest:" not in README
+            n_examples += len(parser.get_examples(block))
+    assert n_examples == len(parser.get_examples(PAGES[page])) > 20
+    assert "doctest:" not in PAGES[page]
 
 
-def test_without_callbacks_the_rest_of_the_readme_is_run():
+@pytest.mark.slow
+@needs_sh
+def test_pages_are_collected():
+    output = "\n".join(collected("README.md", "benchmarks/README.md", "sk_backprop/guide.md"))
+    assert all(f"{page}::" in output for page in PAGES)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "sk_backprop/guide.md", "benchmarks/README.md", "tests/README.md"]
+)
+def test_what_a_page_links_to_is_there(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith("https://"):
+            path, _, anchor = target.partition("#")
+            other = (ROOT / page).parent / path if path else ROOT / page
+            assert other.exists(), target
+            assert not anchor or anchor in anchors_of(other.read_text(encoding="utf-8")), target
+
+
+def test_the_readme_is_short():
+    assert len(PAGES["README.md"].split()) < 2500
+
+
+def test_without_callbacks_the_rest_of_the_guide_is_run():
     conftest = load_conftest()
-    examples = doctest.DocTestParser().get_examples(README)
-    kept = conftest.without_callbacks(README, examples)
+    examples = doctest.DocTestParser().get_examples(GUIDE)
+    kept = conftest.without_callbacks(GUIDE, examples)
     left_out = [example.source for example in examples if example not in kept]
-    (block,) = (block for _, block in BLOCKS if "sklearn.callback" in block)
+    (block,) = (
+        block for _, block in blocks_of("sk_backprop/guide.md") if "sklearn.callback" in block
+    )
     assert left_out == [one.source for one in doctest.DocTestParser().get_examples(block)]
     # Nothing after the block needs what it defines.
     after = "".join(example.source for example in kept if example.lineno > examples[0].lineno)
@@ -198,12 +239,18 @@ def test_without_callbacks_the_rest_of_the_readme_is_run():
         (r"(Prediction|Interval|Network|Relevance|LossCurve)Display", "plot"),
         (r"skl2onnx|to_mlp_regressor\(model\)", "export"),
         (r"as_pandas", "pandas"),
+        (r"import pandas", "frames"),
     ],
 )
 def test_a_block_that_needs_an_extra_says_so_before_it(needed, extra):
-    found = [block for kind, block in BLOCKS if kind == "python" and re.search(needed, block)]
+    found = [
+        (page, block)
+        for page in PAGES
+        for kind, block in blocks_of(page)
+        if kind == "python" and re.search(needed, block)
+    ]
     assert found
-    for block in found:
-        before = README[: README.index(block)]
-        section = before[before.rindex("\n###") :]
+    for page, block in found:
+        before = PAGES[page][: PAGES[page].index(block)]
+        section = before[[*re.finditer(r"^#", before, re.MULTILINE)][-1].start() :]
         assert f".[{extra}]" in section or f"' {extra}`" in section, block

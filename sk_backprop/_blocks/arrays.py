@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[Any]
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Sparse(Protocol):
+    """Sparse matrices and arrays of scipy, in any format."""
+
+    @property
+    def shape(self) -> Any: ...
+    def tocsr(self, copy: bool = ...) -> Any: ...
+
+
+# X as users pass it: data frames are array-like, as numpy can read them.
+TableLike: TypeAlias = ArrayLike | Sparse
 
 
 def beyond_range_is_inf(function: Callable[P, R]) -> Callable[P, R]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
+from numpy.typing import ArrayLike
+
+from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._estimator.calls import fit_next_batch, fit_rows
 from sk_backprop._estimator.checks import OnlyIfStreaming
-from sk_backprop._estimator.predictor import Predictor, shown_in
+from sk_backprop._estimator.notebook import shown_in
+from sk_backprop._estimator.predictor import Predictor
 
 
 @shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
@@ -16,15 +21,15 @@ class Learner(Predictor):
 
     def fit(
         self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
+        X: TableLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-        coefs_init: Any = None,
-        intercepts_init: Any = None,
+        X_val: TableLike | None = None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+        coefs_init: Sequence[ArrayLike] | None = None,
+        intercepts_init: Sequence[ArrayLike] | None = None,
     ) -> Self:
         """Fit the network to raw X and y.
 
@@ -103,7 +108,9 @@ class Learner(Predictor):
         return self
 
     @OnlyIfStreaming
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def partial_fit(
+        self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Self:
         """Make one pass over the next batch of a stream.
 
         The scales of X and y are those of all batches so far; the weights are adjusted so that

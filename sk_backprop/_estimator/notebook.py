@@ -1,13 +1,16 @@
-"""Estimators in notebooks: documentation next to the name of each parameter and attribute.
+"""Estimators in notebooks and in help(): documentation where users look for it.
 
-scikit-learn (1.9) shows a parameter's or attribute's documentation only where it has a
-page on the web to link to. This package documents them only in the docstring: the tables
-are rendered with a link, which is then removed.
+In a notebook, it stands next to the name of each parameter and attribute. scikit-learn (1.9) shows
+a parameter's or attribute's documentation only where it has a page on the web to link to. This
+package documents them only in the docstring: the tables are rendered with a link, which is then
+removed.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from sklearn.base import BaseEstimator
@@ -30,3 +33,16 @@ def _with_tooltips(table: Any) -> Any:
         table.doc_link = "docstring"
         table._html_repr = lambda: re.sub(r'\s(?:rel|target|href)="[^"]*"', "", render())
     return table
+
+
+def shown_in(name: str, module: str) -> Callable[[type], type]:
+    """Class decorator: errors and help() show the methods under the class that users know."""
+
+    def rename(cls: type) -> type:
+        for method in vars(cls).values():
+            method = getattr(method, "method", method)
+            if isinstance(method, FunctionType):
+                method.__qualname__, method.__module__ = f"{name}.{method.__name__}", module
+        return cls
+
+    return rename

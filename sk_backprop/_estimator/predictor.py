@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from types import FunctionType
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.arrays import Array, TableLike
 from sk_backprop._estimator.checks import (
     check_count,
     check_new_rows,
@@ -20,7 +19,7 @@ from sk_backprop._estimator.checks import (
     check_scored,
     new_table,
 )
-from sk_backprop._estimator.notebook import ParameterTooltips
+from sk_backprop._estimator.notebook import ParameterTooltips, shown_in
 from sk_backprop._estimator.state import Columns, fitted_function, predictive_of
 from sk_backprop._inference.predictive import FittedFunction, Predictive
 
@@ -41,19 +40,6 @@ def _warn_of_overflow(source: FittedFunction | Predictive, what: str, *results: 
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-def shown_in(name: str, module: str) -> Callable[[type], type]:
-    """Class decorator: errors and help() show the methods under the class that users know."""
-
-    def rename(cls: type) -> type:
-        for method in vars(cls).values():
-            method = getattr(method, "method", method)
-            if isinstance(method, FunctionType):
-                method.__qualname__, method.__module__ = f"{name}.{method.__name__}", module
-        return cls
-
-    return rename
 
 
 def shallow_copy(estimator: Any) -> Any:
@@ -88,7 +74,19 @@ class Predictor(RegressorMixin, ParameterTooltips):
             copied.loss_curve_ = list(copied.loss_curve_)
         return copied
 
-    def predict(self, X: Any, return_std: bool = False) -> Any:
+    @overload
+    def predict(  # numpydoc ignore=GL08
+        self, X: TableLike, return_std: Literal[False] = False
+    ) -> Array: ...
+    @overload
+    def predict(  # numpydoc ignore=GL08
+        self, X: TableLike, return_std: Literal[True]
+    ) -> tuple[Array, Array]: ...
+    @overload
+    def predict(  # numpydoc ignore=GL08
+        self, X: TableLike, return_std: bool
+    ) -> Array | tuple[Array, Array]: ...
+    def predict(self, X: TableLike, return_std: bool = False) -> Array | tuple[Array, Array]:
         r"""Predict targets in the units of the training y.
 
         Parameters
@@ -153,7 +151,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         _warn_of_overflow(function, "predict(X)", mean)
         return mean
 
-    def predict_dist(self, X: Any) -> Any:
+    def predict_dist(self, X: TableLike) -> Any:
         """Predict the distribution of a new observation at each row.
 
         For 'squared_error' and 'student_t' it is a t distribution, which is normal in the limit of
@@ -195,7 +193,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         mean, std, dof = self._moments(X, function)
         return function.likelihood.distribution(mean, std, dof)
 
-    def predict_interval(self, X: Any, coverage: float = 0.95) -> Array:
+    def predict_interval(self, X: TableLike, coverage: float = 0.95) -> Array:
         """Predict the central interval that holds a new observation with a given probability.
 
         Parameters
@@ -233,7 +231,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         check_probabilities("coverage", coverage, single=True)
         return self.predict_quantiles(X, [(1 - coverage) / 2, (1 + coverage) / 2])
 
-    def predict_quantiles(self, X: Any, quantiles: Any) -> Array:
+    def predict_quantiles(self, X: TableLike, quantiles: ArrayLike) -> Array:
         """Predict quantiles of a new observation.
 
         Parameters
@@ -275,7 +273,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         values = np.asarray(found, dtype=mean.dtype)
         return values if np.ndim(levels) else np.asarray(values[..., 0])
 
-    def sample_y(self, X: Any, n_samples: int = 1, random_state: Any = 0) -> Array:
+    def sample_y(self, X: TableLike, n_samples: int = 1, random_state: Any = 0) -> Array:
         """Draw new observations at all rows jointly.
 
         Each draw is one function, from the posterior of the weights of one network, plus noise
@@ -328,7 +326,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         _warn_of_overflow(predictive, "predict(X)", mean, std)
         return mean, std, dof
 
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+    def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """Return the coefficient of determination, R^2, of the predictions.
 
         Parameters
@@ -371,7 +369,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         y, sample_weight = check_scored(y, sample_weight)
         return float(super().score(X, y, sample_weight=sample_weight))
 
-    def gradient(self, X: Any) -> Array:
+    def gradient(self, X: TableLike) -> Array:
         """Compute the derivative of the prediction with respect to each feature, in raw units.
 
         The derivative is exact, by one more step of backpropagation. (At the kink of a
@@ -417,7 +415,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
             gradient = encoding.gradient(new_table(self, given, encoding), gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
-    def leverage(self, X: Any) -> Array:
+    def leverage(self, X: TableLike) -> Array:
         r"""Compute how far rows lie outside the training data, in terms of the fitted weights.
 
         The leverage is the variance of the prediction due to the uncertainty of the weights,
@@ -474,7 +472,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
     @property
     def encoded_feature_names_(self) -> Array:
-        """Names of the inputs of the network, in the order of the rows of ``coefs_[0]``.
+        """The names of the inputs of the network, in the order of the rows of ``coefs_[0]``.
 
         An input that is a column of X has its name, or x0, x1, ... The others are named after the
         column they stand for: 'city=Ulm', 'city=(other)', 'age=(missing)', 'sold (sin of year)'.
@@ -483,11 +481,6 @@ class Predictor(RegressorMixin, ParameterTooltips):
         -------
         names : ndarray of str objects of shape (n_inputs,)
             The names.
-
-        Raises
-        ------
-        NotFittedError
-            Before the first fit.
         """
         check_is_fitted(self)
         columns = Columns.of(self)
@@ -495,7 +488,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
             return columns.input_names
         return np.array([f"x{j}" for j in range(columns.n_features)], dtype=object)
 
-    def encode(self, X: Any) -> Any:
+    def encode(self, X: TableLike) -> Any:
         """Compute the inputs of the network that stand for the columns of X.
 
         Parameters
@@ -588,7 +581,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         _warn_of_overflow(function, "raw_intercepts_", *intercepts)
         return intercepts
 
-    def _to_evaluate(self, X: Any) -> tuple[Any, FittedFunction]:
+    def _to_evaluate(self, X: TableLike) -> tuple[Any, FittedFunction]:
         """Checked X, and the fitted function."""
         if not hasattr(self, "coefs_"):  # tested first, as the check takes 2 us
             check_is_fitted(self, "coefs_")

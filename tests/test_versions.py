@@ -90,7 +90,8 @@ def test_import_takes_little_beside_scikit_learns(tmp_path):
     code = (
         "import time; start = time.process_time();"
         "import sklearn.neural_network, sklearn.model_selection; between = time.process_time();"
-        "from sk_backprop import BackpropRegressor; print(between - start, time.process_time() - between)"
+        "from sk_backprop import BackpropRegressor;"
+        "print(between - start, time.process_time() - between)"
     )
     theirs, ours = np.inf, np.inf
     for _ in range(7):  # the least: what else runs can only add to it

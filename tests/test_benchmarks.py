@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import BayesianRidge, Ridge
 
@@ -19,6 +21,7 @@ from benchmarks import (
     agreement,
     compare,
     difficult,
+    mixed,
     problems,
     published,
     scaling,
@@ -277,6 +280,30 @@ def test_pages_say_what_tables_csv_holds():
         assert f"{least} to {most}" in README
 
 
+def test_pages_say_what_mixed_csv_holds():
+    rows = table.read(str(ROOT / "benchmarks" / "mixed.csv"), mixed.Row)
+    lines = table_of(MEASURED, "| | ours | HistGradientBoosting | in 95 %", range(2))
+    assert lines.keys() == mixed.TABLES.keys()
+    for problem, (*errors, coverage, seconds) in lines.items():
+        ours, trees = (
+            [row for row in rows if (row.problem, row.competitor) == (problem, name)]
+            for name in ("ours", "hgb")
+        )
+        assert [row.fold for row in ours] == [row.fold for row in trees] == list(range(5))
+        means = [np.mean([row.rmse for row in one]) for one in (ours, trees)]
+        assert all(map(agrees, errors, means))
+        assert agrees(coverage, 100 * np.mean([row.coverage_95 for row in ours]))
+        assert agrees(seconds, np.median([row.seconds for row in ours]))
+    ratios = mixed.ratios(rows)
+    mean, largest = np.exp(np.mean(np.log(list(ratios.values())))), max(ratios.values())
+    for text in (README, MEASURED):
+        printed = re.search(
+            r"([.\d]+) times that of HistGradientBoosting[^.]*, and at most ([.\d]+\d)", text
+        )
+        assert agrees(printed[1], mean)
+        assert agrees(printed[2], largest)
+
+
 def test_difficult_csv_holds_the_tables_that_are_made():
     rows = table.read(str(ROOT / "benchmarks" / "difficult.csv"), accuracy.Row)
     for problem in difficult.TABLES:
@@ -293,6 +320,23 @@ def test_difficult_csv_holds_the_tables_that_are_made():
     assert better["hgb"] == ["friedman1, 1000 columns"]
     assert len(better["gp"]) == 4
     assert len(difficult.TABLES) == 17
+
+
+def test_mixed_measures_both_on_a_frame_as_it_is(monkeypatch, capsys):
+    frame = pd.DataFrame({"x": np.arange(50.0), "s": ["u", "v"] * 25})
+    frame["z"] = np.where(frame["x"] % 3, frame["x"], np.nan)
+    y = frame["x"].to_numpy() + 9 * (frame["s"] == "v").to_numpy()
+    monkeypatch.setattr(mixed, "frame_of", lambda name: (frame, y))
+    assert run("mixed", "--problems", "mpg") == 0
+    assert re.search(r"mpg +0\.0\d\d +\d\.\d+", capsys.readouterr().out)
+
+
+def test_trees_get_categories_that_they_can_take():
+    frame = pd.DataFrame({"x": np.arange(600.0), "s": ["u", "v"] * 300})
+    frame["many"] = [f"level {k}" for k in range(600)]
+    found = mixed.for_trees(frame)
+    assert list(found) == ["x", "s"]
+    assert found["s"].cat.categories.tolist() == ["u", "v"]
 
 
 def mean_of(rows, problem, name):

@@ -282,8 +282,10 @@ class BackpropRegressor(CallbackSupport, Learner):
         Loss on the validation data, without penalty, at each iteration; see `early_stopping`.
     best_validation_score_ : float or None
         R^2 on the validation data at `best_iter_`.
-    n_layers_, n_outputs_ : int
-        Number of layers, including input and output, and of output units.
+    n_layers_ : int
+        Number of layers, including input and output.
+    n_outputs_ : int
+        Number of output units.
     out_activation_ : {'identity', 'logistic', 'exp'}
         Activation function of the output units.
     feature_importances_ : ndarray of shape (n_features_in_,)

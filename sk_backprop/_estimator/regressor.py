@@ -29,7 +29,8 @@ class BackpropRegressor(CallbackSupport, Learner):
         'auto' selects the architecture that predicts held-out rows best: with 'lm' no hidden
         layer, one of 20 units or two of 5 to 30 (while affordable); with the other solvers none or
         (20,). If `solver` and `alpha` are 'auto' too, more are tried: with 'muon', from 200
-        dense rows of at most 256 features on, two layers of 64 units (256 from 10,000 rows on)
+        dense rows of at most 256 features on (or, if all have two values, 1,000), two layers of 64
+        units (256 from 10,000 rows on)
         after `units_per_feature`; for up to 3 features, one layer of 96 units whose initial
         weights suit a function that oscillates; and with 'lm', where a value of a feature is 100
         interquartile ranges from the quartiles, two layers of 5 or 10 units after 3 units for each
@@ -229,7 +230,8 @@ class BackpropRegressor(CallbackSupport, Learner):
         otherwise they are `residual_dof_` (with evidence, less 1 for the mean of y), and at most 4
         for 'student_t'. In a stream, and with an exponential output, they are inf.
     outliers_ : ndarray of shape (n_outliers,)
-        Rows of X whose y is a gross error. With the defaults, a dense X of up to 256 columns and
+        Rows of X whose y is a gross error. With the defaults, a dense X of up to 256 columns
+        (see `hidden_layer_sizes`) and
         more than 20 values of y, `fit` leaves out rows whose errors in a robust fit lie beyond a
         gap, which heavy or skewed tails do not have, if the gap is wide or they harm networks that
         are trained with them, and these networks cannot predict them; there is a warning. With

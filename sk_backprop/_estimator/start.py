@@ -134,7 +134,8 @@ def _task(
         if given == "auto":
             units = units_for_each_feature(n_rows, data.X.shape[1])
             wide = replace(network, units_per_feature=units, two_valued=two_valued(data.X))
-        muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
+        if wide.layer_sizes[0] * sum(wide.units_of_features) <= _MOST_WEIGHTS:
+            muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
     plan = make_plan(
         settings,
         hidden,
@@ -160,8 +161,9 @@ def _may_need_other_networks(estimator: Any, likelihood: Likelihood, data: Data)
     )
 
 
-# Features above which there are no units for single features.
-_MOST_FEATURES = 256
+# Features, and weights of the first layer, above which there are no units for single features: as
+# many as 256 features have with 16 units each, or 1,000 of two values with one.
+_MOST_FEATURES, _MOST_WEIGHTS = 1024, 2**20
 
 
 def in_stream(task: Task, problem: Problem, rows: SeenRows) -> list[Start]:

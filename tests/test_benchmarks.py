@@ -327,6 +327,7 @@ def test_mixed_measures_both_on_a_frame_as_it_is(monkeypatch, capsys):
     frame["z"] = np.where(frame["x"] % 3, frame["x"], np.nan)
     y = frame["x"].to_numpy() + 9 * (frame["s"] == "v").to_numpy()
     monkeypatch.setattr(mixed, "frame_of", lambda name: (frame, y))
+    monkeypatch.setattr(mixed, "N_FOLDS", 2)
     assert run("mixed", "--problems", "mpg") == 0
     assert re.search(r"mpg +0\.0\d\d +\d\.\d+", capsys.readouterr().out)
 

@@ -155,6 +155,7 @@ def test_shortest_run_is_found_and_failed_starts_count():
     assert len(fits) == speed.MOST_NETWORKS
 
 
+@pytest.mark.slow
 def test_ours_reaches_the_loss_of_a_peer():
     ours, theirs, note = speed.same_loss(2, n_samples=80)
     assert ours(0) > 0

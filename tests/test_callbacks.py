@@ -613,6 +613,7 @@ def test_in_a_grid_search_with_a_stop(friedman, capsys):
     assert search.best_estimator_._skl_callbacks == [monitor, recorder]
 
 
+@pytest.mark.slow
 @needs_callbacks
 def test_networks_trained_side_by_side_are_scored_alike(friedman):
     params = {"solver": "lm", "n_networks": 2, "weight_groups": "layer"}

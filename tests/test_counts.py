@@ -254,6 +254,7 @@ def defaults_and_a_linear_model(n, log_mean, seed):
     return 1 / model.noise_precision_[0], np.std((yt - mean) / std), above
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "log_mean"), [(300, -4), (300, -3), (1000, -3), (1000, -2)])
 def test_the_defaults_on_rare_counts_are_no_worse_than_a_linear_model(n, log_mean):
     # With n = 1000, log_mean = -3 networks were selected that predicted 1e16.

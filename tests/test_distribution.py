@@ -260,6 +260,7 @@ def test_noise_that_does_not_vary_is_left_constant():
     assert model.noise_precision_[0] == pytest.approx(1 / 0.5**2, rel=0.15)
 
 
+@pytest.mark.slow
 def test_heavy_tails_are_found():
     X, y, _ = noisy("heavy")
     X_new, y_new, _ = noisy("heavy", 4000, seed=1)

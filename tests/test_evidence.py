@@ -473,6 +473,7 @@ def test_fewer_rows_than_inputs():
         assert model.score(Xt, Xt @ coef) > BayesianRidge().fit(X, y).score(Xt, Xt @ coef)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=str)
 def test_duplicated_columns_change_little(friedman, params):
     X, y = friedman
@@ -504,6 +505,7 @@ def test_a_constant_column_changes_nothing_from_the_same_start(friedman, value):
     np.testing.assert_allclose(with_it.log_evidence_, without.log_evidence_, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=str)
 def test_constant_columns_change_no_more_than_other_initial_weights_would(friedman, params):
     X, y = friedman

@@ -431,6 +431,7 @@ def test_fits_in_several_threads_are_those_one_after_the_other():
         assert process_state() == around
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not LIBRARIES.select(internal_api="openblas"), reason="sets the threads of OpenBLAS"
 )

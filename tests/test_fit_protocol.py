@@ -525,6 +525,7 @@ def test_interruption_goes_back_to_the_last_whole_epoch(friedman, solver, monkey
     np.testing.assert_array_equal(model.predict(X), expected.predict(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("early_stopping", [False, *slow([True])])
 @pytest.mark.parametrize("seed", [0, *slow([1, 2, 3])])
 def test_the_default_learns_a_wave(seed, early_stopping):

@@ -119,6 +119,7 @@ def test_float32_as_predict(rows):
     assert np.max(np.abs(model.gradient(single) - model.gradient(double)) / scale) < 1e-5
 
 
+@pytest.mark.slow
 def test_many_rows_are_taken_in_blocks(rows):
     X, y = rows
     model = rough((200, 3), n_networks=2).fit(X, y)

@@ -287,6 +287,7 @@ def test_lognormal_regression_is_least_squares_of_the_logarithm(positive, solver
         np.testing.assert_allclose(std, np.sqrt(variance), rtol=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["gamma", "lognormal"])
 def test_positive_targets_by_default(positive, loss):
     X, mean, targets = positive

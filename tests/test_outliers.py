@@ -246,6 +246,7 @@ def test_numbers_of_outliers_are_those_of_the_rows_given():
     assert len(fitted(X, np.where(np.arange(200) == 7, y - 1000, y)).outliers_) == 0
 
 
+@pytest.mark.slow
 def test_a_warm_start_leaves_out_what_the_first_fit_did():
     X, y, _, X_new, f_new = linear_table(300, 0.02)
     model = fitted(X, y, warm_start=True)
@@ -268,6 +269,7 @@ def test_rare_events_are_no_errors():
     np.testing.assert_allclose(std, 0.0995, rtol=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["corner", *slow(["spike", "rare category"])])
 def test_a_part_of_the_function_is_no_error(case):
     rng = np.random.default_rng(0)
@@ -297,6 +299,7 @@ def test_the_mean_of_skewed_noise_is_kept(noise, seed):
     assert np.mean(model.predict(X_new)) == pytest.approx(np.mean(given.predict(X_new)), rel=0.02)
 
 
+@pytest.mark.slow
 def test_one_of_few_values_is_no_error():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(200, 2))

@@ -38,6 +38,7 @@ def selected(curvature, seed, affordable=1e15, n_samples=300):
     return found[0].settings, n_folds, problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("curvature", "seed"), CLOSE)
 def test_close_candidates_are_scored_on_all_folds(curvature, seed):
     settings, n_folds, problem = selected(curvature, seed)

@@ -238,6 +238,7 @@ def test_a_network_whose_batch_is_left_out_leaves_the_others_optimizers_alone(
     assert [state["m"].any() for state in after] == [True, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.0, 0.3])
 def test_what_noise_and_long_steps_do_to_a_batch_is_no_divergence(noise):
     rng = np.random.RandomState(0)
@@ -608,6 +609,7 @@ def test_a_stream_by_default_goes_on_after_storing(friedman, copied):
     assert not hasattr(clone(stream), "coefs_")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "n_samples", "params"),
     [

@@ -241,6 +241,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("table", "n", "n_features", "params"), [*QUICK, *slow(OTHERS)])
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_intervals_cover_where_the_network_could_fit_the_noise(table, n, n_features, params):
@@ -343,6 +344,7 @@ def test_copies_of_all_rows_do_not_change_what_is_learned(solver, bar):
     assert found < bar * expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["lbfgs", *slow(["auto"])])
 def test_survey_weights_choose_alike_whatever_their_mean(solver):
     def weights(mean):

@@ -28,19 +28,20 @@ def feature_importances(blend: Blend, columns: Columns) -> Array:
     n_rows = X.shape[0]
     n_inputs, n_outputs = columns.n_inputs, problem.rows.y.shape[1]
     most = max(16, min(_MOST_ROWS, _MOST_VALUES // (n_inputs * n_outputs)))
-    chosen = np.unique(np.linspace(0, n_rows - 1, min(n_rows, most)).astype(np.intp))
-    X = X[chosen].astype(float)
-    slopes = np.zeros((len(chosen), n_outputs, n_inputs))
+    if n_rows > most:
+        chosen = np.linspace(0, n_rows - 1, most).astype(np.intp)
+        X, weights = X[chosen], None if weights is None else weights[chosen]
+    X = X.astype(float)
+    slopes = np.zeros((X.shape[0], n_outputs, n_inputs))
     for result, weight in zip(blend.results, blend.weights, strict=True):
         network = scales.solver_network(result.settings.network)
-        work = Workspace(network, len(chosen), float)
+        work = Workspace(network, X.shape[0], float)
         for one in result.networks:
             params = network.parameters(one.params.flat.astype(float))
             forward(network, params, X, work)
             slopes += weight / len(result.networks) * input_gradient(network, params, work)
-    mean = np.average(
-        np.abs(slopes).mean(axis=1), axis=0, weights=None if weights is None else weights[chosen]
-    )
+    np.abs(slopes, out=slopes)
+    mean = np.average(slopes.mean(axis=1), axis=0, weights=weights)
     # In the centred coordinates of the solver, columns have unit standard deviation.
     spread = 1.0 if scales.precondition else scales.x.spread
     mean = np.where(scales.x.constant, 0.0, mean * spread)

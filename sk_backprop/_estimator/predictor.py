@@ -585,7 +585,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """Checked X, and the fitted function."""
         if not hasattr(self, "coefs_"):  # tested first, as the check takes 2 us
             check_is_fitted(self, "coefs_")
-        checked, messages = check_new_rows(self, X, Columns.of(self))
+        checked, messages = check_new_rows(self, X)
         for message in messages:
             warnings.warn(message, UserWarning, stacklevel=3)
         return checked, fitted_function(self)

@@ -125,7 +125,7 @@ def test_the_unit_and_the_time_zone_of_a_date_do_not_matter(unit, zone):
     other = frame.assign(sold=dates, waited=frame["waited"].dt.as_unit(unit))
     model = small().fit(frame, Y)
     np.testing.assert_allclose(model.encode(other), model.encode(frame), rtol=1e-12, atol=1e-9)
-    objects = frame.assign(sold=pd.Series(list(dates.dt.to_pydatetime()), dtype=object))
+    objects = frame.assign(sold=pd.Series([date.to_pydatetime() for date in dates], dtype=object))
     np.testing.assert_allclose(model.encode(objects), model.encode(frame), rtol=1e-12, atol=1e-9)
 
 
@@ -470,7 +470,9 @@ def test_importances_of_a_table_are_those_of_its_columns():
     assert FRAME.columns[model.feature_importances_.argmax()] == "size"
 
 
-@pytest.mark.parametrize("X", [sp.random_array((N, 4), density=0.5, rng=0), np.ones((N, 2))])
+@pytest.mark.parametrize(
+    "X", [sp.random(N, 4, density=0.5, format="csr", random_state=0), np.ones((N, 2))]
+)
 def test_importances_of_sparse_and_constant_columns(X):
     for model in (small().fit(X, Y), small(solver="adam").partial_fit(X, Y)):
         assert model.feature_importances_.shape == (X.shape[1],)

@@ -7,6 +7,7 @@ are stored.
 
 import datetime
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,8 @@ def seconds_of(column: Any) -> Array:
     column : series of narwhals
     """
     if column.dtype.is_temporal():
-        return numbers_of(column.dt.total_microseconds()) * _MICROSECOND
+        with suppress(AttributeError):  # durations of Arrow have no such method in pandas 2.1
+            return numbers_of(column.dt.total_microseconds()) * _MICROSECOND
     return _each(column.to_list(), _seconds)
 
 

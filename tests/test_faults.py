@@ -237,16 +237,21 @@ def test_ctrl_c_or_no_memory_at_one_place_in_thirty_two(case):
     assert harm(case, MemoryError, numbers[16::32]) == {}
 
 
+# Of these, which take as long as all others together, each place meets one of the two errors.
+BY_TURNS = {"lm, warm start of two", "lm, evidence"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_ctrl_c_anywhere(case):
-    assert harm(case, KeyboardInterrupt, numbers_of_places(case)) == {}
+    assert harm(case, KeyboardInterrupt, numbers_of_places(case)[:: 1 + (case in BY_TURNS)]) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_no_memory_anywhere(case):
-    assert harm(case, MemoryError, numbers_of_places(case)) == {}
+    numbers = numbers_of_places(case)
+    assert harm(case, MemoryError, numbers[1::2] if case in BY_TURNS else numbers) == {}
 
 
 # --- Ctrl-C as it comes, from another thread, in the middle of a long run ---

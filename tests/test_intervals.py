@@ -86,7 +86,6 @@ def test_intervals_cover_where_shapes_or_penalties_are_tried(params, n_fits):
     assert 0.85 < precision < 1.15
 
 
-@pytest.mark.slow
 def test_a_single_fit_is_off_by_what_150_rows_leave_unknown():
     # The noise is known to sqrt(2 / 150) of itself, and the rest is chance: no fit is far off.
     found = figures_by_name("the units of the truth")

@@ -201,7 +201,6 @@ def test_steps_are_learned_with_their_noise():
 @pytest.mark.slow
 def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
     X, y, X_new, y_new = rough(600)
-    X, X_new = (np.column_stack([rows, rows[:, 0] > 0]) for rows in (X, X_new))
     model = BackpropRegressor(random_state=0).fit(X, y)
     assert model.solver_ == "muon"
     score = model.score(X_new, y_new)
@@ -211,12 +210,25 @@ def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
     again = model.set_params(warm_start=True).fit(X, y)
     for one, solver in ((stream, "adam"), (again, "muon")):
         assert one.solver_ == solver
-        assert one.hidden_layer_sizes_ == (97, 64, 64)  # the last feature has two values
+        assert one.hidden_layer_sizes_ == (96, 64, 64)
         assert one.units_per_feature_ == 32
         assert one.n_networks_ == 5
-        own = np.tile(np.repeat(np.eye(4, dtype=bool), [32, 32, 32, 1], axis=1), 5)
+        own = np.tile(np.kron(np.eye(3, dtype=bool), np.ones((1, 32), bool)), 5)
         assert not one.coefs_[0][~own].any()
         assert one.score(X_new, y_new) > score - 0.002
+
+
+@pytest.mark.slow
+def test_a_feature_of_two_values_keeps_its_one_unit_in_a_warm_start():
+    X, y, X_new, y_new = rough(600)
+    X, X_new = (np.column_stack([rows, rows[:, 0] > 0]) for rows in (X, X_new))
+    model = BackpropRegressor(random_state=0, warm_start=True).fit(X, y)
+    sizes = [one["hidden_layer_sizes"] for one in model.members_]
+    assert (97, 64, 64) in sizes  # 32 units for each of three features
+    score = model.score(X_new, y_new)
+    model.fit(X, y)
+    assert [one["hidden_layer_sizes"] for one in model.members_] == sizes
+    assert model.score(X_new, y_new) > score - 0.002
 
 
 @pytest.mark.slow

@@ -506,6 +506,7 @@ def test_seeds_reach_every_part_of_a_model():
     assert {value for name, value in seeded.items() if name.endswith("random_state")} == {7}
 
 
+@pytest.mark.slow
 def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed(
     tmp_path, monkeypatch, capsys
 ):

@@ -111,6 +111,7 @@ def test_growth_is_the_slope_at_the_right_end():
     assert math.isnan(scaling.growth([rows[0], row(10, math.nan)]))
 
 
+@pytest.mark.slow
 def test_picture_is_drawn_from_a_csv(tmp_path, instant, capsys):
     pytest.importorskip("matplotlib")
     path = tmp_path / "rows.csv"

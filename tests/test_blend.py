@@ -272,6 +272,7 @@ def test_rows_in_float32_give_predictions_in_float32():
     assert 0.8 < np.mean(((Y_NEW - mean) / std) ** 2) ** 0.5 < 1.15
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_the_second_keeps_the_first(monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt

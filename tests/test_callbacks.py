@@ -442,6 +442,7 @@ def test_a_stop_of_a_warm_start_before_its_last_network_keeps_the_earlier_fit(fr
     np.testing.assert_array_equal(model.predict(friedman[0]), expected)
 
 
+@pytest.mark.slow
 @needs_callbacks
 def test_after_a_stop_no_network_that_failed_is_replaced(friedman):
     recorder = Recorder(stop=lambda event, context: context.task_name == "network 3, start 2")

@@ -181,6 +181,7 @@ def judged(logs, y, n_networks, weights=None):
     return _trials._score(settings, problem, of_rates(logs), rows, n_networks)
 
 
+@pytest.mark.slow
 def test_two_networks_are_judged_as_the_many_whose_average_will_be_taken():
     rng = np.random.RandomState(0)
     y = np.tile([0.0, 1.0, 6.0, 7.0], 10)  # none so near 3 that its deviance is small

@@ -514,6 +514,7 @@ def test_constant_columns_change_no_more_than_other_initial_weights_would(friedm
     assert np.std(with_them.predict(constant) - without.predict(X)) < 0.1 * y.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", CONFIGURATIONS, ids=str)
 def test_one_gross_outlier_is_warned_of_or_left_out(params):
     for seed in (40, 41, 42) if params else (40,):  # the defaults take 2 s

@@ -137,6 +137,7 @@ def test_units_carry_over_to_a_digit(rows):
     np.testing.assert_array_equal(other, plain * 4 / unit)
 
 
+@pytest.mark.slow
 def test_the_slope_of_a_known_function():
     x = np.linspace(-3, 3, 200)[:, None]
     model = BackpropRegressor(random_state=0).fit(x, np.sin(x).ravel())

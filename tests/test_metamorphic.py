@@ -308,6 +308,7 @@ def test_memory_mapped_rows(params, tmp_path_factory, table):
     assert_same(one, fit(regressor(params), mapped, y), X, mapped)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", quick(EVERY))
 @given(table=tables(), name=st.sampled_from(sorted(SPARSE)))
 @few

@@ -224,6 +224,7 @@ def test_gross_errors_are_left_out_and_listed():
     assert set(model.outliers_) <= set(robust.outliers_)
 
 
+@pytest.mark.slow
 def test_a_typing_error_is_left_out():
     X, y = make_friedman1(200, noise=1.0, random_state=0)
     X_new, f_new = make_friedman1(1000, noise=0.0, random_state=1)

@@ -59,6 +59,7 @@ def test_close_candidates_are_scored_on_all_folds(curvature, seed):
     assert settings == expected.settings
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("curvature", "seed"), CLEAR)
 def test_what_is_clear_on_two_folds_is_not_asked_again(curvature, seed):
     _, n_folds, _ = selected(curvature, seed)

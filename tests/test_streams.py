@@ -478,6 +478,7 @@ def test_ten_rows_again_and_again_do_not_make_the_error_bars_small(params):
     assert n_told == (3 if params else 0)
 
 
+@pytest.mark.slow
 def test_a_network_too_large_for_its_rows_keeps_the_error_bars_of_new_rows():
     rng = np.random.RandomState(0)
     X = rng.randn(1200, 30)
@@ -524,6 +525,7 @@ def test_weights_are_repeated_rows_to_a_stream(friedman):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", ["sgd", *slow(["adam"])])
 def test_the_last_rows_of_a_sorted_stream_give_the_error_bars_of_the_next(solver):
     errors = []

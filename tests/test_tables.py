@@ -10,9 +10,11 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 from sklearn.base import clone
+from sklearn.datasets import make_friedman1
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.feature_selection import SelectFromModel
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
@@ -483,3 +485,54 @@ def test_importances_select_features():
     X = np.column_stack([Y, RNG.normal(size=(N, 3))])
     selected = make_pipeline(SelectFromModel(small()), small()).fit(X, Y)
     assert selected[0].get_support().tolist() == [True, False, False, False]
+
+
+# --- how good it is ---
+
+
+def houses(n_rows, seed):
+    """Prices that depend on area, rooms, year, city, garage and date; an identifier, a constant."""
+    rng = np.random.default_rng(seed)
+    area, year = rng.uniform(30, 200, n_rows), rng.integers(1900, 2021, n_rows)
+    rooms = np.maximum(1, np.round(area / 28 + rng.normal(0, 0.7, n_rows)))
+    city = rng.choice(["Köln", "Berlin", "Ulm", "Jena"], n_rows)
+    factor = pd.Series(city).map({"Köln": 1.3, "Berlin": 1.5, "Ulm": 1.0, "Jena": 0.8})
+    garage, days = rng.random(n_rows) < 0.4, rng.integers(0, 1461, n_rows)
+    price = (1800 * area + 9000 * rooms + 350 * (year - 1900)) * factor.to_numpy()
+    price += 15_000 * garage + 20 * days + rng.normal(0, 20_000, n_rows)
+    sold = pd.Timestamp("2019-01-01") + pd.to_timedelta(days, unit="D")
+    frame = pd.DataFrame({"id": np.arange(n_rows), "area": area, "rooms": rooms, "year": year})
+    return frame.assign(city=city, garage=garage, sold=sold, country="DE"), price
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:X has a different value in each row of column 'id'")
+def test_prices_of_houses_are_predicted_better_than_by_trees():
+    frame, price = houses(300, seed=3)
+    of_trees = frame.assign(sold=(frame["sold"] - frame["sold"].min()).dt.days)
+    of_trees = of_trees.astype({"city": "category", "country": "category"})
+    folds = KFold(5, shuffle=True, random_state=0)
+    ours = cross_val_score(BackpropRegressor(random_state=0), frame, price, cv=folds)
+    peer = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)
+    assert ours.mean() >= 0.97
+    assert ours.mean() > cross_val_score(peer, of_trees, price, cv=folds).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("by_value", "most"), [(0.0, 0.9), (0.4, 1.0)])
+def test_missing_values_cost_less_than_with_trees(by_value, most):
+    errors = []
+    for seed in (7, 8):
+        rng = np.random.default_rng(seed)
+        X, y = make_friedman1(1500, random_state=seed, noise=1.0)
+        share = by_value * X if by_value else np.full(X.shape, 0.2)  # of larger values more
+        missing = rng.random(X.shape) < share
+        missing[:, [1, *range(4, 10)]] = False
+        X[missing] = np.nan
+        for model in (
+            BackpropRegressor(random_state=0),
+            HistGradientBoostingRegressor(random_state=0),
+        ):
+            predicted = model.fit(X[:500], y[:500]).predict(X[500:])
+            errors.append(np.sqrt(np.mean((predicted - y[500:]) ** 2)))
+    assert sum(errors[::2]) < most * sum(errors[1::2])

@@ -433,6 +433,7 @@ def test_threads_share_the_means_of_many_rows_alone(n_rows, n_threads, monkeypat
     assert made == [n_threads]
 
 
+@pytest.mark.slow
 def test_the_defaults_do_not_depend_on_the_threads():
     X, y = surface(200)
     found = []

@@ -276,6 +276,7 @@ def test_other_processes_and_hash_seeds_give_the_same_bits(here):
     assert set(largest_difference(here, again).values()) == {0.0}
 
 
+@pytest.mark.slow
 def test_two_blas_threads_give_the_same_bits(here):
     # Matrices of this size are computed by one thread in any case.
     two = predictions(EVERY_SOLVER, OPENBLAS_NUM_THREADS="2")

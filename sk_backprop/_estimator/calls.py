@@ -35,10 +35,8 @@ from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import Task, in_stream, likelihood_of, rows_so_far, tasks_of
 from sk_backprop._estimator.state import FittedState, store
-from sk_backprop._training.calibrating import calibrated
 from sk_backprop._training.events import Events
 from sk_backprop._training.fitting import fit_networks
-from sk_backprop._training.outliers import outlying_rows, rows_without_weight
 from sk_backprop._training.problem import Problem, prepare
 from sk_backprop._training.run import Blend
 
@@ -66,6 +64,9 @@ def fit_rows(
     rows, validation_rows : X, y and sample_weight as given
     init : `coefs_init` and `intercepts_init`
     """
+    # Imported late, as what else only a fit needs: a process that predicts takes less to start.
+    from sk_backprop._training.outliers import outlying_rows, rows_without_weight
+
     check_parameters(estimator)
     continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
     last = FittedState.of(estimator) if continued else None
@@ -203,6 +204,8 @@ def _calibrated(trained: Blend, noise: str, *, goes_on: bool) -> Blend:
 
     trained : Blend; noise : as the parameter; goes_on : bool, whether it continues several networks
     """
+    from sk_backprop._training.calibrating import calibrated
+
     if not trained.networks:
         return trained
     try:

@@ -36,7 +36,6 @@ from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import Task, in_stream, likelihood_of, rows_so_far, tasks_of
 from sk_backprop._estimator.state import FittedState, store
 from sk_backprop._training.events import Events
-from sk_backprop._training.fitting import fit_networks
 from sk_backprop._training.problem import Problem, prepare
 from sk_backprop._training.run import Blend
 
@@ -234,6 +233,8 @@ def _train_tasks(
     last : FittedState that they continue from, or None
     rng, n_jobs, events : as for `fit_networks`
     """
+    from sk_backprop._training.fitting import fit_networks  # late, as in `fit_rows`
+
     blends = [fit_networks(task.plan, problem, task.starts, rng, n_jobs, events) for task in tasks]
     if last is None or len(tasks) == 1:
         return blends[0]

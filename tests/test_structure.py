@@ -33,10 +33,10 @@ OTHERS = {
     "_display": {"matplotlib"},  # an extra
     "_command": {"joblib", "threadpoolctl", "pandas", "matplotlib", "skops"},  # most are extras
 }
-# By the public API alone, but for what draws a network and reads sparse rows.
+# By the public API alone, but for what draws a network and reads sparse rows, and the type of X.
 FROM_DISPLAY = {
     *("sk_backprop._network.averaging", "sk_backprop._network.network"),
-    "sk_backprop._estimator.sparse",
+    *("sk_backprop._estimator.sparse", "sk_backprop._blocks.arrays"),
 }
 
 

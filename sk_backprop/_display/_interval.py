@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._display._partial import (
     Feature,
     Spread,
@@ -124,10 +126,10 @@ class IntervalDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
+        X: TableLike,
         feature: int | str,
         *,
-        y: Any = None,
+        y: ArrayLike | None = None,
         fixed: Mapping[Any, Any] | None = None,
         target: int = 0,
         grid_resolution: int = 100,
@@ -174,17 +176,17 @@ class IntervalDisplay:
             If matplotlib is not installed.
         """
         check_structure(X, "X")
-        X = as_table(X)
-        names = names_by_key(estimator, X)
-        along = feature_of(X, key_of(X, feature), grid_resolution)
-        held = {key_of(X, key): value for key, value in (fixed or {}).items()}
+        rows: Any = as_table(X)
+        names = names_by_key(estimator, rows)
+        along = feature_of(rows, key_of(rows, feature), grid_resolution)
+        held = {key_of(rows, key): value for key, value in (fixed or {}).items()}
         held.pop(along.key, None)
-        averaged = average(estimator, X, along, held, target)
+        averaged = average(estimator, rows, along, held, target)
         points = {}
         if y is not None:
-            check_targets(y, estimator.predict(rows_of(X, np.arange(1))))
-            points = _points(estimator, X, one_target(y, target), along, averaged, target)
-        n_averaged = X.shape[1] - 1 - len(held)
+            check_targets(y, estimator.predict(rows_of(rows, np.arange(1))))
+            points = _points(estimator, rows, one_target(y, target), along, averaged, target)
+        n_averaged = rows.shape[1] - 1 - len(held)
         return cls(
             x=along.at,
             mean=averaged.mean,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
@@ -111,7 +112,7 @@ class NetworkDisplay:
         cls,
         estimator: Any,
         *,
-        X: Any = None,
+        X: TableLike | None = None,
         network: int = 0,
         output_names: Sequence[str] | None = None,
         ax: Any = None,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._display._shared import (
     BLUE,
     GREY,
@@ -98,8 +100,8 @@ class PredictionDisplay:
     def from_estimator(
         cls,
         estimator: Any,
-        X: Any,
-        y: Any,
+        X: TableLike,
+        y: ArrayLike,
         *,
         target: int = 0,
         kind: str = "predicted_vs_actual",

@@ -331,12 +331,12 @@ def _opacities(bands: Mapping[float, Any]) -> tuple[float, ...]:
 
 
 def _set_date_ticks(ax: Any) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    import matplotlib.dates
 
-    locator = AutoDateLocator(maxticks=6)  # type: ignore[no-untyped-call]
+    dates: Any = matplotlib.dates  # without types
+    locator = dates.AutoDateLocator(maxticks=6)
     ax.xaxis.set_major_locator(locator)
-    formatter = ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_formatter(formatter)
+    ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
 
 
 def _set_category_ticks(ax: Any, categories: Any) -> None:

@@ -25,18 +25,23 @@ def check_frames(table: Table) -> None:
         )
 
 
-def fit_table(table: Table, seed: int, units: int | None = None) -> BackpropRegressor:
-    """The estimator, fitted to all rows.
+def fit_table(
+    table: Table, seed: int, units: int | None = None
+) -> tuple[BackpropRegressor, list[str]]:
+    """The estimator, fitted to all rows, and its warnings.
 
     table : Table; seed : of the estimator; units : of a single small network, or None
     """
     model = our_model(table, seed)
     if units is not None:
         model.set_params(hidden_layer_sizes=(units,) if units else (), n_networks=1, solver="lm")
-    try:
-        return model.fit(inputs_of(table), table.y.squeeze())
-    except ValueError as error:
-        raise CommandError(f"the fit failed: {' '.join(str(error).split())}") from error
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            model.fit(inputs_of(table), table.y.squeeze())
+        except ValueError as error:
+            raise CommandError(f"the fit failed: {' '.join(str(error).split())}") from error
+    return model, [str(warning.message) for warning in caught]
 
 
 def fit(table: Table, path: str, seed: int, units: int | None) -> None:
@@ -48,12 +53,10 @@ def fit(table: Table, path: str, seed: int, units: int | None) -> None:
     say(f"{heading(table)}\n\n{columns_text(table)}\n")
     progress = Progress()
     progress.note("fitting ...")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        model = fit_table(table, seed, units)
+    model, messages = fit_table(table, seed, units)
     progress.clear()
-    for warning in caught:
-        say(wrapped(f"Warning: {warning.message}"))
+    for message in messages:
+        say(wrapped(f"Warning: {message}"))
     numbers = [c.recipe.form for c in table.columns if c.recipe.kind == NUMBER]
     decimal = "," if numbers.count(",") > len(numbers) / 2 else "."
     recipes = tuple(column.recipe for column in table.columns)

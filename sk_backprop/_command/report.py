@@ -50,6 +50,7 @@ class _Findings(NamedTuple):
     scores : {name: Scores}, by cross-validation
     held_out : predicts each row without it
     model : fitted to all rows
+    messages : its warnings
     """
 
     table: Table
@@ -57,6 +58,7 @@ class _Findings(NamedTuple):
     scores: dict[str, Scores]
     held_out: OutOfFold
     model: BackpropRegressor
+    messages: list[str]
 
 
 def write_report(table: Table, path: str, out: str, settings: tuple[int, int]) -> None:
@@ -68,26 +70,24 @@ def write_report(table: Table, path: str, out: str, settings: tuple[int, int]) -
     n_folds, seed = settings
     progress = Progress()
     folds = KFold(n_folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of pictures; those of fits are in the scores
-        scores = cross_validate(contenders(table, seed), table.y, folds, table.name, progress)
-        if len(scores[OURS].fitted) < n_folds:
-            progress.clear()
-            raise CommandError(f"{OURS} cannot be fitted: {'; '.join(scores[OURS].notes)}")
-        progress.update(f"{table.name}: fit to all rows")
-        model = fit_table(table, seed)
-        test = [rows for _, rows in folds.split(table.y)]
-        held_out = OutOfFold(scores[OURS].fitted, test)
-        findings = _Findings(table, inputs_of(table), scores, held_out, model)
-        progress.update(f"{table.name}: pictures")
-        command = shlex.join(
-            ["python", "-m", "sk_backprop", "report", path, "--target", table.targets[0]]
-            + (["--folds", str(n_folds)] if n_folds != 5 else [])
-            + (["--seed", str(seed)] if seed else [])
-            + ["-o", out]
-        )
-        code = code_for(table, path, seed)
-        text = page.page(f"{table.targets[0]} in {table.name}", _parts(findings, command, code))
+    scores = cross_validate(contenders(table, seed), table.y, folds, table.name, progress)
+    if len(scores[OURS].fitted) < n_folds:
+        progress.clear()
+        raise CommandError(f"{OURS} cannot be fitted: {'; '.join(scores[OURS].notes)}")
+    progress.update(f"{table.name}: fit to all rows")
+    model, messages = fit_table(table, seed)
+    test = [rows for _, rows in folds.split(table.y)]
+    held_out = OutOfFold(scores[OURS].fitted, test)
+    findings = _Findings(table, inputs_of(table), scores, held_out, model, messages)
+    progress.update(f"{table.name}: pictures")
+    command = shlex.join(
+        ["python", "-m", "sk_backprop", "report", path, "--target", table.targets[0]]
+        + (["--folds", str(n_folds)] if n_folds != 5 else [])
+        + (["--seed", str(seed)] if seed else [])
+        + ["-o", out]
+    )
+    code = code_for(table, path, seed)
+    text = page.page(f"{table.targets[0]} in {table.name}", _parts(findings, command, code))
     progress.clear()
     try:
         Path(out).write_text(text, encoding="utf-8")
@@ -128,6 +128,10 @@ def _parts(findings: _Findings, command: str, code: str) -> list[str]:
             [("out" if row[1] == "left out" else "", row) for row in column_rows(table)],
         ),
         page.heading("Training"),
+        *(
+            page.paragraph(f"The fit to all rows warned: {m}", small=True)
+            for m in findings.messages
+        ),
         page.pictures([_loss_picture(findings.model)]),
         page.heading("To reproduce"),
         page.paragraph("This page:"),
@@ -178,13 +182,17 @@ def _prediction_pictures(findings: _Findings) -> list[tuple[bytes, str]]:
     def drawn(kind: str) -> bytes:
         return _png(lambda ax: PredictionDisplay.from_estimator(model, X, y, kind=kind, ax=ax))
 
+    with warnings.catch_warnings():
+        # The notes on the folds say so already.
+        warnings.filterwarnings("ignore", "X has missing values in column", UserWarning)
+        predicted, calibration = drawn("predicted_vs_actual"), drawn("calibration")
     return [
         (
-            drawn("predicted_vs_actual"),
+            predicted,
             "Every row, with its 95 % interval, predicted by the model of the fold without it.",
         ),
         (
-            drawn("calibration"),
+            calibration,
             "Which part of these rows lies in intervals of any probability: above the diagonal, "
             "intervals are wider than they need be, and below it too narrow.",
         ),

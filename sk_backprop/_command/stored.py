@@ -60,7 +60,10 @@ def load(path: str) -> StoredModel:
         content = _load_skops(path) if path.endswith(".skops") else _load_joblib(path)
     except CommandError:
         raise
-    except Exception as error:  # of any kind, by whatever a file holds
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:
+        # Unpickling a file of another program calls what the file names: any error may come of it.
         raise CommandError(f"{path} is not a model that this command has stored") from error
     if not isinstance(content, dict) or content.get("format") != _KEY:
         raise CommandError(f"{path} is not a model that this command has stored")

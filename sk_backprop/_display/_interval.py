@@ -334,7 +334,8 @@ def _set_date_ticks(ax: Any) -> None:
     import matplotlib.dates
 
     dates: Any = matplotlib.dates  # without types
-    locator = dates.AutoDateLocator(maxticks=6)
+    # With more ticks required, no interval fits some ranges, and a warning says so.
+    locator = dates.AutoDateLocator(minticks=2, maxticks=6)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
 

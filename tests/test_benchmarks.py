@@ -321,8 +321,9 @@ def test_difficult_csv_holds_the_tables_that_are_made():
 
 
 def test_mixed_measures_both_on_a_frame_as_it_is(monkeypatch, capsys):
-    frame = pd.DataFrame({"x": np.arange(50.0), "s": ["u", "v"] * 25})
-    frame["z"] = np.where(frame["x"] % 3, frame["x"], np.nan)
+    x = np.random.default_rng(0).normal(10, 5, size=50)
+    frame = pd.DataFrame({"x": x, "s": ["u", "v"] * 25})
+    frame["z"] = np.where(x > 5, x, np.nan)
     y = frame["x"].to_numpy() + 9 * (frame["s"] == "v").to_numpy()
     monkeypatch.setattr(mixed, "frame_of", lambda name: (frame, y))
     monkeypatch.setattr(mixed, "N_FOLDS", 2)

@@ -105,7 +105,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sk_backprop import export, textbook  # noqa: F401 - see `_MODULES`
+    from sk_backprop import export as export
+    from sk_backprop import textbook as textbook
     from sk_backprop._display import (
         IntervalDisplay,
         LossCurveDisplay,
@@ -135,14 +136,15 @@ def __getattr__(name: str) -> object:
     # --version` does not need, and a service that refits every hour draws nothing.
     if name in _MODULES:
         return import_module(f"{__name__}.{name}")
+    if name == "BackpropRegressor":
+        from sk_backprop._estimator.regressor import BackpropRegressor
+
+        return BackpropRegressor
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name == "BackpropRegressor":
-        from sk_backprop._estimator import regressor as module
-    else:
-        from sk_backprop import _display as module  # type: ignore[no-redef]
-    globals()[name] = getattr(module, name)
-    return globals()[name]
+    from sk_backprop import _display
+
+    return getattr(_display, name)
 
 
 def __dir__() -> list[str]:

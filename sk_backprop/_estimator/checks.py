@@ -30,24 +30,12 @@ from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.problem import Data, groups_of_rows
 
 if TYPE_CHECKING:  # what plain arrays do not need is imported late
+    from sk_backprop._estimator.inputs import Inputs
     from sk_backprop._tables.encoding import Encoding
 
 # scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
 # negligible compared with that of training.
 _always_check_finite = config_context(assume_finite=False)
-
-
-class Inputs(NamedTuple):
-    """Checked X.
-
-    X : (n_samples, n_inputs), dense or CSR, float64 or float32, finite
-    encoding : Encoding, or None where the columns of X are the inputs
-    messages : list of str, warnings to issue
-    """
-
-    X: Any
-    encoding: "Encoding | None"
-    messages: list[str]
 
 
 class Checked(NamedTuple):
@@ -79,12 +67,10 @@ def check_rows(
         raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
     if before is not None:
         inputs = _later_inputs(estimator, X, before)
-    elif _is_plain(X, 2, (np.float64, np.float32)) and isinstance(
-        estimator.categorical_features, str | None
-    ):
+    elif _is_plain_input(X) and isinstance(estimator.categorical_features, str | None):
         estimator.n_features_in_ = X.shape[1]
         vars(estimator).pop("feature_names_in_", None)
-        inputs = Inputs(X, None, [])
+        inputs = X, None, []
     else:
         inputs = _first_inputs(estimator, X, sample_weight, streaming=streaming)
     X, encoding, messages = inputs
@@ -106,10 +92,9 @@ def check_new_rows(estimator: Any, X: Any) -> tuple[Any, list[str]]:
     attributes = vars(estimator)
     kept = attributes.get("_fit_state")
     encoded = not isinstance(kept, dict) or kept.get("encoding", kept) is not None
-    if not encoded and "feature_names_in_" not in attributes:
-        plain = _is_plain(X, 2, (np.float64, np.float32))
-        if plain and X.shape[1] == attributes.get("n_features_in_"):
-            return X, []
+    as_in_training = not encoded and "feature_names_in_" not in attributes and _is_plain_input(X)
+    if as_in_training and X.shape[1] == attributes.get("n_features_in_"):
+        return X, []
     X, _, messages = _later_inputs(estimator, X, Columns.of(estimator))
     return X, messages
 
@@ -133,17 +118,19 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     return arguments["y"], arguments["sample_weight"]
 
 
-def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
+def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> "Inputs":
     """X of the first rows; parameters as in `check_rows`."""
     from sk_backprop._estimator.inputs import training_inputs
 
     _check_structure(X, "X")
     with _checking("X"):
-        inputs = Inputs(*training_inputs(estimator, X, sample_weight, streaming=streaming))
-    return inputs._replace(X=summed(inputs.X))
+        X, encoding, messages = training_inputs(estimator, X, sample_weight, streaming=streaming)
+    return summed(X), encoding, messages
 
 
-def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Inputs:
+def _later_inputs(
+    estimator: Any, X: Any, columns: Columns, training: Data | None = None
+) -> "Inputs":
     """X of rows that follow the first.
 
     Parameters
@@ -156,15 +143,15 @@ def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | Non
     if training is not None:
         weights = training.sample_weight
         name, means = "X_val", partial(np.average, training.X, axis=0, weights=weights)
-    plain = _is_plain(X, 2, (np.float64, np.float32)) and columns.encoding is None
+    plain = _is_plain_input(X) and columns.encoding is None
     if plain and X.shape[1] == columns.n_features and columns.names is None:
-        return Inputs(X, None, [])
+        return X, None, []
     from sk_backprop._estimator.inputs import new_inputs
 
     _check_structure(X, name)
     with _checking(name):
-        inputs = Inputs(*new_inputs(estimator, X, name, columns.encoding, means))
-    return inputs._replace(X=summed(inputs.X))
+        X, encoding, messages = new_inputs(estimator, X, name, columns.encoding, means)
+    return summed(X), encoding, messages
 
 
 def _numeric(values: Any, name: str) -> Any:
@@ -183,6 +170,11 @@ def _check_structure(X: Any, name: str) -> None:
         from sk_backprop._estimator.sparse import check_structure
 
         check_structure(X, name)
+
+
+def _is_plain_input(X: Any) -> bool:
+    """Whether X needs no conversion, see `_is_plain`."""
+    return _is_plain(X, 2, (np.float64, np.float32))
 
 
 def _is_plain(values: Any, ndim: int, dtypes: tuple[Any, ...]) -> bool:

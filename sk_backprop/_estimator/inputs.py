@@ -15,11 +15,11 @@ from sk_backprop._estimator.parameters import InvalidParameterError
 from sk_backprop._tables.encoding import Encoding, Levels
 from sk_backprop._tables.kinds import Kind, columns_of, is_table, readable
 from sk_backprop._tables.reading import MISSING, levels_of, numbers_of, object_numbers
-from sk_backprop._tables.refusals import require_kinds
+from sk_backprop._tables.refusals import other_kind, quoted, require_kinds
 from sk_backprop._tables.table import ENCODED, LEVELS, NUMBERS, Table, TableColumn
 
-# Inputs of the network, (n_samples, n_inputs), dense or CSR; the Encoding, or None where the
-# columns of X are the inputs; and messages of warnings to issue.
+# Checked X, the inputs of the network, (n_samples, n_inputs), dense or CSR, float64 or float32,
+# finite; the Encoding, or None where the columns of X are the inputs; warnings to issue.
 Inputs = tuple[Any, Encoding | None, list[str]]
 
 # Kinds that scikit-learn's own checks read as numbers.
@@ -31,9 +31,6 @@ _WITHOUT_CATEGORIES = ENCODED - {Kind.CATEGORY, Kind.STRING}
 
 # Rows from which on a column that numbers them can be told from a measurement.
 _ROWS_TO_IDENTIFY = 30
-
-# Names of columns in a message, at most.
-_MOST_NAMES = 5
 
 
 def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
@@ -53,18 +50,18 @@ def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bo
                 "categorical_features lists columns of X, and X is sparse, which may not have "
                 "categories. Pass X.toarray(), or categorical_features='from_dtype'."
             )
-        return (table, None, [])
+        return table, None, []
     categorical = _categorical(given, table, getattr(estimator, "feature_names_in_", None))
     if isinstance(table, np.ndarray):
         named = is_table(data)
         if not (categorical.any() or _has_nan(table)):
             messages = _identifiers(_table_of(estimator, table)) if named else []
-            return (table, None, messages)
+            return table, None, messages
         table = _table_of(estimator, table)._replace(named=named)
     weights = _usable(sample_weight, table.n_rows)
     encoding = Encoding.fit(table, categorical, weights, streaming=streaming)
-    messages = [*_identifiers(table), *_unused(encoding)]
-    return (encoding.transform(table, "X"), encoding, messages)
+    encoded, _ = encoding.transform(table, "X")
+    return encoded, encoding, [*_identifiers(table), *_unused(encoding)]
 
 
 def new_inputs(
@@ -82,15 +79,16 @@ def new_inputs(
     """
     table = new_table(estimator, X, name, encoding)
     if encoding is not None:
-        return (encoding.transform(table, name), encoding, _newly_missing(encoding, table))
+        encoded, lacking = encoding.transform(table, name)
+        return encoded, encoding, [_lacking_message(lacking)] if lacking else []
     if sp.issparse(table) or not _has_nan(table):
-        return (table, None, [])
+        return table, None, []
     missing = np.asarray(np.isnan(table))
     labels = _labels(estimator, table.shape[1])
     lacking = [labels[j] for j in np.flatnonzero(missing.any(axis=0))]
     filled = np.array(table)
     filled[missing] = np.broadcast_to(means(), table.shape)[missing]
-    return (filled, None, [_lacking_message(lacking)])
+    return filled, None, [_lacking_message(lacking)]
 
 
 def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> Any:
@@ -102,10 +100,7 @@ def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> A
     if not encoded and not sp.issparse(data) and is_table(data):
         for column in columns_of(data):
             if column.kind in ENCODED - _OF_ARRAY:
-                raise ValueError(
-                    f"{name} has {column.kind.value} in column {column.label!r}, which had "
-                    f"{NUMBERS} in fit. Pass the same kind of values."
-                )
+                raise other_kind(name, column.kind, column.label, NUMBERS)
     table = _read(estimator, data, name, categories=encoded, reset=False)
     if encoding is None or isinstance(table, Table):
         return table
@@ -137,18 +132,17 @@ def _read(estimator: Any, data: Any, name: str, *, categories: bool, reset: bool
     """
     if not sp.issparse(data):
         of_table = ENCODED if categories else _WITHOUT_CATEGORIES
-        require_kinds(data, name, of_table if is_table(data) else _OF_ARRAY)
-        if is_table(data):
-            kinds = {column.kind for column in columns_of(data)}
-            if not categories and Kind.MISSING not in kinds:
-                kinds -= {Kind.NUMBER_CATEGORY}
-            if kinds - _PLAIN:
-                validate_data(estimator, data, reset=reset, skip_check_array=True)
-                table = Table.of_frame(data)
-                if not table.n_rows:
-                    check_array(np.empty((0, len(table.columns))), input_name=name)  # its error
-                return table
-        elif any(column.kind is Kind.MISSING for column in columns_of(data)):
+        columns = require_kinds(data, name, of_table if is_table(data) else _OF_ARRAY)
+        kinds = {column.kind for column in columns}
+        # Categories that are numbers are numbers where there are to be no categories.
+        plain = _PLAIN if categories else _PLAIN | {Kind.NUMBER_CATEGORY}
+        if is_table(data) and kinds - plain:
+            validate_data(estimator, data, reset=reset, skip_check_array=True)
+            table = Table.of_frame(data, columns)
+            if not table.n_rows:
+                check_array(np.empty((0, len(table.columns))), input_name=name)  # its error
+            return table
+        if Kind.MISSING in kinds:
             data = object_numbers(np.asarray(data, dtype=object))
     allowed = {
         "accept_sparse": "csr",
@@ -250,12 +244,6 @@ def _table_of(estimator: Any, X: Array) -> Table:
 # --- warnings ---
 
 
-def _quoted(labels: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, labels[:_MOST_NAMES]))
-    n_more = len(labels) - _MOST_NAMES
-    return f"column{'s' if len(labels) > 1 else ''} {shown}" + f" and {n_more} more" * (n_more > 0)
-
-
 def _identifiers(table: Table) -> list[str]:
     """Warn of columns of a data frame that number the rows.
 
@@ -276,7 +264,7 @@ def _identifiers(table: Table) -> list[str]:
     if not found:
         return []
     return [
-        f"X has a different value in each row of {_quoted(found)}, like a number or name of the "
+        f"X has a different value in each row of {quoted(found)}, like a number or name of the "
         f"row. If that is all it is, leave it out: it shows nothing of new rows."
     ]
 
@@ -288,27 +276,14 @@ def _unused(encoding: Encoding) -> list[str]:
     if not labels:
         return []
     return [
-        f"X has too few rows of each category in {_quoted(labels)}: the fit takes all of them for "
+        f"X has too few rows of each category in {quoted(labels)}: the fit takes all of them for "
         "one, and so does not use the column. Merge categories, or pass what they have in common."
     ]
 
 
-def _newly_missing(encoding: Encoding, table: Table) -> list[str]:
-    """Warn of columns that lack values, as they did not in training."""
-    lacking = []
-    for column, block in zip(table.columns, encoding.blocks, strict=True):
-        if isinstance(block, Levels):
-            known = MISSING in block.levels or block.other
-            lacks = not known and MISSING in levels_of(column.values)[1]
-        else:
-            lacks = not block.indicator and bool(np.isnan(block.read(column.values)).any())
-        lacking += [column.label] * lacks
-    return [_lacking_message(lacking)] if lacking else []
-
-
 def _lacking_message(labels: Sequence[str]) -> str:
     return (
-        f"X has missing values in {_quoted(labels)}, and had none there in fit. They are replaced "
+        f"X has missing values in {quoted(labels)}, and had none there in fit. They are replaced "
         "by the mean of the training rows (a category by none), and the standard deviations do not "
         "show it."
     )

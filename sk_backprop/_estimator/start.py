@@ -25,7 +25,14 @@ from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.initial import has_far_values, two_valued
 from sk_backprop._training.plan import Plan, make_plan, units_for_each_feature
-from sk_backprop._training.problem import Data, Problem, Start, Weights, n_distinct_rows
+from sk_backprop._training.problem import (
+    Data,
+    Problem,
+    Settings,
+    Start,
+    Weights,
+    n_distinct_rows,
+)
 from sk_backprop._training.settings import settings_of
 
 
@@ -83,20 +90,9 @@ def _task(
     init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
     """
-    likelihood, given = likelihood_of(estimator), estimator.units_per_feature
-    units = 0 if given == "auto" else int(given)
-    few: tuple[int, ...] = ()
-    if given == "auto" and last is not None:
-        before = last.function.network
-        units, few = before.units_per_feature, before.two_valued
-    network = Network(
-        (data.X.shape[1], data.y.shape[1]),
-        str(estimator.activation),
-        likelihood.output_activation,
-        units,
-        few,
-    )
-    first = 1 + (units > 0)  # of the layers that `hidden_layer_sizes` lists
+    likelihood = likelihood_of(estimator)
+    network = _before_hidden_layers(estimator, likelihood, data, last)
+    first = 1 + (network.units_per_feature > 0)  # of the layers that `hidden_layer_sizes` lists
     hidden = hidden_layers(estimator.hidden_layer_sizes)
     n_networks = None if estimator.n_networks == "auto" else int(estimator.n_networks)
     starts = None
@@ -128,14 +124,7 @@ def _task(
         settings = settings._replace(alpha=alpha, weight_groups=groups)
     n_rows = data.n_samples if streaming else n_distinct_rows(data)
     mean_weight = data.total_weight / n_rows
-    muon = None
-    if starts is None and _may_need_other_networks(estimator, likelihood, data):
-        wide = network
-        if given == "auto":
-            units = units_for_each_feature(n_rows, data.X.shape[1])
-            wide = replace(network, units_per_feature=units, two_valued=two_valued(data.X))
-        if wide.layer_sizes[0] * sum(wide.units_of_features) <= _MOST_WEIGHTS:
-            muon = settings_of(estimator, wide, likelihood, n_rows, solver="muon")
+    muon = None if starts else _settings_of_muon(estimator, network, likelihood, data, n_rows)
     plan = make_plan(
         settings,
         hidden,
@@ -149,16 +138,52 @@ def _task(
     return Task(plan, starts, last)
 
 
-def _may_need_other_networks(estimator: Any, likelihood: Likelihood, data: Data) -> bool:
-    """Whether networks for special tables may be selected."""
-    return bool(
+def _before_hidden_layers(
+    estimator: Any, likelihood: Likelihood, data: Data, last: FittedState | None
+) -> Network:
+    """The requested network, without the layers of `hidden_layer_sizes`.
+
+    estimator, data, last : as for `_task`; likelihood : Likelihood
+    """
+    given = estimator.units_per_feature
+    two_values: tuple[int, ...] = ()
+    units = 0 if given == "auto" else int(given)
+    if given == "auto" and last is not None:
+        before = last.function.network
+        units, two_values = before.units_per_feature, before.two_valued
+    sizes, activation = (data.X.shape[1], data.y.shape[1]), str(estimator.activation)
+    return Network(sizes, activation, likelihood.output_activation, units, two_values)
+
+
+def _settings_of_muon(
+    estimator: Any, network: Network, likelihood: Likelihood, data: Data, n_rows: int
+) -> Settings | None:
+    """Settings of wide networks over units for single features, or None where there are none.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor
+    network : Network, as requested
+    likelihood : Likelihood
+    data : Data, checked
+    n_rows : int, distinct rows
+    """
+    X, given = data.X, estimator.units_per_feature
+    if not (
         estimator.precondition
         and estimator.activation in ("logistic", "tanh")
         and not estimator.early_stopping
         and not likelihood.needs_bounded_steps
-        and isinstance(data.X, np.ndarray)
-        and data.X.shape[1] <= _MOST_FEATURES
-    )
+        and isinstance(X, np.ndarray)
+        and X.shape[1] <= _MOST_FEATURES
+    ):
+        return None
+    if given == "auto":
+        units = units_for_each_feature(n_rows, X.shape[1])
+        network = replace(network, units_per_feature=units, two_valued=two_valued(X))
+    if X.shape[1] * sum(network.units_of_features) > _MOST_WEIGHTS:
+        return None
+    return settings_of(estimator, network, likelihood, n_rows, solver="muon")
 
 
 # Features, and weights of the first layer, above which there are no units for single features: as

@@ -25,6 +25,7 @@ from sk_backprop._tables.reading import (
     numbers_of,
     seconds_of,
 )
+from sk_backprop._tables.refusals import other_kind
 from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, NUMBERS, Table, TableColumn
 
 # A level has an input of its own if its rows weigh at least so much: 5, in a table of fewer than
@@ -32,10 +33,9 @@ from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, NUMBERS, Table, 
 _LEAST_ROWS, _LEAST_OF_FEW, _LEAST_SHARE, _NO_COUNTS = 5.0, 2.0, 0.01, 20.0
 
 # At most so many levels of a column have an input, those with the largest weights: the largest
-# number with which a table has no more inputs than networks of units for single features take, or
-# else the last. More levels are better: with 16, 32 and all of 46 cities, the errors of the median
-# prices of houses in Texas were 1, .80
-# and .61 (2,000 rows).
+# number with which a table has no more than `_MOST_INPUTS`, or else the last. More levels are
+# better: with 16, 32 and all of 46 cities, the errors of the median prices of houses in Texas were
+# 1, .80 and .61 (2,000 rows).
 _MOST_LEVELS = (128, 64, 32, 16)
 _MOST_INPUTS = 256
 
@@ -62,8 +62,8 @@ class Numbers(NamedTuple):
     def fit(cls, column: TableColumn, weights: Array) -> Self:
         """From training rows of these weights, (n_rows,)."""
         durations = column.taken_for == DURATIONS
-        values = seconds_of(column.values) if durations else numbers_of(column.values)
-        return cls(*_mean_and_indicator(values, weights), durations)
+        read = seconds_of(column.values) if durations else numbers_of(column.values)
+        return cls(*_mean_and_indicator(read, weights), durations)
 
     @property
     def taken_for(self) -> str:
@@ -78,17 +78,20 @@ class Numbers(NamedTuple):
         """What each input is, to be added to the name of the column."""
         return ["", *["=(missing)"] * self.indicator]
 
-    def encode(self, values: Any) -> Array:
-        """Inputs of the rows, (n_rows, n_inputs); inf stays."""
-        read = self.read(values)
+    def encode(self, read: Array) -> Array:
+        """Inputs of rows that were read, (n_rows, n_inputs); inf stays."""
         return _with_indicator([read], np.isnan(read), self.fill, self.indicator)
 
-    def slope(self, values: Any, gradient: Array) -> Array:
+    def newly_missing(self, read: Array) -> bool:
+        """Whether values are missing, as none was in training."""
+        return not self.indicator and bool(np.isnan(read).any())
+
+    def slope(self, read: Array, gradient: Array) -> Array:
         """Derivatives by the column, 0 where its value is missing.
 
-        values : (n_rows,); gradient : (n_rows, n_outputs, n_inputs), by the inputs
+        read : (n_rows,); gradient : (n_rows, n_outputs, n_inputs), by the inputs
         """
-        return np.where(np.isnan(self.read(values))[:, None], 0.0, gradient[..., 0])
+        return np.where(np.isnan(read)[:, None], 0.0, gradient[..., 0])
 
 
 class Dates(NamedTuple):
@@ -125,9 +128,8 @@ class Dates(NamedTuple):
         phases = [f" ({wave} of {period})" for period in self.periods for wave in ("sin", "cos")]
         return [" (days)", *phases, *["=(missing)"] * self.indicator]
 
-    def encode(self, values: Any) -> Array:
-        """Inputs of the rows, (n_rows, n_inputs)."""
-        days = days_of(values)
+    def encode(self, days: Array) -> Array:
+        """As for `Numbers`."""
         missing = np.isnan(days)
         angles = self._angles(days)
         waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
@@ -136,9 +138,12 @@ class Dates(NamedTuple):
         found[missing, 1 : len(inputs)] = 0.0  # no phase rather than that of the mean
         return found
 
-    def slope(self, values: Any, gradient: Array) -> Array:
-        """Derivatives by the day, 0 where the date is missing; as in `Numbers`."""
-        days = days_of(values)
+    def newly_missing(self, days: Array) -> bool:
+        """As for `Numbers`."""
+        return not self.indicator and bool(np.isnan(days).any())
+
+    def slope(self, days: Array, gradient: Array) -> Array:
+        """Derivatives by the day, 0 where the date is missing; as for `Numbers`."""
         found = gradient[..., 0].copy()
         for number, (angle, period) in enumerate(zip(self._angles(days), self.periods)):
             by_sin, by_cos = gradient[..., 1 + 2 * number], gradient[..., 2 + 2 * number]
@@ -168,14 +173,13 @@ class Levels(NamedTuple):
         return LEVELS
 
     @classmethod
-    def fit(cls, column: TableColumn, weights: Array, most: int, *, streaming: bool) -> Self:
-        """From training rows of these weights.
+    def fit(cls, column: TableColumn, weights: Array, *, streaming: bool) -> Self:
+        """All levels that have enough training rows, by weight.
 
         Parameters
         ----------
         column : TableColumn
         weights : (n_rows,)
-        most : int, levels that may have an input
         streaming : whether other levels may follow; then a category that a dtype declares has an
             input even if no row of the first batch belongs to it
         """
@@ -189,18 +193,26 @@ class Levels(NamedTuple):
         frequent = [levels[k] for k in order if weight[k] >= least]
         if streaming:
             frequent += [o for o in declared_levels(column.values, column.kind) if o not in levels]
-        kept = sorted(frequent[:most], key=lambda level: (level is MISSING, str(level)))
-        rest = sum(weight) - sum(weight[k] for k in range(len(levels)) if levels[k] in kept)
-        return cls(kept, bool(streaming or rest > 0), column.taken_for == NUMBERS)
+        some_are_rare = bool(np.any((weight > 0) & (weight < least)))
+        return cls(frequent, streaming or some_are_rare, column.taken_for == NUMBERS)
+
+    def limited(self, most: int) -> Self:
+        """The first levels, `most` of them at most, sorted by name."""
+        kept = sorted(self.levels[:most], key=lambda level: (level is MISSING, str(level)))
+        return self._replace(levels=kept, other=self.other or len(self.levels) > most)
+
+    def read(self, values: Any) -> tuple[Array, list[str | None]]:
+        """Codes of the rows, and the level of each code."""
+        return levels_of(values)
 
     def parts(self) -> list[str]:
         """What each input is, to be added to the name of the column."""
         names = ["(missing)" if level is MISSING else level for level in self.levels]
         return [f"={name}" for name in [*names, *["(other)"] * self.other]]
 
-    def encode(self, values: Any) -> Array:
-        """Inputs of the rows, (n_rows, n_inputs); all 0 for an unknown level without an input."""
-        codes, levels = levels_of(values)
+    def encode(self, read: tuple[Array, list[str | None]]) -> Array:
+        """Inputs of rows that were read; all 0 for an unknown level without an input."""
+        codes, levels = read
         places = {level: place for place, level in enumerate(self.levels)}
         rest = len(self.levels) if self.other else -1
         place = np.array([places.get(level, rest) for level in levels], dtype=np.intp)[codes]
@@ -209,8 +221,12 @@ class Levels(NamedTuple):
         found[known, place[known]] = 1.0
         return found
 
-    def slope(self, values: Any, gradient: Array) -> Array:
-        """The function has no derivative by a category: nan; as in `Numbers`."""
+    def newly_missing(self, read: tuple[Array, list[str | None]]) -> bool:
+        """Whether values are missing, which have no input."""
+        return not self.other and MISSING not in self.levels and MISSING in read[1]
+
+    def slope(self, read: Any, gradient: Array) -> Array:
+        """The function has no derivative by a category: nan; as for `Numbers`."""
         return np.full(gradient.shape[:2], np.nan)
 
 
@@ -282,14 +298,17 @@ class Encoding(NamedTuple):
         """
         weights = np.ones(table.n_rows) if weights is None else weights
         labels = [column.label for column in table.columns]
-        blocks: dict[int, Block] = {}
-        for j in np.flatnonzero(~categorical).tolist():
-            kind = Dates if table.columns[j].taken_for == DATES else Numbers
-            blocks[j] = kind.fit(table.columns[j], weights)
+        blocks: list[Block] = []
+        for column, is_categorical in zip(table.columns, categorical, strict=True):
+            if is_categorical:
+                blocks.append(Levels.fit(column, weights, streaming=streaming))
+            elif column.taken_for == DATES:
+                blocks.append(Dates.fit(column, weights))
+            else:
+                blocks.append(Numbers.fit(column, weights))
         for most in _MOST_LEVELS:
-            for j in np.flatnonzero(categorical).tolist():
-                blocks[j] = Levels.fit(table.columns[j], weights, most, streaming=streaming)
-            encoding = cls(labels, [blocks[j] for j in range(len(labels))])
+            limited = [one.limited(most) if isinstance(one, Levels) else one for one in blocks]
+            encoding = cls(labels, limited)
             if sum(encoding.widths) <= _MOST_INPUTS:
                 break
         return encoding
@@ -310,23 +329,26 @@ class Encoding(NamedTuple):
         ends = np.cumsum([0, *self.widths])
         return [slice(int(first), int(end)) for first, end in pairwise(ends)]
 
-    def transform(self, table: Table, name: str) -> Array:
-        """The inputs of rows: (n_rows, n_inputs), finite.
+    def transform(self, table: Table, name: str) -> tuple[Array, list[str]]:
+        """The inputs of rows, (n_rows, n_inputs), and the columns that newly lack values.
 
         Raises ValueError for a column that is not what it was in training, and for infinity.
 
         table : Table; name : str, of the argument
         """
-        found = np.empty((table.n_rows, sum(self.widths)), table.dtype)
+        found, lacking = np.empty((table.n_rows, sum(self.widths)), table.dtype), []
         for column, block, inputs in zip(table.columns, self.blocks, self._slices, strict=True):
             _check_same_kind(column, block, name)
-            found[:, inputs] = encoded = block.encode(column.values)
+            read: Any = block.read(column.values)
+            found[:, inputs] = encoded = block.encode(read)
             if not np.isfinite(encoded).all():
                 raise ValueError(
                     f"Input {name} contains infinity or a value too large for dtype('float64'), "
                     f"in column {column.label!r}. Missing values are nan or None."
                 )
-        return found
+            if block.newly_missing(read):
+                lacking.append(column.label)
+        return found, lacking
 
     def gradient(self, table: Table, gradient: Array) -> Array:
         """Derivatives by the columns of X, (n_rows, n_outputs, n_columns); nan for categories.
@@ -334,7 +356,11 @@ class Encoding(NamedTuple):
         table : Table; gradient : (n_rows, n_outputs, n_inputs)
         """
         parts = zip(table.columns, self.blocks, self._slices, strict=True)
-        return np.stack([b.slope(c.values, gradient[..., own]) for c, b, own in parts], axis=-1)
+        slopes = []
+        for column, block, own in parts:
+            read: Any = block.read(column.values)
+            slopes.append(block.slope(read, gradient[..., own]))
+        return np.stack(slopes, axis=-1)
 
     def by_column(self, of_inputs: Array) -> Array:
         """Sums over the inputs of each column: (n_columns,)."""
@@ -362,10 +388,7 @@ def _check_same_kind(column: TableColumn, block: Block, name: str) -> None:
     numbers_as_levels = isinstance(block, Levels) and block.of_numbers
     allowed = {block.taken_for, *[NUMBERS] * numbers_as_levels}
     if column.taken_for not in allowed and not _lacks_all(column):
-        raise ValueError(
-            f"{name} has {column.kind.value} in column {column.label!r}, which had "
-            f"{block.taken_for} in fit. Pass the same kind of values."
-        )
+        raise other_kind(name, column.kind, column.label, block.taken_for)
 
 
 def _lacks_all(column: TableColumn) -> bool:

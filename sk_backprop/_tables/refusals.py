@@ -5,7 +5,7 @@ None accepts it as numbers, a text refuses it and is the advice in the error. Of
 in `ENCODED` are accepted too (see `_tables.encoding`).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,18 +59,39 @@ def require_numeric(data: Any, name: str) -> None:
     require_kinds(data, name, _NUMERIC)
 
 
-def require_kinds(data: Any, name: str, allowed: Collection[Kind]) -> None:
-    """Raise an error unless every column is of an allowed kind, and no value is masked.
+def require_kinds(data: Any, name: str, allowed: Collection[Kind]) -> list[Column]:
+    """The columns; an error unless each is of an allowed kind, and no value is masked.
 
     data : array-like or table, as returned by `readable`
     name : the argument's name
     allowed : kinds, which include those of numbers
     """
-    if data is not None and not sp.issparse(data):
-        _refuse_masked(data, name)
-        refused = [column for column in columns_of(data) if column.kind not in allowed]
-        if refused:
-            _refuse(data, name, refused)
+    if data is None or sp.issparse(data):
+        return []
+    _refuse_masked(data, name)
+    columns = columns_of(data)
+    refused = [column for column in columns if column.kind not in allowed]
+    if refused:
+        _refuse(data, name, refused)
+    return columns
+
+
+def quoted(labels: Sequence[Any]) -> str:
+    """Columns by their labels, but not all of many."""
+    shown = ", ".join(map(repr, labels[:_MOST_NAMES]))
+    n_more = len(labels) - _MOST_NAMES
+    return f"column{'s' if len(labels) > 1 else ''} {shown}" + f" and {n_more} more" * (n_more > 0)
+
+
+def other_kind(name: str, kind: Kind, label: Any, had: str) -> ValueError:
+    """The error for a column that is not what it was in training.
+
+    name : of the argument; kind, label : of the column; had : what it had in training
+    """
+    return ValueError(
+        f"{name} has {kind.value} in column {label!r}, which had {had} in fit. Pass the same kind "
+        "of values."
+    )
 
 
 def _refuse(data: Any, name: str, refused: list[Column]) -> None:
@@ -82,12 +103,8 @@ def _refuse(data: Any, name: str, refused: list[Column]) -> None:
     kind = column.kind
     if kind is Kind.OTHER and column.label is None and np.ndim(np.asarray(data)) == 0:
         raise TypeError(_unreadable(data, name))
-    labels = [repr(other.label) for other in refused if other.kind is kind]
-    where = ""
-    if column.label is not None:
-        where = f" in column{'s' if len(labels) > 1 else ''} {', '.join(labels[:_MOST_NAMES])}"
-    if len(labels) > _MOST_NAMES:
-        where += f" and {len(labels) - _MOST_NAMES} more"
+    alike = [other.label for other in refused if other.kind is kind]
+    where = "" if column.label is None else f" in {quoted(alike)}"
     examples = column.examples
     if not examples and kind in (Kind.STRING, Kind.CATEGORY):
         examples = _a_string(data if column.label is None else values_of(data, column.place))

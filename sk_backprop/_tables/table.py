@@ -1,10 +1,11 @@
 """A table: columns of known kinds, whatever holds them."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._tables.kinds import Kind, columns_of
+from sk_backprop._tables.kinds import Column, Kind
 from sk_backprop._tables.reading import as_frame
 
 # What a column is taken for, by its kind.
@@ -52,12 +53,12 @@ class Table(NamedTuple):
     named: bool = False
 
     @classmethod
-    def of_frame(cls, data: Any) -> Self:
-        """The columns of a data frame.
+    def of_frame(cls, data: Any, kinds: Sequence[Column]) -> Self:
+        """The columns of a data frame; `kinds` as `columns_of` finds them.
 
         Raises ImportError if narwhals is missing.
         """
-        frame, kinds = as_frame(data), columns_of(data)
+        frame = as_frame(data)
         return cls(
             [TableColumn(str(of.label), of.kind, frame[:, of.place]) for of in kinds], named=True
         )

@@ -170,10 +170,11 @@ def _quantiles(x: Array, w: Array, p: Array) -> Array:
 
 def two_valued(X: Array) -> tuple[int, ...]:
     """The columns of a dense X that have two different values."""
+    lowest, highest = X.min(axis=0), X.max(axis=0)
     return tuple(
         j
-        for j, x in enumerate(X.T)
-        if x.min() < x.max() and np.all((x == x.min()) | (x == x.max()))
+        for j, (x, low, high) in enumerate(zip(X.T, lowest, highest))
+        if low < high and np.all((x == low) | (x == high))
     )
 
 

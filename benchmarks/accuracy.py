@@ -364,8 +364,7 @@ LABELS = {
     "mlp": "MLPRegressor",
     "ngboost": "NGBoost",
 }
-# What the picture shows beside ours: names, and the competitors or published methods of which the
-# best result is drawn.
+# Labels of the picture, each with competitors or published methods; it shows their best result.
 DRAWN: dict[str, tuple[str, ...]] = {
     "HistGradientBoosting": ("hgb",),
     "MLPRegressor, scaled X and y": ("mlp_scaled",),
@@ -441,7 +440,7 @@ def draw(rows: Sequence[Row]) -> Any:
 
 
 def _best(values: Values, best: Any) -> Values:
-    """The best result of each of `DRAWN` of which there are results; `best` is min or max."""
+    """The best result for each label of `DRAWN` that has results; `best` is min or max."""
     found = {name: [values[one] for one in keys if one in values] for name, keys in DRAWN.items()}
     return {name: best(results) for name, results in found.items() if results}
 

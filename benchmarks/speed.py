@@ -424,7 +424,7 @@ def _seconds(value: float) -> str:
     return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
 
 
-# {name: in words}: what the picture shows, beside the peers that are best known.
+# {race: its label in the picture}, which compares it with the best-known peers.
 DRAWN = {
     "adam-50": "train by Adam: 50 units, 20,000 rows, batches of 32",
     "adam-wide": "train by Adam: 256 and 256 units, 20,000 rows",

@@ -10,8 +10,8 @@ frame with categories, dates and missing values, in any units; predictions are i
 >>> mean, std = model.predict(X[:3], return_std=True)
 >>> low, high = model.predict_interval(X[:3], coverage=0.95).T
 
-``help(BackpropRegressor)`` describes every parameter, method and fitted attribute, and guide.md,
-beside this file, when to use what. `IntervalDisplay` and the other displays plot a fit,
+``help(BackpropRegressor)`` describes every parameter, method and fitted attribute, and guide.md, in
+the folder of this package, when to use them. `IntervalDisplay` and the other displays plot a fit,
 `sk_backprop.export` exports it to other tools, `sk_backprop.textbook` shows one pass of
 backpropagation with all its numbers, and ``python -m sk_backprop --help`` is the command line.
 
@@ -84,11 +84,11 @@ before it::
         numerals, dates         numbers and dates as people write them
         columns, tables         what each column holds; inputs and targets
         frames                  Excel and Parquet files, by pandas
-        contenders, evaluation, compare     other regressors, on the same held-out rows
-        fit, stored, predict, formula       a model in a file, and what is done with it
+        contenders, evaluation, compare     comparison with other regressors on held-out rows
+        fit, stored, predict, formula       a model in a file, its predictions and its formula
         report, page, out_of_fold           one HTML page
         description, advice     what was done with each column; code that does the same
-        parser, checks, terminal            arguments, their errors, and what is printed
+        parser, checks, terminal            arguments, their errors, and output to the terminal
     __main__      the entry to _command
 
 Data flow: raw X, y, sample_weight -> checked and encoded -> a plan -> scaled -> an objective over

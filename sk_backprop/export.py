@@ -115,7 +115,7 @@ def to_mlp_regressor(reg: BackpropRegressor) -> MLPRegressor:
 
 
 def _is_encoded(reg: BackpropRegressor) -> bool:
-    """Whether inputs of the network stand for columns that are no plain numbers."""
+    """Whether the columns of X are encoded: some are not plain numbers."""
     return Columns.of(reg).encoding is not None
 
 

@@ -66,3 +66,12 @@ def ctrl_c_is_heard():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def figures_closed():
+    """Figures are closed after the test."""
+    yield
+    import matplotlib.pyplot as plt  # late: most tests draw nothing
+
+    plt.close("all")

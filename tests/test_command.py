@@ -13,6 +13,7 @@ import warnings
 
 import numpy as np
 import pytest
+from commands import refused
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes, load_iris, load_wine
@@ -96,7 +97,7 @@ CONTENDERS = contenders.contenders
 
 
 def with_small_networks(table, seed):
-    """The models that compete, of which ours is one small network."""
+    """The competing models; ours is one small network."""
     named = CONTENDERS(table, seed)
     named[OURS].model.set_params(**SMALL)
     return named
@@ -131,19 +132,6 @@ def table():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(30, 2))
     return np.column_stack([X, X @ [1.0, -2.0] + 0.1 * rng.normal(size=30)])
-
-
-def refused(capsys, *argv):
-    """The message of a command that must end with status 2, in one line."""
-    with pytest.raises(SystemExit) as stopped:
-        main([str(arg) for arg in argv])
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    program, _, message = err.partition(": ")
-    assert re.fullmatch(r"python -m sk_backprop( \w+)?", program)
-    return message.strip()
 
 
 # --- the default job ---
@@ -296,6 +284,7 @@ def test_baselines_take_categories_and_gaps(tmp_path):
     named = CONTENDERS(table, 0)
     for name in ("RidgeCV", "MLPRegressor", "  scaled", "HistGradientBoostingRegressor"):
         with warnings.catch_warnings():
+            # MLPRegressor with its defaults does not converge in 200 iterations.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model = named[name].model.fit(named[name].X, table.y[:, 0])
         assert np.all(np.isfinite(model.predict(named[name].X)))

@@ -122,6 +122,17 @@ def report(path, tmp_path_factory):
     return out.read_text(encoding="utf-8")
 
 
+def test_a_report_shows_the_warnings_of_its_fit(small, tmp_path):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": rng.permutation(60), "x": rng.normal(size=60)})
+    frame["y"] = frame["x"] + 0.1 * rng.normal(size=60)
+    path, out = tmp_path / "t.csv", tmp_path / "r.html"
+    frame.to_csv(path, index=False)
+    assert main(["report", str(path), "--target", "y", "--folds", "2", "-o", str(out)]) == 0
+    said = "The fit to all rows warned: X has a different value in each row of column"
+    assert said in out.read_text(encoding="utf-8")
+
+
 def test_a_report_is_one_file_that_fetches_nothing(report):
     assert len(report) < 1_000_000
     assert set(re.findall(r'(?:src|href)="(.{5})', report)) == {"data:"}

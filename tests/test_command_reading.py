@@ -218,12 +218,12 @@ READ = {
         },
         ["month/day/year"],
     ),
-    "days that are no dates": (
+    "days that are not dates": (
         lines(["31/02/2024", "32/01/2024"] * 6, TARGET),
         {"a": ["31/02/2024", "32/01/2024"] * 6},
         ["2 levels"],
     ),
-    "numbers of which a third are words": (
+    "numbers, a third replaced by words": (
         lines([1, 2, "many"] * 4, TARGET),
         {"a": ["1", "2", "many"] * 4},
         ["not taken for numbers because of texts such as 'many'"],

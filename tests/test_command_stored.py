@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from commands import refused
 from sklearn.datasets import load_diabetes
 
 from sk_backprop import BackpropRegressor
@@ -49,16 +50,6 @@ def model(files):
     _, X, y = files
     model = BackpropRegressor((3,), n_networks=1, solver="lm", random_state=4)
     return model.fit(pd.DataFrame(X, columns=NAMES), y)
-
-
-def refused(capsys, *argv):
-    with pytest.raises(SystemExit) as stopped:
-        main([str(arg) for arg in argv])
-    assert stopped.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    return err.partition(": ")[2].strip()
 
 
 def predicted(path, delimiter=";"):

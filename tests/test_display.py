@@ -24,12 +24,7 @@ from sk_backprop import (
 )
 from sk_backprop._display._shared import literal, shortened
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Figures are closed after the test."""
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 @pytest.fixture

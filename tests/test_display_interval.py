@@ -22,12 +22,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sk_backprop import BackpropRegressor, IntervalDisplay
 from sk_backprop._display._partial import Spread, partial_residuals
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Figures are closed after the test."""
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 @pytest.fixture
@@ -401,3 +396,14 @@ def test_a_pipeline_names_the_features_that_it_saw(rows):
         make_pipeline(StandardScaler(), rough((2,))).fit(X.to_numpy(), y), X.to_numpy(), 1
     )
     assert of_array.ax_.get_xlabel() == "x1"
+
+
+@pytest.mark.parametrize("days", [0.02, 3.0, 40.0, 700.0, 1461.0, 9000.0])
+def test_dates_of_any_range_have_ticks_without_a_warning(days):
+    # Warnings are errors here.
+    rows, y = table()
+    start = pd.Timestamp("2019-01-01")
+    dated = rows.assign(day=start + pd.to_timedelta(np.linspace(0, days, len(rows)), unit="D"))
+    display = IntervalDisplay.from_estimator(rough((2,)).fit(dated, y), dated, "day", y=y)
+    display.figure_.canvas.draw()
+    assert 2 <= len(display.ax_.get_xticks()) <= 8

@@ -19,12 +19,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sk_backprop import NetworkDisplay
 from sk_backprop._display._shared import BLUE, ORANGE
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Figures are closed after the test."""
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 @pytest.fixture

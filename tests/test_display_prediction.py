@@ -1,6 +1,5 @@
 """What the display of predictions draws: intervals, accuracy, and calibration."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,12 +11,7 @@ from sklearn.pipeline import make_pipeline
 
 from sk_backprop import BackpropRegressor, IntervalDisplay, PredictionDisplay
 
-
-@pytest.fixture(autouse=True)
-def closed():
-    """Figures are closed after the test."""
-    yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("figures_closed")
 
 
 @pytest.fixture

@@ -205,7 +205,7 @@ def rmse(model, X, f):
 
 def fitted(X, y, **parameters):
     with warnings.catch_warnings():
-        # What is left out, or harms a fit that leaves nothing out, is what these tests are about.
+        # These tests are about rows that are left out, or that harm a fit which keeps them.
         warnings.filterwarnings("ignore", "y is far|A single row", UserWarning)
         return BackpropRegressor(random_state=0, **parameters).fit(X, y)
 

@@ -332,6 +332,20 @@ def test_values_that_lack_only_later_are_replaced_and_warned_of():
         stream.partial_fit(np.where([[True, False]] * (X > 0.9), np.nan, X), Y)
 
 
+@pytest.mark.parametrize("of", [np.asarray, sp.csr_array])
+def test_validation_rows_get_the_means_of_the_training_rows(of):
+    X = np.where(RNG.uniform(size=(N, 3)) < 0.5, 0.0, 5.0)
+    weights, X_val = RNG.uniform(1, 2, N), X[:9].copy()
+    X_val[2, 1] = np.nan
+    filled = np.where(np.isnan(X_val), np.average(X, axis=0, weights=weights), X_val)
+    expected = small().fit(of(X), Y, weights, X_val=filled, y_val=Y[:9])
+    with pytest.warns(UserWarning, match="missing values in column 'x1'"):
+        model = small().fit(of(X), Y, weights, X_val=X_val, y_val=Y[:9])
+    np.testing.assert_allclose(model.validation_scores_, expected.validation_scores_, rtol=1e-9)
+    with pytest.warns(UserWarning, match="missing values in column 'x1'"):
+        np.testing.assert_allclose(model.predict(X_val), model.predict(filled), rtol=1e-9)
+
+
 def test_infinity_is_refused_by_column():
     with pytest.raises(ValueError, match=r"infinity.*column 'size'"):
         small().fit(FRAME.assign(size=np.inf), Y)

@@ -9,7 +9,7 @@ from sk_backprop._command._reading.records import Layout
 from sk_backprop._command._reading.tables import Table
 from sk_backprop._command.terminal import WIDTH
 
-# For columns of which some cells are no numbers as programs write them.
+# For columns in which some cells are not plain numbers.
 NUMBERS = r'''
 
 def numbers(text, decimal):

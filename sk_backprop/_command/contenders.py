@@ -29,7 +29,7 @@ LEGEND = """\
   HistGradientBoostingRegressor  boosted trees, default parameters
   MLPRegressor                   scikit-learn's network, default parameters
     scaled                       the same with max_iter=2000; X and y standardised"""
-# More levels than this are no categories for scikit-learn's boosted trees.
+# Largest number of levels that scikit-learn's boosted trees accept in a column.
 _MOST_BINS = 255
 
 

@@ -45,7 +45,7 @@ def _numbered(inputs: list[str]) -> list[str]:
 
 
 def _formula_inputs(stored: StoredModel) -> list[str]:
-    """Names of the inputs of a formula: of columns, or of what is made of columns."""
+    """Names of the inputs of a formula: columns of the table, or what encodes them."""
     columns = [recipe.name for recipe in stored.columns]
     encoded = [str(name) for name in getattr(stored.model, "encoded_feature_names_", ())]
     return encoded if len(encoded) > len(columns) else columns

@@ -13,13 +13,13 @@ from sk_backprop import __version__
 from sk_backprop._command.checks import check_arguments, check_folds
 from sk_backprop._command.terminal import CommandError, Progress, printable
 
-# Megabytes of a file from which on it is worth a message that it is read.
+# Size in megabytes above which a message says that the file is being read.
 _LARGE = 5
 JOBS = ("compare", "fit", "predict", "formula", "report")
 DESCRIPTION = """\
 BackpropRegressor on a table in a file. The jobs:
 
-  compare  cross-validate it beside other regressors (also the default)
+  compare  cross-validate it and other regressors (also the default)
   fit      fit it to all rows and store the model
   predict  add mean, std, low and high to the rows of another table
   formula  print a stored model as a formula
@@ -41,15 +41,15 @@ examples:
 
 python -m sk_backprop JOB --help describes the options of a job."""
 ABOUT = {
-    "compare": "Cross-validate BackpropRegressor beside the mean, RidgeCV, boosted trees and "
+    "compare": "Cross-validate BackpropRegressor, the mean, RidgeCV, boosted trees and "
     "scikit-learn's network, on the same folds.",
     "fit": "Fit BackpropRegressor to all rows of a table, and store it with what it takes to "
     "read other rows.",
     "predict": "Add the predicted mean, its standard deviation and the ends of an interval to "
     "the rows of a table.",
     "formula": "Print a stored model as a formula, for models of few units (fit --units 3).",
-    "report": "Write one HTML page: what each column was taken for, held-out errors beside other "
-    "regressors, calibration, importances, effects, and code that reproduces it.",
+    "report": "Write one HTML page: what each column was taken for, held-out errors compared with "
+    "other regressors, calibration, importances, effects, and code that reproduces it.",
 }
 
 

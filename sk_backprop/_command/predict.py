@@ -1,4 +1,4 @@
-"""`predict`: predictions beside the rows of another table."""
+"""`predict`: adds predictions to the rows of another table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sk_backprop._command.terminal import CommandError, counted, listed, quoted,
 
 
 def predict(stored: StoredModel, path: str, out: str, coverage: float, options: Options) -> None:
-    """Write a table with predictions beside its cells.
+    """Write a table with columns of predictions added.
 
     stored : StoredModel
     path, out : of the table and of the file to write; - is a standard stream
@@ -134,7 +134,7 @@ def _inputs(stored: StoredModel, columns: tuple[list[Any], str]) -> Any:
 
 
 def _with_predictions(sheet: Sheet, targets: tuple[str, ...], added: Array, decimal: str) -> str:
-    """The text of a table with the predictions beside its cells.
+    """The text of a table with the predictions added.
 
     sheet : Sheet
     targets : names

@@ -160,6 +160,12 @@ class Moments:
         return np.where(self.constant, 1.0, np.sqrt(self.var))
 
 
+def means_of_rows(X: Any, sample_weight: Array | None) -> Array:
+    """Means of the columns of X, dense or sparse, as in the scales of these rows: (n_columns,)."""
+    unit = as_units(largest_values(X))
+    return np.asarray(unit * Moments.of(X, unit, sample_weight).mean)
+
+
 def _sparse_mean_and_variance(X: Any, w: Array) -> tuple[Array, Array]:
     """Weighted mean and variance of the columns of CSR X, (n_features,) each.
 

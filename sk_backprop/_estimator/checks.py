@@ -22,6 +22,7 @@ from sklearn.utils import check_array, column_or_1d
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import row_order
+from sk_backprop._coordinates.scales import means_of_rows
 from sk_backprop._estimator.parameters import is_integer, rules
 from sk_backprop._estimator.state import Columns, means_of
 from sk_backprop._network.likelihood import Likelihood
@@ -141,8 +142,7 @@ def _later_inputs(
     """
     name, means = "X", partial(means_of, estimator)
     if training is not None:
-        weights = training.sample_weight
-        name, means = "X_val", partial(np.average, training.X, axis=0, weights=weights)
+        name, means = "X_val", partial(means_of_rows, training.X, training.sample_weight)
     plain = _is_plain_input(X) and columns.encoding is None
     if plain and X.shape[1] == columns.n_features and columns.names is None:
         return X, None, []

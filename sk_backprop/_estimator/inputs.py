@@ -29,7 +29,7 @@ _PLAIN = frozenset({Kind.NUMBER, Kind.BOOLEAN})
 _OF_ARRAY = _PLAIN | {Kind.NUMBER_CATEGORY, Kind.MISSING}
 _WITHOUT_CATEGORIES = ENCODED - {Kind.CATEGORY, Kind.STRING}
 
-# Rows from which on a column that numbers them can be told from a measurement.
+# Fewest rows with which a column that numbers them can be distinguished from a measurement.
 _ROWS_TO_IDENTIFY = 30
 
 
@@ -122,7 +122,7 @@ def _usable(sample_weight: Any, n_rows: int) -> Array | None:
 
 
 def _read(estimator: Any, data: Any, name: str, *, categories: bool, reset: bool) -> Any:
-    """Checked X: a Table of columns some of which are no numbers, or an array or CSR.
+    """Checked X: a Table if some columns are not plain numbers, otherwise an array or CSR.
 
     Parameters
     ----------
@@ -270,7 +270,7 @@ def _identifiers(table: Table) -> list[str]:
 
 
 def _unused(encoding: Encoding) -> list[str]:
-    """Warn of categories none of which has enough rows for an input."""
+    """Warn of columns in which no category has enough rows for an input of its own."""
     pairs = zip(encoding.labels, encoding.blocks, strict=True)
     labels = [label for label, block in pairs if isinstance(block, Levels) and not block.levels]
     if not labels:

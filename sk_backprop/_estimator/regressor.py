@@ -177,7 +177,7 @@ class BackpropRegressor(CallbackSupport, Learner):
         fewer than 5 rows (of fewer than 500, 1 %, but 2), share one with unknown levels; in a
         stream, also those that come later. 'from_dtype' takes the columns of a data frame that have
         a categorical dtype or are strings. A mask, indices or names add others to strings and to
-        categories that are no numbers. None allows neither.
+        categories that are not numbers. None allows neither.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according
@@ -230,12 +230,12 @@ class BackpropRegressor(CallbackSupport, Learner):
         otherwise they are `residual_dof_` (with evidence, less 1 for the mean of y), and at most 4
         for 'student_t'. In a stream, and with an exponential output, they are inf.
     outliers_ : ndarray of shape (n_outliers,)
-        Rows of X whose y is a gross error. With the defaults, a dense X of up to 256 columns
-        (see `hidden_layer_sizes`) and
-        more than 20 values of y, `fit` leaves out rows whose errors in a robust fit lie beyond a
-        gap, which heavy or skewed tails do not have, if the gap is wide or they harm networks that
-        are trained with them, and these networks cannot predict them; there is a warning. With
-        'student_t', rows with less than 0.05 of the weight of a row without an error.
+        Rows of X whose y is a gross error. With the defaults, an X for which networks of 'muon' are
+        tried (see `hidden_layer_sizes`) and more than 20 values of y, `fit` leaves out rows whose
+        errors in a robust fit lie beyond a gap, which heavy or skewed tails do not have, if the gap
+        is wide or they harm networks that are trained with them, and these networks cannot predict
+        them; there is a warning. With 'student_t', rows with less than 0.05 of the weight of a row
+        without an error.
     weight_precision_ : dict of str: ndarray of shape (n_networks_,), or None
         Penalty of each group of weights determined by the evidence: a prior precision,
         1 / variance, in the solver's coordinates. None with a fixed `alpha`.

@@ -29,11 +29,11 @@ from sk_backprop._tables.refusals import other_kind
 from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, NUMBERS, Table, TableColumn
 
 # A level has an input of its own if its rows weigh at least so much: 5, in a table of fewer than
-# 500 rows 1 % of all, but 2. Weights that sum to less than 20 are no counts: then it is 1 %.
+# 500 rows 1 % of all, but 2. Weights that sum to less than 20 are not counts: then it is 1 %.
 _LEAST_ROWS, _LEAST_OF_FEW, _LEAST_SHARE, _NO_COUNTS = 5.0, 2.0, 0.01, 20.0
 
-# At most so many levels of a column have an input, those with the largest weights: the largest
-# number with which a table has no more than `_MOST_INPUTS`, or else the last. More levels are
+# Maximum number of levels of a column that have an input, those with the largest weights: the first
+# with which a table has at most `_MOST_INPUTS` inputs, or else the last. More levels are
 # better: with 16, 32 and all of 46 cities, the errors of the median prices of houses in Texas were
 # 1, .80 and .61 (2,000 rows).
 _MOST_LEVELS = (128, 64, 32, 16)

@@ -31,8 +31,8 @@ def as_frame(data: Any) -> Any:
         import narwhals as nw
     except ImportError as error:
         raise ImportError(
-            "Columns of a data frame that are no numbers, or lack values, need narwhals, which "
-            "comes with scikit-learn 1.9: pip install 'sk-backprop[frames]'."
+            "Data frames with missing values, or with columns that are not numeric, need narwhals, "
+            "which comes with scikit-learn 1.9: pip install 'sk-backprop[frames]'."
         ) from error
     return nw.from_native(data, eager_only=True)
 

@@ -40,7 +40,7 @@ class Dates(NamedTuple):
     """What the cells of a column say as dates.
 
     form : one of `FORMS`
-    days : {cell: days since 1970}, without cells that are no dates
+    days : {cell: days since 1970}, without cells that are not dates
     ambiguous : whether day and month could change places in every cell
     local : whether no cell has a time zone
     """

@@ -114,7 +114,9 @@ def _without_comments(
 ) -> Iterator[str]:
     """Lines but for those that begin with # where a record begins.
 
-    lines : iterable of str; starts : [whether a record begins]; comments : what is left out
+    lines : iterable of str
+    starts : list, [whether a record begins]
+    comments : list, to which skipped lines are added
     """
     for line in lines:
         if starts[0] and line.startswith("#"):
@@ -144,7 +146,7 @@ def _check_closed(text: str, delimiter: str, last: list[str]) -> None:
 
 
 def _detect_delimiter(text: str) -> str:
-    """The character that splits most rows into as many cells, of which most are numbers."""
+    """The character that splits most rows into the same number of cells, preferably numbers."""
     sample = text[:100_000]
     if len(sample) < len(text):
         sample = sample[: max(sample.rfind("\n"), 0)] or sample
@@ -201,7 +203,7 @@ def arranged(
     start = _first_full(rows, width)
     if start:
         said.append(
-            f"{counted(start, 'line')} before the table left out, the first of which is "
+            f"{counted(start, 'line')} before the table left out, beginning with "
             f"{quoted(' '.join(rows[0]))}."
         )
     header, body = _header(rows[start:], comments, layout.delimiter, set(wanted))
@@ -279,7 +281,9 @@ def _rectangle(
         kept = [(row, line) for row, line, repeat in zip(rows, lines, repeats) if not repeat]
         rows, lines = [row for row, _ in kept], [line for _, line in kept]
     while rows and len(header) > 2 and _filled_width(rows[-1]) == 1:
-        said.append(f"The last line, {quoted(rows[-1][0])}, is no row and is left out.")
+        said.append(
+            f"The last line, {quoted(rows[-1][0])}, is not a row of the table and is left out."
+        )
         rows = rows[:-1]
     width = max(map(len, rows), default=len(header))
     if width > len(header):

@@ -27,7 +27,7 @@ _PACKERS = {
     b"BZh": bz2.decompress,
     b"\xfd7zXZ\x00": lzma.decompress,
 }
-# What begins a file that is no text: its kind, and what to do.
+# First bytes of files that are not text: the kind of file, and what to do.
 _OTHER_FORMATS = {
     b"%PDF": "a PDF file; export the table as CSV",
     b"\xd0\xcf\x11\xe0": "an Excel file of the old kind (.xls); save it as .xlsx or CSV",

@@ -236,7 +236,7 @@ def _inputs(
     cells : {name: cells}
     kept : (n_rows,) rows with a target
     context : Context
-    others : names of columns that are no inputs
+    others : names of columns that are not inputs
     """
     columns, left_out = [], []
     for i, (name, column) in enumerate(cells.items()):

@@ -228,6 +228,25 @@ def test_units_for_single_features_are_a_block(rows):
     assert [len(c.get_offsets()) for c in squares if c.get_offsets().size > 2] == [3]
 
 
+def test_a_feature_of_two_values_is_a_block_of_one_unit():
+    rng = np.random.RandomState(0)
+    first, second = np.zeros((2, 4)), rng.normal(size=(4, 3))
+    first[0, :3], first[1, 3] = rng.normal(size=3), -2.0
+    display = NetworkDisplay(
+        coefs=[first, second, rng.normal(size=(3, 1))],
+        intercepts=[np.zeros(4), np.zeros(3), np.zeros(1)],
+        input_names=["size", "open"],
+        output_names=["y"],
+        units_per_feature=3,
+    ).plot()
+    of_size = np.linalg.norm(second[:3], axis=0)
+    expected = np.sort([*of_size, *np.abs(second[3])])
+    widths = np.array(display.lines_[1].get_linewidths())
+    np.testing.assert_allclose((widths - 0.3) / (widths[-1] - 0.3), expected / expected[-1])
+    texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert texts[-1] == "up to 3 units of a feature"
+
+
 @pytest.mark.parametrize(
     ("X", "says"),
     [

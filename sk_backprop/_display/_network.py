@@ -191,7 +191,7 @@ class NetworkDisplay:
         """
         coefs, intercepts = list(self.coefs), list(self.intercepts)
         if self.units_per_feature:
-            coefs, intercepts = _in_blocks(coefs, intercepts, self.units_per_feature)
+            coefs, intercepts = _in_blocks(coefs, intercepts)
         sizes = [len(coefs[0]), *(np.shape(W)[1] for W in coefs)]
         inches = max(6.4, 2.2 * len(sizes)), float(np.clip(0.2 * max(sizes), 4.8, 12))
         ax = axes_for(ax, inches)
@@ -218,7 +218,9 @@ class NetworkDisplay:
             ax.plot([], [], color=color, lw=3, label=label)
         if self.units_per_feature:
             square = {"mfc": "none", "mec": ax.xaxis.label.get_color(), "ls": ""}
-            label = f"{self.units_per_feature} units of a feature"
+            # A feature of two values has one unit.
+            ragged = np.shape(self.coefs[0])[1] < self.units_per_feature * sizes[0]
+            label = f"{'up to ' * ragged}{self.units_per_feature} units of a feature"
             ax.plot([], [], "s", label=label, **square)
         ax.legend(
             loc="lower center", ncols=3, frameon=False, borderaxespad=0, fontsize=font_size(ax)
@@ -286,21 +288,19 @@ def _scaled_inputs(regressor: Any, X: Any, n_inputs: int) -> Array:
 
 
 def _in_blocks(
-    coefs: Sequence[Array], intercepts: Sequence[Array], n_units: int
+    coefs: Sequence[Array], intercepts: Sequence[Array]
 ) -> tuple[list[Array], list[Array]]:
     """Weights and biases with the units for each feature as one unit.
 
-    coefs, intercepts : of a network with units for single features; n_units : int, for each
+    coefs, intercepts : of a network with units for single features, which depend on no other
     """
     first, second, *further = (np.asarray(W) for W in coefs)
-    own = np.array([row[j * n_units : (j + 1) * n_units] for j, row in enumerate(first)])
-    after = second.reshape(len(own), n_units, -1)
-    rise = np.sum(np.sign(own)[:, :, None] * after, axis=1)
-    sizes = np.sqrt(np.sum(after**2, axis=1))
-    blocks = np.diag(np.sqrt(np.sum(own**2, axis=1)) * np.where(own.sum(axis=1) < 0, -1, 1))
+    rise = np.sign(first) @ second
+    sizes = np.sqrt((first != 0) @ second**2)
+    blocks = np.diag(np.linalg.norm(first, axis=1) * np.where(first.sum(axis=1) < 0, -1, 1))
     return (
         [blocks, np.where(rise < 0, -sizes, sizes), *further],
-        [np.zeros(len(own)), *map(np.asarray, intercepts[1:])],
+        [np.zeros(len(first)), *map(np.asarray, intercepts[1:])],
     )
 
 

@@ -265,6 +265,32 @@ print(*found, blas_threads() == before)
     assert found == ["well"] * 40 + ["True"]
 
 
+@pytest.mark.parametrize("solver", ["auto", "lm", "lbfgs", "adam"])
+def test_a_fit_imports_nothing(solver):
+    # A child that is forked while another thread imports a module waits for ever to import it.
+    script = """
+import sys
+import warnings
+import numpy as np
+from sk_backprop import BackpropRegressor
+
+warnings.simplefilter("ignore")
+X = np.random.RandomState(0).randn(40, 3)
+X[0, 0] = np.nan
+before = set(sys.modules)
+model = BackpropRegressor(solver=SOLVER, max_iter=3, random_state=0).fit(X, X[:, 1])
+model.predict(X[1:])
+print(*set(sys.modules) - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script.replace("SOLVER", repr(solver))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == []
+
+
 @needs_fork
 def test_a_fork_waits_until_no_thread_changes_a_limit():
     found = forked(

@@ -35,7 +35,10 @@ from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.progress import printers
 from sk_backprop._estimator.start import Task, in_stream, likelihood_of, rows_so_far, tasks_of
 from sk_backprop._estimator.state import FittedState, store
+from sk_backprop._training.calibrating import calibrated
 from sk_backprop._training.events import Events
+from sk_backprop._training.fitting import fit_networks
+from sk_backprop._training.outliers import outlying_rows, rows_without_weight
 from sk_backprop._training.problem import Problem, prepare
 from sk_backprop._training.run import Blend
 
@@ -63,9 +66,6 @@ def fit_rows(
     rows, validation_rows : X, y and sample_weight as given
     init : `coefs_init` and `intercepts_init`
     """
-    # Imported late, as what else only a fit needs: a process that predicts takes less to start.
-    from sk_backprop._training.outliers import outlying_rows, rows_without_weight
-
     check_parameters(estimator)
     continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
     last = FittedState.of(estimator) if continued else None
@@ -203,8 +203,6 @@ def _calibrated(trained: Blend, noise: str, *, goes_on: bool) -> Blend:
 
     trained : Blend; noise : as the parameter; goes_on : bool, whether it continues several networks
     """
-    from sk_backprop._training.calibrating import calibrated
-
     if not trained.networks:
         return trained
     try:
@@ -233,8 +231,6 @@ def _train_tasks(
     last : FittedState that they continue from, or None
     rng, n_jobs, events : as for `fit_networks`
     """
-    from sk_backprop._training.fitting import fit_networks  # late, as in `fit_rows`
-
     blends = [fit_networks(task.plan, problem, task.starts, rng, n_jobs, events) for task in tasks]
     if last is None or len(tasks) == 1:
         return blends[0]

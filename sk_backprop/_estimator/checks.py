@@ -11,7 +11,7 @@ from functools import partial
 from itertools import pairwise
 from numbers import Real
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,16 +23,16 @@ from sklearn.utils import check_array, column_or_1d
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._coordinates.row_order import row_order
 from sk_backprop._coordinates.scales import means_of_rows
+from sk_backprop._estimator.inputs import Inputs, new_inputs, training_inputs
 from sk_backprop._estimator.parameters import is_integer, rules
+from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._estimator.state import Columns, means_of
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, own_features
 from sk_backprop._solvers import SOLVERS
+from sk_backprop._tables.kinds import readable
+from sk_backprop._tables.refusals import require_numeric
 from sk_backprop._training.problem import Data, groups_of_rows
-
-if TYPE_CHECKING:  # what plain arrays do not need is imported late
-    from sk_backprop._estimator.inputs import Inputs
-    from sk_backprop._tables.encoding import Encoding
 
 # scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
 # negligible compared with that of training.
@@ -100,18 +100,8 @@ def check_new_rows(estimator: Any, X: Any) -> tuple[Any, list[str]]:
     return X, messages
 
 
-def new_table(estimator: Any, X: Any, encoding: "Encoding") -> Any:
-    """X of rows that were checked before, as a Table."""
-    from sk_backprop._estimator.inputs import new_table
-
-    return new_table(estimator, X, "X", encoding)
-
-
 def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Checked y and weights of `score`: numbers."""
-    from sk_backprop._tables.kinds import readable
-    from sk_backprop._tables.refusals import require_numeric
-
     arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
     for name, values in arguments.items():
         with _checking(name):
@@ -119,19 +109,15 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     return arguments["y"], arguments["sample_weight"]
 
 
-def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> "Inputs":
+def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
     """X of the first rows; parameters as in `check_rows`."""
-    from sk_backprop._estimator.inputs import training_inputs
-
-    _check_structure(X, "X")
+    check_structure(X, "X")
     with _checking("X"):
         X, encoding, messages = training_inputs(estimator, X, sample_weight, streaming=streaming)
     return summed(X), encoding, messages
 
 
-def _later_inputs(
-    estimator: Any, X: Any, columns: Columns, training: Data | None = None
-) -> "Inputs":
+def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Inputs:
     """X of rows that follow the first.
 
     Parameters
@@ -146,9 +132,7 @@ def _later_inputs(
     plain = _is_plain_input(X) and columns.encoding is None
     if plain and X.shape[1] == columns.n_features and columns.names is None:
         return X, None, []
-    from sk_backprop._estimator.inputs import new_inputs
-
-    _check_structure(X, name)
+    check_structure(X, name)
     with _checking(name):
         X, encoding, messages = new_inputs(estimator, X, name, columns.encoding, means)
     return summed(X), encoding, messages
@@ -156,20 +140,9 @@ def _later_inputs(
 
 def _numeric(values: Any, name: str) -> Any:
     """`values` in a form that numpy reads, all of them numbers; otherwise an error names them."""
-    from sk_backprop._tables.kinds import readable
-    from sk_backprop._tables.refusals import require_numeric
-
     values = readable(values)
     require_numeric(values, name)
     return values
-
-
-def _check_structure(X: Any, name: str) -> None:
-    """Raise ValueError if X is a sparse matrix with damaged indices."""
-    if sp.issparse(X):
-        from sk_backprop._estimator.sparse import check_structure
-
-        check_structure(X, name)
 
 
 def _is_plain_input(X: Any) -> bool:

@@ -13,6 +13,7 @@ from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.scales import CentredSparse, Scales
 from sk_backprop._coordinates.seen_rows import SeenRows
+from sk_backprop._estimator.importance import feature_importances
 from sk_backprop._estimator.state import (
     Columns,
     Continuation,
@@ -28,6 +29,7 @@ from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.network import evaluate
 from sk_backprop._solvers._result import ENDINGS, SolverResult
+from sk_backprop._training.calibrating import uncalibrated
 from sk_backprop._training.problem import Problem, Settings
 from sk_backprop._training.run import Blend, Trained, groups_of
 
@@ -98,10 +100,6 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     call : Call; blend : Blend
     rng : RandomState, which draws the seed of later batches
     """
-    # Imported late, as in `calls.fit_rows`.
-    from sk_backprop._estimator.importance import feature_importances
-    from sk_backprop._training.calibrating import uncalibrated
-
     settings, problem, networks = blend.results[0][:3]
     posteriors, leverage = [one.posterior for one in blend.networks], None
     if not call.streaming:  # the next batch updates the exact factors

@@ -17,8 +17,8 @@ from sk_backprop._estimator.checks import (
     check_new_rows,
     check_probabilities,
     check_scored,
-    new_table,
 )
+from sk_backprop._estimator.inputs import new_table
 from sk_backprop._estimator.notebook import ParameterTooltips, shown_in
 from sk_backprop._estimator.state import Columns, fitted_function, predictive_of
 from sk_backprop._inference.predictive import FittedFunction, Predictive
@@ -412,7 +412,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         _warn_of_overflow(function, "gradient(X)", gradient)
         encoding = Columns.of(self).encoding
         if encoding is not None:
-            gradient = encoding.gradient(new_table(self, given, encoding), gradient)
+            gradient = encoding.gradient(new_table(self, given, "X", encoding), gradient)
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     def leverage(self, X: TableLike) -> Array:

@@ -10,7 +10,7 @@ Predictions read and check no more than they need at each call: `fitted_function
 """
 
 from operator import ge, gt
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -30,10 +30,8 @@ from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
+from sk_backprop._tables.encoding import Encoding
 from sk_backprop._training.problem import Weights
-
-if TYPE_CHECKING:
-    from sk_backprop._tables.encoding import Encoding
 
 
 class Columns(NamedTuple):
@@ -46,7 +44,7 @@ class Columns(NamedTuple):
 
     n_features: int
     names: Array | None
-    encoding: "Encoding | None" = None
+    encoding: Encoding | None = None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -55,9 +53,6 @@ class Columns(NamedTuple):
             kept, names = estimator._fit_state, getattr(estimator, "feature_names_in_", None)
             if kept["encoding"] is None:
                 return cls(estimator.n_features_in_, names)
-            # Imported late, as plain arrays do not need it.
-            from sk_backprop._tables.encoding import Encoding
-
             encoding = Encoding.from_state(kept["encoding"])
             if len(encoding.labels) != estimator.n_features_in_:
                 raise inconsistent(f"the encoding has {len(encoding.labels)} columns")

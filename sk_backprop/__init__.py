@@ -40,7 +40,8 @@ before it::
         row_order       rows in an order by values, equal ones merged; ranks of columns
         seen_rows       rows that a stream has seen: a sketch of fixed size
     _inference    from rows to a posterior, and from the posterior to predictions
-        objective       the weighted, penalised loss; mini-batches; normal equations
+        row_sums        loss, gradient and normal equations as sums over rows, or a part of them
+        objective       the weighted, penalised loss; mini-batches
         evidence        precisions of weights and noise, and the log evidence
         factors         precision of the weights as a triangular factor, exact or in less memory
         laplace         Laplace approximation of the posterior of the weights

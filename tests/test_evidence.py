@@ -22,7 +22,8 @@ from sk_backprop._inference.evidence import (
     reestimate,
     weak_precisions,
 )
-from sk_backprop._inference.objective import NormalEquations, Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._inference.row_sums import NormalEquations
 from sk_backprop._network.families import SquaredError
 from sk_backprop._network.network import Network, lecun_bound
 

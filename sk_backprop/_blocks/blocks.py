@@ -7,7 +7,9 @@ digits. The number of rows in a block is a power of two: rows that come in parts
 of the same tree.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from operator import add
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sk_backprop._blocks.arrays import Array, Rows, row_blocks
@@ -37,22 +39,66 @@ def power_of_two(n_rows: int) -> int:
     return 1 << (max(1, n_rows).bit_length() - 1)
 
 
+class Node(NamedTuple, Generic[T]):
+    """The sum over 2^height neighbouring blocks, or over fewer at the end of the rows.
+
+    height : int; number : int, of the node among those of its height; total : the sum
+    """
+
+    height: int
+    number: int
+    total: T
+
+    def holding(self, total: Any) -> "Node[Any]":
+        """The same place, with another sum."""
+        return Node(self.height, self.number, total)
+
+
+def joined(nodes: Iterable[Node[T]], add: Callable[[T, T], T]) -> list[Node[T]]:
+    """Neighbouring nodes of a tree, with pairs of siblings added up as far as they go.
+
+    nodes : in the order of the rows; about log2 of their number are held
+    add : callable of two neighbouring sums, the earlier one first; it may change its arguments
+    """
+    found: list[Node[T]] = []
+    for node in nodes:
+        while found and node.number % 2 and found[-1].height == node.height:
+            total = add(found.pop().total, node.total)
+            node = Node(node.height + 1, node.number // 2, total)
+        found.append(node)
+    return found
+
+
+def total_of(nodes: Sequence[Node[T]], add: Callable[[T, T], T]) -> T:
+    """The sum of a whole tree, from nodes that `joined` returned for all its rows."""
+    *before, (_, _, total) = nodes
+    for node in reversed(before):
+        total = add(node.total, total)
+    return total
+
+
+def leaves(parts: Iterable[T], first: int = 0) -> Iterator[Node[T]]:
+    """Sums over single blocks as nodes; `first` is the number of the first block."""
+    for number, part in enumerate(parts, first):
+        yield Node(0, number, part)
+
+
 def tree_sum(parts: Iterable[T], add: Callable[[T, T], T]) -> T:
     """The sum of parts by a binary tree, as they come; about log2 of their number are held.
 
-    add : callable of two neighbouring sums, the earlier one first; it may change its arguments
+    add : as for `joined`
     """
-    nodes: list[tuple[int, T]] = []  # height and sum of each, by decreasing height
-    for part in parts:
-        height, node = 0, part
-        while nodes and nodes[-1][0] == height:
-            node = add(nodes.pop()[1], node)
-            height += 1
-        nodes.append((height, node))
-    *before, (_, total) = nodes
-    for _, node in reversed(before):
-        total = add(node, total)
-    return total
+    return total_of(joined(leaves(parts), add), add)
+
+
+# Rows of a block of sums of single numbers, and at most of statistics of columns.
+STATISTICS_ROWS = 2**13
+
+
+def block_sum(values: Array) -> float:
+    """The sum of values, (n_rows,), by blocks of `STATISTICS_ROWS`."""
+    blocks = row_blocks(len(values), STATISTICS_ROWS)
+    return float(tree_sum((values[rows].sum() for rows in blocks), add))
 
 
 class Sums(Generic[T]):
@@ -92,22 +138,25 @@ class RowBlocks:
     rows : Batch
     block_rows : int, a power of two
     shared : bool, whether threads are to share the blocks
+    first_row : int, a multiple of `block_rows`: the number of the first row where these rows are
+        a part of others
     """
 
-    def __init__(self, rows: Batch, block_rows: int, *, shared: bool) -> None:
+    def __init__(self, rows: Batch, block_rows: int, *, shared: bool, first_row: int = 0) -> None:
         self.rows = rows
-        self.blocks = row_blocks(rows.y.shape[0], block_rows)
+        self.block_rows, self.blocks = block_rows, row_blocks(rows.y.shape[0], block_rows)
         self.n_threads = min(allowed_threads(), len(self.blocks)) if shared else 1
         self._team = Team(self.n_threads)
-        self._nodes = _nodes(self.blocks, self.n_threads)
+        self._first = first_row // block_rows
+        self._groups = _groups(len(self.blocks), self._first, self.n_threads)
 
-    def sum(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> T:
-        """The sum over all blocks; pass it to `sums.release` when it is no longer needed.
+    def nodes(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> list[Node[T]]:
+        """Sums over these rows, as nodes of the tree of all rows.
 
         kernel : callable that writes the sum over a block; its arguments are the rows of the
             block, the number of the thread, and arrays of `sums` to write to
         """
-        found: list[Any] = [None] * len(self._nodes)
+        found: list[list[Node[T]]] = [[] for _ in self._groups]
 
         def of_block(block: slice, thread: int) -> T:
             total = sums.new()
@@ -115,18 +164,29 @@ class RowBlocks:
             return total
 
         def of_thread(thread: int) -> None:
-            for number in range(thread, len(self._nodes), self.n_threads):
-                parts = (of_block(block, thread) for block in self._nodes[number])
-                found[number] = tree_sum(parts, sums.add)
+            for number in range(thread, len(self._groups), self.n_threads):
+                group = self._groups[number]
+                parts = (of_block(block, thread) for block in self.blocks[group])
+                found[number] = joined(leaves(parts, self._first + group.start), sums.add)
 
         self._team.run(of_thread)
-        total: T = tree_sum(found, sums.add)
-        return total
+        return joined((node for nodes in found for node in nodes), sums.add)
+
+    def sum(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> T:
+        """The sum over all blocks; pass it to `sums.release` when it is no longer needed.
+
+        kernel, sums : as for `nodes`
+        """
+        return total_of(self.nodes(kernel, sums), sums.add)
 
 
-def _nodes(blocks: Sequence[slice], n_threads: int) -> list[Sequence[slice]]:
-    """Blocks grouped by node of the tree; a node is computed by one thread."""
+def _groups(n_blocks: int, first: int, n_threads: int) -> list[slice]:
+    """Blocks grouped by node of the tree; a node is computed by one thread.
+
+    n_blocks : int; first : int, number of the first block; n_threads : int
+    """
     if n_threads == 1:
-        return [blocks]
-    size = power_of_two(len(blocks) // (n_threads * _NODES_PER_THREAD))
-    return [blocks[start : start + size] for start in range(0, len(blocks), size)]
+        return [slice(0, n_blocks)]
+    size = power_of_two(n_blocks // (n_threads * _NODES_PER_THREAD))
+    ends = range(size - first % size, n_blocks, size)
+    return [slice(start, end) for start, end in pairwise([0, *ends, n_blocks])]

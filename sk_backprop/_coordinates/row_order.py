@@ -18,8 +18,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sk_backprop._blocks.arrays import Array, Rows, row_blocks
-from sk_backprop._blocks.blocks import power_of_two, tree_sum
-from sk_backprop._coordinates.scales import divide_columns
+from sk_backprop._blocks.blocks import Node, block_sum, joined, leaves, total_of
+from sk_backprop._coordinates.scales import divide_columns, statistics_rows
 
 # Values whose keys are held at a time.
 _BLOCK_VALUES = 2**18
@@ -122,12 +122,38 @@ def column_ranks(X: Rows, y: Array, sample_weight: Array | None, n_features: int
     sample_weight : (n_samples,) or None for ones
     n_features : int, number of columns to rank, the first ones
     """
+    share = 1 / len(y)
+    if sample_weight is not None:
+        relative = sample_weight / sample_weight.max()
+        share = (relative / block_sum(relative))[:, None]
+    return ranks_of(total_of(products_with_y(X, y, share), add), n_features)
+
+
+def products_with_y(
+    X: Rows, y: Array, share: Array | float, first_row: int = 0
+) -> list[Node[Array]]:
+    """Products of the columns with y, |y| and y^2, (n_columns, 3 n_outputs), as nodes of a tree.
+
+    Parameters
+    ----------
+    X, y : as for `column_ranks`
+    share : (n_samples, 1) or float, of each row in the total weight of all rows
+    first_row : int, number of the first row where these are a part of others, a multiple of
+        `statistics_rows`
+    """
     targets = y.astype(np.float64)
-    factors = np.concatenate([targets, np.abs(targets), targets**2], axis=1)
-    w = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
-    factors *= (w / w.sum())[:, None]
-    blocks = row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
-    products = tree_sum((X[rows].astype(np.float64).T @ factors[rows] for rows in blocks), add)
+    factors = np.concatenate([targets, np.abs(targets), targets**2], axis=1) * share
+    block_rows = statistics_rows(X)
+    blocks = row_blocks(X.shape[0], block_rows)
+    parts = (X[rows].astype(np.float64).T @ factors[rows] for rows in blocks)
+    return joined(leaves(parts, first_row // block_rows), add)
+
+
+def ranks_of(products: Array, n_features: int) -> Array:
+    """Rank of each column, (n_features,) int.
+
+    products : as returned by `products_with_y`, over all rows; n_features : int
+    """
     sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
     # Another order of columns may change the last digits of the sums.
     rounded = np.round(sizes, _DIGITS)

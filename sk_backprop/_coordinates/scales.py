@@ -29,7 +29,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from sk_backprop._blocks.arrays import Array, row_blocks
-from sk_backprop._blocks.blocks import power_of_two, tree_sum
+from sk_backprop._blocks.blocks import (
+    STATISTICS_ROWS,
+    Node,
+    joined,
+    leaves,
+    power_of_two,
+    total_of,
+)
 from sk_backprop._blocks.threads import cached_property
 from sk_backprop._coordinates.affine import SAME_UNITS, TANH_FOR_SIGMOID, Coordinates
 from sk_backprop._network.likelihood import Likelihood
@@ -44,8 +51,15 @@ _BLOCK_VALUES = 2**18
 _FAR = 100.0
 
 
-def _row_blocks(X: Array) -> list[slice]:
-    return row_blocks(X.shape[0], power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
+def statistics_rows(X: Any) -> int:
+    """Rows of a block of statistics of dense or sparse X: a power of two."""
+    if sp.issparse(X):
+        return STATISTICS_ROWS
+    return min(STATISTICS_ROWS, power_of_two(_BLOCK_VALUES // max(1, X.shape[1])))
+
+
+def _row_blocks(X: Any) -> list[slice]:
+    return row_blocks(X.shape[0], statistics_rows(X))
 
 
 def largest_values(X: Any) -> Array:
@@ -110,28 +124,53 @@ class Moments:
         sample_weight : (n_rows,), in that order, or None for ones
         order : (n_rows,) int, or None for all rows
         """
+        return total_of(cls.nodes(X, scale, sample_weight, order), cls.merged)
+
+    @classmethod
+    def nodes(
+        cls,
+        X: Any,
+        scale: Array,
+        sample_weight: Array | None = None,
+        order: Array | None = None,
+        first_row: int = 0,
+    ) -> list[Node[Moments]]:
+        """As `of`, as nodes of the tree of all rows.
+
+        Parameters
+        ----------
+        X, scale, sample_weight, order : as for `of`
+        first_row : int, number of the first row where these are a part of others, a multiple of
+            `statistics_rows`
+        """
         n_rows = X.shape[0] if order is None else len(order)
         w = np.ones(n_rows) if sample_weight is None else sample_weight
-        if sp.issparse(X):
-            scaled = divide_columns(X if order is None else X[order], scale).astype(float)
-            # Scaled by a power of two, which changes no digit, so that squares stay in range.
-            near_one = np.ldexp(w, -np.frexp(w.max())[1])
-            return cls(float(np.sum(w)), *_sparse_mean_and_variance(scaled, near_one))
 
         def of_block(rows: slice) -> Moments:
             # In C order whatever X has, since BLAS adds in another sequence in Fortran order.
             scaled = divide_columns(X[rows if order is None else order[rows]], scale)
-            # Relative to the first row, so that a constant column has variance 0.0.
-            origin = scaled[0].astype(float)
-            deviation = scaled - origin
-            relative = w[rows] / w[rows].max()
-            relative /= relative.sum()
-            mean = relative @ deviation
-            deviation -= mean
-            var = relative @ np.square(deviation, out=deviation)
-            return cls(float(np.sum(w[rows])), origin + mean, var)
+            return cls._of_block(scaled, w[rows])
 
-        return tree_sum(map(of_block, _row_blocks(X[:n_rows])), cls.merged)
+        block_rows = statistics_rows(X)
+        parts = map(of_block, row_blocks(n_rows, block_rows))
+        return joined(leaves(parts, first_row // block_rows), cls.merged)
+
+    @classmethod
+    def _of_block(cls, X: Any, w: Array) -> Moments:
+        """Moments of a block of rows; X : dense or CSR; w : (n_rows,)."""
+        if sp.issparse(X):
+            # Scaled by a power of two, which changes no digit, so that squares stay in range.
+            near_one = np.ldexp(w, -np.frexp(w.max())[1])
+            return cls(float(np.sum(w)), *_sparse_mean_and_variance(X.astype(float), near_one))
+        # Relative to the first row, so that a constant column has variance 0.0.
+        origin = X[0].astype(float)
+        deviation = X - origin
+        relative = w / w.max()
+        relative /= relative.sum()
+        mean = relative @ deviation
+        deviation -= mean
+        var = relative @ np.square(deviation, out=deviation)
+        return cls(float(np.sum(w)), origin + mean, var)
 
     def merged(self, other: Moments) -> Moments:
         """Moments of both sets of rows together (Chan, Golub & LeVeque 1983, eq. 1.5).
@@ -158,6 +197,33 @@ class Moments:
     def spread(self) -> Array:
         """Standard deviation, 1 where the column is constant."""
         return np.where(self.constant, 1.0, np.sqrt(self.var))
+
+
+# Rows, at most, of which more is asked than sums: every m-th of them, in their order by values.
+MOST_IN_SAMPLE = 200_000
+
+
+def sampling_step(n_rows: int) -> int:
+    """The smallest m with which every m-th of the rows are at most `MOST_IN_SAMPLE`."""
+    return max(1, -(-n_rows // MOST_IN_SAMPLE))
+
+
+def moments_for(
+    likelihood: Likelihood, y: Array, unit: Array, sample_weight: Array | None, moments: Moments
+) -> Moments:
+    """The moments of y that the coordinates under a likelihood depend on.
+
+    Parameters
+    ----------
+    likelihood : Likelihood
+    y : (n_rows, n_outputs); unit : (n_outputs,)
+    sample_weight : (n_rows,) or None for ones
+    moments : Moments of y / unit, over these rows and all others
+    """
+    every = slice(0, len(y), sampling_step(len(y)))
+    w = None if sample_weight is None else sample_weight[every]
+    mean, var = likelihood.mean_and_variance(y[every], unit, w, moments.mean, moments.var)
+    return Moments(moments.weight, mean, var)
 
 
 def means_of_rows(X: Any, sample_weight: Array | None) -> Array:
@@ -310,10 +376,7 @@ class Scales:
         # Only in a stream with a logistic output can y exceed its unit, and there these
         # moments are not used.
         moments = Moments.of(np.minimum(y, y_unit), y_unit, sample_weight)
-        mean, var = likelihood.mean_and_variance(
-            y, y_unit, sample_weight, moments.mean, moments.var
-        )
-        moments = Moments(moments.weight, mean, var)
+        moments = moments_for(likelihood, y, y_unit, sample_weight, moments)
         if seen is not None:
             moments = seen.y.rescaled(_shrinking(seen.y_unit, y_unit)).merged(moments)
         return cls(x_max, n_rows, x, y_unit, moments, precondition, likelihood)

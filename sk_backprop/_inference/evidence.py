@@ -34,7 +34,7 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.linalg import factorise, invert_triangle
-from sk_backprop._inference.objective import NormalEquations
+from sk_backprop._inference.row_sums import NormalEquations
 from sk_backprop._network.dispersion import LEAST_NOISE
 from sk_backprop._network.network import Network
 

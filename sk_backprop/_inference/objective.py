@@ -23,41 +23,30 @@ solver sees parameter vectors, never X.
 """
 
 from collections.abc import Iterator
-from functools import partial
-from operator import add
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, Rows, beyond_range_is_inf, row_blocks
-from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
-from sk_backprop._blocks.linalg import gram
+from sk_backprop._blocks.arrays import Array, Rows, row_blocks
+from sk_backprop._blocks.blocks import Batch, block_sum
+from sk_backprop._coordinates.scales import sampling_step
+from sk_backprop._inference.row_sums import (
+    EQUATION_ROWS,
+    NormalEquations,
+    RowSums,
+    mean_loss_gradient,
+)
 from sk_backprop._network.dispersion import LEAST_NOISE, PearsonSums
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import (
     Network,
     Parameters,
-    Workspace,
     Workspaces,
-    backward,
     evaluate,
     forward,
-    jacobian,
     last_layer,
     rows_per_block,
 )
-
-# Bytes of a block's Jacobian. With 551 parameters J^T J runs at 45 Gflop/s on blocks of
-# 256 to 512 rows and at 42 on 1,024 (one thread, OpenBLAS, SkylakeX).
-_JACOBIAN_BYTES = 2**21
-
-# Minimum n_samples * n_params for threads to share the blocks: about 1 ms of work, and handing it
-# over takes 0.05 ms. For the normal equations, n_samples * n_params^2.
-_LEAST_SHARED, _LEAST_SHARED_EQUATIONS = 1e6, 5e7
-
-# Rows of a block of normal equations, a leaf of the tree of sums. With 551 parameters, adding two
-# nodes takes 1 ms and the products of 2,048 rows 15.
-EQUATION_ROWS = 2**11
 
 # Rows from which the last layer's noise and curvature are estimated: they give the standard
 # deviation to 1 %. (Four times as many took as long as an epoch of 20,000 rows, with two layers
@@ -67,54 +56,6 @@ _LAST_LAYER_ROWS = 2**12
 # Bytes of rows that are reordered by one call: several mini-batches, which are still in the
 # second-level cache when they are used.
 _CHUNK_BYTES = 2**19
-
-
-class NormalEquations(NamedTuple):
-    """Sums over all rows, for each output k separately, without penalty.
-
-    loss : (n_outputs,), sum_i w_i loss(y_ik, f_k(x_i))
-    pearson : (n_outputs,), Pearson's statistic
-    density_weight : (n_outputs,), total weight of the rows whose y has a density
-    gradient : (n_outputs, n_params), J_k^T rho_k
-    curvature : (n_outputs, n_params, n_params), J_k^T J_k, of which only the lower
-        triangles are set; each is Fortran-contiguous
-    ratio : (n_outputs,), and weight : (1,), as in `PearsonSums`
-    """
-
-    loss: Array
-    pearson: Array
-    density_weight: Array
-    gradient: Array
-    curvature: Array
-    ratio: Array
-    weight: Array
-
-    @classmethod
-    def zeros(cls, n_outputs: int, n_params: int) -> Self:
-        """The sums over no rows."""
-        loss, pearson, density_weight, ratio = np.zeros((4, n_outputs))
-        # Transposed, so that each curvature is in Fortran order.
-        curvature = np.zeros((n_outputs, n_params, n_params)).transpose(0, 2, 1)
-        gradient = np.zeros((n_outputs, n_params))
-        return cls(loss, pearson, density_weight, gradient, curvature, ratio, np.zeros(1))
-
-
-class _GradientSum(NamedTuple):
-    """Loss, (1,), and its gradient over some rows."""
-
-    loss: Array
-    grad: Parameters
-
-
-def _add_equations(first: NormalEquations, second: NormalEquations) -> None:
-    for total, array in zip(first, second):
-        total += array
-
-
-def _add_gradient(first: _GradientSum, second: _GradientSum) -> None:
-    loss, gradient = first.loss, first.grad.flat
-    loss += second.loss
-    gradient += second.grad.flat
 
 
 class Objective:
@@ -131,9 +72,7 @@ class Objective:
     penalty_weight : float or None
         Total weight of the data that the penalty is spread over; by default that
         of these rows. In a stream, it is that of all rows seen so far.
-    block_rows, equation_rows : int, powers of two
-        Rows per block, for loss and gradient and for the normal equations; by default
-        `block_rows` depends on the size of the network.
+    block_rows, equation_rows : as for `RowSums`
     """
 
     def __init__(
@@ -149,34 +88,61 @@ class Objective:
         block_rows: int | None = None,
         equation_rows: int = EQUATION_ROWS,
     ) -> None:
-        self.network = network
-        self.n_samples, self.n_outputs = y.shape
-        self.dtype = y.dtype
-        self.likelihood = likelihood
-        self._X, self._y = X, y
-        if sample_weight is None:
-            total, self._w = float(self.n_samples), None
-        else:
-            # Divided by the largest first, since a sum of huge weights may overflow.
-            largest = float(sample_weight.max())
-            relative = sample_weight / largest
-            total = largest * float(relative.sum())
-            self._w = (relative / relative.mean()).astype(self.dtype)[:, None]
-        self.total_weight = total
-        self._density_weight = total * likelihood.density_fraction(y, sample_weight)
-        decay = network.parameters(np.zeros(network.n_params, self.dtype))
-        for W in decay.coefs:
-            W[...] = alpha / (total if penalty_weight is None else penalty_weight)
-        self._decay = decay.flat if alpha > 0 else None
-        self._blocks = self._make_blocks(block_rows)
-        self._equation_rows = equation_rows
-        self._equations: _Equations | None = None
-        self._gradients: Sums[_GradientSum] | None = None
-        # One for each thread; all that runs in one thread uses the first.
-        self._of_thread = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
-        self._workspaces = self._of_thread[0]
+        relative, total = relative_weights(sample_weight, len(y))
+        w = None if relative is None else relative.astype(y.dtype)[:, None]
+        sums = RowSums(network, Batch(X, y, w), block_rows=block_rows, equation_rows=equation_rows)
+        every = slice(0, len(y), sampling_step(len(y)))
+        chosen = None if sample_weight is None else sample_weight[every]
+        density = likelihood.density_fraction(y[every], chosen)
+        self._set(network, likelihood, sums, total, density)
+        self._set_penalty(alpha, total if penalty_weight is None else penalty_weight)
+        self._X, self._y, self._w = X, y, w
         self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
+
+    @classmethod
+    def over(
+        cls,
+        network: Network,
+        likelihood: Likelihood,
+        sums: Any,
+        total_weight: float,
+        density: Array,
+        alpha: float,
+    ) -> Self:
+        """E(theta) over rows that are elsewhere; there are no mini-batches.
+
+        Parameters
+        ----------
+        network, likelihood, alpha : as for the class
+        sums : with the methods and attributes of `RowSums`
+        total_weight : float, of the rows
+        density : (n_outputs,), fraction of the total weight in rows whose y has a density
+        """
+        self = cls.__new__(cls)
+        self._set(network, likelihood, sums, total_weight, density)
+        self._set_penalty(alpha, total_weight)
+        return self
+
+    def _set(
+        self,
+        network: Network,
+        likelihood: Likelihood,
+        sums: Any,
+        total_weight: float,
+        density: Array,
+    ) -> None:
+        """Set what does not depend on where the rows are; parameters as for `over`."""
+        self.network, self.likelihood, self._sums = network, likelihood, sums
+        self.n_samples, self.n_outputs, self.dtype = sums.n_samples, sums.n_outputs, sums.dtype
+        self.total_weight, self._density_weight = total_weight, total_weight * density
+        self._workspaces = Workspaces(network, self.dtype)
         self._penalty_grad = np.empty(network.n_params, self.dtype)
+
+    def _set_penalty(self, alpha: float, penalty_weight: float) -> None:
+        decay = self.network.parameters(np.zeros(self.network.n_params, self.dtype))
+        for W in decay.coefs:
+            W[...] = alpha / penalty_weight
+        self._decay = decay.flat if alpha > 0 else None
 
     def parameters(self, flat: Array) -> Parameters:
         """Parameters over a copy of `flat`, in the precision of the data."""
@@ -184,47 +150,8 @@ class Objective:
 
     def loss_gradient(self, params: Parameters, grad: Parameters) -> float:
         """E at `params` over all rows; its gradient is written to `grad`."""
-        if len(self._blocks.blocks) == 1:
-            return self.batch_loss_gradient(params, self._blocks.rows, grad)
-        if self._gradients is None:
-            self._gradients = self._make_gradients()
-        found = self._blocks.sum(partial(self._block_gradient, params), self._gradients)
-        grad.flat[...] = found.grad.flat
-        loss = float(found.loss[0])
-        self._gradients.release(found)
-        return loss + self._add_penalty(params, grad)
-
-    def _make_blocks(self, block_rows: int | None) -> RowBlocks:
-        shared = self.n_samples * self.network.n_params >= _LEAST_SHARED
-        if block_rows is None:
-            dense = isinstance(self._X, np.ndarray)
-            fits = rows_per_block(self.network, self.dtype, dense=dense, shared_by_threads=shared)
-            block_rows = power_of_two(int(1.4 * fits))  # the nearest one, by ratio
-        return RowBlocks(Batch(self._X, self._y, self._w), block_rows, shared=shared)
-
-    def _make_gradients(self) -> Sums[_GradientSum]:
-        network, dtype = self.network, self.dtype
-
-        def make() -> _GradientSum:
-            return _GradientSum(np.zeros(1), network.parameters(np.empty(network.n_params, dtype)))
-
-        return Sums(make, _add_gradient)
-
-    @beyond_range_is_inf
-    def _block_gradient(
-        self, params: Parameters, batch: Batch, thread: int, total: _GradientSum
-    ) -> None:
-        """Write the loss of a block of rows and its gradient to `total`.
-
-        Parameters
-        ----------
-        params : Parameters
-        batch : Batch, the rows of the block
-        thread : int, number of the calling thread
-        total : _GradientSum, overwritten
-        """
-        work = self._of_thread[thread].of(len(batch.y))
-        total.loss[0] = self.mean_loss_gradient(params, batch, self.n_samples, total.grad, work)
+        loss = self._sums.gradient(self.likelihood, params, grad)
+        return float(loss + self._add_penalty(params, grad))
 
     def follow_noise(self, params: Parameters, noise: Array | None = None) -> bool:
         """Adapt the loss to the noise where it depends on it; whether that changed the loss.
@@ -237,8 +164,7 @@ class Objective:
         if not self.likelihood.follows_noise:
             return False
         if noise is None:
-            step = -(-self.n_samples // _LAST_LAYER_ROWS)
-            _, y, w = batch = self.rows(slice(0, self.n_samples, step))
+            _, y, w = batch = self._every(_LAST_LAYER_ROWS)
             f = self._outputs(params, batch).astype(float)
             w = np.ones(len(y)) if w is None else w[:, 0]
             noise = self.likelihood.noise_of(f, y.T.astype(float), w)
@@ -246,25 +172,20 @@ class Objective:
         self.likelihood = before.at_noise(np.maximum(noise, LEAST_NOISE**2))
         return self.likelihood is not before
 
-    def rows(self, rows: slice) -> Batch:
-        """Views of some rows."""
-        return self._blocks.rows.take(rows)
+    def _every(self, most: int) -> Batch:
+        """Every m-th row, at most `most`."""
+        rows: Batch = self._sums.sample(-(-self.n_samples // most))
+        return rows
 
     def losses(self, params: Parameters) -> Array:
         """Sum of the weighted losses of each output, without penalty: (n_outputs,)."""
-
-        def of_block(block: slice) -> Array:
-            _, y, w = batch = self.rows(block)
-            loss, _, _ = self.likelihood.residual_root(self._outputs(params, batch), y.T)
-            return np.asarray((loss if w is None else loss * w.T).sum(axis=1))
-
-        total = tree_sum(map(of_block, self._blocks.blocks), add)
+        (total,) = self._sums.losses(self.likelihood, params)
         return np.asarray(total * (self.total_weight / self.n_samples))
 
     def pearson(self, params: Parameters) -> PearsonSums:
         """Sums over all rows from which Pearson's statistic of each output is computed."""
-        blocks = self._blocks.blocks
-        return tree_sum((self.batch_pearson(params, self.rows(one)) for one in blocks), add)
+        squares, ratio, weight = self._sums.pearson(self.likelihood, params)
+        return self._of_total(PearsonSums(squares, ratio, float(weight[0])))
 
     def _outputs(self, params: Parameters, batch: Batch) -> Array:
         return forward(self.network, params, batch.X, self._workspaces.of(len(batch.y)))
@@ -273,7 +194,10 @@ class Objective:
         """As `pearson`, over the rows of a mini-batch."""
         _, y, w = batch
         terms = self.likelihood.pearson_terms(self._outputs(params, batch), y.T)
-        sums = PearsonSums.of(*terms, None if w is None else w.T)
+        return self._of_total(PearsonSums.of(*terms, None if w is None else w.T))
+
+    def _of_total(self, sums: PearsonSums) -> PearsonSums:
+        """Sums with weights of mean 1 as sums with the weights given."""
         whole: PearsonSums = sums * (self.total_weight / self.n_samples)
         return whole
 
@@ -284,11 +208,9 @@ class Objective:
 
         `out` is an earlier result, which is overwritten.
         """
-        if self._equations is None:
-            self._equations = _Equations(self, self._equation_rows)
         if out is not None:
-            self._equations.sums.release(out)
-        found = self._equations.of(self, params)
+            self._sums.release(out)
+        found: NormalEquations = self._sums.equations(self.likelihood, params)
         pearson = PearsonSums(found.pearson, found.ratio, float(found.weight[0])).value
         found.pearson[...] = pearson
         if self.total_weight != self.n_samples:
@@ -302,16 +224,13 @@ class Objective:
 
         Of many rows, every m-th is used, with m times its weight.
         """
-        step = -(-self.n_samples // _LAST_LAYER_ROWS)
-        rows = slice(0, self.n_samples, step)
-        y = self._y[rows].astype(float)
-        w = np.ones(len(y)) if self._w is None else self._w[rows, 0].astype(float)
+        X, y, weights = self._every(_LAST_LAYER_ROWS)
+        y = y.astype(float)
+        w = np.ones(len(y)) if weights is None else weights[:, 0].astype(float)
         w *= self.total_weight / w.sum()
         return [
             (Objective(head, self.likelihood.of_output(k), units, y[:, [k]], w), head_params)
-            for k, (head, head_params, units) in enumerate(
-                last_layer(self.network, params, self._X[rows])
-            )
+            for k, (head, head_params, units) in enumerate(last_layer(self.network, params, X))
         ]
 
     def batches(
@@ -322,7 +241,7 @@ class Objective:
         They are views of buffers of about `chunk_bytes`, which later mini-batches overwrite.
         """
         if order is None:
-            yield from self._cut(self._blocks.rows, batch_size)
+            yield from self._cut(Batch(self._X, self._y, self._w), batch_size)
             return
         row_bytes = self.dtype.itemsize * (self._X.shape[1] + 1)
         chunk_rows = max(1, chunk_bytes // (row_bytes * batch_size)) * batch_size
@@ -344,30 +263,9 @@ class Objective:
         grad : Parameters, overwritten
         """
         n_rows = batch.y.shape[0]
-        loss = self.mean_loss_gradient(params, batch, n_rows, grad, self._workspaces.of(n_rows))
+        work = self._workspaces.of(n_rows)
+        loss = mean_loss_gradient(self.likelihood, params, batch, n_rows, grad, work)
         return loss + self._add_penalty(params, grad)
-
-    def mean_loss_gradient(
-        self, params: Parameters, batch: Batch, n_rows: int, grad: Parameters, work: Workspace
-    ) -> float:
-        """Loss of the batch divided by `n_rows`, without penalty, and its gradient.
-
-        Parameters
-        ----------
-        params : Parameters
-        batch : Batch
-        n_rows : int
-        grad : Parameters, overwritten with the gradient
-        work : Workspace, for the number of rows of the batch
-        """
-        X, y, w = batch
-        delta = work.delta[-1]
-        f = forward(self.network, params, X, work)
-        w_t = None if w is None else w.T
-        loss = self.likelihood.loss_gradient(f, y.T, w_t, delta, work.scratch[-1])
-        delta /= n_rows
-        backward(self.network, params, X, work, grad)
-        return loss / n_rows
 
     def _add_penalty(self, params: Parameters, grad: Parameters) -> float:
         """Penalty of E; its gradient is added to `grad`."""
@@ -398,77 +296,15 @@ class Objective:
         return Batch(X, y_out, w_out)
 
 
-class _Equations:
-    """The normal equations, as a sum over blocks of rows."""
-
-    def __init__(self, objective: Objective, equation_rows: int) -> None:
-        network, n_outputs = objective.network, objective.n_outputs
-        shared = objective.n_samples * network.n_params**2 >= _LEAST_SHARED_EQUATIONS
-        everything = objective.rows(slice(None))
-        self._blocks = RowBlocks(everything, equation_rows, shared=shared)
-        self.sums: Sums[NormalEquations] = Sums(
-            lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
-        )
-        # J is formed for some rows at a time.
-        rows = int(np.clip(_JACOBIAN_BYTES // (8 * network.n_params) // 64 * 64, 128, 1024))
-        self._jacobian_rows = min(rows, objective.n_samples)
-        self._of_thread = [
-            (
-                np.empty(network.n_params * self._jacobian_rows),
-                Workspaces(network, objective.dtype),
-            )
-            for _ in range(self._blocks.n_threads)
-        ]
-
-    def of(self, objective: Objective, params: Parameters) -> NormalEquations:
-        """The sum over all rows, where `pearson` holds `PearsonSums.squares`."""
-        return self._blocks.sum(partial(self._write, objective, params), self.sums)
-
-    @beyond_range_is_inf
-    def _write(
-        self,
-        objective: Objective,
-        params: Parameters,
-        block: Batch,
-        thread: int,
-        total: NormalEquations,
-    ) -> None:
-        """Write the normal equations of a block of rows to `total`.
-
-        Parameters
-        ----------
-        objective : Objective
-        params : Parameters
-        block : Batch, the rows of the block
-        thread : int, number of the calling thread
-        total : NormalEquations, overwritten
-        """
-        network, likelihood = objective.network, objective.likelihood
-        buffer, workspaces = self._of_thread[thread]
-        for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
-            array[...] = 0
-        for rows in row_blocks(len(block.y), self._jacobian_rows):
-            X, y, w = block.take(rows)
-            n_rows, work = len(y), workspaces.of(len(y))
-            f, y = forward(network, params, X, work), y.T
-            w = None if w is None else w.T
-            pearson = PearsonSums.of(*likelihood.pearson_terms(f, y), w)
-            loss, rho, root = likelihood.residual_root(f, y)
-            if w is not None:
-                loss = loss * w
-                rho, root = rho * np.sqrt(w), root * np.sqrt(w)
-            total.loss[...] += loss.sum(axis=1)
-            total.pearson[...] += pearson.squares
-            total.ratio[...] += pearson.ratio
-            total.weight[...] += pearson.weight
-            jac_t = buffer[: network.n_params * n_rows].reshape(network.n_params, n_rows)
-            for k in range(objective.n_outputs):
-                seed = np.zeros_like(root)
-                seed[k] = root[k]
-                jacobian(network, params, X, work, seed, jac_t)
-                total.gradient[k] += jac_t @ rho[k]
-                # The first rows overwrite what was there.
-                gram(jac_t, total.curvature[k], add=rows.start > 0)
+def relative_weights(sample_weight: Array | None, n_samples: int) -> tuple[Array | None, float]:
+    """Weights divided by their mean, (n_samples,), or None for ones, and their sum."""
+    if sample_weight is None:
+        return None, float(n_samples)
+    # Divided by the largest first, since a sum of huge weights may overflow.
+    largest = float(sample_weight.max())
+    relative = sample_weight / largest
+    total = block_sum(relative)
+    return relative / (total / n_samples), largest * total
 
 
 class ValidationSet:

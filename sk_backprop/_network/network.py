@@ -274,7 +274,7 @@ class Workspace:
     """
 
     def __init__(self, network: Network, n_rows: int, dtype: Any) -> None:
-        sizes = network.layer_sizes[1:]
+        self.network, sizes = network, network.layer_sizes[1:]
         *hidden, n_outputs = sizes
         self.h_ones = [np.empty((size + 1, n_rows), dtype) for size in hidden]
         for values in self.h_ones:

@@ -27,7 +27,8 @@ from sk_backprop._inference.evidence import (
     factor,
     reestimate,
 )
-from sk_backprop._inference.objective import NormalEquations, Objective
+from sk_backprop._inference.objective import Objective
+from sk_backprop._inference.row_sums import NormalEquations
 from sk_backprop._network.dispersion import LEAST_NOISE
 from sk_backprop._network.network import Network, Parameters
 from sk_backprop._solvers._base import Prior, Solver

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, SelectedRows, weighted_median
+from sk_backprop._blocks.blocks import block_sum
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
 from sk_backprop._coordinates.scales import Scales, as_units, divide_columns, largest_values
@@ -46,7 +47,9 @@ class Data(NamedTuple):
 
     @property
     def total_weight(self) -> float:
-        return float(self.n_samples if self.sample_weight is None else self.sample_weight.sum())
+        return (
+            float(self.n_samples) if self.sample_weight is None else block_sum(self.sample_weight)
+        )
 
     def take(self, rows: Array) -> "Data":
         """The given rows."""

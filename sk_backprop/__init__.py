@@ -22,6 +22,7 @@ before it::
         arrays          the type of arrays, rows that stay sparse, blocks of rows
         blocks          sums over blocks that do not depend on which thread computes which
         linalg          the matrix products and inverses that take most of the time of a fit
+        engine          what a distributed engine must offer: tasks on rows that are elsewhere
         threads         one BLAS thread where the matrices are small; threads that share rows
     _tables       columns of tables, and the numbers that stand for them
         kinds           numbers, categories, dates, ...: by the dtypes of any library
@@ -41,6 +42,7 @@ before it::
         seen_rows       rows that a stream has seen: a sketch of fixed size
     _inference    from rows to a posterior, and from the posterior to predictions
         row_sums        loss, gradient and normal equations as sums over rows, or a part of them
+        engine_sums     the same sums over rows on an engine
         objective       the weighted, penalised loss; mini-batches
         evidence        precisions of weights and noise, and the log evidence
         factors         precision of the weights as a triangular factor, exact or in less memory
@@ -52,6 +54,7 @@ before it::
     _solvers      one algorithm per file, their registry, and the monitor that watches a run
     _training     from a checked table to fitted networks
         problem         settings, starts, and rows in the coordinates of a solver
+        partitions      the problem of rows on an engine: their order, scales, and a sample
         settings        what parameters that are 'auto' stand for, by solver
         initial         initial weights
         run             one run: an objective, a solver, the posterior at its end

@@ -95,10 +95,19 @@ def tree_sum(parts: Iterable[T], add: Callable[[T, T], T]) -> T:
 STATISTICS_ROWS = 2**13
 
 
+def sum_nodes(values: Array, first_row: int = 0) -> list[Node[float]]:
+    """The sum of values, (n_rows,), by blocks of `STATISTICS_ROWS`, as nodes of a tree.
+
+    first_row : int, number of the first row where these are a part of others
+    """
+    blocks = row_blocks(len(values), STATISTICS_ROWS)
+    parts = (float(values[rows].sum()) for rows in blocks)
+    return joined(leaves(parts, first_row // STATISTICS_ROWS), add)
+
+
 def block_sum(values: Array) -> float:
     """The sum of values, (n_rows,), by blocks of `STATISTICS_ROWS`."""
-    blocks = row_blocks(len(values), STATISTICS_ROWS)
-    return float(tree_sum((values[rows].sum() for rows in blocks), add))
+    return total_of(sum_nodes(values), add)
 
 
 class Sums(Generic[T]):

@@ -53,6 +53,21 @@ def canonical_rows(
     return order[starts], _unless_ones(np.add.reduceat(weights, starts))
 
 
+def range_of_rows(X: Any, x_scale: Array, y: Array, n_ranges: int) -> Array:
+    """Number of the range of keys that each row is in, (n_samples,) int.
+
+    The ranges are equal parts of all keys. In the order of `canonical_rows`, rows of an earlier
+    range come first, and equal rows are in one range.
+
+    Parameters
+    ----------
+    X, x_scale, y : as for `canonical_rows`
+    n_ranges : int, below 2^32
+    """
+    high = _keys(X, x_scale, y) >> np.uint64(32)
+    return np.asarray((high * np.uint64(n_ranges)) >> np.uint64(32)).astype(np.intp)
+
+
 def row_groups(X: Any, x_scale: Array, y: Array) -> Array:
     """Index of the distinct row that each row equals, (n_samples,) int.
 
@@ -169,8 +184,7 @@ def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
     ----------
     X, x_scale, y : as for `canonical_rows`
     """
-    keys = _row_keys(X, x_scale)
-    keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
+    keys = _keys(X, x_scale, y)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     same_key = np.flatnonzero(keys[1:] == keys[:-1])
@@ -178,6 +192,13 @@ def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
     repeated = np.zeros(len(order), dtype=bool)
     repeated[1 + same_key] = _equal_rows(X, a, b) & np.all(y[a] == y[b], axis=1)
     return order, repeated
+
+
+def _keys(X: Any, x_scale: Array, y: Array) -> Array:
+    """The keys by which rows are sorted, (n_samples,) uint64; parameters as `canonical_rows`."""
+    keys = _row_keys(X, x_scale)
+    keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
+    return keys
 
 
 def _unless_ones(weights: Array) -> Array | None:

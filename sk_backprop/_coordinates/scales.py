@@ -22,6 +22,7 @@ BackProp", sections 4.3 and 4.4, doi:10.1007/3-540-49430-8_2.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -276,6 +277,11 @@ class CentredSparse:
         """From MaxAbs-scaled CSR X; center, spread : (n_features,)."""
         spread = spread.astype(X.dtype)
         return cls(divide_columns(X, spread), (center / spread).astype(X.dtype))
+
+    @classmethod
+    def vstack(cls, parts: Sequence[CentredSparse]) -> CentredSparse:
+        """Rows of the same coordinates, below each other."""
+        return cls(sp.vstack([one.csr for one in parts], format="csr"), parts[0]._offset)
 
     @property
     def csr(self) -> Any:

@@ -60,6 +60,13 @@ class SeenRows(NamedTuple):
         starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
         return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
 
+    def joined_with(self, other: Self) -> Self:
+        """The sketch of these rows and of others, none of which is among them."""
+        hashes = np.concatenate([self.hashes, other.hashes])
+        weights = np.concatenate([self.weights, other.weights])
+        order = np.argsort(hashes, kind="stable")
+        return self._replace(hashes=hashes[order], weights=weights[order]).kept()
+
     def kept(self) -> Self:
         """The rows with the smallest hashes."""
         if len(self.hashes) <= _N_KEPT:

@@ -38,7 +38,7 @@ from sk_backprop._estimator.state import FittedState, store
 from sk_backprop._training.calibrating import calibrated
 from sk_backprop._training.events import Events
 from sk_backprop._training.fitting import fit_networks
-from sk_backprop._training.outliers import outlying_rows, rows_without_weight
+from sk_backprop._training.outliers import WeightsOfRows, outlying_rows
 from sk_backprop._training.problem import Problem, prepare
 from sk_backprop._training.run import Blend
 
@@ -91,8 +91,8 @@ def fit_rows(
         problem = prepare(tasks[0].plan.settings, data, validation)
     call = Call(checked.columns, data.n_samples, SeenRows.of(*data), last, numbers[outlying])
 
-    def without_weight(trained: Blend) -> Array:
-        return np.asarray(numbers[rows_without_weight(trained, all_rows)])
+    def without_weight(weights: WeightsOfRows) -> Array:
+        return np.asarray(numbers[weights.without(all_rows)])
 
     messages: Messages = _train(estimator, call, tasks, problem, rng, rows, without_weight)
     return [*_as_warnings([*checked.messages, *of_validation]), *messages]
@@ -168,7 +168,7 @@ def _train(
     problem: Problem,
     rng: np.random.RandomState,
     rows: tuple[Any, Any, Any],
-    without_weight: Callable[[Blend], Array],
+    without_weight: Callable[[WeightsOfRows], Array],
 ) -> Messages:
     """Train, notify callbacks, and set the fitted attributes.
 
@@ -177,7 +177,7 @@ def _train(
     estimator : BackpropRegressor; call : Call; tasks : list of Task; problem : Problem
     rng : RandomState
     rows : X, y and sample_weight as given, for callbacks
-    without_weight : callable, networks -> numbers of the rows that their loss gives no weight
+    without_weight : callable, WeightsOfRows -> numbers of the rows that have none
     """
     attributes = partial(attributes_if_ended, call, rng)
     n_tasks = sum(task.plan.most_tasks for task in tasks)
@@ -190,7 +190,7 @@ def _train(
     if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
         return [(NOTHING_KEPT, UserWarning)]
     if np.isfinite(problem.scales.likelihood.dof):
-        call = call._replace(outliers=without_weight(trained))
+        call = call._replace(outliers=without_weight(WeightsOfRows.of(trained)))
     store(estimator, fitted_state(call, trained, rng))
     messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
     if estimator.noise == "varying" and estimator.noise_ == "constant" and not trained.interrupted:

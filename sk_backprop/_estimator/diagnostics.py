@@ -104,7 +104,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     posteriors, leverage = [one.posterior for one in blend.networks], None
     if not call.streaming:  # the next batch updates the exact factors
         posteriors = [one.rounded() for one in posteriors]
-        leverage = _largest_leverage(settings, problem, networks, posteriors)
+        leverage = _largest_leverage(settings, problem.sample, networks, posteriors)
     history = _history(call, settings, networks[0].result)
     optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
@@ -276,10 +276,11 @@ def _regularization(
     groups = groups_of(settings, settings.network)
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
     # As a density in units of y: a factor of the scale for each row and output that has a density.
-    rows = problem.rows
-    n = rows.total_weight * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
+    rows, total = problem.sample.rows, problem.total_weight
+    n = total * settings.likelihood.density_fraction(rows.y, rows.sample_weight)
     unit = float(np.dot(n, np.log(problem.scales.y_scale)))
-    unit += settings.likelihood.log_jacobian(rows.y, rows.weights)
+    of_sample = settings.likelihood.log_jacobian(rows.y, rows.weights)
+    unit += of_sample * (total / rows.total_weight)
     with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
@@ -317,7 +318,7 @@ def fit_warnings(
         yield from _outliers_of_stream(problem)
     if not streaming:
         yield from _outliers_of_columns(call.columns, problem)
-    n, n_samples = problem.rows.total_weight, problem.rows.n_samples
+    n, n_samples = problem.total_weight, problem.n_samples
     # A selected penalty is a multiple of the mean weight.
     fixed = alpha_given or settings.alpha is None
     if fixed and not streaming and n < min(_FEW_ROWS, n_samples / 2):
@@ -384,11 +385,11 @@ def _few_rows_for_noise(
     n_rows = (problem.n_counted if by_evidence else problem.n_distinct) * share
     used = np.median([one.posterior.n_effective for one in networks], axis=0)
     if problem.noise is not None:  # from held-out rows
-        mean_weight = problem.rows.total_weight / problem.n_distinct
+        mean_weight = problem.total_weight / problem.n_distinct
         used = n_rows - problem.noise.weight / mean_weight
     elif not by_evidence and not counts:
         dof = np.median([one.posterior.dof for one in networks], axis=0)
-        used = n_rows * (1 - dof / problem.rows.total_weight)
+        used = n_rows * (1 - dof / problem.total_weight)
     least = _LEAST_FREE_ROWS if by_evidence else _LEAST_FREE_OF_PENALTY
     least = _LEAST_FREE_COUNTS if counts else least
     most = np.minimum(_MOST_EFFECTIVE * n_rows, n_rows - least)

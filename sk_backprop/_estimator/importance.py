@@ -23,7 +23,7 @@ def feature_importances(blend: Blend, columns: Columns) -> Array:
 
     blend : Blend; columns : Columns
     """
-    problem = blend.results[0].problem
+    problem = blend.results[0].problem.sample
     (X, _, weights), scales = problem.rows, problem.scales
     n_rows = X.shape[0]
     n_inputs, n_outputs = columns.n_inputs, problem.rows.y.shape[1]

@@ -24,6 +24,7 @@ from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._training.initial import has_far_values, two_valued
+from sk_backprop._training.partitions import Overview
 from sk_backprop._training.plan import Plan, make_plan, units_for_each_feature
 from sk_backprop._training.problem import (
     Data,
@@ -31,7 +32,6 @@ from sk_backprop._training.problem import (
     Settings,
     Start,
     Weights,
-    n_distinct_rows,
 )
 from sk_backprop._training.settings import settings_of
 
@@ -56,7 +56,7 @@ class Task(NamedTuple):
 
 def tasks_of(
     estimator: Any,
-    data: Data,
+    data: Data | Overview,
     last: FittedState | None,
     init: tuple[Any, Any] = (None, None),
     *,
@@ -75,7 +75,7 @@ def tasks_of(
 
 def _task(
     estimator: Any,
-    data: Data,
+    data: Data | Overview,
     last: FittedState | None,
     init: tuple[Any, Any],
     *,
@@ -85,7 +85,7 @@ def _task(
 
     Parameters
     ----------
-    estimator : BackpropRegressor; data : Data, checked
+    estimator : BackpropRegressor; data : Data, checked, or an Overview
     last : FittedState of one member to continue from, unless initial weights are given, or None
     init : `coefs_init` and `intercepts_init`, or None for each
     streaming : whether the data are one batch of a stream
@@ -122,7 +122,7 @@ def _task(
         groups = estimator.weight_groups
         groups = last.regularization.weight_groups if groups == "auto" else groups
         settings = settings._replace(alpha=alpha, weight_groups=groups)
-    n_rows = data.n_samples if streaming else n_distinct_rows(data)
+    n_rows = data.n_samples if streaming else data.n_distinct
     mean_weight = data.total_weight / n_rows
     muon = None if starts else _settings_of_muon(estimator, network, likelihood, data, n_rows)
     plan = make_plan(
@@ -132,6 +132,7 @@ def _task(
         n_rows,
         mean_weight,
         streaming=streaming,
+        mini_batches=data.in_memory,
         muon=muon,
         far_values=muon is not None and has_far_values(data),
     )
@@ -139,7 +140,7 @@ def _task(
 
 
 def _before_hidden_layers(
-    estimator: Any, likelihood: Likelihood, data: Data, last: FittedState | None
+    estimator: Any, likelihood: Likelihood, data: Data | Overview, last: FittedState | None
 ) -> Network:
     """The requested network, without the layers of `hidden_layer_sizes`.
 
@@ -156,7 +157,7 @@ def _before_hidden_layers(
 
 
 def _settings_of_muon(
-    estimator: Any, network: Network, likelihood: Likelihood, data: Data, n_rows: int
+    estimator: Any, network: Network, likelihood: Likelihood, data: Data | Overview, n_rows: int
 ) -> Settings | None:
     """Settings of wide networks over units for single features, or None where there are none.
 

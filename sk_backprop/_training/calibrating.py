@@ -66,11 +66,26 @@ def calibrated(blend: Blend, noise: str) -> Blend:
     blend : Blend, not of a stream
     noise : {'auto', 'constant', 'varying'}, as the parameter of that name
     """
-    problem, found = blend.results[0].problem, uncalibrated(blend)
+    found = uncalibrated(blend)
+    return blend._replace(calibration=_of_errors(_on_sample(blend), found, noise))
+
+
+def _on_sample(blend: Blend) -> Blend:
+    """The blend with problems of at most so many rows as are in a sample."""
+    results = [one._replace(problem=one.problem.sample) for one in blend.results]
+    return blend._replace(results=results)
+
+
+def _of_errors(blend: Blend, found: Calibration, noise: str) -> Calibration:
+    """The calibration by errors on rows that were left out, or `found` where there are none.
+
+    blend : Blend; found : Calibration; noise : as for `calibrated`
+    """
+    problem = blend.results[0].problem
     rows = _rows_with_errors(blend)
     shown = rows is not None and problem.has_density and not blend.interrupted
     if not blend.results[0].settings.likelihood.additive or rows is None or not shown:
-        return blend._replace(calibration=found)
+        return found
     errors, moments = _errors_left_out(blend, rows)
     always = noise == "varying"
     candidates: list[Settings] = []
@@ -93,7 +108,7 @@ def calibrated(blend: Blend, noise: str) -> Blend:
                 fit = TailFit.of(*sample[1:], g=g(X))
                 varying[k] = g.times(fit.strength)
         factor[k], dof[k] = np.exp(fit.log_factor), min(residual[k], fit.dof)
-    return blend._replace(calibration=Calibration(factor, dof, varying))
+    return Calibration(factor, dof, varying)
 
 
 def members_of(blend: Blend) -> list[FittedNetworks]:

@@ -64,7 +64,7 @@ def fit_networks(
     n_seeds = 2 * max(plan.n_networks or 0, MOST_NETWORKS)
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     with single_thread() if n_jobs == 1 else nullcontext():
-        choices = _select(plan, problem, n_jobs, events)
+        choices = _select(plan, problem.sample, n_jobs, events)
 
         def train(choice: Choice) -> TrainingResult:
             settings = choice.settings
@@ -138,14 +138,14 @@ def _train_on_all(
     choice : Choice
     seeds : of the networks, and of further ones for those that fail
     """
-    n_networks = plan.n_networks_of(problem.rows.n_samples, choice.settings, choice.n_steps)
+    n_networks = plan.n_networks_of(problem.n_samples, choice.settings, choice.n_steps)
     # In a blend, the luck of each network counts for less.
     n_networks = max(math.ceil(choice.weight * n_networks), min(n_networks, _LEAST_IN_BLEND))
     result = train_networks(
         choice.settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
     )
     networks = result.networks
-    good = credible(networks, problem.rows.total_weight)
+    good = credible(networks, problem.total_weight)
     n_failed = len(networks) - len(good)
     if plan.n_networks is None:
         result = result._replace(networks=good)
@@ -247,7 +247,7 @@ def _with_held_out_noise(
     if noise is None:
         n_iter = max(1, *(one.result.n_iter for one in networks))
         try:
-            noise = held_out_noise(settings, problem, len(networks), n_iter, n_jobs)
+            noise = held_out_noise(settings, problem.sample, len(networks), n_iter, n_jobs)
         except KeyboardInterrupt:  # the networks are complete
             return result._replace(interrupted=True)
     problem = problem._replace(noise=noise)

@@ -182,10 +182,10 @@ def two_valued(X: Array) -> tuple[int, ...]:
 _FAR = 100.0
 
 
-def has_far_values(rows: Data) -> bool:
+def has_far_values(rows: Any) -> bool:
     """Whether some value of a feature is far from all others, as -999 for a missing one is.
 
-    rows : Data, dense
+    rows : Data, dense, or an Overview
     """
     X: Any = rows.X
     w = rows.weights

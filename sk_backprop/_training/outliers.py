@@ -8,15 +8,16 @@ better, and if networks that are trained with them do not predict them any bette
 predicted is no error, but a part of the function.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.linalg import lstsq
 
 from sk_backprop._blocks.arrays import Array, row_blocks, weighted_median
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._coordinates.scales import divide_columns
+from sk_backprop._coordinates.scales import Scales, divide_columns
 from sk_backprop._network.families import LIKELIHOODS
+from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters, evaluate
 from sk_backprop._training.budget import budget
 from sk_backprop._training.ensemble import train_networks
@@ -61,7 +62,7 @@ _ROWS_PER_COLUMN, _FARTHEST, _LEAST_SIZE, _RIDGE = 8, 3.0, 0.1, 0.03
 _LEAST_WEIGHT = 0.05
 
 # Searches: the first may leave some of many outliers in the noise.
-_MOST_SEARCHES = 3
+MOST_SEARCHES = 3
 
 # Rows up to which all of five folds are used; suspects that are enough to use no more than two of
 # them; rows above which there are two folds; and steps.
@@ -79,19 +80,29 @@ def outlying_rows(plan: Plan, data: Data, problem: Problem) -> Array:
     """
     kept = np.arange(data.n_samples)
     with one_blas_thread():
-        for number in range(_MOST_SEARCHES):
+        for number in range(MOST_SEARCHES):
             if number:
                 problem = prepare(plan.settings, data.take(kept), None)
-            found = _set_apart(plan, problem)
-            if found is None or not _are_errors(plan, problem, found):
+            found = gap_of(plan, problem.sample)
+            if found is None:
                 break
-            kept = kept[~found.beyond_raw(data.select(kept), problem)]
+            kept = kept[~found.beyond_raw(data.select(kept), problem.scales)]
     outlying = np.ones(data.n_samples, dtype=bool)
     outlying[kept] = False
     return outlying
 
 
-class _Gap(NamedTuple):
+def gap_of(plan: Plan, problem: Problem) -> "Gap | None":
+    """The gap beyond which rows are errors, or None if there is none.
+
+    plan : Plan, the candidates of the fit; problem : Problem, in memory
+    """
+    with one_blas_thread():
+        found = _set_apart(plan, problem)
+        return found if found is not None and _are_errors(plan, problem, found) else None
+
+
+class Gap(NamedTuple):
     """A robust fit, and the residual above which rows are set apart from the others.
 
     network, params : Network and Parameters, of f in the solver's coordinates
@@ -122,16 +133,16 @@ class _Gap(NamedTuple):
         """Rows beyond the gap, (n_samples,) bool; rows : Data, in the solver's coordinates."""
         return np.asarray((self.sizes(rows) > self.limit).any(axis=1))
 
-    def beyond_raw(self, data: Data, problem: Problem) -> Array:
-        """As `beyond`, for raw rows; problem : Problem with their scales."""
-        scales, found = problem.scales, np.zeros(data.n_samples, dtype=bool)
+    def beyond_raw(self, data: Data, scales: Scales) -> Array:
+        """As `beyond`, for raw rows; scales : Scales, of the coordinates of the robust fit."""
+        found = np.zeros(data.n_samples, dtype=bool)
         for rows in row_blocks(data.n_samples, _MOST_ROWS):
             X = scales.input(data.X[rows], float)
             found[rows] = self.beyond(Data(X, scales.target(data.y[rows], float)))
         return found
 
 
-def _set_apart(plan: Plan, problem: Problem) -> _Gap | None:
+def _set_apart(plan: Plan, problem: Problem) -> Gap | None:
     """The gap in the residuals of a robust fit; None if there is none.
 
     plan, problem : as for `outlying_rows`
@@ -146,7 +157,7 @@ def _set_apart(plan: Plan, problem: Problem) -> _Gap | None:
     network = problem.scales.solver_network(settings.network)
     f = evaluate(network, params.coefs, params.intercepts, part.rows.X)
     log_scale = _log_scale(np.abs(part.rows.y - f), _regressors(part.rows.X, f), part.rows.weights)
-    gap = _Gap(network, params, log_scale, np.full(f.shape[1], np.inf), 0.0)
+    gap = Gap(network, params, log_scale, np.full(f.shape[1], np.inf), 0.0)
     found = [gap_in(column, rows.weights) for column in gap.sizes(rows).T]
     limit, width = np.transpose(found)
     return None if np.isinf(limit).all() else gap._replace(limit=limit, width=float(width.max()))
@@ -246,10 +257,10 @@ def gap_in(residuals: Array, w: Array) -> tuple[float, float]:
     return float(sizes[last : last + 2].mean()), float(width)
 
 
-def _are_errors(plan: Plan, problem: Problem, gap: _Gap) -> bool:
+def _are_errors(plan: Plan, problem: Problem, gap: Gap) -> bool:
     """Whether the rows beyond a gap harm the fit, or are far away, and no network predicts them.
 
-    plan, problem : as for `outlying_rows`; gap : _Gap
+    plan, problem : as for `outlying_rows`; gap : Gap
     """
     suspects = gap.beyond(problem.rows)
     n_distinct, numbers = problem.n_distinct, np.arange(problem.rows.n_samples)
@@ -285,22 +296,38 @@ def _are_errors(plan: Plan, problem: Problem, gap: _Gap) -> bool:
     return bool(harmful and np.all(ratio[with_suspects[:, 1] > 0] >= _UNPREDICTED))
 
 
-def rows_without_weight(blend: Blend, data: Data) -> Array:
-    """Which rows the loss of a fit gives next to no weight, (n_samples,) bool.
+class WeightsOfRows(NamedTuple):
+    """The weight that the loss of a fit gives to rows, by their errors.
 
-    blend : Blend; data : Data, raw
+    likelihood : Likelihood, at the noise of the fit; scales : Scales
+    networks : (network, coefs, intercepts, weight in the mean) of each, for MaxAbs-scaled inputs
     """
-    problem, likelihood = blend.results[0].problem, blend.results[0].settings.likelihood
-    noise = np.mean([one.posterior.noise for one in blend.networks], axis=0)
-    likelihood, scales = likelihood.at_noise(noise), problem.scales
-    found = np.zeros(data.n_samples, dtype=bool)
-    for rows in row_blocks(data.n_samples, _MOST_ROWS):
-        X, y = divide_columns(data.X[rows], scales.x_unit), scales.target(data.y[rows], float)
-        f = np.zeros_like(y)
-        for result, weight in zip(blend.results, blend.weights, strict=True):
-            for one in result.networks:
-                output = evaluate(result.settings.network, one.coefs, one.intercepts, X)
-                f += weight / len(result.networks) * output
-        exact, root = (likelihood.residual_root(f.T, at.T)[2] for at in (f, y))
-        found[rows] = ((root / exact) ** 2 < _LEAST_WEIGHT).any(axis=0)
-    return found
+
+    likelihood: Likelihood
+    scales: Scales
+    networks: list[tuple[Network, list[Array], list[Array], float]]
+
+    @classmethod
+    def of(cls, blend: Blend) -> Self:
+        """Those of a fit."""
+        problem, likelihood = blend.results[0].problem, blend.results[0].settings.likelihood
+        noise = np.mean([one.posterior.noise for one in blend.networks], axis=0)
+        networks = [
+            (result.settings.network, one.coefs, one.intercepts, weight / len(result.networks))
+            for result, weight in zip(blend.results, blend.weights, strict=True)
+            for one in result.networks
+        ]
+        return cls(likelihood.at_noise(noise), problem.scales, networks)
+
+    def without(self, data: Data) -> Array:
+        """Which rows have next to no weight, (n_samples,) bool; data : Data, raw."""
+        found = np.zeros(data.n_samples, dtype=bool)
+        for rows in row_blocks(data.n_samples, _MOST_ROWS):
+            X = divide_columns(data.X[rows], self.scales.x_unit)
+            y = self.scales.target(data.y[rows], float)
+            f = np.zeros_like(y)
+            for network, coefs, intercepts, weight in self.networks:
+                f += weight * evaluate(network, coefs, intercepts, X)
+            exact, root = (self.likelihood.residual_root(f.T, at.T)[2] for at in (f, y))
+            found[rows] = ((root / exact) ** 2 < _LEAST_WEIGHT).any(axis=0)
+        return found

@@ -144,14 +144,17 @@ def units_for_each_feature(n_samples: int, n_features: int) -> int:
     return _MORE_UNITS if more else _UNITS
 
 
-def choose_solver(network: Network, n_samples: int) -> str:
-    """What solver='auto' stands for, for a network of given shape."""
+def choose_solver(network: Network, n_samples: int, *, mini_batches: bool = True) -> str:
+    """What solver='auto' stands for, for a network of given shape.
+
+    mini_batches : bool, whether they can be drawn from the rows
+    """
     n_features = network.layer_sizes[0]
     affordable = _FINAL_SHARE * budget(n_samples, n_features)
     if SOLVERS["lm"].cost(network, n_samples) <= affordable:
         return "lm"
     few = n_samples * network.n_params <= _LBFGS_LIMIT or n_samples <= _FEW_ROWS
-    return "lbfgs" if few else "adam"
+    return "lbfgs" if few or not mini_batches else "adam"
 
 
 def make_plan(
@@ -162,6 +165,7 @@ def make_plan(
     mean_weight: float = 1.0,
     *,
     streaming: bool = False,
+    mini_batches: bool = True,
     muon: Settings | None = None,
     far_values: bool = False,
 ) -> Plan:
@@ -175,14 +179,15 @@ def make_plan(
     n_samples : int, distinct rows where that matters
     mean_weight : float, of distinct rows; penalties that are chosen here are multiples of it
     streaming : bool, whether the rows are one batch of a stream, of which none are held out
+    mini_batches : bool, whether they can be drawn from the rows
     muon : Settings of that solver, if networks for special tables may be selected
     far_values : bool, whether values of a feature lie far from all others
     """
     everything_auto = hidden is None and settings.solver == "auto" and settings.alpha is None
     if everything_auto:
-        families = _automatic(settings, n_samples)
+        families = _automatic(settings, n_samples, mini_batches=mini_batches)
     else:
-        families = _families(settings, hidden, n_samples)
+        families = _families(settings, hidden, n_samples, mini_batches=mini_batches)
     last = families[-1]
     untried = families[0][0] if families[0][0].alpha is None else last[0]
     if len({one.alpha for one in last}) > 1 and not settings.likelihood.prefers_strong_penalty:
@@ -201,7 +206,9 @@ def make_plan(
         untried = _times(untried, mean_weight)
     finds_outliers = False
     if everything_auto and muon is not None and not streaming:
-        families += _special(settings, muon, n_networks, n_samples, far_values=far_values)
+        if mini_batches and n_samples >= _LEAST_FOR_MUON:
+            families.append([_wide(muon, n_networks, n_samples)])
+        families += _special(settings, n_samples, far_values=far_values)
         likelihood = settings.likelihood
         finds_outliers = likelihood.sensitive_to_outliers and not likelihood.max_target_is_unit
     averaged = untried.solver_class.all_rows if everything_auto else bool(by_evidence)
@@ -221,11 +228,11 @@ def _times(settings: Settings, mean_weight: float) -> Settings:
 
 
 def _families(
-    settings: Settings, hidden: tuple[int, ...] | None, n_samples: int
+    settings: Settings, hidden: tuple[int, ...] | None, n_samples: int, *, mini_batches: bool
 ) -> list[list[Settings]]:
     """The candidates of `make_plan`, with penalties for weights of 1.
 
-    settings, hidden, n_samples : as in `make_plan`
+    settings, hidden, n_samples, mini_batches : as in `make_plan`
     """
     shapes = [
         settings.network if hidden is not None else settings.network.with_hidden(_PLAIN_SHAPE)
@@ -238,7 +245,7 @@ def _families(
         shapes = _affordable(settings, n_samples) or [least]
     solver = settings.solver
     if solver == "auto":
-        solver = choose_solver(shapes[0], n_samples)
+        solver = choose_solver(shapes[0], n_samples, mini_batches=mini_batches)
     settings = settings._replace(solver=solver, network=shapes[0])
     if settings.solver_class.evidence and settings.alpha is None:
         if hidden is None:
@@ -286,15 +293,16 @@ def _plainly_penalised(settings: Settings) -> Settings:
     return settings._replace(alpha=settings.solver_class.usual["alpha"])
 
 
-def _automatic(settings: Settings, n_samples: int) -> list[list[Settings]]:
+def _automatic(settings: Settings, n_samples: int, *, mini_batches: bool) -> list[list[Settings]]:
     """Candidates where solver, penalty and architecture are all to be selected."""
     network = settings.network
     plain = settings._replace(network=network.with_hidden(_PLAIN_SHAPE))
     lm = settings._replace(solver="lm")
     shapes = _affordable(lm, n_samples)
-    otherwise = choose_solver(plain.network, n_samples)
+    otherwise = choose_solver(plain.network, n_samples, mini_batches=mini_batches)
     if not shapes and otherwise == "adam":
-        return _families(settings._replace(solver="adam"), None, n_samples)
+        adam = settings._replace(solver="adam")
+        return _families(adam, None, n_samples, mini_batches=mini_batches)
     families = []
     affordable = _FINAL_SHARE * budget(n_samples, network.layer_sizes[0])
     if lm._replace(network=_linear_network(lm)).cost(n_samples) <= affordable:
@@ -329,21 +337,12 @@ def _nonlinear(settings: Settings, shapes: Sequence[Network]) -> list[Settings]:
     return [settings._replace(network=shapes[0], plain_steps=(_COLD,)), *warm]
 
 
-def _special(
-    settings: Settings,
-    muon: Settings,
-    n_networks: int | None,
-    n_samples: int,
-    *,
-    far_values: bool,
-) -> list[list[Settings]]:
-    """Families for rough functions, for far values, and for functions that oscillate.
+def _special(settings: Settings, n_samples: int, *, far_values: bool) -> list[list[Settings]]:
+    """Families for far values, and for functions that oscillate.
 
-    settings, n_networks, n_samples, far_values : as in `make_plan`; muon : Settings of that solver
+    settings, n_samples, far_values : as in `make_plan`
     """
     families = []
-    if n_samples >= _LEAST_FOR_MUON:
-        families.append([_wide(muon, n_networks, n_samples)])
     if far_values and (bounded := _bounded(settings, n_samples)):
         families.append(bounded)
     network = replace(settings.network, units_per_feature=0).with_hidden(_LOCAL_SHAPE)

@@ -12,10 +12,18 @@ from sk_backprop._blocks.arrays import Array, SelectedRows, weighted_median
 from sk_backprop._blocks.blocks import block_sum
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
-from sk_backprop._coordinates.scales import Scales, as_units, divide_columns, largest_values
+from sk_backprop._coordinates.scales import (
+    MOST_IN_SAMPLE,
+    Scales,
+    as_units,
+    divide_columns,
+    largest_values,
+    sampling_step,
+)
 from sk_backprop._inference.evidence import (
     Precisions,
 )
+from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.online import StreamState
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.likelihood import Likelihood
@@ -37,6 +45,11 @@ class Data(NamedTuple):
     sample_weight: Array | None = None
 
     @property
+    def in_memory(self) -> bool:
+        """Whether mini-batches can be drawn."""
+        return True
+
+    @property
     def n_samples(self) -> int:
         return int(self.y.shape[0])
 
@@ -50,6 +63,13 @@ class Data(NamedTuple):
         return (
             float(self.n_samples) if self.sample_weight is None else block_sum(self.sample_weight)
         )
+
+    @property
+    def n_distinct(self) -> int:
+        """Number of distinct rows, on which the cost of solvers on all rows depends."""
+        if self.n_samples > MOST_IN_SAMPLE:  # all are taken to be distinct
+            return self.n_samples
+        return int(groups_of_rows(self).max()) + 1
 
     def take(self, rows: Array) -> "Data":
         """The given rows."""
@@ -151,6 +171,9 @@ class Problem(NamedTuple):
     groups : (n_samples,) int, the distinct row that each row equals, or None where all differ
     column_ranks : (n_features,) int, see `row_order.column_ranks`
     noise : HeldOutNoise, or None where it was not estimated on held-out rows
+    by_value : bool, whether the rows are in the order of `row_order.canonical_rows`
+    elsewhere : Partitions that hold all rows on an engine, `rows` being every m-th of them; None
+        where `rows` are all
     """
 
     scales: Scales
@@ -160,11 +183,53 @@ class Problem(NamedTuple):
     groups: Array | None
     column_ranks: Array
     noise: HeldOutNoise | None = None
+    by_value: bool = False
+    elsewhere: Any = None
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int((self.elsewhere or self.rows).n_samples)
+
+    @property
+    def total_weight(self) -> float:
+        """Total weight of the rows."""
+        return float((self.elsewhere or self.rows).total_weight)
 
     @property
     def n_distinct(self) -> int:
         """Number of distinct rows."""
-        return self.rows.n_samples if self.groups is None else int(self.groups.max()) + 1
+        return self.n_samples if self.groups is None else int(self.groups.max()) + 1
+
+    @property
+    def sample(self) -> Self:
+        """These rows, or every m-th of very many, in memory."""
+        if self.elsewhere is not None:
+            return self._replace(elsewhere=None)
+        step = sampling_step(self.rows.n_samples)
+        if step == 1 or not self.by_value:
+            return self
+        return self._replace(rows=self.rows.take(np.arange(0, self.rows.n_samples, step)))
+
+    def objective(
+        self,
+        network: Network,
+        likelihood: Likelihood,
+        alpha: float,
+        penalty_weight: float | None = None,
+    ) -> Objective:
+        """The objective of all rows.
+
+        Parameters
+        ----------
+        network : Network, in the solver's coordinates; likelihood : Likelihood
+        alpha, penalty_weight : as for `Objective`
+        """
+        if self.elsewhere is not None:
+            found: Objective
+            found = self.elsewhere.objective(network, likelihood, self.rows, alpha)
+            return found
+        return Objective(network, likelihood, *self.rows, alpha, penalty_weight)
 
     @property
     def has_density(self) -> bool:
@@ -178,12 +243,13 @@ class Problem(NamedTuple):
 
     def in_unit(self, weight_unit: float) -> Self:
         """The same rows, with their weights divided by `weight_unit`."""
-        weights = self.rows.sample_weight
+        weights, elsewhere = self.rows.sample_weight, self.elsewhere
         if weight_unit == 1 or weights is None:
             return self
-        weights = weights / weight_unit
-        ones = np.allclose(weights, 1, rtol=1e-12, atol=0)
-        return self._replace(rows=self.rows._replace(sample_weight=None if ones else weights))
+        rows = self.rows._replace(sample_weight=unless_ones(weights / weight_unit))
+        if elsewhere is not None:
+            elsewhere = elsewhere.in_unit(weight_unit)
+        return self._replace(rows=rows, elsewhere=elsewhere)
 
     def in_precision_of(self, settings: Settings) -> Self:
         """The same rows, in the precision in which a solver computes."""
@@ -191,12 +257,19 @@ class Problem(NamedTuple):
         within = _precision(settings, rows.n_samples, rows.X.dtype)
         if rows.X.dtype == within:
             return self
-        return self._replace(rows=rows._replace(X=rows.X.astype(within), y=rows.y.astype(within)))
+        elsewhere = None if self.elsewhere is None else self.elsewhere.astype(within)
+        rows = rows._replace(X=rows.X.astype(within), y=rows.y.astype(within))
+        return self._replace(rows=rows, elsewhere=elsewhere)
 
     @property
     def n_counted(self) -> float:
         """Number of distinct rows, or their total weight where that is less."""
-        return min(float(self.n_distinct), self.rows.total_weight)
+        return min(float(self.n_distinct), self.total_weight)
+
+
+def unless_ones(weights: Array) -> Array | None:
+    """The weights, or None if all are 1 but for rounding."""
+    return None if np.allclose(weights, 1, rtol=1e-12, atol=0) else weights
 
 
 @one_blas_thread()  # with two, BLAS adds up in another order
@@ -217,7 +290,6 @@ def prepare(
     seen : Scales of earlier batches, which those of `data` extend, or None
     streaming : bool, whether `data` are a batch of a stream
     """
-    dtype = data.X.dtype
     x_max, order, y, w = None, None, data.y, data.sample_weight
     if settings.solver_class.all_rows:
         x_max = largest_values(data.X)
@@ -233,10 +305,7 @@ def prepare(
         seen=seen,
         order=order,
     )
-    dtype = np.result_type(dtype, np.float64) if scales.far_from_zero else dtype
-    within = _precision(settings, len(y), dtype)
-    if scales.far_from_zero and not isinstance(data.X, np.ndarray):
-        within = np.dtype(np.float64)  # the mean is subtracted from products, not from X
+    dtype, within = working_dtype(settings, scales, data.X, len(y))
     y = scales.target(y, within)  # before X is copied, as it may take much memory
     rows = Data(scales.input(data.X, within, order), y, w)
     if validation is not None:
@@ -249,7 +318,19 @@ def prepare(
     if order is None and not streaming:
         groups = groups_of_rows(data)
         groups = None if len(groups) == groups.max() + 1 else groups
-    return Problem(scales, rows, validation, dtype, groups, ranks)
+    return Problem(scales, rows, validation, dtype, groups, ranks, by_value=order is not None)
+
+
+def working_dtype(settings: Settings, scales: Scales, X: Any, n_samples: int) -> tuple[Any, Any]:
+    """The dtypes of the fitted weights, and of the rows in the solver's coordinates.
+
+    settings : Settings; scales : Scales; X : some of the rows, raw; n_samples : int
+    """
+    dtype = np.result_type(X.dtype, np.float64) if scales.far_from_zero else X.dtype
+    within = _precision(settings, n_samples, dtype)
+    if scales.far_from_zero and not isinstance(X, np.ndarray):
+        within = np.dtype(np.float64)  # the mean is subtracted from products, not from X
+    return dtype, within
 
 
 def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
@@ -268,17 +349,6 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
     if mini_batches and settings.precondition:
         return np.dtype(np.float32)
     return dtype
-
-
-def n_distinct_rows(data: Data) -> int:
-    """Number of distinct rows, on which the cost of solvers on all rows depends."""
-    if data.n_samples > _COUNTED_ROWS:
-        return data.n_samples
-    return int(groups_of_rows(data).max()) + 1
-
-
-# Rows above which all are taken to be distinct.
-_COUNTED_ROWS = 200_000
 
 
 def groups_of_rows(data: Data) -> Array:

@@ -116,13 +116,10 @@ class TrainingRun:
     @cached_property
     def objective(self) -> Objective:
         """The objective of the rows; in a stream its penalty is divided by the weight so far."""
-        settings, rows, stream = self.settings, self.problem.rows, self.start.stream
-        return Objective(
+        settings, stream = self.settings, self.start.stream
+        return self.problem.objective(
             self.problem.scales.solver_network(settings.network),
             settings.likelihood,
-            rows.X,
-            rows.y,
-            rows.sample_weight,
             0.0 if settings.alpha is None else settings.alpha,
             penalty_weight=None if stream is None else stream.weight,
         )

@@ -10,14 +10,14 @@ from sk_backprop._tables.reading import as_frame
 
 # What a column is taken for, by its kind.
 NUMBERS, LEVELS, DATES, DURATIONS = "numbers", "categories", "dates", "durations"
-_TAKEN_FOR = {
+TAKEN_FOR = {
     **dict.fromkeys((Kind.NUMBER, Kind.BOOLEAN, Kind.NUMBER_CATEGORY, Kind.MISSING), NUMBERS),
     **dict.fromkeys((Kind.CATEGORY, Kind.STRING), LEVELS),
     **{Kind.DATE: DATES, Kind.DURATION: DURATIONS},
 }
 
 # The kinds that are taken from a table.
-ENCODED = frozenset(_TAKEN_FOR)
+ENCODED = frozenset(TAKEN_FOR)
 
 
 class TableColumn(NamedTuple):
@@ -34,7 +34,13 @@ class TableColumn(NamedTuple):
     @property
     def taken_for(self) -> str:
         """What the column is taken for if nothing else is asked for."""
-        return _TAKEN_FOR[self.kind]
+        return TAKEN_FOR[self.kind]
+
+    @property
+    def is_of_objects(self) -> bool:
+        """Whether the kind was read from the values, and those of other rows may be of another."""
+        native = self.values if isinstance(self.values, np.ndarray) else self.values.to_native()
+        return str(native.dtype).lower() == "object"
 
     @property
     def is_float32(self) -> bool:

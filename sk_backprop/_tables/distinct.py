@@ -1,9 +1,9 @@
 """Whether values repeat, from parts of the rows and in bounded memory.
 
 Each value has a key of 64 bits, by a fixed hash, and a depth: the zeros at the end of its key.
-A 2^-d th of the values is d deep or deeper. Of more than `_MOST_KEYS` rows only values that are deep
-enough are looked at, about as many as that; so the answer depends on the rows alone, not on their
-order or partition. Up to `_MOST_KEYS` rows it is exact.
+Of all values, 2^-d are at least d deep. Of more than `_MOST_KEYS` rows only values that are deep
+enough are looked at, about as many as that, so that the answer depends on the rows alone, not on
+their order or partition. Up to `_MOST_KEYS` rows it is exact.
 """
 
 import hashlib

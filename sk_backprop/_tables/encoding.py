@@ -22,7 +22,6 @@ from sk_backprop._blocks.exact import rounded
 from sk_backprop._tables.reading import (
     MISSING,
     days_of,
-    declared_levels,
     levels_of,
     numbers_of,
     seconds_of,
@@ -265,12 +264,12 @@ def _periods(dates: DateStatistics) -> list[str]:
     """The periods that dates cover, and are close enough to show."""
     if dates.distinct is not None and len(dates.distinct) < 3:
         return []
-    ranges = dates.last_phases - dates.first_phases
+    gap, ranges = dates.gap, dates.last_phases - dates.first_phases
     return [
         name
         for (name, (period, least)), phases in zip(PERIODS.items(), ranges, strict=True)
         if dates.last - dates.first >= least
-        and dates.gap <= _LARGEST_GAP * period
+        and gap <= _LARGEST_GAP * period
         and phases > _LEAST_RANGE * period
     ]
 
@@ -283,24 +282,6 @@ class Encoding(NamedTuple):
 
     labels: list[str]
     blocks: list[Block]
-
-    @classmethod
-    def fit(
-        cls, table: Table, categorical: Array, weights: Array | None, *, streaming: bool
-    ) -> Self:
-        """The encoding of training rows.
-
-        Parameters
-        ----------
-        table : Table
-        categorical : (n_columns,) bool, columns of categories
-        weights : (n_rows,) or None for ones
-        streaming : whether the rows are the first batch of a stream
-        """
-        declared = None
-        if streaming:
-            declared = [declared_levels(column.values, column.kind) for column in table.columns]
-        return cls.of(TableStatistics.of(table, categorical, weights), categorical, declared)
 
     @classmethod
     def of(
@@ -352,14 +333,19 @@ class Encoding(NamedTuple):
         ends = np.cumsum([0, *self.widths])
         return [slice(int(first), int(end)) for first, end in pairwise(ends)]
 
-    def transform(self, table: Table, name: str) -> tuple[Array, list[str]]:
+    def transform(self, table: Table, name: str, dtype: Any = None) -> tuple[Array, list[str]]:
         """The inputs of rows, (n_rows, n_inputs), and the columns that newly lack values.
 
         Raises ValueError for a column that is not what it was in training, and for infinity.
 
-        table : Table; name : str, of the argument
+        Parameters
+        ----------
+        table : Table
+        name : str, of the argument
+        dtype : of the inputs, or None for that of the numbers in `table`
         """
-        found, lacking = np.empty((table.n_rows, sum(self.widths)), table.dtype), []
+        dtype = table.dtype if dtype is None else dtype
+        found, lacking = np.empty((table.n_rows, sum(self.widths)), dtype), []
         for column, block, inputs in zip(table.columns, self.blocks, self._slices, strict=True):
             _check_same_kind(column, block, name)
             read: Any = block.read(column.values)

@@ -151,6 +151,12 @@ def is_table(data: Any) -> bool:
     return not isinstance(data, np.ndarray) and _names_and_dtypes(data) is not None
 
 
+def column_labels(data: Any) -> list[str] | None:
+    """The names of the columns of a table, as strings; None for what is not a table."""
+    found = None if isinstance(data, np.ndarray) else _names_and_dtypes(data)
+    return None if found is None else [str(name) for name in found[0]]
+
+
 def common_kind(first: Kind, second: Kind) -> Kind:
     """The kind of a column of which some rows are of one kind, and some of another.
 

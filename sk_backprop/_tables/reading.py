@@ -60,8 +60,10 @@ def numbers_of(column: Any) -> Array:
 def days_of(column: Any) -> Array:
     """Dates: (n_rows,) float64, days since 1970-01-01 00:00 UTC.
 
-    column : series of narwhals
+    column : series of narwhals, or ndarray of one dimension without any date
     """
+    if isinstance(column, np.ndarray):
+        return _each(column.tolist(), _day)
     if column.dtype.is_temporal():
         stamps = column.dt.timestamp("us")
         return numbers_of(stamps) * (_MICROSECOND / _SECONDS_PER_DAY)
@@ -71,8 +73,10 @@ def days_of(column: Any) -> Array:
 def seconds_of(column: Any) -> Array:
     """Durations: (n_rows,) float64, in seconds.
 
-    column : series of narwhals
+    column : series of narwhals, or ndarray of one dimension without any duration
     """
+    if isinstance(column, np.ndarray):
+        return _each(column.tolist(), _seconds)
     if column.dtype.is_temporal():
         with suppress(AttributeError):  # durations of Arrow have no such method in pandas 2.1
             return numbers_of(column.dt.total_microseconds()) * _MICROSECOND

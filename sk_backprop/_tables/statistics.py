@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import reduce
-from typing import NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,15 @@ from sk_backprop._tables.distinct import Repeats, keys_of_names, keys_of_numbers
 from sk_backprop._tables.kinds import Kind, common_kind
 from sk_backprop._tables.reading import MISSING, days_of, levels_of, numbers_of, seconds_of
 from sk_backprop._tables.refusals import several_kinds
-from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, TAKEN_FOR, Table, TableColumn
+from sk_backprop._tables.table import (
+    DATES,
+    DURATIONS,
+    LEVELS,
+    TAKEN_FOR,
+    Table,
+    TableColumn,
+    dtype_of,
+)
 
 # Different levels or dates of a column that are kept, at most.
 MOST_DISTINCT = 100_000
@@ -143,7 +151,7 @@ class LevelStatistics(NamedTuple):
 
     @classmethod
     def of(cls, codes: Array, names: list[str | None], weights: Weights) -> Self:
-        """From the codes of the rows, (n_rows,), the level of each code, and weights of the rows."""
+        """From the codes of the rows, (n_rows,), the level of each code, and weights."""
         rows = map(int, np.bincount(codes, minlength=len(names)))
         totals = weights.by_group(codes, len(names))
         levels = dict(zip(names, zip(rows, totals), strict=True))
@@ -221,13 +229,14 @@ class IntegerStatistics(NamedTuple):
 class ColumnStatistics(NamedTuple):
     """A column; None where it is not taken for that.
 
-    label : str; kind : Kind
+    label : str; kind : Kind; is_float32 : bool, whether all values are in single precision
     numbers : NumberStatistics, of any column but of levels; dates : DateStatistics
     levels : LevelStatistics; integers : IntegerStatistics
     """
 
     label: str
     kind: Kind
+    is_float32: bool
     numbers: NumberStatistics | None
     dates: DateStatistics | None
     levels: LevelStatistics | None
@@ -251,7 +260,21 @@ class ColumnStatistics(NamedTuple):
                 integers = IntegerStatistics.of(values)
         if with_levels:
             levels = LevelStatistics.of(*levels_of(column.values), weights)
-        return cls(column.label, column.kind, numbers, dates, levels, integers)
+        single = column.is_float32 or not len(column.values)
+        return cls(column.label, column.kind, single, numbers, dates, levels, integers)
+
+    @classmethod
+    def of_integers(cls, column: TableColumn) -> Self:
+        """Of a column of numbers, only what shows whether they number the rows."""
+        integers = IntegerStatistics.of(numbers_of(column.values))
+        return cls(column.label, column.kind, column.is_float32, None, None, None, integers)
+
+    @property
+    def number_the_rows(self) -> bool:
+        """Whether the values are numbers or names of the rows, different in each."""
+        if self.kind is Kind.NUMBER:
+            return self.integers is not None and self.integers.number_the_rows
+        return TAKEN_FOR[self.kind] == LEVELS and self.levels is not None and self.levels.all_differ
 
     def merge(self, other: Self) -> Self:
         """Those of the rows of both; raises ValueError if their kinds have nothing in common."""
@@ -261,6 +284,7 @@ class ColumnStatistics(NamedTuple):
                 raise several_kinds(self.label, self.kind, other.kind)
         return self._replace(
             kind=kind,
+            is_float32=self.is_float32 and other.is_float32,
             numbers=None if TAKEN_FOR[kind] == LEVELS else _both(self.numbers, other.numbers),
             dates=_either(self.dates, other.dates),
             levels=_both(self._levels, other._levels),
@@ -288,13 +312,11 @@ class TableStatistics(NamedTuple):
     """The columns of some rows.
 
     n_rows : int; weight : Fraction, of all rows
-    single : bool, whether the numbers are in single precision, in all rows
     columns : list of ColumnStatistics
     """
 
     n_rows: int
     weight: Fraction
-    single: bool
     columns: list[ColumnStatistics]
 
     @classmethod
@@ -312,8 +334,7 @@ class TableStatistics(NamedTuple):
             ColumnStatistics.of(column, exact, with_levels=bool(one))
             for column, one in zip(table.columns, with_levels, strict=True)
         ]
-        single = table.dtype == np.float32 or not table.n_rows
-        return cls(table.n_rows, exact.total(), single, columns)
+        return cls(table.n_rows, exact.total(), columns)
 
     def merge(self, other: Self) -> Self:
         """Those of the rows of both."""
@@ -321,9 +342,13 @@ class TableStatistics(NamedTuple):
         return type(self)(
             self.n_rows + other.n_rows,
             self.weight + other.weight,
-            self.single and other.single,
             [mine.merge(its) for mine, its in pairs],
         )
+
+    @property
+    def dtype(self) -> Any:
+        """The precision of the numbers, as of a `Table`."""
+        return dtype_of((column.kind, column.is_float32) for column in self.columns)
 
     @property
     def lacks_values(self) -> bool:

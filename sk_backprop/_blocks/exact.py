@@ -24,6 +24,8 @@ _BLOCK_BITS, _WEIGHT_BITS = 13, 14
 class Weights:
     """Weights of rows, and exact sums with them.
 
+    `total` is their sum, and `positive`, (n_rows,) bool, where they are above 0.
+
     Parameters
     ----------
     weights : (n_rows,), finite, none negative; or None for ones
@@ -34,10 +36,7 @@ class Weights:
         self._n_rows = n_rows
         self._slices = None if weights is None else _sliced(weights, _WEIGHT_BITS)
         self.positive = np.ones(n_rows, dtype=bool) if weights is None else weights > 0
-
-    def total(self) -> Fraction:
-        """The sum of the weights."""
-        return self.dot(np.ones(self._n_rows))
+        self.total = self.dot(np.ones(n_rows))
 
     def dot(self, values: Array) -> Fraction:
         """The sum of finite values times weights.

@@ -63,7 +63,7 @@ class NumberStatistics(NamedTuple):
         n_missing = int(missing.sum())
         return cls(
             weights.dot(np.where(finite, values, 0.0)),
-            weights.dot(finite.astype(float)),
+            weights.dot(finite.astype(float)) if not finite.all() else weights.total,
             len(values) - n_missing,
             n_missing,
             weights.dot(missing.astype(float)) if n_missing else Fraction(0),
@@ -279,15 +279,17 @@ class ColumnStatistics(NamedTuple):
     def merge(self, other: Self) -> Self:
         """Those of the rows of both; raises ValueError if their kinds have nothing in common."""
         kind = common_kind(self.kind, other.kind)
+        levels = _both(self._levels, other._levels)
         for one in (self, other):
-            if not one._may_be(kind):
+            lost = one.kind is Kind.NUMBER_CATEGORY and one.levels is not None and levels is None
+            if lost or not one._may_be(kind):
                 raise several_kinds(self.label, self.kind, other.kind)
         return self._replace(
             kind=kind,
             is_float32=self.is_float32 and other.is_float32,
             numbers=None if TAKEN_FOR[kind] == LEVELS else _both(self.numbers, other.numbers),
             dates=_either(self.dates, other.dates),
-            levels=_both(self._levels, other._levels),
+            levels=levels,
             integers=_both(self.integers, other.integers),
         )
 
@@ -334,7 +336,7 @@ class TableStatistics(NamedTuple):
             ColumnStatistics.of(column, exact, with_levels=bool(one))
             for column, one in zip(table.columns, with_levels, strict=True)
         ]
-        return cls(table.n_rows, exact.total(), columns)
+        return cls(table.n_rows, exact.total, columns)
 
     def merge(self, other: Self) -> Self:
         """Those of the rows of both."""

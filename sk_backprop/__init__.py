@@ -21,6 +21,7 @@ before it::
     _blocks       arrays, blocks of rows, sums by one tree, linear algebra, threads
         arrays          the type of arrays, rows that stay sparse, blocks of rows
         blocks          sums over blocks that do not depend on which thread computes which
+        exact           sums that do not depend on the partition of the rows
         linalg          the matrix products and inverses that take most of the time of a fit
         engine          what a distributed engine must offer: tasks on rows that are elsewhere
         threads         one BLAS thread where the matrices are small; threads that share rows
@@ -28,6 +29,7 @@ before it::
         kinds           numbers, categories, dates, ...: by the dtypes of any library
         reading         values of columns, without the types of a library
         table           columns of known kinds, whatever holds them
+        statistics, distinct    what decides how columns are encoded, from parts of the rows
         encoding        the inputs of the network that stand for each column
         refusals        columns that are refused, with errors that say what to do
     _network      layers of units, and the distribution of y around their outputs
@@ -70,6 +72,7 @@ before it::
         calibrating     errors on rows that were left out calibrate the distribution
     _estimator    what scikit-learn's users see
         parameters, sparse, checks    validation of the arguments, with error messages
+        columns         what the columns of X are encoded as
         inputs          X as the numbers that the network sees, from arrays and tables
         importance      how much the fitted function changes with each column
         state           the fitted state, and how an estimator stores it

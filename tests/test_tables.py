@@ -197,6 +197,14 @@ def test_an_unknown_level_is_none_of_them_where_none_is_rare():
     np.testing.assert_array_equal(model.encode(FRAME.assign(city="Rom"))[:, 2:5], 0.0)
 
 
+def test_names_of_levels_do_not_depend_on_the_order_of_the_rows():
+    levels = [True, 1, "1", 1.0, False, 0.0, "x"]
+    for order in (levels, levels[::-1]):
+        frame = pd.DataFrame({"a": pd.Series(order * 9, dtype=object)})
+        names = small().fit(frame, np.arange(63.0)).encoded_feature_names_
+        assert list(names) == ["a=0", "a=1", "a=False", "a=True", "a=x"]
+
+
 @pytest.mark.parametrize(
     "given", [["k"], [1], (1,), [False, True, False], np.array([1]), np.array(["k"])]
 )
@@ -360,6 +368,17 @@ def test_a_column_that_lacks_all_values_is_nothing():
     np.testing.assert_allclose(
         model.predict(frame.assign(none=np.nan, nothing=None)), expected.predict(frame), rtol=1e-6
     )
+
+
+def test_a_date_or_duration_that_lacks_all_values_in_new_rows():
+    frame = FRAME[["size", "sold", "waited"]]
+    model = small().fit(frame, Y)
+    gone = frame[:3].assign(sold=np.nan, waited=np.nan)
+    with pytest.warns(UserWarning, match="columns 'sold', 'waited'"):
+        of_numbers = model.predict(gone)
+    with pytest.warns(UserWarning, match="columns 'sold', 'waited'"):
+        of_dates = model.predict(frame[:3].assign(sold=pd.NaT, waited=pd.NaT))
+    np.testing.assert_array_equal(of_numbers, of_dates)
 
 
 # --- streams, warm starts, copies ---

@@ -11,26 +11,32 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from sk_backprop._blocks.arrays import Array
-from sk_backprop._estimator.parameters import InvalidParameterError
+from sk_backprop._estimator.columns import (
+    PLAIN,
+    Decided,
+    Reading,
+    decided,
+    identifiers,
+    labels_of,
+    lacking_message,
+    lists_columns,
+    names_of,
+    plain_kinds,
+)
 from sk_backprop._tables.encoding import Encoding, Levels
 from sk_backprop._tables.kinds import Kind, columns_of, is_table, readable
-from sk_backprop._tables.reading import MISSING, levels_of, numbers_of, object_numbers
-from sk_backprop._tables.refusals import other_kind, quoted, require_kinds
-from sk_backprop._tables.table import ENCODED, LEVELS, NUMBERS, Table, TableColumn
+from sk_backprop._tables.reading import declared_levels, numbers_of, object_numbers
+from sk_backprop._tables.refusals import other_kind, require_kinds
+from sk_backprop._tables.statistics import ColumnStatistics, TableStatistics
+from sk_backprop._tables.table import ENCODED, NUMBERS, Table, TableColumn
 
 # Checked X, the inputs of the network, (n_samples, n_inputs), dense or CSR, float64 or float32,
 # finite; the Encoding, or None where the columns of X are the inputs; warnings to issue.
 Inputs = tuple[Any, Encoding | None, list[str]]
 
-# Kinds that scikit-learn's own checks read as numbers.
-_PLAIN = frozenset({Kind.NUMBER, Kind.BOOLEAN})
-
 # Kinds of an array, and of the columns of a table without categories.
-_OF_ARRAY = _PLAIN | {Kind.NUMBER_CATEGORY, Kind.MISSING}
+_OF_ARRAY = PLAIN | {Kind.NUMBER_CATEGORY, Kind.MISSING}
 _WITHOUT_CATEGORIES = ENCODED - {Kind.CATEGORY, Kind.STRING}
-
-# Fewest rows with which a column that numbers them can be distinguished from a measurement.
-_ROWS_TO_IDENTIFY = 30
 
 
 def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
@@ -43,25 +49,120 @@ def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bo
     streaming : whether these are the first batch of a stream
     """
     given, data = estimator.categorical_features, readable(X)
-    table = _read(estimator, data, "X", categories=given is not None, reset=True)
-    if sp.issparse(table):
-        if _lists_columns(given):
+    rows = _read(estimator, data, "X", plain_kinds(given), reset=True)
+    if sp.issparse(rows):
+        if lists_columns(given):
             raise ValueError(
                 "categorical_features lists columns of X, and X is sparse, which may not have "
                 "categories. Pass X.toarray(), or categorical_features='from_dtype'."
             )
-        return table, None, []
-    categorical = _categorical(given, table, getattr(estimator, "feature_names_in_", None))
-    if isinstance(table, np.ndarray):
-        named = is_table(data)
-        if not (categorical.any() or _has_nan(table)):
-            messages = _identifiers(_table_of(estimator, table)) if named else []
-            return table, None, messages
-        table = _table_of(estimator, table)._replace(named=named)
+        return rows, None, []
+    reading = Reading.of(estimator, data)
+    table = rows if isinstance(rows, Table) else _table_of(reading.names, rows)
+    if isinstance(rows, np.ndarray) and not (reading.listed.any() or _has_nan(rows)):
+        if reading.labels is None:
+            return rows, None, []
+        columns = [ColumnStatistics.of_integers(column) for column in table.columns]
+        return rows, None, identifiers(table.n_rows, columns)
+    declared = None
+    if streaming:
+        declared = [declared_levels(column.values, column.kind) for column in table.columns]
+    categorical = reading.categorical([column.kind for column in table.columns])
     weights = _usable(sample_weight, table.n_rows)
-    encoding = Encoding.fit(table, categorical, weights, streaming=streaming)
-    encoded, _ = encoding.transform(table, "X")
-    return encoded, encoding, [*_identifiers(table), *_unused(encoding)]
+    decision = decided(reading, TableStatistics.of(table, categorical, weights), declared)
+    assert decision.encoding is not None
+    encoded, _ = decision.encoding.transform(table, "X")
+    return encoded, decision.encoding, decision.messages
+
+
+# --- training rows in parts ---
+
+
+def reading_of_parts(estimator: Any, meta: Any) -> Reading:
+    """How rows that come in parts are read.
+
+    Parameters
+    ----------
+    estimator : gets `n_features_in_` and `feature_names_in_`
+    meta : no rows, in a container as that of each part: a data frame with its names and dtypes, or
+        an array of shape (0, n_columns)
+    """
+    data, plain = readable(meta), plain_kinds(estimator.categorical_features)
+    require_kinds(data, "X", _allowed_kinds(data, plain))
+    validate_data(estimator, data, reset=True, skip_check_array=True)
+    return Reading.of(estimator, data)
+
+
+def statistics_of(reading: Reading, part: Any, sample_weight: Any = None) -> TableStatistics:
+    """Statistics of some rows, which `TableStatistics.merge` merges, in any order.
+
+    Parameters
+    ----------
+    reading : Reading
+    part : data frame or array; it may have no rows
+    sample_weight : (n_rows,), or None for ones
+    """
+    table = _table_of_part(reading, _read_part(reading, part))
+    with_levels = reading.categorical([column.kind for column in table.columns])
+    if reading.given is not None:  # objects are categories if some in other rows are strings
+        of_objects = [one.taken_for == NUMBERS and one.is_of_objects for one in table.columns]
+        with_levels = np.logical_or(with_levels, of_objects)
+    return TableStatistics.of(table, with_levels, _usable(sample_weight, table.n_rows))
+
+
+def encoded_part(reading: Reading, decision: Decided, part: Any) -> Array:
+    """The inputs of some of the rows of which `decided` has the statistics: (n_rows, n_inputs).
+
+    reading : Reading; decision : Decided; part : as for `statistics_of`
+    """
+    rows = _read_part(reading, part)
+    if decision.encoding is None:
+        if isinstance(rows, Table):
+            rows = np.column_stack([numbers_of(column.values) for column in rows.columns])
+        checked = check_array(rows, input_name="X", ensure_min_samples=0)
+        return np.asarray(checked, dtype=decision.dtype)
+    table = _table_of_part(reading, rows)
+    # Objects of a part may all be numbers, or missing, and be strings elsewhere.
+    columns = [
+        column._replace(kind=kind)
+        for column, kind in zip(table.columns, decision.kinds, strict=True)
+    ]
+    encoded, _ = decision.encoding.transform(Table(columns), "X", decision.dtype)
+    return encoded
+
+
+def _read_part(reading: Reading, part: Any) -> Any:
+    """Checked rows: a Table if some columns are not plain numbers, or not in all parts."""
+    data = readable(part)
+    columns = require_kinds(data, "X", _allowed_kinds(data, reading.plain))
+    kinds = {column.kind for column in columns}
+    if is_table(data):
+        labels = [str(column.label) for column in columns]
+        if labels != reading.labels:
+            raise ValueError(
+                f"X has the columns {labels} in some rows, and {reading.labels} in others. Pass "
+                "the same columns, in the same order, in all rows."
+            )
+        of_objects = any(str(column.dtype) == "object" for column in columns)
+        if of_objects or kinds - reading.plain:
+            return Table.of_frame(data, columns)
+    if Kind.MISSING in kinds:
+        data = object_numbers(np.asarray(data, dtype=object))
+    return check_array(
+        data,
+        dtype=(np.float64, np.float32),
+        ensure_all_finite="allow-nan",
+        ensure_min_samples=0,
+        input_name="X",
+    )
+
+
+def _table_of_part(reading: Reading, rows: Any) -> Table:
+    """Rows as `_read_part` returns them."""
+    return rows if isinstance(rows, Table) else _table_of(reading.labels or reading.names, rows)
+
+
+# --- rows that follow ---
 
 
 def new_inputs(
@@ -80,15 +181,15 @@ def new_inputs(
     table = new_table(estimator, X, name, encoding)
     if encoding is not None:
         encoded, lacking = encoding.transform(table, name)
-        return encoded, encoding, [_lacking_message(lacking)] if lacking else []
+        return encoded, encoding, [lacking_message(lacking)] if lacking else []
     if sp.issparse(table) or not _has_nan(table):
         return table, None, []
     missing = np.asarray(np.isnan(table))
-    labels = _labels(estimator, table.shape[1])
+    labels = labels_of(names_of(estimator), table.shape[1])
     lacking = [labels[j] for j in np.flatnonzero(missing.any(axis=0))]
     filled = np.array(table)
     filled[missing] = np.broadcast_to(means(), table.shape)[missing]
-    return filled, None, [_lacking_message(lacking)]
+    return filled, None, [lacking_message(lacking)]
 
 
 def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> Any:
@@ -101,7 +202,11 @@ def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> A
         for column in columns_of(data):
             if column.kind in ENCODED - _OF_ARRAY:
                 raise other_kind(name, column.kind, column.label, NUMBERS)
-    table = _read(estimator, data, name, categories=encoded, reset=False)
+    plain = plain_kinds(None)
+    if encoding is not None:
+        with_levels = any(isinstance(block, Levels) for block in encoding.blocks)
+        plain = plain_kinds([True] if with_levels else "from_dtype")
+    table = _read(estimator, data, name, plain, reset=False)
     if encoding is None or isinstance(table, Table):
         return table
     if sp.issparse(table):
@@ -109,7 +214,7 @@ def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> A
             f"{name} is sparse, and X of the fit had missing values or categories in its columns. "
             f"Pass {name}.toarray(), or the table that it was made of."
         )
-    return _table_of(estimator, table)
+    return _table_of(names_of(estimator), table)
 
 
 def _usable(sample_weight: Any, n_rows: int) -> Array | None:
@@ -121,21 +226,25 @@ def _usable(sample_weight: Any, n_rows: int) -> Array | None:
     return np.maximum(np.nan_to_num(weights), 0.0) if weights.shape == (n_rows,) else None
 
 
-def _read(estimator: Any, data: Any, name: str, *, categories: bool, reset: bool) -> Any:
+def _allowed_kinds(data: Any, plain: frozenset[Kind]) -> frozenset[Kind]:
+    """Kinds that columns of `data` may have, if those in `plain` are read as numbers."""
+    if not is_table(data):
+        return _OF_ARRAY
+    return _WITHOUT_CATEGORIES if Kind.NUMBER_CATEGORY in plain else ENCODED
+
+
+def _read(estimator: Any, data: Any, name: str, plain: frozenset[Kind], *, reset: bool) -> Any:
     """Checked X: a Table if some columns are not plain numbers, otherwise an array or CSR.
 
     Parameters
     ----------
     estimator : gets `n_features_in_` and `feature_names_in_` if `reset`, else X must match them
     data : as `readable` returns it; name : of the argument
-    categories : whether a table may have columns of categories
+    plain : kinds of plain numbers, by `plain_kinds`
     """
     if not sp.issparse(data):
-        of_table = ENCODED if categories else _WITHOUT_CATEGORIES
-        columns = require_kinds(data, name, of_table if is_table(data) else _OF_ARRAY)
+        columns = require_kinds(data, name, _allowed_kinds(data, plain))
         kinds = {column.kind for column in columns}
-        # Categories that are numbers are numbers where there are to be no categories.
-        plain = _PLAIN if categories else _PLAIN | {Kind.NUMBER_CATEGORY}
         if is_table(data) and kinds - plain:
             validate_data(estimator, data, reset=reset, skip_check_array=True)
             table = Table.of_frame(data, columns)
@@ -161,129 +270,14 @@ def _read(estimator: Any, data: Any, name: str, *, categories: bool, reset: bool
     return checked
 
 
-def _categorical(given: Any, table: Any, names: Sequence[str] | None) -> Array:
-    """The columns of categories: (n_columns,) bool.
-
-    Parameters
-    ----------
-    given : the parameter `categorical_features`
-    table : Table, or array of shape (n_samples, n_columns)
-    names : of the columns, or None
-    """
-    if isinstance(table, Table):
-        of_dtype = {Kind.NUMBER_CATEGORY} if isinstance(given, str) else set()
-        found = np.array(
-            [one.taken_for == LEVELS or one.kind in of_dtype for one in table.columns], dtype=bool
-        )
-    else:
-        found = np.zeros(table.shape[1], dtype=bool)
-    return found | _listed(given, len(found), names) if _lists_columns(given) else found
-
-
-def _lists_columns(given: Any) -> bool:
-    return given is not None and not isinstance(given, str)
-
-
-def _listed(given: Any, n_columns: int, names: Sequence[str] | None) -> Array:
-    """The columns that a mask, indices or names select: (n_columns,) bool.
-
-    Parameters
-    ----------
-    given : array-like of bool, int or str
-    n_columns : int
-    names : of the columns, or None
-    """
-    listed, found = np.asarray(given), np.zeros(n_columns, dtype=bool)
-    if listed.size == 0:
-        return found
-    if listed.dtype.kind == "b":
-        if listed.shape != (n_columns,):
-            raise InvalidParameterError(
-                f"categorical_features is a mask of shape {listed.shape}; X has {n_columns} "
-                f"columns, so that it must have shape ({n_columns},)."
-            )
-        return listed
-    if listed.dtype.kind in "iu":
-        if listed.min() < 0 or listed.max() >= n_columns:
-            raise InvalidParameterError(
-                f"categorical_features has the indices {listed.tolist()}; X has {n_columns} "
-                f"columns, so that they must be from 0 to {n_columns - 1}."
-            )
-        found[listed] = True
-        return found
-    known = [] if names is None else list(names)
-    unknown = [name for name in listed.tolist() if name not in known]
-    if unknown:
-        there = f"the columns of X are {known}" if known else "the columns of X have no names"
-        raise InvalidParameterError(
-            f"categorical_features has {', '.join(map(repr, unknown))}; {there}."
-        )
-    found[[known.index(name) for name in listed.tolist()]] = True
-    return found
-
-
 def _has_nan(X: Array) -> bool:
     """Whether a value is nan; quick where none is."""
     with np.errstate(invalid="ignore", over="ignore"):
         return bool(np.isnan(np.sum(X)) and np.isnan(X).any())
 
 
-def _labels(estimator: Any, n_columns: int) -> list[str]:
-    """What to call the columns: their names, or x0, x1, ... as in scikit-learn."""
-    names = getattr(estimator, "feature_names_in_", None)
-    return [f"x{j}" for j in range(n_columns)] if names is None else list(names)
-
-
-def _table_of(estimator: Any, X: Array) -> Table:
-    """An array of numbers as a Table, for an estimator that knows its columns."""
-    labels = _labels(estimator, X.shape[1])
+def _table_of(names: Sequence[str] | None, X: Array) -> Table:
+    """An array of numbers as a Table, whose columns have these names, or none."""
+    labels = labels_of(names, X.shape[1])
     columns = [TableColumn(label, Kind.NUMBER, x) for label, x in zip(labels, X.T, strict=True)]
     return Table(columns)
-
-
-# --- warnings ---
-
-
-def _identifiers(table: Table) -> list[str]:
-    """Warn of columns of a data frame that number the rows.
-
-    Their integers are all different, and few between the smallest and the largest are missing, as
-    in a random part of the rows.
-    """
-    n_rows, found = table.n_rows, []
-    if n_rows < _ROWS_TO_IDENTIFY or len(table.columns) < 2:
-        return []
-    for column in table.columns:
-        if column.kind is Kind.NUMBER:
-            values = numbers_of(column.values)
-            if np.ptp(values) < 2 * n_rows and np.array_equal(values, np.floor(values)):
-                found += [column.label] * (np.unique(values).size == n_rows)
-        elif column.taken_for == LEVELS:
-            levels = levels_of(column.values)[1]
-            found += [column.label] * (len(levels) == n_rows and MISSING not in levels)
-    if not found:
-        return []
-    return [
-        f"X has a different value in each row of {quoted(found)}, like a number or name of the "
-        f"row. If that is all it is, leave it out: it shows nothing of new rows."
-    ]
-
-
-def _unused(encoding: Encoding) -> list[str]:
-    """Warn of columns in which no category has enough rows for an input of its own."""
-    pairs = zip(encoding.labels, encoding.blocks, strict=True)
-    labels = [label for label, block in pairs if isinstance(block, Levels) and not block.levels]
-    if not labels:
-        return []
-    return [
-        f"X has too few rows of each category in {quoted(labels)}: the fit takes all of them for "
-        "one, and so does not use the column. Merge categories, or pass what they have in common."
-    ]
-
-
-def _lacking_message(labels: Sequence[str]) -> str:
-    return (
-        f"X has missing values in {quoted(labels)}, and had none there in fit. They are replaced "
-        "by the mean of the training rows (a category by none), and the standard deviations do not "
-        "show it."
-    )

@@ -175,9 +175,10 @@ class BackpropRegressor(CallbackSupport, Learner):
         Columns of X that are categories: each level is an input of its own. Only those beyond the
         128 most frequent ones (16 to 64 where there would be more than 256 inputs), and those in
         fewer than 5 rows (of fewer than 500, 1 %, but 2), share one with unknown levels; in a
-        stream, also those that come later. 'from_dtype' takes the columns of a data frame that have
-        a categorical dtype or are strings. A mask, indices or names add others to strings and to
-        categories that are not numbers. None allows neither.
+        stream, also those that come later. Columns of more than 100,000 levels are not used, with
+        a warning. 'from_dtype' takes the columns of a data frame that have a categorical dtype or
+        are strings. A mask, indices or names add others to strings and to categories that are not
+        numbers. None allows neither.
     verbose : bool or int, default=False
         1 or True prints one line per second: time, network, iteration, loss, loss and R^2 on
         the validation data, and with 'lm' gamma, the effective number of parameters according

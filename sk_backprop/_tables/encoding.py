@@ -7,7 +7,8 @@ cosine for each period that the dates cover. A missing number or date is replace
 is the origin of the coordinates in which the network is trained; a further input shows where that
 was done, if the training rows lack values in that column.
 
-Nothing here depends on the target.
+Nothing here depends on the target. How a column is encoded is decided from its statistics alone,
+so that rows may come in parts.
 """
 
 from collections.abc import Sequence
@@ -17,16 +18,31 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.exact import rounded
 from sk_backprop._tables.reading import (
     MISSING,
     days_of,
-    declared_levels,
     levels_of,
     numbers_of,
     seconds_of,
 )
 from sk_backprop._tables.refusals import other_kind
-from sk_backprop._tables.table import DATES, DURATIONS, LEVELS, NUMBERS, Table, TableColumn
+from sk_backprop._tables.statistics import (
+    PERIODS,
+    ColumnStatistics,
+    DateStatistics,
+    LevelStatistics,
+    TableStatistics,
+)
+from sk_backprop._tables.table import (
+    DATES,
+    DURATIONS,
+    LEVELS,
+    NUMBERS,
+    TAKEN_FOR,
+    Table,
+    TableColumn,
+)
 
 # A level has an input of its own if its rows weigh at least so much: 5, in a table of fewer than
 # 500 rows 1 % of all, but 2. Weights that sum to less than 20 are not counts: then it is 1 %.
@@ -38,9 +54,6 @@ _LEAST_ROWS, _LEAST_OF_FEW, _LEAST_SHARE, _NO_COUNTS = 5.0, 2.0, 0.01, 20.0
 # 1, .80 and .61 (2,000 rows).
 _MOST_LEVELS = (128, 64, 32, 16)
 _MOST_INPUTS = 256
-
-# Days of a period, and days that dates must span for it.
-_PERIODS = {"year": (365.2425, 548.0), "week": (7.0, 21.0), "day": (1.0, 2.0)}
 
 # Largest median gap between different dates, as a fraction of a period, and smallest range of
 # phases: dates that are a month apart do not show a day of the week.
@@ -59,11 +72,11 @@ class Numbers(NamedTuple):
     durations: bool
 
     @classmethod
-    def fit(cls, column: TableColumn, weights: Array) -> Self:
-        """From training rows of these weights, (n_rows,)."""
-        durations = column.taken_for == DURATIONS
-        read = seconds_of(column.values) if durations else numbers_of(column.values)
-        return cls(*_mean_and_indicator(read, weights), durations)
+    def of(cls, column: ColumnStatistics) -> Self:
+        """From statistics of training rows."""
+        assert column.numbers is not None
+        durations = TAKEN_FOR[column.kind] == DURATIONS
+        return cls(column.numbers.mean, column.numbers.lacks_values, durations)
 
     @property
     def taken_for(self) -> str:
@@ -98,7 +111,7 @@ class Dates(NamedTuple):
     """Dates: days since the first, phases of periods, and perhaps an input for missing ones.
 
     origin : float, days since 1970; fill : float, what replaces a missing value
-    indicator : bool, whether there is an input for that; periods : list of names in `_PERIODS`
+    indicator : bool, whether there is an input for that; periods : list of names in `PERIODS`
     """
 
     origin: float
@@ -112,12 +125,13 @@ class Dates(NamedTuple):
         return DATES
 
     @classmethod
-    def fit(cls, column: TableColumn, weights: Array) -> Self:
-        """From training rows of these weights, (n_rows,)."""
-        days = days_of(column.values)
-        known = np.unique(days[np.isfinite(days) & (weights > 0)])
-        origin = float(np.floor(known[0])) if known.size else 0.0
-        return cls(origin, *_mean_and_indicator(days, weights), _periods(known))
+    def of(cls, column: ColumnStatistics) -> Self:
+        """From statistics of training rows."""
+        numbers, dates = column.numbers, column.dates
+        assert numbers is not None
+        assert dates is not None
+        origin = float(np.floor(dates.first)) if numbers.weight else 0.0
+        return cls(origin, numbers.mean, numbers.lacks_values, _periods(dates))
 
     def read(self, values: Any) -> Array:
         """Days since 1970: (n_rows,), nan where missing."""
@@ -148,11 +162,11 @@ class Dates(NamedTuple):
         for number, (angle, period) in enumerate(zip(self._angles(days), self.periods)):
             by_sin, by_cos = gradient[..., 1 + 2 * number], gradient[..., 2 + 2 * number]
             sin, cos = np.sin(angle)[:, None], np.cos(angle)[:, None]
-            found += 2 * np.pi / _PERIODS[period][0] * (by_sin * cos - by_cos * sin)
+            found += 2 * np.pi / PERIODS[period][0] * (by_sin * cos - by_cos * sin)
         return np.where(np.isnan(days)[:, None], 0.0, found)
 
     def _angles(self, days: Array) -> list[Array]:
-        return [2 * np.pi * (days / _PERIODS[period][0]) for period in self.periods]
+        return [2 * np.pi * (days / PERIODS[period][0]) for period in self.periods]
 
 
 class Levels(NamedTuple):
@@ -173,28 +187,31 @@ class Levels(NamedTuple):
         return LEVELS
 
     @classmethod
-    def fit(cls, column: TableColumn, weights: Array, *, streaming: bool) -> Self:
+    def of(
+        cls, found: LevelStatistics, weight: float, declared: Sequence[str | None] | None
+    ) -> Self:
         """All levels that have enough training rows, by weight.
 
         Parameters
         ----------
-        column : TableColumn
-        weights : (n_rows,)
-        streaming : whether other levels may follow; then a category that a dtype declares has an
-            input even if no row of the first batch belongs to it
+        found : LevelStatistics; of more levels than it keeps, none has an input
+        weight : of all rows
+        declared : categories that have an input even if no row of the first batch of a stream
+            belongs to them; None if no other levels can follow
         """
-        codes, levels = levels_of(column.values)
-        weight = np.bincount(codes, weights, minlength=len(levels))
-        least = _LEAST_SHARE * float(weights.sum())
-        if weights.sum() >= _NO_COUNTS:
+        least = _LEAST_SHARE * weight
+        if weight >= _NO_COUNTS:
             least = min(_LEAST_ROWS, max(_LEAST_OF_FEW, least))
+        if found.levels is None:
+            return cls([], True, False)
+        weights = {level: rounded(total) for level, (_, total) in found.levels.items()}
         # By weight, equal ones by name, so that the order of the rows does not matter.
-        order = sorted(range(len(levels)), key=lambda k: (-weight[k], str(levels[k])))
-        frequent = [levels[k] for k in order if weight[k] >= least]
-        if streaming:
-            frequent += [o for o in declared_levels(column.values, column.kind) if o not in levels]
-        some_are_rare = bool(np.any((weight > 0) & (weight < least)))
-        return cls(frequent, streaming or some_are_rare, column.taken_for == NUMBERS)
+        order = sorted(weights, key=lambda o: (-weights[o], str(o), o is MISSING))
+        frequent = [level for level in order if weights[level] >= least]
+        some_are_rare = any(0 < one < least for one in weights.values())
+        if declared is not None:
+            frequent += [level for level in declared if level not in weights]
+        return cls(frequent, declared is not None or some_are_rare, False)
 
     def limited(self, most: int) -> Self:
         """The first levels, `most` of them at most, sorted by name."""
@@ -233,20 +250,6 @@ class Levels(NamedTuple):
 Block = Numbers | Dates | Levels
 
 
-def _mean_and_indicator(values: Array, weights: Array) -> tuple[float, bool]:
-    """The mean of the values that are not missing, and whether any is missing.
-
-    values, weights : (n_rows,)
-    """
-    missing = np.isnan(values)
-    known = (weights > 0) & np.isfinite(values)
-    if not known.any():
-        return 0.0, bool(missing.any())
-    unit = float(np.abs(values[known]).max()) or 1.0  # so that no sum overflows
-    mean = unit * float(np.average(values[known] / unit, weights=weights[known]))
-    return mean, bool(np.any(missing & (weights > 0)))
-
-
 def _with_indicator(inputs: Sequence[Array], missing: Array, fill: float, indicator: bool) -> Array:
     """Inputs side by side, the first with `fill` for missing values, with their indicator last.
 
@@ -257,20 +260,17 @@ def _with_indicator(inputs: Sequence[Array], missing: Array, fill: float, indica
     return found
 
 
-def _periods(days: Array) -> list[str]:
-    """The periods that dates cover, and are close enough to show.
-
-    days : sorted, each once
-    """
-    if days.size < 3:
+def _periods(dates: DateStatistics) -> list[str]:
+    """The periods that dates cover, and are close enough to show."""
+    if dates.distinct is not None and len(dates.distinct) < 3:
         return []
-    span, gap = days[-1] - days[0], np.median(np.diff(days))
+    gap, ranges = dates.gap, dates.last_phases - dates.first_phases
     return [
         name
-        for name, (period, least) in _PERIODS.items()
-        if span >= least
+        for (name, (period, least)), phases in zip(PERIODS.items(), ranges, strict=True)
+        if dates.last - dates.first >= least
         and gap <= _LARGEST_GAP * period
-        and np.ptp(days % period) > _LEAST_RANGE * period
+        and phases > _LEAST_RANGE * period
     ]
 
 
@@ -284,28 +284,32 @@ class Encoding(NamedTuple):
     blocks: list[Block]
 
     @classmethod
-    def fit(
-        cls, table: Table, categorical: Array, weights: Array | None, *, streaming: bool
+    def of(
+        cls,
+        statistics: TableStatistics,
+        categorical: Array,
+        declared: Sequence[Sequence[str | None]] | None = None,
     ) -> Self:
-        """The encoding of training rows.
+        """The encoding of training rows, from their statistics.
 
         Parameters
         ----------
-        table : Table
-        categorical : (n_columns,) bool, columns of categories
-        weights : (n_rows,) or None for ones
-        streaming : whether the rows are the first batch of a stream
+        statistics : TableStatistics
+        categorical : (n_columns,) bool, columns of categories, with statistics of their levels
+        declared : categories of each column that have an input even if no row belongs to them, if
+            the rows are the first batch of a stream; None if all rows are there
         """
-        weights = np.ones(table.n_rows) if weights is None else weights
-        labels = [column.label for column in table.columns]
-        blocks: list[Block] = []
-        for column, is_categorical in zip(table.columns, categorical, strict=True):
-            if is_categorical:
-                blocks.append(Levels.fit(column, weights, streaming=streaming))
-            elif column.taken_for == DATES:
-                blocks.append(Dates.fit(column, weights))
+        weight, blocks = rounded(statistics.weight), list[Block]()
+        for j, column in enumerate(statistics.columns):
+            if categorical[j]:
+                assert column.levels is not None
+                levels = Levels.of(column.levels, weight, None if declared is None else declared[j])
+                blocks.append(levels._replace(of_numbers=TAKEN_FOR[column.kind] == NUMBERS))
+            elif TAKEN_FOR[column.kind] == DATES:
+                blocks.append(Dates.of(column))
             else:
-                blocks.append(Numbers.fit(column, weights))
+                blocks.append(Numbers.of(column))
+        labels = [column.label for column in statistics.columns]
         for most in _MOST_LEVELS:
             limited = [one.limited(most) if isinstance(one, Levels) else one for one in blocks]
             encoding = cls(labels, limited)
@@ -329,14 +333,19 @@ class Encoding(NamedTuple):
         ends = np.cumsum([0, *self.widths])
         return [slice(int(first), int(end)) for first, end in pairwise(ends)]
 
-    def transform(self, table: Table, name: str) -> tuple[Array, list[str]]:
+    def transform(self, table: Table, name: str, dtype: Any = None) -> tuple[Array, list[str]]:
         """The inputs of rows, (n_rows, n_inputs), and the columns that newly lack values.
 
         Raises ValueError for a column that is not what it was in training, and for infinity.
 
-        table : Table; name : str, of the argument
+        Parameters
+        ----------
+        table : Table
+        name : str, of the argument
+        dtype : of the inputs, or None for that of the numbers in `table`
         """
-        found, lacking = np.empty((table.n_rows, sum(self.widths)), table.dtype), []
+        dtype = table.dtype if dtype is None else dtype
+        found, lacking = np.empty((table.n_rows, sum(self.widths)), dtype), []
         for column, block, inputs in zip(table.columns, self.blocks, self._slices, strict=True):
             _check_same_kind(column, block, name)
             read: Any = block.read(column.values)

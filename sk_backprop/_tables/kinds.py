@@ -86,6 +86,12 @@ _OF_PANDAS = {
 # Kinds that give way to any other in a column of mixed values, in order of precedence.
 _UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
 
+# Kinds of which rows of one column may be of several: the later one is that of the column.
+_BY_PRECEDENCE = (
+    *(Kind.BOOLEAN, Kind.NUMBER, Kind.MISSING, Kind.NUMBER_CATEGORY),
+    *(Kind.DURATION, Kind.DATE, Kind.STRING, Kind.CATEGORY),
+)
+
 
 class Column(NamedTuple):
     """A column, or all of an array whose columns are of one dtype.
@@ -143,6 +149,20 @@ def columns_of(data: Any) -> list[Column]:
 def is_table(data: Any) -> bool:
     """Whether these are columns with names and dtypes of their own: a data frame."""
     return not isinstance(data, np.ndarray) and _names_and_dtypes(data) is not None
+
+
+def column_labels(data: Any) -> list[str] | None:
+    """The names of the columns of a table, as strings; None for what is not a table."""
+    found = None if isinstance(data, np.ndarray) else _names_and_dtypes(data)
+    return None if found is None else [str(name) for name in found[0]]
+
+
+def common_kind(first: Kind, second: Kind) -> Kind:
+    """The kind of a column of which some rows are of one kind, and some of another.
+
+    first, second : kinds that are accepted in a table
+    """
+    return max(first, second, key=_BY_PRECEDENCE.index)
 
 
 def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:

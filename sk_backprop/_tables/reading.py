@@ -60,8 +60,10 @@ def numbers_of(column: Any) -> Array:
 def days_of(column: Any) -> Array:
     """Dates: (n_rows,) float64, days since 1970-01-01 00:00 UTC.
 
-    column : series of narwhals
+    column : series of narwhals, or ndarray of one dimension without any date
     """
+    if isinstance(column, np.ndarray):
+        return _each(column.tolist(), _day)
     if column.dtype.is_temporal():
         stamps = column.dt.timestamp("us")
         return numbers_of(stamps) * (_MICROSECOND / _SECONDS_PER_DAY)
@@ -71,8 +73,10 @@ def days_of(column: Any) -> Array:
 def seconds_of(column: Any) -> Array:
     """Durations: (n_rows,) float64, in seconds.
 
-    column : series of narwhals
+    column : series of narwhals, or ndarray of one dimension without any duration
     """
+    if isinstance(column, np.ndarray):
+        return _each(column.tolist(), _seconds)
     if column.dtype.is_temporal():
         with suppress(AttributeError):  # durations of Arrow have no such method in pandas 2.1
             return numbers_of(column.dt.total_microseconds()) * _MICROSECOND
@@ -87,9 +91,13 @@ def levels_of(column: Any) -> tuple[Array, list[str | None]]:
     column : ndarray of one dimension, or series of narwhals
     """
     values = column.tolist() if isinstance(column, np.ndarray) else column.to_list()
+    # Values of several types may be equal that have different names: True == 1.
+    mixed = len(set(map(type, values)) - {str, type(None)}) > 1
+    keys = [(type(value), value) for value in values] if mixed else values
     found: dict[Any, int] = {}
-    codes = np.fromiter((found.setdefault(v, len(found)) for v in values), np.intp, len(values))
-    names = [MISSING if is_missing(value) else _level(value) for value in found]
+    codes = np.fromiter((found.setdefault(key, len(found)) for key in keys), np.intp, len(keys))
+    distinct = [key[1] for key in found] if mixed else list(found)
+    names = [MISSING if is_missing(value) else _level(value) for value in distinct]
     levels = list(dict.fromkeys(names))  # several values may have one name
     code_of = {level: code for code, level in enumerate(levels)}
     return np.array([code_of[name] for name in names], dtype=np.intp)[codes], levels

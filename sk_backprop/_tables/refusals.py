@@ -94,6 +94,15 @@ def other_kind(name: str, kind: Kind, label: Any, had: str) -> ValueError:
     )
 
 
+def several_kinds(label: str, *kinds: Kind) -> ValueError:
+    """The error for a column whose kind is not the same in all parts of the rows."""
+    first, second = sorted(kind.value for kind in kinds)
+    return ValueError(
+        f"X has {first} in some rows of column {label!r}, and {second} in others. Pass the same "
+        "kind of values in all rows."
+    )
+
+
 def _refuse(data: Any, name: str, refused: list[Column]) -> None:
     """Raise the error for columns that cannot be taken as numbers.
 

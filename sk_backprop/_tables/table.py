@@ -1,6 +1,6 @@
 """A table: columns of known kinds, whatever holds them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -10,14 +10,14 @@ from sk_backprop._tables.reading import as_frame
 
 # What a column is taken for, by its kind.
 NUMBERS, LEVELS, DATES, DURATIONS = "numbers", "categories", "dates", "durations"
-_TAKEN_FOR = {
+TAKEN_FOR = {
     **dict.fromkeys((Kind.NUMBER, Kind.BOOLEAN, Kind.NUMBER_CATEGORY, Kind.MISSING), NUMBERS),
     **dict.fromkeys((Kind.CATEGORY, Kind.STRING), LEVELS),
     **{Kind.DATE: DATES, Kind.DURATION: DURATIONS},
 }
 
 # The kinds that are taken from a table.
-ENCODED = frozenset(_TAKEN_FOR)
+ENCODED = frozenset(TAKEN_FOR)
 
 
 class TableColumn(NamedTuple):
@@ -34,7 +34,13 @@ class TableColumn(NamedTuple):
     @property
     def taken_for(self) -> str:
         """What the column is taken for if nothing else is asked for."""
-        return _TAKEN_FOR[self.kind]
+        return TAKEN_FOR[self.kind]
+
+    @property
+    def is_of_objects(self) -> bool:
+        """Whether the kind was read from the values, and those of other rows may be of another."""
+        native = self.values if isinstance(self.values, np.ndarray) else self.values.to_native()
+        return str(native.dtype).lower() == "object"
 
     @property
     def is_float32(self) -> bool:
@@ -46,11 +52,9 @@ class Table(NamedTuple):
     """The columns of X.
 
     columns : list of TableColumn
-    named : bool, whether it is a data frame
     """
 
     columns: list[TableColumn]
-    named: bool = False
 
     @classmethod
     def of_frame(cls, data: Any, kinds: Sequence[Column]) -> Self:
@@ -59,9 +63,7 @@ class Table(NamedTuple):
         Raises ImportError if narwhals is missing.
         """
         frame = as_frame(data)
-        return cls(
-            [TableColumn(str(of.label), of.kind, frame[:, of.place]) for of in kinds], named=True
-        )
+        return cls([TableColumn(str(of.label), of.kind, frame[:, of.place]) for of in kinds])
 
     @property
     def n_rows(self) -> int:
@@ -71,6 +73,10 @@ class Table(NamedTuple):
     @property
     def dtype(self) -> Any:
         """The precision of the numbers: float32 if no column needs more."""
-        numbers = [one for one in self.columns if one.kind in (Kind.NUMBER, Kind.BOOLEAN)]
-        single = [one.is_float32 for one in numbers if one.kind is Kind.NUMBER]
-        return np.float32 if single and all(single) else np.float64
+        return dtype_of((column.kind, column.is_float32) for column in self.columns)
+
+
+def dtype_of(columns: Iterable[tuple[Kind, bool]]) -> Any:
+    """The precision of the numbers in columns of these kinds, and whether each is in float32."""
+    single = [is_float32 for kind, is_float32 in columns if kind is Kind.NUMBER]
+    return np.float32 if single and all(single) else np.float64

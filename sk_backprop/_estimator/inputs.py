@@ -102,6 +102,10 @@ def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> A
             if column.kind in ENCODED - _OF_ARRAY:
                 raise other_kind(name, column.kind, column.label, NUMBERS)
     table = _read(estimator, data, name, categories=encoded, reset=False)
+    if isinstance(table, Table) and not encoded:  # a column has missing values alone
+        numbers = np.column_stack([numbers_of(column.values) for column in table.columns])
+        numbers = numbers.astype(table.dtype, copy=False)
+        return check_array(numbers, ensure_all_finite="allow-nan", input_name=name)
     if encoding is None or isinstance(table, Table):
         return table
     if sp.issparse(table):

@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,8 +22,7 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import tree_sum
 from sk_backprop._estimator.checks import check_new_rows, check_numbers
 
-# Packages that define collections; before dask 2025.1, `dask_expr` had the data frames.
-_PACKAGES = frozenset({"dask", "dask_expr"})
+R = TypeVar("R")
 
 
 def is_collection(data: Any) -> bool:
@@ -31,9 +30,9 @@ def is_collection(data: Any) -> bool:
     of = type(data)
     if of is np.ndarray or not hasattr(of, "__dask_graph__"):
         return False
-    # A bag or a delayed object has no `_meta`.
-    packages = {base.__module__.partition(".")[0] for base in of.__mro__}
-    return not _PACKAGES.isdisjoint(packages) and hasattr(data, "_meta")
+    of_dask = any(base.__module__.startswith("dask.") for base in of.__mro__)
+    # A bag or a delayed object has no `_meta`, and a scalar no axis.
+    return of_dask and hasattr(data, "_meta") and data.ndim > 0
 
 
 def refuse_collection(X: Any, method: str, advice: str) -> None:
@@ -49,16 +48,15 @@ def refuse_collection(X: Any, method: str, advice: str) -> None:
         )
 
 
-def by_blocks(estimator: Any, method: str, X: Any, **arguments: Any) -> Any:
-    """The result of a method of the estimator for a collection: lazy, one block at a time.
+def by_blocks(method: Callable[..., R], X: Any, **arguments: Any) -> R:
+    """The result of a method of an estimator for a collection: lazy, one block at a time.
 
     A single row with the dtypes of X is evaluated at once: it checks the arguments and the columns,
     and shows the shape and dtype of the results.
 
     Parameters
     ----------
-    estimator : BackpropRegressor; later fits do not change the results
-    method : name of a method whose results belong to single rows
+    method : of a BackpropRegressor, whose later fits do not change the results
     X : collection
     arguments : of the method, in addition to X
 
@@ -66,18 +64,24 @@ def by_blocks(estimator: Any, method: str, X: Any, **arguments: Any) -> Any:
     -------
     results : dask array, or a tuple of them, computed together, if the method returns a tuple
     """
+    bound: Any = method
+    name, estimator = bound.__name__, copy.copy(bound.__self__)
     check_is_fitted(estimator, "coefs_")
-    estimator, row = copy.copy(estimator), _example_row(X)
-    evaluate = partial(getattr(estimator, method), **arguments)
+    row = _example_row(X)
     check_new_rows(estimator, row)
+    evaluate = partial(getattr(estimator, name), **arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they are about values, and these were made up
         example = evaluate(row)
-    if not isinstance(example, tuple):
-        return _map_blocks(evaluate, X, example[:0])
-    # One array: all of them are computed at once.
-    stacked = _map_blocks(partial(_stacked, evaluate), X, np.stack(example, axis=-1)[:0])
-    return tuple(stacked[..., i] for i in range(len(example)))
+    results: Any
+    if isinstance(example, tuple):
+        # One array: all of them are computed at once.
+        evaluate = partial(_stacked, evaluate)
+        stacked = _map_blocks(evaluate, X, np.stack(example, axis=-1)[:0], name)
+        results = tuple(stacked[..., i] for i in range(len(example)))
+    else:
+        results = _map_blocks(evaluate, X, example[:0], name)
+    return cast(R, results)
 
 
 def _stacked(evaluate: Callable[[Any], tuple[Array, ...]], X: Any) -> Array:
@@ -90,13 +94,13 @@ def _example_row(X: Any) -> Any:
     Values are missing where the dtype does not determine their kind.
     """
     if hasattr(X, "map_partitions"):
-        from dask.dataframe.utils import meta_nonempty
+        from dask.dataframe.utils import has_known_categories, meta_nonempty
 
-        row = meta_nonempty(X._meta).iloc[:1]
-        if row.ndim == 2:
-            for name, dtype in X._meta.dtypes.items():
-                if dtype == object or (dtype == "category" and not X[name].cat.known):
-                    row = row.assign(**{name: None})
+        row = meta_nonempty(X._meta)[:1].copy()
+        for name in row.columns if row.ndim == 2 else ():
+            of = X._meta[name]
+            if of.dtype == object or (of.dtype == "category" and not has_known_categories(of)):
+                row[name] = None
         return row
     if np.isnan(X.shape[1:]).any():
         raise ValueError(
@@ -106,7 +110,7 @@ def _example_row(X: Any) -> Any:
     return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.zeros(shape, X.dtype)
 
 
-def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any) -> Any:
+def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any, name: str) -> Any:
     """A dask array of the results of each block, in the rows of the collection.
 
     Parameters
@@ -114,13 +118,16 @@ def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any) -> 
     function : of a block that has rows
     collection : dask array or data frame
     empty : the result for no rows
+    name : of the tasks, as on dask's dashboard
     """
     from dask import delayed
 
     # One task of the graph, on which the tasks of all blocks depend.
     of_block = delayed(partial(_of_block, function, empty), traverse=False)
     if hasattr(collection, "map_partitions"):
-        return collection.map_partitions(_call, of_block, meta=empty, enforce_metadata=False)
+        return collection.map_partitions(
+            _call, of_block, meta=empty, enforce_metadata=False, token=name
+        )
     from dask.array import blockwise
 
     axes = range(1, collection.ndim)
@@ -135,6 +142,7 @@ def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any) -> 
         align_arrays=False,
         dtype=empty.dtype,
         meta=empty,
+        token=name,
     )
 
 
@@ -164,8 +172,8 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
     """
     for name, given in {"y": y, "sample_weight": sample_weight}.items():
         if given is not None or name == "y":
-            _check_both_are_collections(X, given, name)
-    predicted = by_blocks(estimator, "predict", X)
+            _check_both_or_neither(X, given, name)
+    predicted = by_blocks(estimator.predict, X)
     rows = [predicted, _numbers(y, "y", predicted)]
     if np.prod(rows[0].shape[1:]) != np.prod(rows[1].shape[1:]):
         raise ValueError(
@@ -173,6 +181,10 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
             f"{np.prod(rows[0].shape[1:]):.0f} and they must agree."
         )
     if sample_weight is not None:
+        if sample_weight.ndim != 1:
+            raise ValueError(
+                f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
+            )
         rows.append(_numbers(sample_weight, "sample_weight", predicted))
     from dask.array import blockwise
 
@@ -186,16 +198,18 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
         adjust_chunks={0: 1},
         align_arrays=False,
         meta=np.empty((0, 0, 0)),
+        token="score",
     )
     return _r2(tree_sum(by_block.compute(), _merged))
 
 
-def _check_both_are_collections(X: Any, other: Any, name: str) -> None:
-    """ValueError unless X and another argument, called `name`, are collections."""
-    if is_collection(X) and is_collection(other):
+def _check_both_or_neither(X: Any, other: Any, name: str) -> None:
+    """ValueError unless X and another argument, called `name`, are collections, or neither is."""
+    if is_collection(X) == is_collection(other):
         return
     if is_collection(X):
-        chunks = "X.chunks[0]" if hasattr(X, "chunks") else "the lengths of the partitions of X"
+        lengths = "tuple(X.map_partitions(len).compute())"
+        chunks = lengths if hasattr(X, "map_partitions") else "X.chunks[0]"
         advice = f"dask.array.from_array({name}, chunks={chunks}) as {name}, or X.compute() as X"
     else:
         advice = f"{name}.compute() as {name}"
@@ -210,13 +224,14 @@ def _name_of_type(data: Any) -> str:
 
 
 def _numbers(collection: Any, name: str, predicted: Any) -> Any:
-    """y or weights of `score`, in the blocks of X: a dask array of float64.
+    """Targets or weights of `score`, in the blocks of X: a dask array of float64.
 
     collection : of one or two axes; name : of the argument; predicted : dask array, in blocks of X
     """
     columns = getattr(collection, "columns", None) if collection.ndim == 2 else None
     n_columns = collection.shape[1:] if columns is None else (len(columns),)
-    numbers = _map_blocks(partial(check_numbers, name=name), collection, np.empty((0, *n_columns)))
+    check, empty = partial(check_numbers, name=name), np.empty((0, *n_columns))
+    numbers = _map_blocks(check, collection, empty, name)
     chunks, wanted = numbers.chunks[0], predicted.chunks[0]
     if np.isnan([*chunks, *wanted]).any():
         if len(chunks) != len(wanted):
@@ -227,14 +242,12 @@ def _numbers(collection: Any, name: str, predicted: Any) -> Any:
             )
         return numbers
     if sum(chunks) != sum(wanted):
-        raise ValueError(
-            f"X has {sum(wanted)} rows and {name} has {sum(chunks)}; they must agree."
-        )
+        raise ValueError(f"X has {sum(wanted)} rows and {name} has {sum(chunks)}; they must agree.")
     return numbers.rechunk({0: wanted})
 
 
 def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:
-    """Number of rows, weight, mean of y, and sums of squares around it and of the errors of a block.
+    """Number of rows, weight, mean of y, squares around it, and squared errors: sums of a block.
 
     predicted, y : (n_rows,) or (n_rows, n_outputs); sample_weight : (n_rows,) or None
 

@@ -76,7 +76,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+            Inputs in the units of the training X; results for a dask collection are lazy.
         return_std : bool, default=False
             Whether to return the predictive standard deviation as well.
 
@@ -115,6 +115,10 @@ class Predictor(RegressorMixin, ParameterTooltips):
         the degrees of freedom :math:`\nu` of the t distribution; see `noise`. The standard
         deviation is the scale times :math:`\sqrt{\nu / (\nu - 2)}`.
 
+        For a dask array or data frame, results are dask arrays with the rows of X in the same
+        blocks. Columns are checked at once; values, and whether they are missing, when a block is
+        computed, by any scheduler. Later fits do not change them.
+
         Examples
         --------
         >>> from sklearn.datasets import load_diabetes
@@ -128,7 +132,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         if not isinstance(return_std, (bool, np.bool_)):
             raise ValueError(f"return_std must be True or False, got {return_std!r}.")
         if is_collection(X):
-            return by_blocks(self, "predict", X, return_std=return_std)  # type: ignore[no-any-return]
+            return by_blocks(self.predict, X, return_std=return_std)
         X, function = self._to_evaluate(X)
         if return_std:
             return self._moments(X, function)[:2]
@@ -186,7 +190,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+            Inputs in the units of the training X; results for a dask collection are lazy.
         coverage : float, default=0.95
             Probability, between 0 and 1, both excluded.
 
@@ -224,7 +228,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+            Inputs in the units of the training X; results for a dask collection are lazy.
         quantiles : float or array-like of shape (n_quantiles,)
             Probabilities, between 0 and 1, both excluded. The median is 0.5.
 
@@ -254,7 +258,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """
         levels = check_probabilities("quantiles", quantiles)
         if is_collection(X):
-            return by_blocks(self, "predict_quantiles", X, quantiles=quantiles)
+            return by_blocks(self.predict_quantiles, X, quantiles=quantiles)
         X, function = self._to_evaluate(X)
         mean, std, dof = self._moments(X, function)
         distribution = function.likelihood.distribution(mean, std, dof)
@@ -324,7 +328,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
             Inputs in the units of the training X.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Observed targets; the scores of several outputs are averaged.
+            Observed targets; the scores of several outputs are averaged. Dask collections, if X is
+            one: sums over their blocks are computed at once, and nothing else leaves the blocks.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -370,7 +375,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+            Inputs in the units of the training X; results for a dask collection are lazy.
 
         Returns
         -------
@@ -399,7 +404,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         1.000
         """
         if is_collection(X):
-            return by_blocks(self, "gradient", X)
+            return by_blocks(self.gradient, X)
         given = X
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
@@ -421,7 +426,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+            Inputs in the units of the training X; results for a dask collection are lazy.
 
         Returns
         -------
@@ -449,7 +454,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         array([False, False,  True])
         """
         if is_collection(X):
-            return by_blocks(self, "leverage", X)
+            return by_blocks(self.leverage, X)
         X, function = self._to_evaluate(X)
         predictive = predictive_of(self, function)
         if predictive.largest_leverage is None:
@@ -490,7 +495,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         Parameters
         ----------
         X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
-            Inputs as in `fit`.
+            Inputs as in `fit`; results for a dask collection are lazy.
 
         Returns
         -------
@@ -516,7 +521,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
                [9.84210526, 1.        ]])
         """
         if is_collection(X):
-            return by_blocks(self, "encode", X)
+            return by_blocks(self.encode, X)
         return self._to_evaluate(X)[0]
 
     @property

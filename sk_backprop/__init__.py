@@ -81,6 +81,7 @@ before it::
         progress, callbacks        observers of events: progress messages, callbacks
         calls           a call of `fit` or `partial_fit`, from its arguments to attributes
         notebook        the estimator's documentation in help() and in its HTML representation
+        lazy            dask collections: a method applied to each block, when it is computed
         operands        names and expressions for the inputs of a formula
         predictor, learner, regressor    BackpropRegressor
     _display      plots, from the public API of a fitted estimator

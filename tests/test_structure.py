@@ -29,6 +29,7 @@ OTHERS = {
     "_blocks": {"threadpoolctl"},  # this and joblib come with scikit-learn
     "_tables": {"narwhals"},  # comes with scikit-learn 1.9; an extra before
     "_training": {"joblib"},
+    "_estimator": {"dask"},  # an extra
     "export": {"skl2onnx"},  # an extra
     "_display": {"matplotlib"},  # an extra
     "_command": {"joblib", "threadpoolctl", "pandas", "matplotlib", "skops"},  # most are extras

@@ -240,6 +240,7 @@ def test_without_callbacks_the_rest_of_the_guide_is_run():
         (r"skl2onnx|to_mlp_regressor\(model\)", "export"),
         (r"as_pandas", "pandas"),
         (r"import pandas", "frames"),
+        (r"import dask", "dask"),
     ],
 )
 def test_a_block_that_needs_an_extra_says_so_before_it(needed, extra):

@@ -340,6 +340,18 @@ def test_values_that_lack_only_later_are_replaced_and_warned_of():
         stream.partial_fit(np.where([[True, False]] * (X > 0.9), np.nan, X), Y)
 
 
+@pytest.mark.parametrize("of", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_column_that_lacks_all_values_later(of):
+    frame = pd.DataFrame(RNG.uniform(size=(N, 2)), columns=["a", "b"])
+    model, new = small().fit(frame, Y), {"a": [0.1, 0.2, 0.3], "b": [None] * 3}
+    with pytest.warns(UserWarning, match="missing values in column 'b', and had none there in fit"):
+        predicted = model.predict(of(new))
+    expected = model.predict(pd.DataFrame(new).assign(b=frame["b"].mean()))
+    np.testing.assert_allclose(predicted, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="X contains infinity"):
+        model.predict(of(new | {"a": [0.1, np.inf, 0.3]}))
+
+
 @pytest.mark.parametrize("of", [np.asarray, sp.csr_array])
 def test_validation_rows_get_the_means_of_the_training_rows(of):
     X = np.where(RNG.uniform(size=(N, 3)) < 0.5, 0.0, 5.0)

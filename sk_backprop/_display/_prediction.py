@@ -140,6 +140,7 @@ class PredictionDisplay:
         ImportError
             If matplotlib is not installed.
         """
+        X = X.compute() if hasattr(X, "compute") else X  # of dask: all of it is drawn
         mean, std = estimator.predict(X, return_std=True)
         check_targets(y, mean)
         display = cls(

@@ -206,13 +206,13 @@ def _target(y: Any, name: str) -> Array:
     """Y as float64, dense and finite, of one or two dimensions."""
     if _is_plain(y, 1, (np.float64,)):
         return np.asarray(y)
-    y = _numbers(y, name)
+    y = check_numbers(y, name)
     if y.ndim == 2 and y.shape[1] == 1:
         y = column_or_1d(y, warn=True)
     return np.asarray(y)
 
 
-def _numbers(values: Any, name: str) -> Array:
+def check_numbers(values: Any, name: str) -> Array:
     """`values` as float64, dense and finite, of one or two dimensions."""
     if sp.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
@@ -391,10 +391,10 @@ def check_pass(
         allowed, description = rules()[name]
         if not allowed(value):
             raise ValueError(f"{name} must be {description}; got {value!r}.")
-    X = np.array(_numbers(X, "X"))
+    X = np.array(check_numbers(X, "X"))
     if X.ndim != 2:
         raise ValueError(f"X must have two dimensions, a row for each sample; got shape {X.shape}.")
-    rows = _rows(X, np.array(_numbers(y, "y")), None, "")
+    rows = _rows(X, np.array(check_numbers(y, "y")), None, "")
     hidden = _hidden_units(coefs, "coefs", "the hidden layers are taken")
     shapes = list(pairwise((X.shape[1], *hidden, rows.y.shape[1])))
     coefs = _arrays(coefs, shapes, "coefs", np.float64)

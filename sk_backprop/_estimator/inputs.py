@@ -207,6 +207,10 @@ def new_table(estimator: Any, X: Any, name: str, encoding: Encoding | None) -> A
         with_levels = any(isinstance(block, Levels) for block in encoding.blocks)
         plain = plain_kinds([True] if with_levels else "from_dtype")
     table = _read(estimator, data, name, plain, reset=False)
+    if isinstance(table, Table) and not encoded:  # a column has missing values alone
+        numbers = np.column_stack([numbers_of(column.values) for column in table.columns])
+        numbers = numbers.astype(table.dtype, copy=False)
+        return check_array(numbers, ensure_all_finite="allow-nan", input_name=name)
     if encoding is None or isinstance(table, Table):
         return table
     if sp.issparse(table):

@@ -18,28 +18,12 @@ from sk_backprop._estimator.checks import (
     check_probabilities,
     check_scored,
 )
+from sk_backprop._estimator.diagnostics import warn_of_overflow
 from sk_backprop._estimator.inputs import new_table
+from sk_backprop._estimator.lazy import by_blocks, is_collection, refuse_collection, score_blocks
 from sk_backprop._estimator.notebook import ParameterTooltips, shown_in
 from sk_backprop._estimator.state import Columns, fitted_function, predictive_of
-from sk_backprop._inference.predictive import FittedFunction, Predictive
-
-
-def _warn_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
-    """Warn of results that are inf or nan; ValueError if the fitted state is at fault.
-
-    source : what the results were computed from; what : their name
-    """
-    n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
-    if n_beyond:
-        source.check_finite()
-        dtype = results[0].dtype
-        warnings.warn(
-            f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
-            f"many times that of the training rows, or its values or those of y are near the "
-            f"ends of {dtype}.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+from sk_backprop._inference.predictive import FittedFunction
 
 
 def shallow_copy(estimator: Any) -> Any:
@@ -91,8 +75,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
+            Inputs in the units of the training X; results for a dask collection are lazy.
         return_std : bool, default=False
             Whether to return the predictive standard deviation as well.
 
@@ -131,6 +115,10 @@ class Predictor(RegressorMixin, ParameterTooltips):
         the degrees of freedom :math:`\nu` of the t distribution; see `noise`. The standard
         deviation is the scale times :math:`\sqrt{\nu / (\nu - 2)}`.
 
+        For a dask array or data frame, results are dask arrays with the rows of X in the same
+        blocks. Columns are checked at once; values, and whether they are missing, when a block is
+        computed, by any scheduler. Later fits do not change them.
+
         Examples
         --------
         >>> from sklearn.datasets import load_diabetes
@@ -143,12 +131,14 @@ class Predictor(RegressorMixin, ParameterTooltips):
         """
         if not isinstance(return_std, (bool, np.bool_)):
             raise ValueError(f"return_std must be True or False, got {return_std!r}.")
+        if is_collection(X):
+            return by_blocks(self.predict, X, return_std=return_std)
         X, function = self._to_evaluate(X)
         if return_std:
             return self._moments(X, function)[:2]
         mean = function.predict(X)
         mean = mean.ravel() if self.n_outputs_ == 1 else mean
-        _warn_of_overflow(function, "predict(X)", mean)
+        warn_of_overflow(function, "predict(X)", mean)
         return mean
 
     def predict_dist(self, X: TableLike) -> Any:
@@ -189,6 +179,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         >>> (distribution.cdf(200) - distribution.cdf(100)).shape       # probability of 100 to 200
         (3,)
         """
+        refuse_collection(X, "predict_dist", "Call predict_interval or predict_quantiles, or pass")
         X, function = self._to_evaluate(X)
         mean, std, dof = self._moments(X, function)
         return function.likelihood.distribution(mean, std, dof)
@@ -198,8 +189,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
+            Inputs in the units of the training X; results for a dask collection are lazy.
         coverage : float, default=0.95
             Probability, between 0 and 1, both excluded.
 
@@ -236,8 +227,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
+            Inputs in the units of the training X; results for a dask collection are lazy.
         quantiles : float or array-like of shape (n_quantiles,)
             Probabilities, between 0 and 1, both excluded. The median is 0.5.
 
@@ -266,6 +257,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         (3, 3)
         """
         levels = check_probabilities("quantiles", quantiles)
+        if is_collection(X):
+            return by_blocks(self.predict_quantiles, X, quantiles=quantiles)
         X, function = self._to_evaluate(X)
         mean, std, dof = self._moments(X, function)
         distribution = function.likelihood.distribution(mean, std, dof)
@@ -307,11 +300,12 @@ class Predictor(RegressorMixin, ParameterTooltips):
         >>> BackpropRegressor(random_state=0).fit(X, y).sample_y(X[:3], n_samples=5).shape
         (3, 5)
         """
+        refuse_collection(X, "sample_y", "A draw is one function at all rows. Pass")
         check_count("n_samples", n_samples)
         X, function = self._to_evaluate(X)
         predictive = predictive_of(self, function)
         drawn = predictive.sample(X, int(n_samples), check_random_state(random_state))
-        _warn_of_overflow(predictive, "sample_y(X)", drawn)
+        warn_of_overflow(predictive, "sample_y(X)", drawn)
         return drawn[:, 0] if self.n_outputs_ == 1 else drawn
 
     def _moments(self, X: Any, function: FittedFunction) -> tuple[Array, Array, Array]:
@@ -323,7 +317,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         std, dof = predictive.std(X), predictive.calibration.dof
         if self.n_outputs_ == 1:
             mean, std, dof = mean[:, 0], std[:, 0], dof[0]
-        _warn_of_overflow(predictive, "predict(X)", mean, std)
+        warn_of_overflow(predictive, "predict(X)", mean, std)
         return mean, std, dof
 
     def score(self, X: TableLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
@@ -331,10 +325,11 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
             Inputs in the units of the training X.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Observed targets; the scores of several outputs are averaged.
+            Observed targets; the scores of several outputs are averaged. Dask collections, if X is
+            one: sums over their blocks are computed at once, and nothing else leaves the blocks.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -366,6 +361,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         1.000
         """
         check_is_fitted(self, "coefs_")
+        if any(map(is_collection, (X, y, sample_weight))):
+            return score_blocks(self, X, y, sample_weight)
         y, sample_weight = check_scored(y, sample_weight)
         return float(super().score(X, y, sample_weight=sample_weight))
 
@@ -377,8 +374,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
+            Inputs in the units of the training X; results for a dask collection are lazy.
 
         Returns
         -------
@@ -406,10 +403,12 @@ class Predictor(RegressorMixin, ParameterTooltips):
         >>> float(1000 * model.gradient([[0.0]])[0, 0])
         1.000
         """
+        if is_collection(X):
+            return by_blocks(self.gradient, X)
         given = X
         X, function = self._to_evaluate(X)
         gradient = function.gradient(X)
-        _warn_of_overflow(function, "gradient(X)", gradient)
+        warn_of_overflow(function, "gradient(X)", gradient)
         encoding = Columns.of(self).encoding
         if encoding is not None:
             gradient = encoding.gradient(new_table(self, given, "X", encoding), gradient)
@@ -426,8 +425,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs in the units of the training X.
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
+            Inputs in the units of the training X; results for a dask collection are lazy.
 
         Returns
         -------
@@ -454,6 +453,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         >>> model.leverage([[1.5], [3.0], [30.0]]) > 1
         array([False, False,  True])
         """
+        if is_collection(X):
+            return by_blocks(self.leverage, X)
         X, function = self._to_evaluate(X)
         predictive = predictive_of(self, function)
         if predictive.largest_leverage is None:
@@ -467,7 +468,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
                 "partial_fit. Call fit on the rows to compare with."
             )
         leverage = predictive.leverage(X)
-        _warn_of_overflow(predictive, "leverage(X)", leverage)
+        warn_of_overflow(predictive, "leverage(X)", leverage)
         return leverage[:, 0] if self.n_outputs_ == 1 else leverage
 
     @property
@@ -493,8 +494,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Inputs as in `fit`.
+        X : {array-like, sparse matrix, dask collection} of shape (n_samples, n_features)
+            Inputs as in `fit`; results for a dask collection are lazy.
 
         Returns
         -------
@@ -519,6 +520,8 @@ class Predictor(RegressorMixin, ParameterTooltips):
         array([[7.        , 0.        ],
                [9.84210526, 1.        ]])
         """
+        if is_collection(X):
+            return by_blocks(self.encode, X)
         return self._to_evaluate(X)[0]
 
     @property
@@ -543,7 +546,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         check_is_fitted(self)
         function = fitted_function(self)
         coefs = function.raw_weights()[0]
-        _warn_of_overflow(function, "raw_coefs_", *coefs)
+        warn_of_overflow(function, "raw_coefs_", *coefs)
         return coefs
 
     @property
@@ -578,7 +581,7 @@ class Predictor(RegressorMixin, ParameterTooltips):
         check_is_fitted(self)
         function = fitted_function(self)
         intercepts = function.raw_weights()[1]
-        _warn_of_overflow(function, "raw_intercepts_", *intercepts)
+        warn_of_overflow(function, "raw_intercepts_", *intercepts)
         return intercepts
 
     def _to_evaluate(self, X: TableLike) -> tuple[Any, FittedFunction]:

@@ -1,0 +1,300 @@
+"""Methods of dask collections: lazy results, block by block.
+
+The blocks of a dask array are arrays, those of a dask data frame are pandas data frames. A method
+whose results belong to single rows is applied to each of them when its result is computed, by
+any scheduler. dask is imported only where a collection is given.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.utils.validation import check_is_fitted
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.blocks import tree_sum
+from sk_backprop._estimator.checks import check_new_rows, check_numbers
+
+R = TypeVar("R")
+
+
+def is_collection(data: Any) -> bool:
+    """Whether `data` is an array, a data frame or a series of dask, which is not imported."""
+    of = type(data)
+    if of is np.ndarray or not hasattr(of, "__dask_graph__"):
+        return False
+    of_dask = any(base.__module__.startswith("dask.") for base in of.__mro__)
+    # A bag or a delayed object has no `_meta`, and a scalar no axis.
+    return of_dask and hasattr(data, "_meta") and data.ndim > 0
+
+
+def refuse_collection(X: Any, method: str, advice: str) -> None:
+    """TypeError if X is a collection, which `method` does not take.
+
+    X : as given; method : its name; advice : str, before the name of a block
+    """
+    if is_collection(X):
+        blocks = "X.partitions" if hasattr(X, "map_partitions") else "X.blocks"
+        raise TypeError(
+            f"{method}(X) takes no dask collection, and X is a {_name_of_type(X)}. {advice} a "
+            f"block at a time, {blocks}[i].compute(), or X.compute()."
+        )
+
+
+def by_blocks(method: Callable[..., R], X: Any, **arguments: Any) -> R:
+    """The result of a method of an estimator for a collection: lazy, one block at a time.
+
+    A single row with the dtypes of X is evaluated at once: it checks the arguments and the columns,
+    and shows the shape and dtype of the results.
+
+    Parameters
+    ----------
+    method : of a BackpropRegressor, whose later fits do not change the results
+    X : collection
+    arguments : of the method, in addition to X
+
+    Returns
+    -------
+    results : dask array, or a tuple of them, computed together, if the method returns a tuple
+    """
+    bound: Any = method
+    name, estimator = bound.__name__, copy.copy(bound.__self__)
+    check_is_fitted(estimator, "coefs_")
+    row = _example_row(X)
+    check_new_rows(estimator, row)
+    evaluate = partial(getattr(estimator, name), **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are about values, and these were made up
+        example = evaluate(row)
+    results: Any
+    if isinstance(example, tuple):
+        # One array: all of them are computed at once.
+        evaluate = partial(_stacked, evaluate)
+        stacked = _map_blocks(evaluate, X, np.stack(example, axis=-1)[:0], name)
+        results = tuple(stacked[..., i] for i in range(len(example)))
+    else:
+        results = _map_blocks(evaluate, X, example[:0], name)
+    return cast(R, results)
+
+
+def _stacked(evaluate: Callable[[Any], tuple[Array, ...]], X: Any) -> Array:
+    return np.stack(evaluate(X), axis=-1)
+
+
+def _example_row(X: Any) -> Any:
+    """A row in the container of the blocks of a collection, with its dtypes and columns.
+
+    Values are missing where the dtype does not determine their kind.
+    """
+    if hasattr(X, "map_partitions"):
+        from dask.dataframe.utils import has_known_categories, meta_nonempty
+
+        row = meta_nonempty(X._meta)[:1].copy()
+        for name in row.columns if row.ndim == 2 else ():
+            of = X._meta[name]
+            if of.dtype == object or (of.dtype == "category" and not has_known_categories(of)):
+                row[name] = None
+        return row
+    if np.isnan(X.shape[1:]).any():
+        raise ValueError(
+            f"X has an unknown number of columns (shape {X.shape}). Call X.compute_chunk_sizes()."
+        )
+    shape = (1, *X.shape[1:])
+    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.zeros(shape, X.dtype)
+
+
+def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any, name: str) -> Any:
+    """A dask array of the results of each block, in the rows of the collection.
+
+    Parameters
+    ----------
+    function : of a block that has rows
+    collection : dask array or data frame
+    empty : the result for no rows
+    name : of the tasks, as on dask's dashboard
+    """
+    from dask import delayed
+
+    # One task of the graph, on which the tasks of all blocks depend.
+    of_block = delayed(partial(_of_block, function, empty), traverse=False)
+    if hasattr(collection, "map_partitions"):
+        return collection.map_partitions(
+            _call, of_block, meta=empty, enforce_metadata=False, token=name
+        )
+    from dask.array import blockwise
+
+    axes = range(1, collection.ndim)
+    columns, results = [-axis for axis in axes], range(1, empty.ndim)
+    return blockwise(
+        _call,
+        (0, *results),
+        collection.rechunk(dict.fromkeys(axes, -1)),
+        (0, *columns),
+        of_block=of_block,
+        new_axes=dict(zip(results, empty.shape[1:], strict=True)),
+        align_arrays=False,
+        dtype=empty.dtype,
+        meta=empty,
+        token=name,
+    )
+
+
+def _call(block: Any, of_block: Callable[[Any], Any]) -> Any:
+    return of_block(_single(block))
+
+
+def _of_block(function: Callable[[Any], Any], empty: Any, block: Any) -> Any:
+    """The result of a block, which may have no rows; parameters as in `_map_blocks`."""
+    return function(block).astype(empty.dtype, copy=False) if block.shape[0] else empty
+
+
+def _single(block: Any) -> Any:
+    """The block itself, where dask passes the list of all blocks along its other axes."""
+    while isinstance(block, list):
+        (block,) = block
+    return block
+
+
+# --- score ---
+
+
+def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
+    """R^2 of a collection, from sums over its blocks.
+
+    estimator : BackpropRegressor; X, y, sample_weight : collections; sample_weight may be None
+    """
+    for name, given in {"y": y, "sample_weight": sample_weight}.items():
+        if given is not None or name == "y":
+            _check_both_or_neither(X, given, name)
+    predicted = by_blocks(estimator.predict, X)
+    rows = [predicted, _numbers(y, "y", predicted)]
+    if np.prod(rows[0].shape[1:]) != np.prod(rows[1].shape[1:]):
+        raise ValueError(
+            f"y has {np.prod(rows[1].shape[1:]):.0f} outputs; the y of the fit had "
+            f"{np.prod(rows[0].shape[1:]):.0f} and they must agree."
+        )
+    if sample_weight is not None:
+        if sample_weight.ndim != 1:
+            raise ValueError(
+                f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
+            )
+        rows.append(_numbers(sample_weight, "sample_weight", predicted))
+    from dask.array import blockwise
+
+    # An axis of its own for the columns of each.
+    axes = [(0, -number)[: one.ndim] for number, one in enumerate(rows, start=1)]
+    by_block = blockwise(
+        _block_sums,
+        (0, 1, 2),
+        *(part for pair in zip(rows, axes, strict=True) for part in pair),
+        new_axes={1: 5, 2: int(np.prod(predicted.shape[1:]))},
+        adjust_chunks={0: 1},
+        align_arrays=False,
+        meta=np.empty((0, 0, 0)),
+        token="score",
+    )
+    return _r2(tree_sum(by_block.compute(), _merged))
+
+
+def _check_both_or_neither(X: Any, other: Any, name: str) -> None:
+    """ValueError unless X and another argument, called `name`, are collections, or neither is."""
+    if is_collection(X) == is_collection(other):
+        return
+    if is_collection(X):
+        lengths = "tuple(X.map_partitions(len).compute())"
+        chunks = lengths if hasattr(X, "map_partitions") else "X.chunks[0]"
+        advice = f"dask.array.from_array({name}, chunks={chunks}) as {name}, or X.compute() as X"
+    else:
+        advice = f"{name}.compute() as {name}"
+    raise ValueError(
+        f"X is a {_name_of_type(X)} and {name} is a {_name_of_type(other)}: both must be dask "
+        f"collections, or neither. Pass {advice}."
+    )
+
+
+def _name_of_type(data: Any) -> str:
+    return f"{type(data).__module__.partition('.')[0]} {type(data).__qualname__}"
+
+
+def _numbers(collection: Any, name: str, predicted: Any) -> Any:
+    """Targets or weights of `score`, in the blocks of X: a dask array of float64.
+
+    collection : of one or two axes; name : of the argument; predicted : dask array, in blocks of X
+    """
+    columns = getattr(collection, "columns", None) if collection.ndim == 2 else None
+    n_columns = collection.shape[1:] if columns is None else (len(columns),)
+    check, empty = partial(check_numbers, name=name), np.empty((0, *n_columns))
+    numbers = _map_blocks(check, collection, empty, name)
+    chunks, wanted = numbers.chunks[0], predicted.chunks[0]
+    if np.isnan([*chunks, *wanted]).any():
+        if len(chunks) != len(wanted):
+            raise ValueError(
+                f"X has {len(wanted)} blocks and {name} has {len(chunks)}, whose numbers of rows "
+                f"are not all known; they must agree. Take {name} from the collection that X comes "
+                "from, or call compute_chunk_sizes() on dask arrays."
+            )
+        return numbers
+    if sum(chunks) != sum(wanted):
+        raise ValueError(f"X has {sum(wanted)} rows and {name} has {sum(chunks)}; they must agree.")
+    return numbers.rechunk({0: wanted})
+
+
+def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:
+    """Number of rows, weight, mean of y, squares around it, and squared errors: sums of a block.
+
+    predicted, y : (n_rows,) or (n_rows, n_outputs); sample_weight : (n_rows,) or None
+
+    Returns
+    -------
+    sums : (1, 5, n_outputs), rows in the order of the first line
+    """
+    predicted, y, sample_weight = _single(predicted), _single(y), _single(sample_weight)
+    n_rows = predicted.shape[0]
+    for name, values in {"y": y, "sample_weight": sample_weight}.items():
+        if values is not None and values.shape[0] != n_rows:
+            raise ValueError(
+                f"A block of X has {n_rows} rows and that of {name} has {values.shape[0]}; they "
+                "must agree."
+            )
+    if not n_rows:
+        return np.zeros((1, 5, int(np.prod(predicted.shape[1:]))))
+    predicted = check_numbers(predicted, "predict(X)").reshape(n_rows, -1)
+    y = y.reshape(predicted.shape)
+    w = np.ones(n_rows) if sample_weight is None else sample_weight
+    weight = w.sum()
+    mean = w @ y / weight if weight else np.zeros(y.shape[1])
+    ones = np.ones_like(mean)
+    errors = [w @ (y - mean) ** 2, w @ (y - predicted) ** 2]
+    return np.stack([n_rows * ones, weight * ones, mean, *errors])[None]
+
+
+def _merged(first: Array, second: Array) -> Array:
+    """The sums over two sets of rows (Chan, Golub & LeVeque 1983); arrays of `_block_sums`."""
+    total = first + second
+    weight, of_first, of_second = total[1], first[1], second[1]
+    share = np.divide(of_second, weight, out=np.zeros_like(weight), where=weight != 0)
+    apart = second[2] - first[2]
+    total[2] = first[2] + share * apart
+    total[3] += of_first * share * apart**2
+    return total
+
+
+def _r2(sums: Array) -> float:
+    """R^2, the mean over the outputs, as scikit-learn's `r2_score`; `sums` as of `_block_sums`."""
+    n_rows, weight, _, spread, error = sums
+    if not n_rows[0] or not weight[0]:
+        what = "X has no rows" if not n_rows[0] else "sample_weight is zero for every row"
+        raise ValueError(f"{what}: the score is not defined.")
+    if n_rows[0] < 2:
+        message = "R^2 score is not well-defined with less than two samples."
+        warnings.warn(message, UndefinedMetricWarning, stacklevel=4)
+        return float("nan")
+    ratio = np.divide(error, spread, out=np.ones_like(error), where=spread != 0)
+    return float(np.mean(np.where(error == 0, 1.0, 1 - ratio)))

@@ -94,8 +94,8 @@ def fit_rows(
     def without_weight(weights: WeightsOfRows) -> Array:
         return np.asarray(numbers[weights.without(all_rows)])
 
-    messages: Messages = _train(estimator, call, tasks, problem, rng, rows, without_weight)
-    return [*_as_warnings([*checked.messages, *of_validation]), *messages]
+    messages: Messages = train(estimator, call, tasks, problem, rng, rows, without_weight)
+    return [*as_warnings([*checked.messages, *of_validation]), *messages]
 
 
 def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
@@ -123,7 +123,7 @@ def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
         return [(NOTHING_KEPT, UserWarning)]
     call = Call(checked.columns, data.n_samples, rows_so_far(tasks), last, streaming=True)
     store(estimator, fitted_state(call, trained, rng), curve)
-    messages = _as_warnings(checked.messages)
+    messages = as_warnings(checked.messages)
     messages += fit_warnings(call, trained, alpha_given=estimator.alpha != "auto")
     if problem.scales.likelihood.max_target_is_unit and np.any(data.y > estimator.y_scale_):
         beyond = (
@@ -156,12 +156,12 @@ def _checked(
     return copied, checked
 
 
-def _as_warnings(messages: Sequence[str]) -> Messages:
+def as_warnings(messages: Sequence[str]) -> Messages:
     return [(message, UserWarning) for message in messages]
 
 
 @all_or_nothing
-def _train(
+def train(
     estimator: Any,
     call: Call,
     tasks: list[Task],

@@ -36,7 +36,7 @@ from sk_backprop._training.problem import Data, groups_of_rows
 
 # scikit-learn's `assume_finite` applies to `predict` alone: the time of a search for nan is
 # negligible compared with that of training.
-_always_check_finite = config_context(assume_finite=False)
+always_check_finite = config_context(assume_finite=False)
 
 
 class Checked(NamedTuple):
@@ -51,7 +51,7 @@ class Checked(NamedTuple):
     messages: list[str]
 
 
-@_always_check_finite
+@always_check_finite
 def check_rows(
     estimator: Any, X: Any, y: Any, sample_weight: Any, *, streaming: bool, before: Columns | None
 ) -> Checked:
@@ -104,7 +104,7 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Checked y and weights of `score`: numbers."""
     arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
     for name, values in arguments.items():
-        with _checking(name):
+        with checking(name):
             require_numeric(values, name)
     return arguments["y"], arguments["sample_weight"]
 
@@ -112,7 +112,7 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
 def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
     """X of the first rows; parameters as in `check_rows`."""
     check_structure(X, "X")
-    with _checking("X"):
+    with checking("X"):
         X, encoding, messages = training_inputs(estimator, X, sample_weight, streaming=streaming)
     return summed(X), encoding, messages
 
@@ -133,7 +133,7 @@ def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | Non
     if plain and X.shape[1] == columns.n_features and columns.names is None:
         return X, None, []
     check_structure(X, name)
-    with _checking(name):
+    with checking(name):
         X, encoding, messages = new_inputs(estimator, X, name, columns.encoding, means)
     return summed(X), encoding, messages
 
@@ -186,7 +186,7 @@ def summed(X: Any) -> Any:
 
 
 @contextmanager
-def _checking(name: str) -> Iterator[None]:
+def checking(name: str) -> Iterator[None]:
     """Put the argument's name before scikit-learn's messages where they lack it.
 
     A warning of the sum with which its search for nan begins is suppressed: it may be inf - inf
@@ -212,17 +212,23 @@ def _target(y: Any, name: str) -> Array:
     return np.asarray(y)
 
 
-def check_numbers(values: Any, name: str) -> Array:
-    """`values` as float64, dense and finite, of one or two dimensions."""
+def check_numbers(values: Any, name: str, least: int = 1) -> Array:
+    """`values` as float64, dense and finite, of one or two dimensions, of `least` rows or more."""
     if sp.issparse(values):
         raise TypeError(f"{name} is a sparse matrix; it must be dense. Pass {name}.toarray().")
-    with _checking(name):
+    with checking(name):
         values = _numeric(values, name)
-        values = check_array(values, ensure_2d=False, dtype=np.float64, input_name=name)
+        values = check_array(
+            values,
+            ensure_2d=False,
+            dtype=np.float64,
+            ensure_min_samples=least,
+            input_name=name,
+        )
     return np.asarray(values)
 
 
-@_always_check_finite
+@always_check_finite
 def check_validation_rows(
     estimator: BaseEstimator, validation_rows: tuple[Any, Any, Any], training: Checked
 ) -> tuple[Data | None, list[str]]:
@@ -255,16 +261,41 @@ def check_validation_rows(
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
     """Checked X and y with their weights; `suffix` completes their names in errors."""
+    rows, name = _without_weights(X, y, suffix), f"sample_weight{suffix}"
+    if sample_weight is None:
+        return rows
+    weights = _weights(sample_weight, rows.n_samples, name)
+    with np.errstate(over="ignore"):
+        check_total_weight(float(weights.sum()), name)
+    return _of_weights(rows, weights)
+
+
+def check_part(X: Any, y: Any, sample_weight: Any) -> tuple[Data, Array]:
+    """Checked rows that are a part of those of a fit, and the numbers of those that have a weight.
+
+    X : the inputs of the network, checked; y, sample_weight : as given
+    """
+    rows = _without_weights(X, check_numbers(y, "y", least=0), "")
+    if sample_weight is None or not rows.n_samples:
+        return rows, np.arange(rows.n_samples)
+    weights = _weights(sample_weight, rows.n_samples, "sample_weight")
+    return _of_weights(rows, weights), np.flatnonzero(weights > 0)
+
+
+def _without_weights(X: Any, y: Array, suffix: str) -> Data:
+    """Checked X and y, whose names `suffix` completes in errors."""
     if X.shape[0] != y.shape[0]:
         raise ValueError(
             f"X{suffix} has {X.shape[0]} rows and y{suffix} has {y.shape[0]}; they must agree."
         )
     y = y.reshape(-1, 1) if y.ndim == 1 else y
     _check_range(y, f"y{suffix}", X.dtype)
-    if sample_weight is None:
-        return Data(X, y)
-    weights = _weights(sample_weight, X.shape[0], f"sample_weight{suffix}")
-    kept = weights > 0
+    return Data(X, y)
+
+
+def _of_weights(rows: Data, weights: Array) -> Data:
+    """The rows, but those of zero weight."""
+    (X, y, _), kept = rows, weights > 0
     if not kept.all():
         X, y, weights = X[kept], y[kept], weights[kept]
     return Data(X, y, weights)
@@ -272,7 +303,7 @@ def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
 
 def _check_range(values: Any, name: str, dtype: Any) -> None:
     """Raise ValueError if `values`, called `name`, do not fit into the `dtype` of X."""
-    if dtype == np.float32 and values.dtype != np.float32:
+    if dtype == np.float32 and values.dtype != np.float32 and values.shape[0]:
         largest = max(values.max(), -values.min())
         if largest > np.finfo(np.float32).max:
             raise ValueError(
@@ -285,7 +316,7 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
     """Checked weights, called `name`: (n_samples,) float64."""
     if isinstance(sample_weight, Real) and not isinstance(sample_weight, bool):
         sample_weight = np.full(n_samples, sample_weight)
-    with _checking(name):
+    with checking(name):
         sample_weight = _numeric(sample_weight, name)
         weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name=name)
     if weights.shape != (n_samples,):
@@ -294,17 +325,19 @@ def _weights(sample_weight: Any, n_samples: int, name: str) -> Array:
         raise ValueError(
             f"{name} has negative values, down to {weights.min():g}; allowed are >= 0."
         )
-    if weights.max() == 0:
+    return np.asarray(weights)
+
+
+def check_total_weight(total: float, name: str) -> None:
+    """Raise ValueError if the weights, called `name`, sum to too little or too much."""
+    if total == 0:
         raise ValueError(f"{name} is zero for every row; at least one weight must be positive.")
-    with np.errstate(over="ignore"):
-        total = weights.sum()
     if not np.finfo(np.float64).tiny <= total <= _MOST_WEIGHT:
         raise ValueError(
             f"{name} sums to {total:g}; allowed are {np.finfo(np.float64).tiny:.1g} to "
             f"{_MOST_WEIGHT:g}, so that sums of weighted losses are within the range of float64. "
             f"Rescale it."
         )
-    return np.asarray(weights)
 
 
 def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[Data, Data]:

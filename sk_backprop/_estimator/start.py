@@ -123,7 +123,7 @@ def _task(
         groups = last.regularization.weight_groups if groups == "auto" else groups
         settings = settings._replace(alpha=alpha, weight_groups=groups)
     n_rows = data.n_samples if streaming else data.n_distinct
-    mean_weight = data.total_weight / n_rows
+    mean_weight = data.total_weight / n_rows if streaming else data.mean_weight(n_rows)
     muon = None if starts else _settings_of_muon(estimator, network, likelihood, data, n_rows)
     plan = make_plan(
         settings,

@@ -9,8 +9,8 @@ coordinates. Of up to `MOST_IN_SAMPLE` rows all come to the client as well, of m
 is selected on held-out rows, and how the noise is distributed, is found there.
 """
 
-import math
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import reduce
 from itertools import chain, pairwise
 from operator import add
@@ -21,6 +21,7 @@ import numpy as np
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch, Node, joined, sum_nodes, total_of
 from sk_backprop._blocks.engine import Engine, reduced
+from sk_backprop._blocks.exact import Weights, rounded
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import (
     canonical_rows,
@@ -67,13 +68,13 @@ class RawPartition(NamedTuple):
 class PartitionFacts(NamedTuple):
     """What is known of raw partitions before they are sorted.
 
-    n_samples : int; total_weight : float
+    n_samples : int; total_weight : Fraction
     x_max : (n_features,); y_max : (n_outputs,), largest absolute values
     y_min : (n_outputs,), smallest values
     """
 
     n_samples: int
-    total_weight: float
+    total_weight: Fraction
     x_max: Array
     y_max: Array
     y_min: Array
@@ -86,7 +87,8 @@ class PartitionFacts(NamedTuple):
             return None
         y = data.y
         x_max, y_max = largest_values(data.X), np.abs(y).max(axis=0)
-        return cls(data.n_samples, math.fsum(data.weights), x_max, y_max, y.min(axis=0))
+        weight = Weights(data.sample_weight, data.n_samples).total
+        return cls(data.n_samples, weight, x_max, y_max, y.min(axis=0))
 
     @staticmethod
     def merged(found: "list[PartitionFacts | None]") -> "PartitionFacts | None":
@@ -96,7 +98,7 @@ class PartitionFacts(NamedTuple):
             return None
         n_samples, weight, x_max, y_max, y_min = zip(*some, strict=True)
         ends = [np.max(x_max, axis=0), np.max(y_max, axis=0), np.min(y_min, axis=0)]
-        return PartitionFacts(sum(n_samples), math.fsum(weight), *ends)
+        return PartitionFacts(sum(n_samples), sum(weight, Fraction(0)), *ends)
 
 
 class Units(NamedTuple):
@@ -207,6 +209,10 @@ class Overview(NamedTuple):
         """Whether mini-batches can be drawn."""
         return False
 
+    def mean_weight(self, n_rows: int) -> float:
+        """The total weight divided by `n_rows`."""
+        return self.total_weight / n_rows
+
     @property
     def weights(self) -> Array:
         """Weights of the sample, (n_rows,)."""
@@ -243,7 +249,7 @@ class SortedRanges(NamedTuple):
         """What a plan depends on."""
         n_samples, many = self.facts.n_samples, self.facts.n_samples > MOST_IN_SAMPLE
         n_distinct = n_samples if many else self.n_distinct
-        return Overview(*self.sample, n_samples, n_distinct, self.facts.total_weight)
+        return Overview(*self.sample, n_samples, n_distinct, rounded(self.facts.total_weight))
 
     def parts(self, networks: Sequence[Network]) -> list[Part]:
         """The rows, as Data, in parts that are nodes of the tree of all sums.
@@ -263,12 +269,15 @@ class SortedRanges(NamedTuple):
         return parts
 
 
-def sorted_ranges(engine: Engine, partitions: Sequence[Any]) -> SortedRanges:
+def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFacts) -> SortedRanges:
     """Raw partitions in the order of the values of their rows, equal rows merged.
 
-    engine : Engine; partitions : list of handles of RawPartition, in the order of the user's rows
+    Parameters
+    ----------
+    engine : Engine
+    partitions : list of handles of RawPartition, in the order of the user's rows
+    facts : PartitionFacts, of all of them
     """
-    facts = facts_of(engine, partitions)
     units = Units(as_units(facts.x_max), as_units(facts.y_max))
     n_ranges = max(1, min(len(partitions), 2 * engine.n_threads))
     pieces = [engine.submit(_pieces, one, units, n_ranges) for one in partitions]
@@ -299,13 +308,10 @@ def sorted_ranges(engine: Engine, partitions: Sequence[Any]) -> SortedRanges:
     )
 
 
-def facts_of(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts:
-    """Facts of all rows of raw partitions; ValueError if there are none."""
+def facts_of(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts | None:
+    """Facts of all rows of raw partitions, or None if there are none."""
     handles = [engine.submit(PartitionFacts.of, one) for one in partitions]
-    found = reduced(engine, handles, PartitionFacts.merged)
-    if found is None:
-        raise ValueError("X has no rows.")
-    return found
+    return reduced(engine, handles, PartitionFacts.merged)
 
 
 def alignment(networks: Sequence[Network], dtype: Any, n_samples: int, *, dense: bool) -> int:

@@ -10,6 +10,8 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array, SelectedRows, weighted_median
 from sk_backprop._blocks.blocks import block_sum
+from sk_backprop._blocks.exact import Weights as ExactWeights
+from sk_backprop._blocks.exact import rounded
 from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import canonical_rows, column_ranks, row_groups
 from sk_backprop._coordinates.scales import (
@@ -63,6 +65,12 @@ class Data(NamedTuple):
         return (
             float(self.n_samples) if self.sample_weight is None else block_sum(self.sample_weight)
         )
+
+    def mean_weight(self, n_rows: int) -> float:
+        """The total weight divided by `n_rows`, whatever the order of the rows."""
+        if self.sample_weight is None:
+            return self.n_samples / n_rows
+        return rounded(ExactWeights(self.sample_weight, self.n_samples).total) / n_rows
 
     @property
     def n_distinct(self) -> int:

@@ -1,0 +1,321 @@
+"""`fit` for rows on an engine: each step that looks at rows is a task, or a sum of tasks.
+
+What is fitted is the same, to the last bit, as from these rows in memory, with candidates that use
+all rows at once: mini-batches would have to be drawn from all workers at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.exceptions import DataConversionWarning
+from sklearn.utils import check_array, check_random_state
+
+from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.engine import Engine, reduced
+from sk_backprop._blocks.exact import rounded
+from sk_backprop._estimator.calls import Messages, as_warnings, train
+from sk_backprop._estimator.checks import (
+    Checked,
+    always_check_finite,
+    check_part,
+    check_target_range,
+    check_total_weight,
+    check_validation_rows,
+    checking,
+    summed,
+)
+from sk_backprop._estimator.columns import Decided, Reading, decided
+from sk_backprop._estimator.diagnostics import Call
+from sk_backprop._estimator.inputs import encoded_part, reading_of_parts, statistics_of
+from sk_backprop._estimator.parameters import InvalidParameterError, check_parameters
+from sk_backprop._estimator.predictor import shallow_copy
+from sk_backprop._estimator.sparse import check_structure
+from sk_backprop._estimator.start import likelihood_of, tasks_of
+from sk_backprop._estimator.state import Columns, FittedState
+from sk_backprop._network.network import Network
+from sk_backprop._solvers import SOLVERS
+from sk_backprop._tables.statistics import TableStatistics
+from sk_backprop._training.outliers import MOST_SEARCHES, Gap, WeightsOfRows, gap_of
+from sk_backprop._training.partitions import (
+    PartitionFacts,
+    RawPartition,
+    SortedRanges,
+    facts_of,
+    problem_of,
+    sorted_ranges,
+)
+from sk_backprop._training.plan import Plan
+from sk_backprop._training.problem import Problem
+
+# Statistics of partitions that one task merges: those of columns with many levels are large.
+_FAN_IN = 8
+
+
+class Collection(NamedTuple):
+    """Rows on an engine, as given.
+
+    engine : Engine
+    blocks : list of handles of (X, y, sample_weight), each of some rows; the weights may be None
+    meta : X without rows
+    y_shape : tuple, of y
+    """
+
+    engine: Engine
+    blocks: list[Any]
+    meta: Any
+    y_shape: tuple[Any, ...]
+
+
+def fit_collection(
+    estimator: Any,
+    rows: Collection,
+    validation_rows: tuple[Any, Any, Any],
+    init: tuple[Any, Any],
+    given: tuple[Any, Any, Any],
+) -> Messages:
+    """`BackpropRegressor.fit` for rows on an engine.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor
+    rows : Collection
+    validation_rows : X, y and sample_weight of the validation rows, in memory
+    init : `coefs_init` and `intercepts_init`
+    given : X, y and sample_weight as passed to `fit`
+    """
+    check_parameters(estimator)
+    _check_supported(estimator, with_validation=validation_rows[0] is not None)
+    continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
+    last = FittedState.of(estimator) if continued else None
+    copied = shallow_copy(estimator)
+    columns, partitions, messages = _checked(copied, rows, None if last is None else last.columns)
+    likelihood = likelihood_of(estimator)
+    facts = _checked_facts(rows.engine, partitions)
+    check_target_range(facts.y_min, likelihood, "y")
+    ranges = sorted_ranges(rows.engine, partitions, facts)
+    training = Checked(ranges.sample, columns, [])
+    validation, of_validation = check_validation_rows(copied, validation_rows, training)
+    if validation is not None:
+        check_target_range(validation.y, likelihood, "y_val")
+    overview = ranges.overview
+    tasks = tasks_of(estimator, overview, last, init)
+    plan = tasks_of(estimator, overview, None)[0].plan if continued else tasks[0].plan
+    networks = _networks([plan, *(task.plan for task in tasks)])
+    rng = check_random_state(estimator.random_state)
+    first = tasks[0].plan.settings
+    problem = problem_of(first, ranges, networks, validation)
+    outlying = np.empty(0, dtype=np.intp)
+    all_partitions = partitions
+    if plan.finds_outliers:
+        searched = problem_of(plan.settings, ranges, networks, None) if continued else problem
+        partitions, outlying = _without_outliers(plan, rows.engine, partitions, searched, networks)
+    if len(outlying):
+        ranges = _sorted(rows.engine, partitions)
+        problem = problem_of(first, ranges, networks, validation)
+    call = Call(columns, ranges.facts.n_samples, ranges.seen, last, outlying)
+
+    def without_weight(weights: WeightsOfRows) -> Array:
+        submit = rows.engine.submit
+        handles = [submit(_numbers_without_weight, one, weights) for one in all_partitions]
+        return np.sort(np.concatenate(rows.engine.gather(handles)))
+
+    found: Messages = train(estimator, call, tasks, problem, rng, given, without_weight)
+    return [*messages, *as_warnings(of_validation), *found]
+
+
+def _check_supported(estimator: Any, *, with_validation: bool) -> None:
+    """Raise an error if the parameters need all rows in one place."""
+    if estimator.solver != "auto" and not SOLVERS[estimator.solver].all_rows:
+        others = [repr(name) for name, one in SOLVERS.items() if one.all_rows]
+        raise InvalidParameterError(
+            f"solver={estimator.solver!r} draws mini-batches, and X is a dask collection, of which "
+            f"all rows are used at every step. Pass solver={', '.join(others)} or 'auto', or rows "
+            "in memory: X.compute(), or a part of X."
+        )
+    if estimator.early_stopping and not with_validation:
+        raise InvalidParameterError(
+            "early_stopping=True sets rows of X aside, and X is a dask collection. Pass X_val and "
+            "y_val, or early_stopping=False."
+        )
+
+
+@always_check_finite
+def _checked(
+    estimator: Any, rows: Collection, before: Columns | None
+) -> tuple[Columns, list[Any], Messages]:
+    """The columns of X, handles of RawPartition for each block, and warnings.
+
+    Parameters
+    ----------
+    estimator : gets `n_features_in_` and `feature_names_in_`
+    rows : Collection
+    before : Columns of the fit that this one continues, or None
+    """
+    engine, blocks = rows.engine, rows.blocks
+    sizes = engine.gather([engine.submit(_n_rows, block, k) for k, block in enumerate(blocks)])
+    starts = np.cumsum([0, *sizes])
+    with checking("X"):
+        reading = reading_of_parts(estimator, rows.meta)
+    decision = Decided(None, [], None, [])
+    if not sp.issparse(rows.meta):
+        handles = [engine.submit(_statistics, one, k, reading) for k, one in enumerate(blocks)]
+        statistics = reduced(engine, handles, _merged, _FAN_IN)
+        with checking("X"):
+            decision = decided(reading, statistics)
+    if before is not None and before.encoding is not None:
+        decision = decision._replace(encoding=before.encoding)
+    partitions = [
+        engine.submit(_partition, block, (k, int(starts[k])), reading, decision)
+        for k, block in enumerate(blocks)
+    ]
+    messages = as_warnings(decision.messages)
+    if len(rows.y_shape) == 2 and rows.y_shape[1] == 1:
+        message = (
+            "A column-vector y was passed when a 1d array was expected. Please change the shape of "
+            "y to (n_samples,)."
+        )
+        messages.append((message, DataConversionWarning))
+    names = getattr(estimator, "feature_names_in_", None)
+    return Columns(estimator.n_features_in_, names, decision.encoding), partitions, messages
+
+
+def _checked_facts(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts:
+    """Facts of all rows; an error if none is left, or their weights are too small or large."""
+    facts = facts_of(engine, partitions)
+    check_total_weight(0.0 if facts is None else rounded(facts.total_weight), "sample_weight")
+    assert facts is not None
+    return facts
+
+
+def _sorted(engine: Engine, partitions: Sequence[Any]) -> SortedRanges:
+    return sorted_ranges(engine, partitions, _checked_facts(engine, partitions))
+
+
+def _networks(plans: Sequence[Plan]) -> list[Network]:
+    """The networks that may be trained."""
+    return list({one.network for plan in plans for one in (*plan.candidates, plan.untried)})
+
+
+def _without_outliers(
+    plan: Plan,
+    engine: Engine,
+    partitions: Sequence[Any],
+    problem: Problem,
+    networks: Sequence[Network],
+) -> tuple[list[Any], Array]:
+    """Partitions without outliers, and their numbers, as `_training.outliers.outlying_rows`.
+
+    Parameters
+    ----------
+    plan : Plan; engine : Engine
+    partitions : list of handles of RawPartition
+    problem : Problem, of all their rows; networks : those that may be trained
+    """
+    kept, numbers = list(partitions), [np.empty(0, dtype=np.intp)]
+    for number in range(MOST_SEARCHES):
+        if number:
+            problem = problem_of(plan.settings, _sorted(engine, kept), networks, None)
+        gap = gap_of(plan, problem.sample)
+        if gap is None:
+            break
+        split = [engine.submit(_split, one, gap, problem.scales) for one in kept]
+        kept = [engine.submit(_first, one) for one in split]
+        numbers += engine.gather([engine.submit(_second, one) for one in split])
+    return kept, np.sort(np.concatenate(numbers))
+
+
+# --- tasks ---
+
+
+def _n_rows(block: tuple[Any, Any, Any], number: int) -> int:
+    """Number of rows of a block; an error if its parts differ in it."""
+    X, y, w = block
+    n_rows = X.shape[0]
+    for name, values in (("y", y), ("sample_weight", w)):
+        if values is not None and len(values) != n_rows:
+            raise ValueError(
+                f"Partition {number}: X has {n_rows} rows and {name} has {len(values)}; they must "
+                "agree. Pass collections with the same partitions."
+            )
+    return int(n_rows)
+
+
+def _statistics(block: tuple[Any, Any, Any], number: int, reading: Reading) -> TableStatistics:
+    """Statistics of the columns of a block; number : of the block; reading : Reading."""
+    X, _, w = block
+    with _in_partition(number), checking("X"):
+        return statistics_of(reading, X, w)
+
+
+def _merged(found: list[TableStatistics]) -> TableStatistics:
+    return reduce(TableStatistics.merge, found)
+
+
+@always_check_finite
+def _partition(
+    block: tuple[Any, Any, Any], place: tuple[int, int], reading: Reading, decision: Decided
+) -> RawPartition:
+    """Checked rows of a block.
+
+    Parameters
+    ----------
+    block : X, y and sample_weight
+    place : number of the block, and of its first row
+    reading : Reading; decision : Decided
+    """
+    X, y, w = block
+    number, first_row = place
+    with _in_partition(number):
+        if sp.issparse(X):
+            check_structure(X, "X")
+            with checking("X"):
+                X = check_array(
+                    X,
+                    accept_sparse="csr",
+                    dtype=(np.float64, np.float32),
+                    ensure_min_samples=0,
+                    input_name="X",
+                )
+            X = summed(X)
+        else:
+            with checking("X"):
+                X = encoded_part(reading, decision, X)
+        data, numbers = check_part(X, y, w)
+    return RawPartition(data, first_row + numbers)
+
+
+class _in_partition:  # noqa: N801 - a context manager
+    """Errors within it name the partition."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if isinstance(error, (ValueError, TypeError)):
+            raise type(error)(f"Partition {self._number}: {error}") from error
+
+
+def _split(partition: RawPartition, gap: Gap, scales: Any) -> tuple[RawPartition, Array]:
+    """The rows within a gap, and the numbers of those beyond; scales : Scales."""
+    beyond = gap.beyond_raw(partition.data, scales)
+    return partition.take(np.flatnonzero(~beyond)), partition.numbers[beyond]
+
+
+def _first(pair: tuple[Any, Any]) -> Any:
+    return pair[0]
+
+
+def _second(pair: tuple[Any, Any]) -> Any:
+    return pair[1]
+
+
+def _numbers_without_weight(partition: RawPartition, weights: WeightsOfRows) -> Array:
+    return np.asarray(partition.numbers[weights.without(partition.data)])

@@ -110,7 +110,7 @@ TAKEN = {
     "sklearn": {"config_context"},
     "sklearn.base": {"BaseEstimator", "RegressorMixin"},
     "sklearn.callback": {"CallbackSupportMixin", "with_callbacks"},
-    "sklearn.exceptions": {"ConvergenceWarning"},
+    "sklearn.exceptions": {"ConvergenceWarning", "UndefinedMetricWarning"},
     "sklearn.model_selection": {"train_test_split"},
     "sklearn.neural_network": {"MLPRegressor"},
     "sklearn.pipeline": {"Pipeline"},
@@ -124,13 +124,15 @@ SINCE = {"sklearn.callback": (1, 9)}
 HOOKS = {"__sklearn_tags__", "__sklearn_is_fitted__"}
 # Methods of scikit-learn's that are overridden, in `_estimator/notebook.py`, which says why.
 OVERRIDDEN = {"_get_params_html", "_get_fitted_attr_html"}
-# Private attributes that are others', all but the last two in `_estimator/callbacks.py`.
+# Private attributes that are others'. The first two are read in `_estimator/callbacks.py`.
 THEIR_ATTRIBUTES = {
     # In the API reference of CallbackSupportMixin, for developers of estimators.
     "_init_callback_context",
     # The callbacks that were set. Without any, nothing is prepared for them; no public name
     # tells whether there are.
     "_skl_callbacks",
+    # In dask's documentation ("Internal Design"): an empty block of a collection, with its dtypes.
+    "_meta",
     # Documented methods of every named tuple.
     "_replace",
     "_asdict",

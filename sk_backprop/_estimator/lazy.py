@@ -11,7 +11,7 @@ import copy
 import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -64,15 +64,7 @@ def by_blocks(method: Callable[..., R], X: Any, **arguments: Any) -> R:
     -------
     results : dask array, or a tuple of them, computed together, if the method returns a tuple
     """
-    bound: Any = method
-    name, estimator = bound.__name__, copy.copy(bound.__self__)
-    check_is_fitted(estimator, "coefs_")
-    row = _example_row(X)
-    check_new_rows(estimator, row)
-    evaluate = partial(getattr(estimator, name), **arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about values, and these were made up
-        example = evaluate(row)
+    name, evaluate, example = _on_example(method, X, arguments)
     results: Any
     if isinstance(example, tuple):
         # One array: all of them are computed at once.
@@ -82,6 +74,22 @@ def by_blocks(method: Callable[..., R], X: Any, **arguments: Any) -> R:
     else:
         results = _map_blocks(evaluate, X, example[:0], name)
     return cast(R, results)
+
+
+def _on_example(
+    method: Any, X: Any, arguments: dict[str, Any]
+) -> tuple[str, Callable[[Any], Any], Any]:
+    """The name of a method, the method of a copy of its estimator, and its result for one row.
+
+    method, X, arguments : as for `by_blocks`
+    """
+    estimator, row = copy.copy(method.__self__), _example_row(X)
+    check_is_fitted(estimator, "coefs_")
+    check_new_rows(estimator, row)
+    evaluate = partial(getattr(estimator, method.__name__), **arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are about values, and these were made up
+        return method.__name__, evaluate, evaluate(row)
 
 
 def _stacked(evaluate: Callable[[Any], tuple[Array, ...]], X: Any) -> Array:
@@ -165,42 +173,92 @@ def _single(block: Any) -> Any:
 # --- score ---
 
 
+class _Argument(NamedTuple):
+    """A collection that `score` takes.
+
+    name : of the argument
+    numbers : callable, a block that has rows -> predictions, or targets, or weights
+    empty : ndarray, the result of `numbers` for no rows
+    """
+
+    name: str
+    collection: Any
+    numbers: Callable[[Any], Any]
+    empty: Array
+
+
 def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
     """R^2 of a collection, from sums over its blocks.
 
     estimator : BackpropRegressor; X, y, sample_weight : collections; sample_weight may be None
     """
-    for name, given in {"y": y, "sample_weight": sample_weight}.items():
-        if given is not None or name == "y":
-            _check_both_or_neither(X, given, name)
-    predicted = by_blocks(estimator.predict, X)
-    rows = [predicted, _numbers(y, "y", predicted)]
-    if np.prod(rows[0].shape[1:]) != np.prod(rows[1].shape[1:]):
+    targets = {"y": y} if sample_weight is None else {"y": y, "sample_weight": sample_weight}
+    for name, given in targets.items():
+        _check_both_or_neither(X, given, name)
+    _, predict, example = _on_example(estimator.predict, X, {})
+    arguments = [_Argument("X", X, predict, example[:0])]
+    for name, given in targets.items():
+        columns = given.columns if hasattr(given, "columns") else range(*given.shape[1:] or [0])
+        empty = np.empty((0, *[len(columns)] * (given.ndim - 1)))
+        arguments.append(_Argument(name, given, partial(check_numbers, name=name), empty))
+    n_outputs, n_targets = (int(np.prod(one.empty.shape[1:])) for one in arguments[:2])
+    if n_targets != n_outputs:
         raise ValueError(
-            f"y has {np.prod(rows[1].shape[1:]):.0f} outputs; the y of the fit had "
-            f"{np.prod(rows[0].shape[1:]):.0f} and they must agree."
+            f"y has {n_targets} outputs; the y of the fit had {n_outputs} and they must agree."
         )
-    if sample_weight is not None:
-        if sample_weight.ndim != 1:
-            raise ValueError(
-                f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
-            )
-        rows.append(_numbers(sample_weight, "sample_weight", predicted))
+    if arguments[-1].name == "sample_weight" and arguments[-1].collection.ndim != 1:
+        raise ValueError(
+            f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
+        )
+    frames = all(hasattr(one.collection, "map_partitions") for one in arguments)
+    sums = (_sums_of_frames if frames else _sums_of_arrays)(arguments, n_outputs)
+    return _r2(tree_sum(sums.compute(), _merged))
+
+
+def _sums_of_frames(arguments: list[_Argument], n_outputs: int) -> Any:
+    """A dask array of `_block_sums` of the partitions of data frames and series.
+
+    One expression, as dask may merge the partitions of a file, by how many columns are used.
+    """
+    from dask import delayed
+
+    X, *others = (one.collection for one in arguments)
+    for one in arguments[1:]:
+        _check_same_number(X.npartitions, one.collection.npartitions, one.name)
+    functions = [partial(_of_block, one.numbers, one.empty) for one in arguments]
+    return X.map_partitions(
+        _call_together,
+        *others,
+        of_blocks=delayed(functions, traverse=False),
+        meta=np.empty((0, 5, n_outputs)),
+        enforce_metadata=False,
+        token="score",
+    )
+
+
+def _call_together(*blocks: Any, of_blocks: list[Callable[[Any], Any]]) -> Array:
+    return _block_sums(*(of(block) for of, block in zip(of_blocks, blocks, strict=True)))
+
+
+def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
+    """A dask array of `_block_sums` of the blocks of X, if not all are data frames."""
     from dask.array import blockwise
 
+    rows = [_map_blocks(one.numbers, one.collection, one.empty, one.name) for one in arguments]
+    wanted = rows[0].chunks[0]
+    rows = [_in_blocks(numbers, wanted, one.name) for numbers, one in zip(rows, arguments)]
     # An axis of its own for the columns of each.
     axes = [(0, -number)[: one.ndim] for number, one in enumerate(rows, start=1)]
-    by_block = blockwise(
+    return blockwise(
         _block_sums,
         (0, 1, 2),
         *(part for pair in zip(rows, axes, strict=True) for part in pair),
-        new_axes={1: 5, 2: int(np.prod(predicted.shape[1:]))},
+        new_axes={1: 5, 2: n_outputs},
         adjust_chunks={0: 1},
         align_arrays=False,
         meta=np.empty((0, 0, 0)),
         token="score",
     )
-    return _r2(tree_sum(by_block.compute(), _merged))
 
 
 def _check_both_or_neither(X: Any, other: Any, name: str) -> None:
@@ -223,27 +281,28 @@ def _name_of_type(data: Any) -> str:
     return f"{type(data).__module__.partition('.')[0]} {type(data).__qualname__}"
 
 
-def _numbers(collection: Any, name: str, predicted: Any) -> Any:
-    """Targets or weights of `score`, in the blocks of X: a dask array of float64.
+def _in_blocks(numbers: Any, wanted: tuple[int, ...], name: str) -> Any:
+    """Numbers in the blocks of X.
 
-    collection : of one or two axes; name : of the argument; predicted : dask array, in blocks of X
+    numbers : dask array; wanted : numbers of rows of the blocks of X; name : of the argument
     """
-    columns = getattr(collection, "columns", None) if collection.ndim == 2 else None
-    n_columns = collection.shape[1:] if columns is None else (len(columns),)
-    check, empty = partial(check_numbers, name=name), np.empty((0, *n_columns))
-    numbers = _map_blocks(check, collection, empty, name)
-    chunks, wanted = numbers.chunks[0], predicted.chunks[0]
+    chunks = numbers.chunks[0]
     if np.isnan([*chunks, *wanted]).any():
-        if len(chunks) != len(wanted):
-            raise ValueError(
-                f"X has {len(wanted)} blocks and {name} has {len(chunks)}, whose numbers of rows "
-                f"are not all known; they must agree. Take {name} from the collection that X comes "
-                "from, or call compute_chunk_sizes() on dask arrays."
-            )
+        _check_same_number(len(wanted), len(chunks), name)
         return numbers
     if sum(chunks) != sum(wanted):
         raise ValueError(f"X has {sum(wanted)} rows and {name} has {sum(chunks)}; they must agree.")
     return numbers.rechunk({0: wanted})
+
+
+def _check_same_number(n_wanted: int, n_blocks: int, name: str) -> None:
+    """ValueError unless X and the argument `name`, of unknown numbers of rows, match by block."""
+    if n_blocks != n_wanted:
+        raise ValueError(
+            f"X has {n_wanted} blocks and {name} has {n_blocks}, whose numbers of rows are not all "
+            f"known; they must agree. Take {name} from the collection that X comes from, or call "
+            "compute_chunk_sizes() on dask arrays."
+        )
 
 
 def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:

@@ -80,6 +80,8 @@ before it::
         diagnostics     fitted attributes and warnings
         progress, callbacks        observers of events: progress messages, callbacks
         calls           a call of `fit` or `partial_fit`, from its arguments to attributes
+        collection_fit  `fit` for rows on an engine: each look at the rows is a task
+        dask_engine     that of dask: the workers of the current client
         notebook        the estimator's documentation in help() and in its HTML representation
         lazy            dask collections: a method applied to each block, when it is computed
         operands        names and expressions for the inputs of a formula

@@ -20,6 +20,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Generic, TypeVar, overload
 
+import numpy as np
+import scipy
 from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
@@ -82,6 +84,13 @@ def _libraries() -> tuple[list[Any], list[Any]]:
     found = ThreadpoolController().select(user_api="blas").lib_controllers
     own = [one for one in found if one.internal_api == "mkl" or _layer(one) == "openmp"]
     return [one for one in found if one not in own], own
+
+
+def versions() -> tuple[str, ...]:
+    """Versions of numpy and scipy, and the kernels of BLAS, on which last digits depend."""
+    blas = ThreadpoolController().select(user_api="blas").info()
+    kernels = {f"{one['internal_api']} {one.get('architecture', '')}".strip() for one in blas}
+    return f"numpy {np.__version__}", f"scipy {scipy.__version__}", *sorted(kernels)
 
 
 def _layer(library: Any) -> str | None:

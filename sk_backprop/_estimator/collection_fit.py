@@ -60,13 +60,13 @@ class Collection(NamedTuple):
     """Rows on an engine, as given.
 
     engine : Engine
-    blocks : list of handles of (X, y, sample_weight), each of some rows; the weights may be None
+    blocks : list of (X, y, sample_weight), handles of some rows each; the last may be None
     meta : X without rows
     y_shape : tuple, of y
     """
 
     engine: Engine
-    blocks: list[Any]
+    blocks: list[tuple[Any, Any, Any]]
     meta: Any
     y_shape: tuple[Any, ...]
 
@@ -94,10 +94,11 @@ def fit_collection(
     last = FittedState.of(estimator) if continued else None
     copied = shallow_copy(estimator)
     columns, partitions, messages = _checked(copied, rows, None if last is None else last.columns)
-    likelihood = likelihood_of(estimator)
-    facts = _checked_facts(rows.engine, partitions)
+    engine, likelihood = rows.engine, likelihood_of(estimator)
+    del rows  # and with it the handles of its blocks
+    facts = _checked_facts(engine, partitions)
     check_target_range(facts.y_min, likelihood, "y")
-    ranges = sorted_ranges(rows.engine, partitions, facts)
+    ranges = sorted_ranges(engine, partitions, facts)
     training = Checked(ranges.sample, columns, [])
     validation, of_validation = check_validation_rows(copied, validation_rows, training)
     if validation is not None:
@@ -110,19 +111,20 @@ def fit_collection(
     first = tasks[0].plan.settings
     problem = problem_of(first, ranges, networks, validation)
     outlying = np.empty(0, dtype=np.intp)
-    all_partitions = partitions
+    # Kept only where rows will be looked up by their errors.
+    all_partitions = partitions if np.isfinite(likelihood.dof) else []
     if plan.finds_outliers:
         searched = problem_of(plan.settings, ranges, networks, None) if continued else problem
-        partitions, outlying = _without_outliers(plan, rows.engine, partitions, searched, networks)
+        partitions, outlying = _without_outliers(plan, engine, partitions, searched, networks)
     if len(outlying):
-        ranges = _sorted(rows.engine, partitions)
+        ranges = _sorted(engine, partitions)
         problem = problem_of(first, ranges, networks, validation)
     call = Call(columns, ranges.facts.n_samples, ranges.seen, last, outlying)
+    del ranges, partitions  # the problem has the rows in the coordinates of the solver
 
     def without_weight(weights: WeightsOfRows) -> Array:
-        submit = rows.engine.submit
-        handles = [submit(_numbers_without_weight, one, weights) for one in all_partitions]
-        return np.sort(np.concatenate(rows.engine.gather(handles)))
+        handles = [engine.submit(_numbers_without_weight, one, weights) for one in all_partitions]
+        return np.sort(np.concatenate(engine.gather(handles)))
 
     found: Messages = train(estimator, call, tasks, problem, rng, given, without_weight)
     return [*messages, *as_warnings(of_validation), *found]
@@ -157,20 +159,22 @@ def _checked(
     before : Columns of the fit that this one continues, or None
     """
     engine, blocks = rows.engine, rows.blocks
-    sizes = engine.gather([engine.submit(_n_rows, block, k) for k, block in enumerate(blocks)])
+    sizes = engine.gather([engine.submit(_n_rows, k, *block) for k, block in enumerate(blocks)])
     starts = np.cumsum([0, *sizes])
     with checking("X"):
         reading = reading_of_parts(estimator, rows.meta)
     decision = Decided(None, [], None, [])
     if not sp.issparse(rows.meta):
-        handles = [engine.submit(_statistics, one, k, reading) for k, one in enumerate(blocks)]
+        handles = [
+            engine.submit(_statistics, k, reading, X, w) for k, (X, _, w) in enumerate(blocks)
+        ]
         statistics = reduced(engine, handles, _merged, _FAN_IN)
         with checking("X"):
             decision = decided(reading, statistics)
     if before is not None and before.encoding is not None:
         decision = decision._replace(encoding=before.encoding)
     partitions = [
-        engine.submit(_partition, block, (k, int(starts[k])), reading, decision)
+        engine.submit(_partition, (k, int(starts[k])), reading, decision, block)
         for k, block in enumerate(blocks)
     ]
     messages = as_warnings(decision.messages)
@@ -232,12 +236,11 @@ def _without_outliers(
 # --- tasks ---
 
 
-def _n_rows(block: tuple[Any, Any, Any], number: int) -> int:
-    """Number of rows of a block; an error if its parts differ in it."""
-    X, y, w = block
+def _n_rows(number: int, X: Any, y: Any, w: Any) -> int:
+    """Number of rows of a block, whose `number` errors name, if X, y and w agree in it."""
     n_rows = X.shape[0]
     for name, values in (("y", y), ("sample_weight", w)):
-        if values is not None and len(values) != n_rows:
+        if np.ndim(values) and len(values) != n_rows:
             raise ValueError(
                 f"Partition {number}: X has {n_rows} rows and {name} has {len(values)}; they must "
                 "agree. Pass collections with the same partitions."
@@ -245,9 +248,13 @@ def _n_rows(block: tuple[Any, Any, Any], number: int) -> int:
     return int(n_rows)
 
 
-def _statistics(block: tuple[Any, Any, Any], number: int, reading: Reading) -> TableStatistics:
-    """Statistics of the columns of a block; number : of the block; reading : Reading."""
-    X, _, w = block
+def _statistics(number: int, reading: Reading, X: Any, w: Any) -> TableStatistics:
+    """Statistics of the columns of a block.
+
+    Parameters
+    ----------
+    number : int, of the block; reading : Reading; X, w : of the block
+    """
     with _in_partition(number), checking("X"):
         return statistics_of(reading, X, w)
 
@@ -258,15 +265,15 @@ def _merged(found: list[TableStatistics]) -> TableStatistics:
 
 @always_check_finite
 def _partition(
-    block: tuple[Any, Any, Any], place: tuple[int, int], reading: Reading, decision: Decided
+    place: tuple[int, int], reading: Reading, decision: Decided, block: tuple[Any, Any, Any]
 ) -> RawPartition:
     """Checked rows of a block.
 
     Parameters
     ----------
-    block : X, y and sample_weight
     place : number of the block, and of its first row
     reading : Reading; decision : Decided
+    block : X, y and sample_weight
     """
     X, y, w = block
     number, first_row = place

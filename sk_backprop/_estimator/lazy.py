@@ -35,16 +35,17 @@ def is_collection(data: Any) -> bool:
     return of_dask and hasattr(data, "_meta") and data.ndim > 0
 
 
-def refuse_collection(X: Any, method: str, advice: str) -> None:
-    """TypeError if X is a collection, which `method` does not take.
+def refuse_collection(given: Any, method: str, advice: str, name: str = "X") -> None:
+    """TypeError if an argument is a collection, which `method` does not take.
 
-    X : as given; method : its name; advice : str, before the name of a block
+    given : the argument; method, name : of the method and the argument
+    advice : str, before the name of a block
     """
-    if is_collection(X):
-        blocks = "X.partitions" if hasattr(X, "map_partitions") else "X.blocks"
+    if is_collection(given):
+        blocks = f"{name}.partitions" if hasattr(given, "map_partitions") else f"{name}.blocks"
         raise TypeError(
-            f"{method}(X) takes no dask collection, and X is a {_name_of_type(X)}. {advice} a "
-            f"block at a time, {blocks}[i].compute(), or X.compute()."
+            f"{method} takes no dask collection, and {name} is a {name_of_type(given)}. {advice} a "
+            f"block at a time, {blocks}[i].compute(), or {name}.compute()."
         )
 
 
@@ -110,12 +111,21 @@ def _example_row(X: Any) -> Any:
             if of.dtype == object or (of.dtype == "category" and not has_known_categories(of)):
                 row[name] = None
         return row
+    rows = without_rows(X)
+    shape = (1, *X.shape[1:])
+    return type(rows)(shape, dtype=X.dtype) if sp.issparse(rows) else np.zeros(shape, X.dtype)
+
+
+def without_rows(X: Any) -> Any:
+    """No rows, in the container of the blocks of a collection, with its dtypes and columns."""
+    if hasattr(X, "map_partitions"):
+        return X._meta
     if np.isnan(X.shape[1:]).any():
         raise ValueError(
             f"X has an unknown number of columns (shape {X.shape}). Call X.compute_chunk_sizes()."
         )
-    shape = (1, *X.shape[1:])
-    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.zeros(shape, X.dtype)
+    shape = (0, *X.shape[1:])
+    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.empty(shape, X.dtype)
 
 
 def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any, name: str) -> Any:
@@ -194,7 +204,7 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
     """
     targets = {"y": y} if sample_weight is None else {"y": y, "sample_weight": sample_weight}
     for name, given in targets.items():
-        _check_both_or_neither(X, given, name)
+        check_both_or_neither(X, given, name)
     _, predict, example = _on_example(estimator.predict, X, {})
     arguments = [_Argument("X", X, predict, example[:0])]
     for name, given in targets.items():
@@ -261,7 +271,7 @@ def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
     )
 
 
-def _check_both_or_neither(X: Any, other: Any, name: str) -> None:
+def check_both_or_neither(X: Any, other: Any, name: str) -> None:
     """ValueError unless X and another argument, called `name`, are collections, or neither is."""
     if is_collection(X) == is_collection(other):
         return
@@ -272,12 +282,12 @@ def _check_both_or_neither(X: Any, other: Any, name: str) -> None:
     else:
         advice = f"{name}.compute() as {name}"
     raise ValueError(
-        f"X is a {_name_of_type(X)} and {name} is a {_name_of_type(other)}: both must be dask "
+        f"X is a {name_of_type(X)} and {name} is a {name_of_type(other)}: both must be dask "
         f"collections, or neither. Pass {advice}."
     )
 
 
-def _name_of_type(data: Any) -> str:
+def name_of_type(data: Any) -> str:
     return f"{type(data).__module__.partition('.')[0]} {type(data).__qualname__}"
 
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._estimator.calls import fit_next_batch, fit_rows
 from sk_backprop._estimator.checks import OnlyIfStreaming
+from sk_backprop._estimator.lazy import is_collection, refuse_collection
 from sk_backprop._estimator.notebook import shown_in
 from sk_backprop._estimator.predictor import Predictor
 
@@ -97,12 +98,12 @@ class Learner(Predictor):
         >>> float(model.predict([[1570.8]])[0])
         1.000
         """
-        messages = fit_rows(
-            self,
-            (X, y, sample_weight),
-            (X_val, y_val, sample_weight_val),
-            (coefs_init, intercepts_init),
-        )
+        rows, validation_rows = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
+        if any(map(is_collection, (*rows, *validation_rows))):
+            from sk_backprop._estimator.dask_engine import fit_on_workers as fit
+        else:
+            fit = fit_rows
+        messages = fit(self, rows, validation_rows, (coefs_init, intercepts_init))
         for message, category in messages:
             warnings.warn(message, category, stacklevel=2)
         return self
@@ -182,6 +183,8 @@ class Learner(Predictor):
         >>> model.solver_, model.t_
         ('adam', 442)
         """
+        for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            refuse_collection(given, "partial_fit", "Pass", name)
         for message, category in fit_next_batch(self, (X, y, sample_weight)):
             warnings.warn(message, category, stacklevel=2)
         return self

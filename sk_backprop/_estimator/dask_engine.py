@@ -1,0 +1,202 @@
+"""dask's engine: the tasks of a fit on the workers of the current client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from sk_backprop._blocks.threads import versions
+from sk_backprop._estimator.calls import Messages
+from sk_backprop._estimator.collection_fit import Collection, fit_collection
+from sk_backprop._estimator.lazy import (
+    check_both_or_neither,
+    is_collection,
+    name_of_type,
+    without_rows,
+)
+
+# Tasks of one evaluation, at most: each takes the scheduler about a millisecond.
+_MOST_TASKS = 1000
+
+
+class DaskEngine:
+    """The workers of a client, as an `_blocks.engine.Engine`.
+
+    The scheduler decides which worker runs a task, and runs it again if the worker is lost before
+    its result was used.
+
+    client : distributed.Client
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        n_threads = sum(client.nthreads().values())
+        if not n_threads:
+            raise ValueError(
+                "The dask client has no workers. Start one, or wait for it: "
+                "client.wait_for_workers(1)."
+            )
+        self.n_threads = min(n_threads, _MOST_TASKS)
+
+    def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
+        """As for `Engine`: a distributed.Future."""
+        return self._client.submit(function, *args, pure=False)
+
+    def gather(self, handles: Sequence[Any]) -> list[Any]:
+        """As for `Engine`; after Ctrl-C the tasks are cancelled."""
+        try:
+            return list(self._client.gather(list(handles)))
+        except KeyboardInterrupt:
+            self._client.cancel(list(handles))
+            raise
+
+    def kernels(self) -> set[tuple[str, ...]]:
+        """Versions and BLAS kernels of all workers, on which the last digits of sums depend."""
+        return set(self._client.run(versions).values())
+
+
+def fit_on_workers(
+    estimator: Any,
+    rows: tuple[Any, Any, Any],
+    validation_rows: tuple[Any, Any, Any],
+    init: tuple[Any, Any],
+) -> Messages:
+    """`BackpropRegressor.fit` for dask collections.
+
+    Parameters
+    ----------
+    estimator, rows, validation_rows, init : as for `_estimator.calls.fit_rows`
+    """
+    _check_collections(*rows)
+    with _current_client() as client:
+        engine = DaskEngine(client)
+        validation = tuple(one.compute() if is_collection(one) else one for one in validation_rows)
+        collection = partial(_collection, engine, client, *rows)
+        messages = fit_collection(estimator, collection(), validation, init, rows)
+        kernels = engine.kernels()
+    if len(kernels | {versions()}) > 1:
+        messages.append((_mixed(kernels), UserWarning))
+    return messages
+
+
+def _check_collections(X: Any, y: Any, sample_weight: Any) -> None:
+    """Raise an error unless X and y are collections, and the weights, if there is one for each row.
+
+    X, y, sample_weight : as given
+    """
+    if y is None:
+        raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
+    check_both_or_neither(X, y, "y")
+    if sample_weight is not None and np.ndim(sample_weight):
+        check_both_or_neither(X, sample_weight, "sample_weight")
+    for name, given in {"X": X, "y": y}.items():
+        allowed = (2,) if name == "X" else (1, 2)
+        if given.ndim not in allowed:
+            raise ValueError(
+                f"{name} is a {name_of_type(given)} with {given.ndim} axes; expected "
+                f"{' or '.join(map(str, allowed))}."
+            )
+
+
+@contextmanager
+def _current_client() -> Iterator[Any]:
+    """The client of this process, or of the task that this is called in."""
+    try:
+        from dask.distributed import default_client, get_worker, worker_client
+    except ImportError as error:
+        raise ImportError(
+            "X is a dask collection: its fit runs on the workers of dask.distributed, which is not "
+            "installed. Install 'dask[array,dataframe,distributed]', or pass X.compute()."
+        ) from error
+    try:
+        get_worker()
+    except ValueError:
+        yield _client_of_process(default_client)
+    else:
+        with worker_client() as client:
+            yield client
+
+
+def _client_of_process(default_client: Callable[[], Any]) -> Any:
+    """The current client of this process, by distributed's function."""
+    try:
+        client = default_client()
+    except ValueError as error:
+        raise ValueError(
+            "X is a dask collection, and there is no dask client whose workers could fit it. "
+            "Create one first, client = dask.distributed.Client(), or pass X.compute() and "
+            "y.compute() to fit in this process."
+        ) from error
+    if client.asynchronous:
+        raise ValueError(
+            "The current dask client is asynchronous, and fit waits for its tasks. Call fit in a "
+            "thread, await asyncio.to_thread(model.fit, X, y), with a client that is not."
+        )
+    return client
+
+
+def _collection(engine: DaskEngine, client: Any, X: Any, y: Any, sample_weight: Any) -> Collection:
+    """The rows on their workers, in blocks.
+
+    engine : DaskEngine; client : distributed.Client; X, y, sample_weight : collections
+    """
+    known = None
+    if hasattr(X, "chunks"):
+        X = X.rechunk({1: -1})
+        known = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
+    n_blocks = X.npartitions
+    columns = [_futures(client, X)]
+    for name, given in {"y": y, "sample_weight": sample_weight}.items():
+        if not is_collection(given):  # one weight for all rows, or none
+            columns.append([given] * n_blocks)
+            continue
+        columns.append(_futures(client, _in_blocks(given, name, n_blocks, known)))
+    y_shape = (np.nan, *y.shape[1:])
+    return Collection(engine, list(zip(*columns, strict=True)), without_rows(X), y_shape)
+
+
+def _in_blocks(given: Any, name: str, n_blocks: int, known: Sequence[int] | None) -> Any:
+    """A collection in the blocks of X.
+
+    Parameters
+    ----------
+    given : collection; name : of the argument
+    n_blocks : int, of X; known : numbers of rows of the blocks of X, or None if not known
+    """
+    of_array = hasattr(given, "chunks")
+    if of_array and given.ndim == 2:
+        given = given.rechunk({1: -1})
+    if of_array and known is not None and not np.isnan(given.chunks[0]).any():
+        if sum(given.chunks[0]) != sum(known):
+            raise ValueError(
+                f"X has {sum(known)} rows and {name} has {sum(given.chunks[0])}; they must agree."
+            )
+        return given.rechunk({0: known})
+    if given.npartitions != n_blocks:
+        raise ValueError(
+            f"X has {n_blocks} partitions and {name} has {given.npartitions}, whose numbers of "
+            f"rows are not all known; they must agree. Take {name} from the collection that X "
+            "comes from, or call compute_chunk_sizes() on dask arrays."
+        )
+    return given
+
+
+def _futures(client: Any, collection: Any) -> list[Any]:
+    """A future for each block of a collection along its rows."""
+    delayed = collection.to_delayed()
+    return list(client.compute(list(np.ravel(delayed))))
+
+
+def _mixed(kernels: set[tuple[str, ...]]) -> str:
+    """Warning of workers whose sums may differ."""
+    found = "; ".join(sorted({", ".join(one) for one in kernels | {versions()}}))
+    return (
+        f"The workers and this process differ in numpy, scipy or the kernels of BLAS ({found}), "
+        "which may change the last digits of sums: the fit is sound, but another one need not "
+        "give the same digits. Use one environment and one kind of processor, or set "
+        "OPENBLAS_CORETYPE alike for all."
+    )

@@ -2,6 +2,7 @@
 
 Workers are processes of this machine, of one thread each. `python -m benchmarks.distributed JSON`
 measures once and prints the seconds as JSON; `python -m benchmarks scaling` starts it.
+`on_paper` computes what cannot be measured here: the seconds of a large cluster.
 """
 
 from __future__ import annotations
@@ -18,9 +19,17 @@ from benchmarks.problems import Array
 from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.engine import Engine
+from sk_backprop._estimator.dask_engine import _MOST_TASKS, DaskEngine
+from sk_backprop._inference.engine_sums import _FAN_IN
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
-from sk_backprop._training.partitions import RawPartition, facts_of, problem_of, sorted_ranges
+from sk_backprop._training.partitions import (
+    _PART_BYTES,
+    RawPartition,
+    facts_of,
+    problem_of,
+    sorted_ranges,
+)
 from sk_backprop._training.problem import Data, Problem, prepare
 from sk_backprop._training.settings import settings_of
 
@@ -97,11 +106,41 @@ def measure(workers: int, solver: str, n_samples: int, n_features: int, n_hidden
     """`seconds` on new workers of one thread."""
     from dask.distributed import Client, LocalCluster
 
-    from sk_backprop._estimator.dask_engine import DaskEngine
-
-    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
     with cluster, Client(cluster) as client:
         return seconds(DaskEngine(client), solver, (n_samples, n_features, n_hidden))
+
+
+# --- on paper ---
+
+# Seconds for a million rows of 20 columns in one thread: an evaluation with 25 hidden units
+# (`benchmarks/scaling.csv`), and keys, sorting and scales.
+GRADIENT, EQUATIONS, SORTING = 0.2, 7.0, 0.44
+# Seconds of dask's scheduler for a task, by its documentation at most ("Dask best practices").
+TASK = 1e-3
+# Bytes that a worker sends in a second; bytes of a partition, and the number of them at most.
+NETWORK, PARTITION, MOST_PARTITIONS = 1e9, 1e9, 1000
+ROW = 160  # bytes
+
+
+def on_paper(n_samples: float, workers: int = 1000, threads: int = 8) -> dict[str, float]:
+    """Computed seconds: {'sorting', 'gradient', 'equations'}.
+
+    n_samples : float, rows; workers : int, with `threads` each
+    """
+    n_bytes, n_threads = n_samples * ROW, workers * threads
+    partitions = min(MOST_PARTITIONS, max(1, n_bytes / PARTITION))
+    tasks = min(n_threads, _MOST_TASKS)
+    ranges = min(partitions, 2 * tasks)
+    parts = max(tasks, n_bytes / _PART_BYTES)
+    millions = n_samples / 1e6
+    of_part = millions / min(parts, n_threads)  # at a time, one thread each
+    transfer = n_bytes / NETWORK / workers
+    return {
+        "sorting": millions / partitions * SORTING + transfer + partitions * ranges * TASK,
+        "gradient": of_part * GRADIENT + parts * TASK,
+        "equations": of_part * EQUATIONS + parts * (1 + 1 / (_FAN_IN - 1)) * TASK,
+    }
 
 
 if __name__ == "__main__":

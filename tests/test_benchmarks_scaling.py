@@ -20,6 +20,7 @@ from benchmarks.scaling import Row
 from sk_backprop._blocks.engine import InProcess
 
 MB = 2**20
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -134,6 +135,32 @@ def test_rows_on_workers_are_measured_in_a_process_of_its_own():
     found = scaling.measure(row)
     assert found.note == ""  # the sums are the same
     assert 0 < found.local_seconds < found.seconds < 30  # so few rows take longer on workers
+
+
+def test_readme_shows_what_a_large_cluster_takes_on_paper():
+    def said(seconds):
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.2g} s"
+
+    found = []
+    for name, size, n in (
+        ("100 million", "16 GB", 1e8),
+        ("1 billion", "160 GB", 1e9),
+        ("10 billion", "1.6 TB", 1e10),
+        ("60 billion", "9.6 TB", 6e10),
+    ):
+        sorting, gradient, equations = distributed.on_paper(n).values()
+        times = map(said, (sorting, gradient, equations, 300 * gradient, 60 * equations))
+        found.append(f"| {' | '.join([name, size, *times])} |")
+    section = README[README.index("Computed, not measured: 1,000 workers of 8 threads") :]
+    assert [line for line in section.splitlines() if line.startswith("|")][2:6] == found
+
+
+def test_one_task_after_the_other_is_what_few_rows_cost_on_paper():
+    # One thread has one partition, one range and one part: the sum of its work and three tasks.
+    found = distributed.on_paper(1e6, workers=1, threads=1)
+    assert found["gradient"] == pytest.approx(0.2 + 0.001)
+    assert found["equations"] == pytest.approx(7 + 0.001 * 8 / 7)
+    assert found["sorting"] == pytest.approx(0.44 + 0.16 + 0.001)
 
 
 def test_growth_is_the_slope_at_the_right_end():

@@ -47,7 +47,8 @@ class Learner(Predictor):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame, dask collection} of shape \
+                (n_samples, n_features)
             Inputs in any units. The columns of a data frame (pandas, polars, pyarrow) may be
             numbers, booleans, categories, strings (see `categorical_features`), durations, and
             dates, which become days since the first, and the sine and cosine of the phase in each
@@ -60,10 +61,11 @@ class Learner(Predictor):
             Targets in any units; a dask collection if X is one, in the same partitions unless
             the numbers of rows of all blocks are known.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            A dask collection, or a number, if X is a collection. Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out.
-            Copies of a row stay together wherever rows are held out. For the evidence, weights
-            that sum to 1 carry no more information than one row: divide relative weights (such
-            as exposures of rates, or precisions, 1 / variance of each target) by their mean.
+            Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out. If X is
+            a dask collection, so are they, or a number for all rows. Copies of a row stay together
+            wherever rows are held out. For the evidence, weights that sum to 1 carry no more
+            information than one row: divide relative weights (such as exposures of rates, or
+            precisions, 1 / variance of each target) by their mean.
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with `early_stopping=True`,
             they are used instead of a random part of X to decide when to stop. If X is a dask
@@ -169,7 +171,8 @@ class Learner(Predictor):
         Raises
         ------
         ValueError, TypeError
-            As for `fit`, or if an argument is a dask collection. A batch that raises an error leaves the estimator as it was.
+            As for `fit`, or if an argument is a dask collection. A batch that raises an error
+            leaves the estimator as it was.
         PartialFitError
             If the solver is 'lm' or 'lbfgs', `early_stopping` is True, or `learning_rate` is
             'cosine'. It is both an AttributeError and a ValueError.

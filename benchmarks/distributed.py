@@ -113,10 +113,10 @@ def measure(workers: int, solver: str, n_samples: int, n_features: int, n_hidden
 
 # --- on paper ---
 
-# Seconds for a million rows of 20 columns in one thread: an evaluation with 25 hidden units
-# (`benchmarks/scaling.csv`), and keys, sorting and scales.
+# Seconds for a million rows of 20 columns in one thread of an idle machine: an evaluation with 25
+# hidden units, and keys, sorting and scales.
 GRADIENT, EQUATIONS, SORTING = 0.2, 7.0, 0.44
-# Seconds of dask's scheduler for a task, by its documentation at most ("Dask best practices").
+# Seconds of dask's scheduler for a task, the most that its documentation states ("Best Practices").
 TASK = 1e-3
 # Bytes that a worker sends in a second; bytes of a partition, and the number of them at most.
 NETWORK, PARTITION, MOST_PARTITIONS = 1e9, 1e9, 1000

@@ -211,3 +211,19 @@ def test_guide_says_what_scaling_csv_holds():
     assert max(row.peak_mb for row in million if not row.workers) < scaling.MOST_MB == 200
     few = [row.peak_mb for row in million if row.solver in ("adam", "sgd")]
     assert few == pytest.approx([100] * len(few), rel=0.1)
+
+
+def test_steps_on_workers_took_little_longer_than_in_one_thread():
+    root = Path(__file__).parents[1]
+    rows = table.read(str(root / "benchmarks" / "scaling.csv"), Row)
+    gradient, equations = (row for row in rows if row.workers)
+    assert (gradient.solver, equations.solver) == ("lbfgs", "lm")
+    for row in (gradient, equations):
+        assert (row.n_samples, row.n_features, row.n_hidden, row.workers) == (10**6, 20, 25, 2)
+        assert row.note == ""  # the sums have the same bits
+    assert gradient.seconds <= 1.5 * gradient.local_seconds + 0.03
+    assert equations.seconds <= 1.2 * equations.local_seconds
+    text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    said = " ".join(text.split())
+    assert "at most 1.5 times as long as in one thread of one process and 30 ms more" in said
+    assert "normal equations at most 1.2 times" in said

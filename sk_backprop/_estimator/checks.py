@@ -21,9 +21,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, column_or_1d
 
 from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.threads import no_forks
 from sk_backprop._coordinates.row_order import row_order
 from sk_backprop._coordinates.scales import means_of_rows
-from sk_backprop._estimator.inputs import Inputs, new_inputs, training_inputs
 from sk_backprop._estimator.parameters import is_integer, rules
 from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._estimator.state import Columns, means_of
@@ -109,15 +109,24 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     return arguments["y"], arguments["sample_weight"]
 
 
-def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
+def inputs_module() -> Any:
+    """The module `inputs`, which few arrays need."""
+    with no_forks():
+        from sk_backprop._estimator import inputs
+    return inputs
+
+
+def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Any:
     """X of the first rows; parameters as in `check_rows`."""
     check_structure(X, "X")
     with checking("X"):
-        X, encoding, messages = training_inputs(estimator, X, sample_weight, streaming=streaming)
+        X, encoding, messages = inputs_module().training_inputs(
+            estimator, X, sample_weight, streaming=streaming
+        )
     return summed(X), encoding, messages
 
 
-def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Inputs:
+def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Any:
     """X of rows that follow the first.
 
     Parameters
@@ -134,7 +143,9 @@ def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | Non
         return X, None, []
     check_structure(X, name)
     with checking(name):
-        X, encoding, messages = new_inputs(estimator, X, name, columns.encoding, means)
+        X, encoding, messages = inputs_module().new_inputs(
+            estimator, X, name, columns.encoding, means
+        )
     return summed(X), encoding, messages
 
 

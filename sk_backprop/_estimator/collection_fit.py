@@ -40,13 +40,13 @@ from sk_backprop._estimator.state import Columns, FittedState
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._tables.statistics import TableStatistics
+from sk_backprop._training.elsewhere import problem_of
 from sk_backprop._training.outliers import MOST_SEARCHES, Gap, WeightsOfRows, gap_of
 from sk_backprop._training.partitions import (
     PartitionFacts,
     RawPartition,
     SortedRanges,
     facts_of,
-    problem_of,
     sorted_ranges,
 )
 from sk_backprop._training.plan import Plan

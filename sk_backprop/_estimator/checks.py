@@ -249,15 +249,9 @@ def check_validation_rows(
     training : Checked, to be matched
     """
     X_val, y_val, sample_weight_val = validation_rows
-    given = {"X_val": X_val, "y_val": y_val}
-    missing = [name for name, value in given.items() if value is None]
-    if len(missing) == 2:
-        if sample_weight_val is not None:
-            raise ValueError("sample_weight_val was given without X_val and y_val.")
+    check_both_given(X_val, y_val, sample_weight_val)
+    if X_val is None:
         return None, []
-    if missing:
-        there = "y_val" if missing[0] == "X_val" else "X_val"
-        raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
     data = training.data
     checked, _, messages = _later_inputs(estimator, X_val, training.columns, data)
     _check_range(checked, "X_val", data.X.dtype)
@@ -268,6 +262,17 @@ def check_validation_rows(
             f"y_val has {rows.y.shape[1]} outputs; y has {data.y.shape[1]} and they must agree."
         )
     return rows, messages
+
+
+def check_both_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+    """Raise ValueError if validation rows are given in part; parameters as those of `fit`."""
+    given = {"X_val": X_val, "y_val": y_val}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 2 and sample_weight_val is not None:
+        raise ValueError("sample_weight_val was given without X_val and y_val.")
+    if len(missing) == 1:
+        there = "y_val" if missing[0] == "X_val" else "X_val"
+        raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
 
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:

@@ -7,6 +7,7 @@ and cut into parts that are nodes of the tree by which all sums are added (`_blo
 raw partitions -> pieces by ranges of keys -> sorted ranges -> parts
 """
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
@@ -40,6 +41,10 @@ from sk_backprop._training.problem import (
 
 # Bytes of X in a part, at most: a worker holds a few parts, and may have to send one.
 _PART_BYTES = 2**29
+
+
+# Pieces of partitions that are exchanged at once, at most: each is a task, of about a millisecond.
+_MOST_PIECES = 2**12
 
 
 class RawPartition(NamedTuple):
@@ -225,7 +230,12 @@ class SortedRanges(NamedTuple):
         return holders.parts(unit)
 
 
-def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFacts) -> SortedRanges:
+def sorted_ranges(
+    engine: Engine,
+    partitions: Sequence[Any],
+    facts: PartitionFacts,
+    most_pieces: int = _MOST_PIECES,
+) -> SortedRanges:
     """Raw partitions in the order of the values of their rows, equal rows merged.
 
     Parameters
@@ -233,14 +243,12 @@ def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFac
     engine : Engine
     partitions : list of handles of RawPartition, in the order of the user's rows
     facts : PartitionFacts, of all of them
+    most_pieces : int, as for `_exchanged`
     """
     units = Units(as_units(facts.x_max), as_units(facts.y_max))
     n_ranges = max(1, min(len(partitions), 2 * engine.n_threads))
-    pieces = [engine.submit(_pieces, one, units, n_ranges) for one in partitions]
-    ranges = [
-        engine.submit(_sorted, [engine.submit(_item, one, number) for one in pieces], units)
-        for number in range(n_ranges)
-    ]
+    pieces = _exchanged(engine, partitions, units, n_ranges, most_pieces)
+    ranges = [engine.submit(_sorted, of_range, units) for of_range in pieces]
     about = engine.gather([engine.submit(_about, one) for one in ranges])
     seen = reduce(SeenRows.joined_with, (one.seen for one in about if one.seen is not None))
     weighted, sizes = any(one.weighted for one in about), [one.n_rows for one in about]
@@ -258,6 +266,36 @@ def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFac
         seen,
         holders.sample(),
     )
+
+
+def _exchanged(
+    engine: Engine, partitions: Sequence[Any], units: Units, n_ranges: int, most_pieces: int
+) -> list[list[Any]]:
+    """The rows of each range of keys, as handles of RawPartition, in the order of the user.
+
+    Each piece of a partition is a task. If there were too many, groups of neighbouring partitions
+    exchange groups of ranges first: for n of each, 2 n^1.5 pieces in place of n^2.
+
+    Parameters
+    ----------
+    engine, partitions, units : as for `sorted_ranges`
+    n_ranges : int; most_pieces : int, in a single exchange
+    """
+
+    def split(handles: Sequence[Any], edges: Array) -> list[list[Any]]:
+        pieces = [engine.submit(_pieces, one, units, n_ranges, edges) for one in handles]
+        return [[engine.submit(_item, one, k) for one in pieces] for k in range(len(edges) - 1)]
+
+    if len(partitions) * n_ranges <= most_pieces:
+        return split(partitions, np.arange(n_ranges + 1))
+    size, step = (math.isqrt(n - 1) + 1 for n in (len(partitions), n_ranges))
+    edges = np.append(np.arange(0, n_ranges, step), n_ranges)
+    by_group = [split(partitions[k : k + size], edges) for k in range(0, len(partitions), size)]
+    found = []
+    for k, (first, stop) in enumerate(pairwise(edges)):
+        joined_groups = [engine.submit(_joined_pieces, group[k]) for group in by_group]
+        found += split(joined_groups, np.arange(first, stop + 1))
+    return found
 
 
 def holders_of(engine: Engine, partitions: Sequence[Any]) -> Holders:
@@ -308,15 +346,28 @@ def _item(values: Sequence[Any], number: int) -> Any:
     return values[number]
 
 
-def _pieces(partition: RawPartition, units: Units, n_ranges: int) -> list[RawPartition]:
-    """The rows of a partition by ranges of their keys, each in the order of the user."""
+def _pieces(
+    partition: RawPartition, units: Units, n_ranges: int, edges: Array
+) -> list[RawPartition]:
+    """The rows of a partition by ranges of their keys, each in the order of the user.
+
+    Parameters
+    ----------
+    partition : RawPartition; units : Units
+    n_ranges : int; edges : (n_pieces + 1,) int, ranges at which pieces begin and end
+    """
     data = partition.data
     if not data.n_samples:
-        return [partition] * n_ranges
+        return [partition] * (len(edges) - 1)
     number = range_of_rows(data.X, units.x, divide_columns(data.y, units.y), n_ranges)
     order = np.argsort(number, kind="stable")
-    ends = np.searchsorted(number[order], np.arange(n_ranges + 1))
+    ends = np.searchsorted(number[order], edges)
     return [partition.take(order[start:stop]) for start, stop in pairwise(ends)]
+
+
+def _joined_pieces(pieces: list[RawPartition]) -> RawPartition:
+    numbers = np.concatenate([one.numbers for one in pieces])
+    return RawPartition(_concatenated([one.data for one in pieces]), numbers)
 
 
 def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:

@@ -153,13 +153,15 @@ def trend_and_season(n_samples, seed=0):
     return t[:n_samples], y[:n_samples], t[n_samples:], y[n_samples:]
 
 
-@pytest.mark.parametrize("seed", [0, *slow(range(1, 10))])
 @pytest.mark.parametrize(
-    ("problem", "args"),
+    ("problem", "args", "seed"),
     [
-        (sines, (8, 100)),
-        (trend_and_season, (120,)),
-        *slow([(sines, (7, 150)), (sines, (10, 150)), (sines, (12, 1000, 0.1))]),
+        (sines, (8, 100), 0),
+        (trend_and_season, (120,), 0),
+        *slow((sines, (8, 100), seed) for seed in (1, 2)),
+        *slow((trend_and_season, (120,), seed) for seed in (1, 2)),
+        *slow((sines, (7, 150), seed) for seed in range(3)),
+        *slow((sines, (10, 150), seed) for seed in range(3)),
     ],
 )
 def test_oscillations_are_found(problem, args, seed):
@@ -170,9 +172,13 @@ def test_oscillations_are_found(problem, args, seed):
 
 
 @pytest.mark.slow
-def test_the_noise_of_an_oscillation_is_known():
-    X, y, X_new, y_new = sines(12, 1000, 0.1)
-    mean, std = BackpropRegressor(random_state=0).fit(X, y).predict(X_new, return_std=True)
+@pytest.mark.parametrize("seed", range(2))
+def test_an_oscillation_is_found_in_noise_and_its_noise_is_known(seed):
+    X, y, X_new, y_new = sines(12, 1000, 0.1, seed=seed)
+    model = BackpropRegressor(random_state=seed).fit(X, y)
+    mean, std = model.predict(X_new, return_std=True)
+    assert model.score(X_new, y_new) > 0.95
+    assert model.hidden_layer_sizes_ == (96,)
     assert 0.9 < np.mean(((y_new - mean) / std) ** 2) ** 0.5 < 1.15
 
 
@@ -383,7 +389,7 @@ def friedman1(U):
     [("missing", 1000), ("one", 300), ("skewed", 1000)],
 )
 def test_values_far_away_harm_no_more_than_they_harm_trees(kind, n_samples):
-    seeds = range(1 if kind == "missing" else 3)
+    seeds = range(2 if kind == "one" else 1)
     errors = []
     for seed in seeds:
         X, y, X_new, y_new = table_with_tails(kind, n_samples, seed)

@@ -34,7 +34,12 @@ SLOW = [
     BackpropRegressor((5, 5), solver="lbfgs", alpha=2.0, activation="relu", early_stopping=True),
     BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="identity", loss="student_t"),
     BackpropRegressor(
-        (20,), solver="sgd", alpha=2.0, learning_rate="adaptive", nesterovs_momentum=False
+        (20,),
+        solver="sgd",
+        alpha=2.0,
+        learning_rate="adaptive",
+        nesterovs_momentum=False,
+        max_iter=100,
     ),
     BackpropRegressor((20, 10), solver="adam", alpha=2.0, loss="student_t", max_iter=100),
     BackpropRegressor(

@@ -1,6 +1,7 @@
 """Candidates of the defaults for rough functions, for those that oscillate, and for far values."""
 
 import copy
+import functools
 import tracemalloc
 
 import numpy as np
@@ -189,6 +190,14 @@ def rough(n_samples, seed=0):
     return X[:n_samples], y[:n_samples], X[n_samples:], y[n_samples:]
 
 
+@functools.cache
+def fitted_to_steps():
+    X, y, *_ = rough(600)
+    model = BackpropRegressor(random_state=0).fit(X, y)
+    assert model.solver_ == "muon"
+    return model
+
+
 @pytest.mark.slow
 def test_steps_are_learned_with_their_noise():
     X, y, X_new, y_new = rough(1000)
@@ -207,8 +216,7 @@ def test_steps_are_learned_with_their_noise():
 @pytest.mark.slow
 def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
     X, y, X_new, y_new = rough(600)
-    model = BackpropRegressor(random_state=0).fit(X, y)
-    assert model.solver_ == "muon"
+    model = copy.deepcopy(fitted_to_steps())
     score = model.score(X_new, y_new)
     stream = copy.deepcopy(model)
     for k in range(0, 600, 100):
@@ -240,8 +248,7 @@ def test_a_feature_of_two_values_keeps_its_one_unit_in_a_warm_start():
 @pytest.mark.slow
 def test_networks_that_were_selected_are_the_same_in_processes():
     X, y, X_new, _ = rough(600)
-    expected = BackpropRegressor(random_state=0).fit(X, y)
-    assert expected.solver_ == "muon"
+    expected = fitted_to_steps()
     found = BackpropRegressor(random_state=0, n_jobs=2).fit(X, y)
     for one, other in zip(expected.predict(X_new, True), found.predict(X_new, True)):
         np.testing.assert_array_equal(one, other)

@@ -672,4 +672,5 @@ if __name__ == "__main__":
     numbers = {case: len(numbers_of_places(case)) for case in CASES}
     for case, number in numbers.items():
         print(f"{number:6d} places  {case}")
-    print(f"{2 * sum(numbers.values()):6d} faults, two kinds at each")
+    faults = sum(len(turns(case, turn)) for case in CASES for turn in (0, 1))
+    print(f"{faults:6d} faults, of two kinds, at {len(cases_of_places())} places of the code")

@@ -318,6 +318,11 @@ def test_parts_of_different_dtypes_are_one_column(some, others, expected):
     assert merged_with(some, others).names == expected
 
 
+def test_the_string_none_comes_before_missing_values(monkeypatch):
+    monkeypatch.setattr(encoding, "_MOST_LEVELS", (1,))
+    assert merged_with(column(["None"] * 5), column([None] * 5)).names == ["a=None", "a=(other)"]
+
+
 @pytest.mark.parametrize(
     ("some", "others", "says"),
     [

@@ -5,8 +5,6 @@ order of levels, whatever parts its rows come in and in whatever order. Sums are
 and dates are kept up to `MOST_DISTINCT` different ones.
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 from functools import reduce
 from typing import Any, NamedTuple, Self, TypeVar

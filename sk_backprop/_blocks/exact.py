@@ -36,7 +36,16 @@ class Weights:
         self._n_rows = n_rows
         self._slices = None if weights is None else _sliced(weights, _WEIGHT_BITS)
         self.positive = np.ones(n_rows, dtype=bool) if weights is None else weights > 0
-        self.total = self.dot(np.ones(n_rows))
+        self.total = self.of(np.ones(n_rows, dtype=bool))
+
+    def of(self, selected: Array) -> Fraction:
+        """The sum of the weights of some rows.
+
+        selected : (n_rows,) bool
+        """
+        if self._slices is None:
+            return Fraction(int(selected.sum()))
+        return self.dot(selected.astype(float))
 
     def dot(self, values: Array) -> Fraction:
         """The sum of finite values times weights.

@@ -1,0 +1,222 @@
+"""Fits of rows in partitions on an engine have the bits of the fit of the same rows in memory.
+
+Here on an engine without workers, whose tasks see copies of what they are given.
+"""
+
+import pickle
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from cases import slow_but
+from same_fit import assert_same_fit, curve, with_warnings
+
+from sk_backprop import BackpropRegressor
+from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch
+from sk_backprop._blocks.engine import InProcess, reduced
+from sk_backprop._estimator.collection_fit import Collection, fit_collection
+from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit
+from sk_backprop._inference.row_sums import RowSums
+from sk_backprop._network.families import LIKELIHOODS
+from sk_backprop._network.network import Network
+from sk_backprop._training.problem import Data
+
+# Three parts of whole blocks and a rest: a tree in which not all nodes are of one height.
+N = 3 * STATISTICS_ROWS + 100
+
+
+class Elsewhere:
+    """An engine whose tasks run elsewhere, and twice, as after the loss of a worker.
+
+    What goes in and out are pickles. Both runs must give the same, and change no argument.
+    """
+
+    def __init__(self, n_threads=1):
+        self.n_threads = n_threads
+
+    def submit(self, function, /, *args):
+        sent = pickle.dumps((function, _results(args)))
+        results = []
+        for _ in range(2):
+            of_task, given = pickle.loads(sent)
+            before = pickle.dumps(given)
+            results.append(pickle.dumps(of_task(*given)))
+            assert pickle.dumps(given) == before, f"{function} changes its arguments"
+        assert results[0] == results[1], f"{function} depends on more than its arguments"
+        return _Handle(results[0])
+
+    def gather(self, handles):
+        return _results(list(handles))
+
+
+class _Handle:
+    def __init__(self, result):
+        self.result = result
+
+
+def _results(value):
+    """The value with results for all handles in it, also in its lists."""
+    if isinstance(value, _Handle):
+        return pickle.loads(value.result)
+    return type(value)(map(_results, value)) if type(value) in (list, tuple) else value
+
+
+def cut(values, cuts):
+    """The rows of an array or a data frame in partitions that end at the given rows."""
+    if values is None:
+        return [None] * (len(cuts) + 1)
+    of = values.iloc if hasattr(values, "iloc") else values
+    return [of[start:stop] for start, stop in zip([0, *cuts], [*cuts, values.shape[0]])]
+
+
+def fit_on(engine, model, rows, cuts, validation=(None, None, None), init=(None, None)):
+    """The model, fitted on an engine, and its warnings.
+
+    rows : X, y and weights or None; cuts : the rows at which partitions end
+    """
+    X, y, w = rows
+    blocks = list(zip(*(cut(values, cuts) for values in rows), strict=True))
+    collection = Collection(engine, blocks, X[:0], np.shape(y))
+    messages = fit_collection(model, collection, validation, init, (X, y, w))
+    return model, [message for message, _ in messages]
+
+
+def network(hidden=(3,), **params):
+    return BackpropRegressor(hidden, **{"random_state": 0, "n_networks": 1, **params})
+
+
+# --- the sums ---
+
+BLOCK, EQUATIONS = 4, 8
+
+
+def sums_of(n_rows, *, n_outputs=1, weighted=False, sparse=False):
+    """Sums over rows in memory, and over the same rows in parts on an engine, in small blocks."""
+    rng = np.random.default_rng(0)
+    net = Network((3, 2, n_outputs), "logistic", "identity")
+    X, y = rng.normal(size=(n_rows, 3)), rng.normal(size=(n_rows, n_outputs))
+    X[rng.random(X.shape) < 0.4] = 0
+    X = sp.csr_array(X) if sparse else X
+    w = rng.uniform(0.1, 3, (n_rows, 1)) if weighted else None
+    unit = None
+    if weighted:
+        relative = float((w / w.max()).sum())
+        unit = WeightUnit(float(w.max()), relative, relative / n_rows)
+    rows = Batch(X, y, None if w is None else w / unit.largest / unit.mean)
+    local = RowSums(net, rows, block_rows=BLOCK, equation_rows=EQUATIONS)
+
+    def on(engine, size):
+        parts = [
+            Part(Batch(X, y, w).take(slice(k, k + size)), k, min(size, n_rows - k))
+            for k in range(0, n_rows, size)
+        ]
+        return EngineSums(engine, parts, net, rows, unit, (BLOCK, EQUATIONS))
+
+    return net, local, on
+
+
+def all_sums(net, sums):
+    """Every sum at one point, as a list of arrays."""
+    likelihood = LIKELIHOODS["squared_error", "identity"]
+    params = net.parameters(np.random.default_rng(1).normal(size=net.n_params))
+    grad = net.parameters(np.empty(net.n_params))
+    loss = sums.gradient(likelihood, params, grad)
+    equations = sums.equations(likelihood, params)
+    # Only the lower triangles are set.
+    equations = equations._replace(curvature=np.tril(equations.curvature))
+    statistics = [*sums.losses(likelihood, params), *sums.pearson(likelihood, params)]
+    return [np.array(loss), grad.flat.copy(), *statistics, *equations, sums.sample(3).X]
+
+
+def same(found, expected):
+    dense = [[x.toarray() if sp.issparse(x) else x for x in one] for one in (found, expected)]
+    return all(np.array_equal(a, b) for a, b in zip(*dense, strict=True))
+
+
+@pytest.mark.parametrize("size", [8, 16, 24, 40, 200])
+@pytest.mark.parametrize("kind", [{}, {"weighted": True, "n_outputs": 2}, {"sparse": True}])
+def test_sums_over_parts_are_those_over_all_rows(kind, size):
+    net, local, on = sums_of(157, **kind)
+    assert same(all_sums(net, on(InProcess(), size)), all_sums(net, local))
+
+
+def test_sums_added_in_another_order_are_others():
+    # Otherwise the test above could not fail: parts that are no nodes of the tree, parts in
+    # another order, and merged ones that the engine adds one after the other.
+    net, local, on = sums_of(157)
+    expected = all_sums(net, local)
+    assert not same(all_sums(net, on(InProcess(), 12)), expected)
+    sums = on(InProcess(), 8)
+    sums._parts = sums._parts[::-1]
+    assert not same(all_sums(net, sums)[:2], expected[:2])
+
+
+@pytest.mark.parametrize("fan_in", [None, 2, 3, 8, 100])
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 65])
+def test_results_are_merged_in_their_order(n, fan_in):
+    engine = Elsewhere()
+    handles = [engine.submit(_parenthesised, [str(k)]) for k in range(n)]
+    merged = reduced(engine, handles, _parenthesised, fan_in)
+    assert merged.replace("(", "").replace(")", "").split() == [str(k) for k in range(n)]
+
+
+def _parenthesised(parts):
+    return f"({' '.join(parts)})"
+
+
+# --- fits ---
+
+
+def with_zeros(y, cuts):
+    """Weights of all rows, those of one partition zero."""
+    w = np.random.default_rng(1).uniform(0, 2, len(y))
+    w[cuts[1] : cuts[2]] = 0
+    return w
+
+
+CUTS = (0, 1, 9000, 9001, 9001, 20_000)  # an empty partition at first and one later, two of one row
+FITS = {
+    "lm": {"solver": "lm", "max_iter": 5},
+    "lm, penalty, two layers": {"solver": "lm", "alpha": 1.0, "hidden": (3, 2), "max_iter": 5},
+    "lbfgs": {"solver": "lbfgs", "alpha": 1.0, "max_iter": 9},
+    "float32": {"solver": "lbfgs", "alpha": 0.1, "max_iter": 9, "kind": "float32"},
+    "sparse": {"solver": "lbfgs", "alpha": 1.0, "max_iter": 9, "kind": "sparse"},
+    "two outputs, weights": {"solver": "lm", "max_iter": 4, "kind": "two", "weighted": True},
+    "poisson": {"solver": "lm", "loss": "poisson", "max_iter": 5, "kind": "counts"},
+    "student_t": {"solver": "lm", "loss": "student_t", "max_iter": 6, "kind": "far"},
+    "without scaling": {"solver": "lbfgs", "alpha": 1.0, "precondition": False, "max_iter": 5},
+    "two networks": {"solver": "lbfgs", "alpha": 1.0, "n_networks": 2, "max_iter": 5},
+    "weights": {"solver": "lbfgs", "alpha": 1.0, "max_iter": 9, "weighted": True},
+}
+
+
+def rows_of(kind, n_rows=N):
+    X, y = curve(n_rows)
+    rng = np.random.default_rng(2)
+    if kind == "float32":
+        X = X.astype(np.float32)
+    if kind == "sparse":
+        X[np.abs(X) < 0.5] = 0
+        X = sp.csr_array(X)
+    if kind == "two":
+        y = np.c_[y, X[:, 1] * 1e3]
+    if kind == "counts":
+        y = rng.poisson(np.exp(y / 2)).astype(float)
+    if kind == "far":
+        y[::997] += 1e3
+    return X, y
+
+
+@pytest.mark.parametrize("fit", slow_but(["lm", "two outputs, weights", "float32"], FITS))
+def test_a_fit_has_the_bits_of_the_fit_in_memory(fit):
+    params = dict(fit)
+    X, y = rows_of(params.pop("kind", None))
+    w = with_zeros(y, CUTS) if params.pop("weighted", False) else None
+    hidden = params.pop("hidden", (3,))
+    local, told = with_warnings(network(hidden, **params).fit, X, y, sample_weight=w)
+    for n_threads in (1, 2, 3, 7):
+        found = fit_on(InProcess(n_threads), network(hidden, **params), (X, y, w), CUTS)
+        assert_same_fit(found[0], local)
+        assert sorted(found[1]) == sorted(told)

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from cases import slow_but
+from cases import slow, slow_but
 from same_fit import assert_same_fit, curve, with_warnings
+from sklearn.base import clone
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch
@@ -30,22 +31,17 @@ N = 3 * STATISTICS_ROWS + 100
 class Elsewhere:
     """An engine whose tasks run elsewhere, and twice, as after the loss of a worker.
 
-    What goes in and out are pickles. Both runs must give the same, and change no argument.
+    What goes in and out are pickles. Both runs have the same arguments and must give the same.
     """
 
     def __init__(self, n_threads=1):
         self.n_threads = n_threads
 
     def submit(self, function, /, *args):
-        sent = pickle.dumps((function, _results(args)))
-        results = []
-        for _ in range(2):
-            of_task, given = pickle.loads(sent)
-            before = pickle.dumps(given)
-            results.append(pickle.dumps(of_task(*given)))
-            assert pickle.dumps(given) == before, f"{function} changes its arguments"
-        assert results[0] == results[1], f"{function} depends on more than its arguments"
-        return _Handle(results[0])
+        of_task, given = pickle.loads(pickle.dumps((function, _results(args))))
+        first, second = (pickle.dumps(of_task(*given)) for _ in range(2))
+        assert first == second, f"{function} depends on more than its arguments, or changes them"
+        return _Handle(first)
 
     def gather(self, handles):
         return _results(list(handles))
@@ -220,3 +216,181 @@ def test_a_fit_has_the_bits_of_the_fit_in_memory(fit):
         found = fit_on(InProcess(n_threads), network(hidden, **params), (X, y, w), CUTS)
         assert_same_fit(found[0], local)
         assert sorted(found[1]) == sorted(told)
+
+
+def test_order_and_partitions_of_the_rows_do_not_matter():
+    X, y = curve(N)
+    w = np.random.default_rng(3).integers(1, 4, N).astype(float)
+    params = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 5}
+    local, _ = with_warnings(network(**params).fit, X, y, sample_weight=w)
+    shuffled = np.random.default_rng(4).permutation(N)
+    rows = X[shuffled], y[shuffled], w[shuffled]
+    for cuts in ((), (5, 17_000), range(0, N, 2000)):
+        assert_same_fit(fit_on(InProcess(2), network(**params), rows, list(cuts))[0], local)
+
+
+@pytest.mark.parametrize("n_threads", [1, 5])
+def test_tasks_may_run_twice_and_elsewhere(n_threads):
+    X, y = curve(N, n_features=1)
+    rows, params = (X, y, np.linspace(0.5, 2, N)), {"solver": "lbfgs", "alpha": 1.0, "max_iter": 4}
+    local, _ = with_warnings(network(**params).fit, *rows)
+    assert_same_fit(fit_on(Elsewhere(n_threads), network(**params), rows, [9000])[0], local)
+    some = tuple(values[:400] for values in rows)
+    params = {"solver": "lm", "loss": "student_t", "max_iter": 3}
+    local, _ = with_warnings(network(**params).fit, *some)
+    assert_same_fit(fit_on(Elsewhere(n_threads), network(**params), some, [9, 100])[0], local)
+
+
+# --- small tables: one part of all rows, and as many ranges as partitions ---
+
+SMALL = (0, 1, 60, 60, 100)
+
+
+def small(n_rows=150, seed=0):
+    return curve(n_rows, 2, seed)
+
+
+@pytest.mark.parametrize("n_rows", [60, *slow([150])])
+def test_the_defaults(n_rows):
+    # Below 200 rows there are no candidates of mini-batches, in memory either.
+    X, y = small(n_rows)
+    y[9] = 300.0
+    model = BackpropRegressor(random_state=0, n_networks=2)
+    local, told = with_warnings(clone(model).fit, X, y)
+    assert 9 in local.outliers_
+    cuts = [cut for cut in SMALL if cut < n_rows]
+    found, messages = fit_on(InProcess(3), model, (X, y, None), cuts)
+    assert_same_fit(found, local)
+    assert messages == told
+
+
+def table(n_rows=150):
+    """A data frame whose categories and gaps are not the same in all rows, and its target."""
+    X, y = small(n_rows)
+    rng = np.random.default_rng(5)
+    kinds = np.where(np.arange(n_rows) < n_rows // 2, "a", rng.choice(["b", "c"], n_rows))
+    frame = pd.DataFrame(
+        {
+            "gaps": np.where((np.arange(n_rows) > 90) & (X[:, 0] > 0), np.nan, X[:, 0]),
+            "kind": pd.Categorical(kinds),
+            "text": pd.Series(rng.choice(["x", "y", "z"], n_rows), dtype=object),
+            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 99, n_rows), "D"),
+            "count": rng.integers(0, 9, n_rows),
+            "flag": X[:, 1] > 0,
+        }
+    )
+    return frame, y + (kinds == "b")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_data_frames(weighted):
+    frame, y = table()
+    w = with_zeros(y, SMALL) if weighted else None
+    params = {"solver": "lm", "max_iter": 4}
+    local, told = with_warnings(network(**params).fit, frame, y, sample_weight=w)
+    for n_threads in (1, 3):
+        found, messages = fit_on(InProcess(n_threads), network(**params), (frame, y, w), SMALL)
+        assert_same_fit(found, local)
+        assert messages == told
+    assert found.feature_names_in_.tolist() == list(frame.columns)
+
+
+def test_validation_rows():
+    (X, y), (X_val, y_val) = curve(N), curve(500, seed=1)
+    w_val = np.linspace(1, 2, 500)
+    params = {"solver": "lbfgs", "alpha": 0.1, "max_iter": 20, "early_stopping": True}
+    local = network(**params)
+    with_warnings(local.fit, X, y, X_val=X_val, y_val=y_val, sample_weight_val=w_val)
+    found, _ = fit_on(InProcess(3), network(**params), (X, y, None), CUTS, (X_val, y_val, w_val))
+    assert_same_fit(found, local)
+    assert len(found.validation_scores_) > 1
+
+
+@pytest.mark.parametrize("solver", ["lm", "lbfgs"])
+def test_a_warm_start(solver):
+    (X, y), (X_next, y_next) = curve(N), curve(9000, seed=1)
+    params = {"solver": solver, "max_iter": 3, "warm_start": True, "n_networks": 2}
+    if solver == "lbfgs":
+        params["alpha"] = 1.0
+    local = network(**params)
+    with_warnings(local.fit, X, y)
+    in_memory, far = pickle.loads(pickle.dumps(local)), network(**params)
+    fit_on(InProcess(3), far, (X, y, None), CUTS)
+    assert_same_fit(far, local)
+    with_warnings(local.fit, X_next, y_next)
+    for model in (in_memory, far):
+        fit_on(InProcess(2), model, (X_next, y_next, None), [3, 8000])
+        assert_same_fit(model, local)
+
+
+def test_given_weights():
+    X, y = curve(N, 2)
+    rng = np.random.default_rng(6)
+    coefs, intercepts = [rng.normal(size=(2, 3)), rng.normal(size=(3, 1))], [np.ones(3), np.ones(1)]
+    init, params = (coefs, intercepts), {"solver": "lbfgs", "alpha": 1.0, "max_iter": 5}
+    local = network(**params)
+    with_warnings(local.fit, X, y, coefs_init=coefs, intercepts_init=intercepts)
+    found, _ = fit_on(InProcess(3), network(**params), (X, y, None), CUTS, init=init)
+    assert_same_fit(found, local)
+
+
+MANY = {
+    "student_t": {"solver": "lm", "loss": "student_t"},
+    "poisson, weights": {"solver": "lm", "loss": "poisson", "kind": "counts", "weighted": True},
+    "noise": {"solver": "lm", "noise": "varying"},
+    "float32": {"solver": "lbfgs", "alpha": 1.0, "kind": "float32"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fit", slow_but([], MANY))
+def test_of_many_rows_the_same_sample_is_taken(fit):
+    # Above 200,000 rows every second by rank: the noise, its tails and selection see these alone.
+    params = {"max_iter": 3, **fit}
+    X, y = rows_of(params.pop("kind", None), 260_000)
+    w = with_zeros(y, (0, 10, 1000)) if params.pop("weighted", False) else None
+    local, told = with_warnings(network((2,), **params).fit, X, y, sample_weight=w)
+    found, messages = fit_on(InProcess(3), network((2,), **params), (X, y, w), [10, 100_000])
+    assert_same_fit(found, local)
+    assert sorted(messages) == sorted(told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weighted", [False, True])
+def test_auto_selects_among_the_candidates_that_use_all_rows(weighted, monkeypatch):
+    X, y = curve(5000)
+    w = with_zeros(y, (0, 100, 1500)) if weighted else None
+    rows = X, y, w
+    found, messages = fit_on(
+        InProcess(3), BackpropRegressor(random_state=0), rows, [100, 1500, 1501]
+    )
+    monkeypatch.setattr(Data, "in_memory", False)  # as for rows of which no mini-batch is drawn
+    local, told = with_warnings(BackpropRegressor(random_state=0).fit, X, y, sample_weight=w)
+    assert_same_fit(found, local)
+    assert messages == told
+
+
+# --- refusals ---
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda X, y: X.__setitem__((70, 1), np.nan) or (X, y), None),
+        (lambda X, y: X.__setitem__((70, 1), np.inf) or (X, y), r"Partition 3: .*infinity"),
+        (lambda X, y: y.__setitem__(70, np.nan) or (X, y), r"Partition 3: .*y.* contains NaN"),
+    ],
+)
+def test_an_error_names_the_partition(change, message):
+    X, y = change(*small())
+    cuts = [20, 40, 60]
+    if message is None:  # missing values are values
+        local, _ = with_warnings(network(solver="lm", max_iter=3).fit, X, y)
+        found, _ = fit_on(InProcess(), network(solver="lm", max_iter=3), (X, y, None), cuts)
+        assert_same_fit(found, local)
+        return
+    model = network(solver="lm")
+    with pytest.raises(ValueError, match=message):
+        fit_on(InProcess(), model, (X, y, None), cuts)
+    assert not hasattr(model, "coefs_")
+    assert not hasattr(model, "n_features_in_")

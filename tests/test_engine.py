@@ -4,7 +4,6 @@ Here on an engine without workers, whose tasks see copies of what they are given
 """
 
 import pickle
-from functools import reduce
 
 import numpy as np
 import pandas as pd

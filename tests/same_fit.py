@@ -16,9 +16,9 @@ def bits_of(model):
 
 
 def _plain(value):
-    """The value with arrays in one order of memory, which is no part of their values."""
+    """The value with arrays as their bytes, in one order: what a pickle would keep besides goes."""
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return str(value.dtype), np.ascontiguousarray(value)
+        return str(value.dtype), value.shape, value.tobytes()
     if isinstance(value, dict):
         return [(str(key), _plain(one)) for key, one in value.items()]
     if isinstance(value, list | tuple):

@@ -294,6 +294,25 @@ def test_data_frames(weighted):
     assert found.feature_names_in_.tolist() == list(frame.columns)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_partitions_of_other_dtypes(kind):
+    # Values that all dtypes have, and the precision of the finest.
+    X, y = small()
+    X, y = np.round(X * 8), np.round(y * 8)
+    params = {"solver": "lbfgs", "alpha": 1.0, "max_iter": 5}
+    local, _ = with_warnings(network(**params).fit, kind(X), y)
+    blocks = [
+        (kind(X[:50].astype(np.float32)), y[:50].astype(np.int64), None),
+        (kind(X[50:90].astype(np.int32)), y[50:90].astype(np.float32), None),
+        (kind(X[90:]), y[90:], None),
+    ]
+    for order in ([0, 1, 2], [2, 0, 1]):
+        given = Collection(InProcess(3), [blocks[k] for k in order], kind(X[:0]), y.shape)
+        found = network(**params)
+        fit_collection(found, given, (None, None, None), (None, None), (X, y, None))
+        assert_same_fit(found, local)
+
+
 def test_validation_rows():
     (X, y), (X_val, y_val) = curve(N), curve(500, seed=1)
     w_val = np.linspace(1, 2, 500)

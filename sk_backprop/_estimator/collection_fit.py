@@ -159,7 +159,10 @@ def _checked(
     before : Columns of the fit that this one continues, or None
     """
     engine, blocks = rows.engine, rows.blocks
-    sizes = engine.gather([engine.submit(_n_rows, k, *block) for k, block in enumerate(blocks)])
+    widths = rows.meta.shape[1], rows.y_shape[1:]
+    sizes = engine.gather(
+        [engine.submit(_n_rows, k, widths, *block) for k, block in enumerate(blocks)]
+    )
     starts = np.cumsum([0, *sizes])
     with checking("X"):
         reading = reading_of_parts(estimator, rows.meta)
@@ -236,9 +239,23 @@ def _without_outliers(
 # --- tasks ---
 
 
-def _n_rows(number: int, X: Any, y: Any, w: Any) -> int:
-    """Number of rows of a block, whose `number` errors name, if X, y and w agree in it."""
+def _n_rows(number: int, widths: tuple[int, tuple[int, ...]], X: Any, y: Any, w: Any) -> int:
+    """Number of rows of a block, if X, y and w agree in it.
+
+    Parameters
+    ----------
+    number : int, of the block, for errors
+    widths : number of columns of X, and the shape of a row of y, as they were declared
+    X, y, w : of the block; w may be None or one number
+    """
     n_rows = X.shape[0]
+    for name, values, declared in (("X", X, widths[:1]), ("y", y, widths[1])):
+        # Those of data frames are compared by their names.
+        if not hasattr(values, "columns") and tuple(values.shape[1:]) != declared:
+            raise ValueError(
+                f"Partition {number}: {name} has the shape {values.shape}, and "
+                f"{('n_rows', *declared)} was expected. Pass the same columns in all rows."
+            )
     for name, values in (("y", y), ("sample_weight", w)):
         if np.ndim(values) and len(values) != n_rows:
             raise ValueError(

@@ -144,7 +144,7 @@ def _collection(engine: DaskEngine, client: Any, X: Any, y: Any, sample_weight: 
 
     engine : DaskEngine; client : distributed.Client; X, y, sample_weight : collections
     """
-    known = None
+    known, meta = None, without_rows(X)
     if hasattr(X, "chunks"):
         X = X.rechunk({1: -1})
         known = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
@@ -156,7 +156,7 @@ def _collection(engine: DaskEngine, client: Any, X: Any, y: Any, sample_weight: 
             continue
         columns.append(_futures(client, _in_blocks(given, name, n_blocks, known)))
     y_shape = (np.nan, *y.shape[1:])
-    return Collection(engine, list(zip(*columns, strict=True)), without_rows(X), y_shape)
+    return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
 
 
 def _in_blocks(given: Any, name: str, n_blocks: int, known: Sequence[int] | None) -> Any:

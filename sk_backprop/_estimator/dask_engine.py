@@ -56,7 +56,8 @@ class DaskEngine:
 
     def kernels(self) -> set[tuple[str, ...]]:
         """Versions and BLAS kernels of all workers, on which the last digits of sums depend."""
-        return set(self._client.run(versions).values())
+        # A worker that is lost meanwhile has nothing to tell.
+        return set(self._client.run(versions, on_error="ignore").values())
 
 
 def fit_on_workers(

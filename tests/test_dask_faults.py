@@ -5,6 +5,8 @@ The moment of a fault is that of a task, not of a clock.
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from itertools import count
 
@@ -204,3 +206,43 @@ def test_ctrl_c_before_training_leaves_the_earlier_fit(client, expected, name):
     assert client.met
     assert vars(model) == before
     assert within(10, kept_on_workers, client) == []
+
+
+# --- memory ---
+
+MAX_BYTES = 100 * 2**20
+TABLE = """
+import resource, sys
+import dask.array as da
+from distributed import Client
+from sk_backprop import BackpropRegressor
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+with Client(sys.argv[1]):
+    before, shape = peak(), (4_000_000, 10)
+    X = da.random.default_rng(0).normal(size=shape, chunks=(200_000, 10))
+    y = da.sin(2 * X[:, 0]) + X[:, 1]
+    model = BackpropRegressor((2,), solver="lbfgs", alpha=1.0, max_iter=3, random_state=0)
+    model.fit(X, y)
+    mean = model.predict(X)
+    r2 = 1 - float(((y - mean) ** 2).mean().compute()) / float(y.var().compute())
+    print(X.nbytes, peak() - before, r2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+@pytest.mark.skipif(sys.platform == "win32", reason="the peak is measured by POSIX")
+def test_the_client_holds_less_than_a_third_of_the_table(cluster):
+    # Scheduler and workers are in other processes; the rows are drawn where they are used.
+    script = [sys.executable, "-W", "ignore::sklearn.exceptions.ConvergenceWarning", "-c", TABLE]
+    done = subprocess.run(
+        [*script, cluster.scheduler_address], capture_output=True, text=True, timeout=270
+    )
+    assert done.returncode == 0, done.stderr
+    n_bytes, peak, r2 = map(float, done.stdout.split())
+    assert n_bytes > 3 * MAX_BYTES
+    assert peak < MAX_BYTES
+    assert 0.1 < r2 < 1

@@ -46,6 +46,7 @@ before it::
         row_sums        loss, gradient and normal equations as sums over rows, or a part of them
         engine_sums     the same sums over rows on an engine
         objective       the weighted, penalised loss; mini-batches
+        validation      loss and R^2 on rows that are not trained on
         evidence        precisions of weights and noise, and the log evidence
         factors         precision of the weights as a triangular factor, exact or in less memory
         laplace         Laplace approximation of the posterior of the weights
@@ -56,7 +57,8 @@ before it::
     _solvers      one algorithm per file, their registry, and the monitor that watches a run
     _training     from a checked table to fitted networks
         problem         settings, starts, and rows in the coordinates of a solver
-        partitions      the problem of rows on an engine: their order, scales, and a sample
+        partitions      rows on an engine, and their order by values
+        elsewhere       the problem of rows on an engine: scales, parts, and a sample in memory
         settings        what parameters that are 'auto' stand for, by solver
         initial         initial weights
         run             one run: an objective, a solver, the posterior at its end
@@ -78,6 +80,7 @@ before it::
         state           the fitted state, and how an estimator stores it
         start           where a fit starts: weights given, or those of the last fit
         diagnostics     fitted attributes and warnings
+        compat          names that scikit-learn has from version 1.9 on
         progress, callbacks        observers of events: progress messages, callbacks
         calls           a call of `fit` or `partial_fit`, from its arguments to attributes
         collection_fit  `fit` for rows on an engine: each look at the rows is a task

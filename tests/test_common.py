@@ -23,31 +23,28 @@ QUICK = [
     ),
     BackpropRegressor((20,), solver="adam", alpha=2.0, early_stopping=True),
 ]
+# A covering set: every value of each setting, and every solver with each loss, with several layers
+# and, if it takes all rows at once, with several networks.
 SLOW = [
     BackpropRegressor(),
-    BackpropRegressor((5,), solver="lm", n_networks=2),
+    BackpropRegressor((5, 5), solver="lm", alpha="auto", n_networks=2, weight_groups="layer"),
     BackpropRegressor((5,), solver="lm", alpha=0.1),
-    BackpropRegressor((5, 5), solver="lm", alpha="auto", n_networks=1, weight_groups="layer"),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, n_networks=3),
-    BackpropRegressor((20,), solver="sgd", alpha=2.0),
-    BackpropRegressor((20,), solver="adam", alpha=2.0),
-    BackpropRegressor((5, 5), solver="lbfgs", alpha=2.0),
-    BackpropRegressor((20, 10), solver="adam", alpha=2.0),
+    BackpropRegressor((5,), solver="lm", loss="student_t", n_networks=1, noise="constant"),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, n_networks=3, activation="tanh"),
+    BackpropRegressor((5, 5), solver="lbfgs", alpha=2.0, activation="relu", early_stopping=True),
+    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="identity", loss="student_t"),
+    BackpropRegressor(
+        (20,),
+        solver="sgd",
+        alpha=2.0,
+        learning_rate="adaptive",
+        nesterovs_momentum=False,
+        max_iter=100,
+    ),
+    BackpropRegressor((20, 10), solver="adam", alpha=2.0, loss="student_t", max_iter=100),
     BackpropRegressor(
         (20,), solver="adam", alpha=2.0, precondition=False, shuffle=False, learning_rate_init=0.03
     ),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, early_stopping=True),
-    BackpropRegressor(
-        (20,), solver="sgd", alpha=2.0, learning_rate="adaptive", nesterovs_momentum=False
-    ),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="tanh"),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="relu"),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, activation="identity"),
-    BackpropRegressor(loss="student_t"),
-    BackpropRegressor((5,), solver="lm", loss="student_t", noise="constant"),
-    BackpropRegressor((20,), solver="lbfgs", alpha=2.0, loss="student_t"),
-    BackpropRegressor((20,), solver="adam", alpha=2.0, loss="student_t"),
 ]
 # Not here: loss="poisson" and output_activation="logistic". They need y >= 0, and
 # scikit-learn's multi-output check feeds negative y whatever the estimator's tags say.

@@ -259,14 +259,14 @@ def test_values_that_cannot_be_fitted_name_their_partition():
     bad = X.copy()
     bad[150, 1] = np.inf
     message = refused(in_chunks(bad, 3), DY)
-    assert message.startswith("Partition 1: ")
+    assert message.startswith("Partition 1 of X: ")
     assert "infinity" in message
     bad = Y.copy()
     bad[250] = np.nan
-    assert refused(D, in_chunks(bad, 3)).startswith("Partition 2: ")
+    assert refused(D, in_chunks(bad, 3)).startswith("Partition 2 of X: ")
     w = np.ones(300)
     w[0] = -1
-    assert refused(D, DY, sample_weight=in_chunks(w, 3)).startswith("Partition 0: ")
+    assert refused(D, DY, sample_weight=in_chunks(w, 3)).startswith("Partition 0 of X: ")
     assert "sample_weight" in refused(D, DY, sample_weight=da.zeros(300, chunks=100))
     assert "loss='poisson'" in refused(D, DY, model=network(loss="poisson", solver="lm"))
     assert "minimum of 1 is required" in refused(D[:0], DY[:0])
@@ -278,21 +278,23 @@ def test_partitions_with_other_columns():
     y = dd.from_pandas(pd.Series(Y), npartitions=3)
     renamed = [parts[0], parts[1].rename(columns={"other": "another"}), parts[2]]
     message = refused(frame_of(renamed), y)
-    assert message.startswith("Partition 1: ")
+    assert message.startswith("Partition 1 of X: ")
     assert "another" in message
     assert "other" in message
     missing = [parts[0], parts[1], parts[2].drop(columns="other")]
-    assert refused(frame_of(missing), y).startswith("Partition 2: ")
+    assert refused(frame_of(missing), y).startswith("Partition 2 of X: ")
     parts[1]["other"] = parts[1]["other"].astype(str)
     assert "column 'other'" in refused(frame_of(parts), y)
     wide = [X[:100], np.c_[X[100:200], X[100:200]], X[200:]]
     for kind in (np.asarray, sp.csr_array):
         blocks = [da.from_delayed(dask.delayed(kind(one)), (100, 3), float) for one in wide]
         message = refused(da.concatenate(blocks), DY)
-        assert message.startswith("Partition 1: X has the shape (100, 6)")
+        assert message.startswith("Partition 1 of X has the shape (100, 6); expected (n_rows, 3)")
     wide = [Y[:100], np.c_[Y[100:200], Y[100:200]], Y[200:]]
     blocks = [da.from_delayed(dask.delayed(one), (100,), float) for one in wide]
-    assert "Partition 1: y has the shape (100, 2)" in refused(D, da.concatenate(blocks))
+    assert "Partition 1 of y has the shape (100, 2); expected (n_rows)" in refused(
+        D, da.concatenate(blocks)
+    )
 
 
 def test_no_workers():

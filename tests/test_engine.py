@@ -66,15 +66,21 @@ def cut(values, cuts):
     return [of[start:stop] for start, stop in zip([0, *cuts], [*cuts, values.shape[0]])]
 
 
-def fit_on(engine, model, rows, cuts, validation=(None, None, None), init=(None, None)):
+def in_partitions(engine, rows, cuts):
+    """X, y and weights or None as a Collection."""
+    blocks = list(zip(*(cut(values, cuts) for values in rows), strict=True))
+    return Collection(engine, blocks, rows[0][:0], np.shape(rows[1]))
+
+
+def fit_on(engine, model, rows, cuts, validation=None, init=(None, None)):
     """The model, fitted on an engine, and its warnings.
 
-    rows : X, y and weights or None; cuts : the rows at which partitions end
+    rows, validation : X, y and weights or None; cuts : the rows at which partitions end
     """
-    X, y, w = rows
-    blocks = list(zip(*(cut(values, cuts) for values in rows), strict=True))
-    collection = Collection(engine, blocks, X[:0], np.shape(y))
-    messages = fit_collection(model, collection, validation, init, (X, y, w))
+    given = in_partitions(engine, rows, cuts)
+    if validation is not None:
+        validation = in_partitions(engine, validation, [1, 1, 100])
+    messages = fit_collection(model, given, validation, init, rows)
     return model, [message for message, _ in messages]
 
 
@@ -309,7 +315,7 @@ def test_partitions_of_other_dtypes(kind):
     for order in ([0, 1, 2], [2, 0, 1]):
         given = Collection(InProcess(3), [blocks[k] for k in order], kind(X[:0]), y.shape)
         found = network(**params)
-        fit_collection(found, given, (None, None, None), (None, None), (X, y, None))
+        fit_collection(found, given, None, (None, None), (X, y, None))
         assert_same_fit(found, local)
 
 
@@ -395,8 +401,8 @@ def test_auto_selects_among_the_candidates_that_use_all_rows(weighted, monkeypat
     ("change", "message"),
     [
         (lambda X, y: X.__setitem__((70, 1), np.nan) or (X, y), None),
-        (lambda X, y: X.__setitem__((70, 1), np.inf) or (X, y), r"Partition 3: .*infinity"),
-        (lambda X, y: y.__setitem__(70, np.nan) or (X, y), r"Partition 3: .*y.* contains NaN"),
+        (lambda X, y: X.__setitem__((70, 1), np.inf) or (X, y), r"Partition 3 of X: .*infinity"),
+        (lambda X, y: y.__setitem__(70, np.nan) or (X, y), r"Partition 3 of X: .*y.* contains NaN"),
     ],
 )
 def test_an_error_names_the_partition(change, message):

@@ -241,21 +241,48 @@ def test_ctrl_c_or_no_memory_at_one_place_in_thirty_two(case):
     assert harm(case, MemoryError, numbers[16::32]) == {}
 
 
-# Each place meets one of the two errors, by turns.
+@functools.cache
+def cases_of_places():
+    """{place: {case that passes it: the number at which it does}}."""
+    found = {}
+    for case in CASES:
+        seen = complete(case)[1]
+        for number in numbers_of_places(case)[:: 1 + 3 * (case in LONG_CASES)]:
+            found.setdefault(seen[number - 1], {})[case] = number
+    return found
+
+
+def turns(case, turn):
+    """Numbers of the places that an error meets in this case, if it meets them by turns.
+
+    A place that up to three cases pass meets in each of them Ctrl-C, at turn 0, or MemoryError, at
+    turn 1. One that more cases pass meets both, in every fourth case each.
+    """
+    found = []
+    for k, cases in enumerate(cases_of_places().values()):
+        step = 2 if len(cases) < 4 else 4
+        if case in cases and (k + list(cases).index(case)) % step == turn * step // 2:
+            found.append(cases[case])
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_ctrl_c_anywhere(case):
-    numbers = numbers_of_places(case)[:: 1 + 3 * (case in LONG_CASES)]
-    assert harm(case, KeyboardInterrupt, numbers[::2]) == {}
+    assert harm(case, KeyboardInterrupt, turns(case, 0)) == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_no_memory_anywhere(case):
-    numbers = numbers_of_places(case)[:: 1 + 3 * (case in LONG_CASES)]
-    assert harm(case, MemoryError, numbers[1::2]) == {}
+    assert harm(case, MemoryError, turns(case, 1)) == {}
+
+
+def test_every_place_meets_an_error_and_those_of_many_cases_both():
+    met = [{(case, n) for case in CASES for n in turns(case, turn)} for turn in (0, 1)]
+    for cases in cases_of_places().values():
+        by_error = [any(pair in one for pair in cases.items()) for one in met]
+        assert all(by_error) if len(cases) > 1 else any(by_error)
 
 
 # --- Ctrl-C as it comes, from another thread, in the middle of a long run ---
@@ -645,4 +672,5 @@ if __name__ == "__main__":
     numbers = {case: len(numbers_of_places(case)) for case in CASES}
     for case, number in numbers.items():
         print(f"{number:6d} places  {case}")
-    print(f"{2 * sum(numbers.values()):6d} faults, two kinds at each")
+    faults = sum(len(turns(case, turn)) for case in CASES for turn in (0, 1))
+    print(f"{faults:6d} faults, of two kinds, at {len(cases_of_places())} places of the code")

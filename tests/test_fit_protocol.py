@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from cases import slow
+from cases import by_turns
 from sklearn.base import clone
 from sklearn.datasets import load_diabetes, make_friedman1
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
@@ -526,8 +526,7 @@ def test_interruption_goes_back_to_the_last_whole_epoch(friedman, solver, monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("early_stopping", [False, *slow([True])])
-@pytest.mark.parametrize("seed", [0, *slow([1, 2, 3])])
+@pytest.mark.parametrize(("seed", "early_stopping"), by_turns(range(4), [False, True]))
 def test_the_default_learns_a_wave(seed, early_stopping):
     # From Glorot's bound it stopped on a first plateau, at R^2 = 0.14.
     x = np.random.RandomState(0).uniform(size=(500, 1))

@@ -131,13 +131,13 @@ def judgements(estimator, X, y):
 @pytest.mark.slow
 def test_a_large_grid_gives_each_warning_once_a_fit():
     grid = [
-        {"solver": ["lm"], "n_networks": [3], "max_iter": range(1, 37)},
-        {"solver": ["lbfgs"], "alpha": [1.0], "n_networks": [3], "max_iter": range(1, 37)},
-        {"solver": ["adam", "sgd"], "n_networks": [3], "max_iter": range(1, 37)},
-        {"solver": ["sgd"], "n_networks": [3], "learning_rate_init": np.logspace(0, 8, 40)},
+        {"solver": ["lm"], "n_networks": [3], "max_iter": range(1, 37, 2)},
+        {"solver": ["lbfgs"], "alpha": [1.0], "n_networks": [3], "max_iter": range(1, 37, 2)},
+        {"solver": ["adam", "sgd"], "n_networks": [3], "max_iter": range(1, 37, 2)},
+        {"solver": ["sgd"], "n_networks": [3], "learning_rate_init": np.logspace(0, 8, 20)},
         # With trials of penalties, and of shapes.
-        {"solver": ["lbfgs"], "max_iter": range(1, 9)},
-        {"hidden_layer_sizes": ["auto"], "max_iter": range(1, 9)},
+        {"solver": ["lbfgs"], "max_iter": range(1, 9, 2)},
+        {"hidden_layer_sizes": ["auto"], "max_iter": range(1, 9, 2)},
     ]
     # Few rows for so many units, and an outlier: there is something to tell.
     y = Y.copy()
@@ -146,7 +146,7 @@ def test_a_large_grid_gives_each_warning_once_a_fit():
         Counting((8,), random_state=0), grid, scoring=judgements, refit="r2", cv=2, n_jobs=2
     ).fit(X, y)
     told = search.cv_results_["split0_test_told"]
-    assert len(told) == 200
+    assert len(told) == 100
     assert max(told) == 1
     assert max(search.cv_results_["split1_test_told"]) == 1
     assert np.isfinite(search.cv_results_["mean_test_r2"]).all()

@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sk_backprop import BackpropRegressor
 
-few = settings(max_examples=25, deadline=None, derandomize=True, database=None)
+few = settings(max_examples=12, deadline=None, derandomize=True, database=None)
 
 ALL_ROWS = {
     "lm": {"solver": "lm", "n_networks": 1},

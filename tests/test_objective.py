@@ -12,7 +12,8 @@ from sklearn.metrics import mean_poisson_deviance, r2_score
 
 from sk_backprop._blocks.arrays import row_blocks
 from sk_backprop._coordinates.scales import CentredSparse
-from sk_backprop._inference.objective import Objective, ValidationSet
+from sk_backprop._inference.objective import Objective
+from sk_backprop._inference.validation import RowsInMemory, ValidationSet
 from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, lecun_bound, rows_per_block
 
@@ -188,7 +189,9 @@ def test_validation_set_gives_mean_loss_and_r2(weighted):
     network, params, X, y, w = problem(
         (4,), "tanh", "squared_error", "identity", 3, weighted=weighted, n=50
     )
-    loss, score = ValidationSet(Objective(network, SquaredError(), X, y), X, y, w).evaluate(params)
+    loss, score = ValidationSet(
+        Objective(network, SquaredError(), X, y), RowsInMemory(X, y, w)
+    ).evaluate(params)
     f = np.array(
         [
             reference.forward_row(params.coefs, params.intercepts, "tanh", "identity", x)[1][-1]
@@ -202,7 +205,9 @@ def test_validation_set_gives_mean_loss_and_r2(weighted):
 
 def test_validation_loss_of_poisson_is_half_the_deviance():
     network, params, X, y, w = problem((4,), "tanh", "poisson", "exp", 1, weighted=True, n=50)
-    loss, _ = ValidationSet(Objective(network, Poisson(), X, y), X, y, w).evaluate(params)
+    loss, _ = ValidationSet(Objective(network, Poisson(), X, y), RowsInMemory(X, y, w)).evaluate(
+        params
+    )
     f = [reference.forward_row(params.coefs, params.intercepts, "tanh", "exp", x)[1][-1] for x in X]
     assert loss == pytest.approx(mean_poisson_deviance(y, f, sample_weight=w) / 2)
 
@@ -211,9 +216,9 @@ def test_validation_score_of_targets_that_do_not_vary_is_nan():
     network, params, X, y, _ = problem(
         (4,), "tanh", "squared_error", "identity", 1, weighted=False, n=1
     )
-    loss, score = ValidationSet(Objective(network, SquaredError(), X, y), X, y, None).evaluate(
-        params
-    )
+    loss, score = ValidationSet(
+        Objective(network, SquaredError(), X, y), RowsInMemory(X, y, None)
+    ).evaluate(params)
     assert np.isfinite(loss)
     assert np.isnan(score)
 

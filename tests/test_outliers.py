@@ -288,8 +288,7 @@ def test_a_part_of_the_function_is_no_error(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("noise", ["lognormal", "gamma"])
+@pytest.mark.parametrize(("noise", "seed"), [("lognormal", 0), ("lognormal", 1), ("gamma", 2)])
 def test_the_mean_of_skewed_noise_is_kept(noise, seed):
     rng = np.random.default_rng(seed)
     X, X_new = rng.uniform(1, 2, size=(2, 2000, 3))
@@ -319,7 +318,11 @@ def test_tables_for_which_no_rows_are_left_out():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_rows", "share", "two_sided"),
-    every_pair([100, 300, 1000, 5000], [0.002, 0.01, 0.05], [False, True]),
+    [
+        *every_pair([100, 300], [0.002, 0.01, 0.05], [False, True]),
+        # More than the rows that the robust fit looks at.
+        *[(5000, 0.002, False), (5000, 0.05, True)],
+    ],
 )
 def test_a_contaminated_line_is_found_as_well_as_a_clean_one(n_rows, share, two_sided):
     X, y, bad, X_new, f_new = linear_table(n_rows, share, two_sided=two_sided, seed=n_rows)
@@ -347,7 +350,7 @@ def fares(seed, n_rows=1200):
 def test_fares_with_tips_and_typing_errors():
     X, y = fares(0)
     part, ours, ridge = np.random.default_rng(1).permutation(len(y)) % 5, [], []
-    for number in range(5):
+    for number in range(3):
         kept, new = part != number, part == number
         ours.append(fitted(X[kept], y[kept]).score(X[new], y[new]))
         ridge.append(RidgeCV(np.logspace(-3, 3, 7)).fit(X[kept], y[kept]).score(X[new], y[new]))

@@ -1,6 +1,7 @@
 """Candidates of the defaults for rough functions, for those that oscillate, and for far values."""
 
 import copy
+import functools
 import tracemalloc
 
 import numpy as np
@@ -153,13 +154,15 @@ def trend_and_season(n_samples, seed=0):
     return t[:n_samples], y[:n_samples], t[n_samples:], y[n_samples:]
 
 
-@pytest.mark.parametrize("seed", [0, *slow(range(1, 10))])
 @pytest.mark.parametrize(
-    ("problem", "args"),
+    ("problem", "args", "seed"),
     [
-        (sines, (8, 100)),
-        (trend_and_season, (120,)),
-        *slow([(sines, (7, 150)), (sines, (10, 150)), (sines, (12, 1000, 0.1))]),
+        (sines, (8, 100), 0),
+        (trend_and_season, (120,), 0),
+        *slow((sines, (8, 100), seed) for seed in (1, 2)),
+        *slow((trend_and_season, (120,), seed) for seed in (1, 2)),
+        *slow((sines, (7, 150), seed) for seed in range(3)),
+        *slow((sines, (10, 150), seed) for seed in range(3)),
     ],
 )
 def test_oscillations_are_found(problem, args, seed):
@@ -170,9 +173,13 @@ def test_oscillations_are_found(problem, args, seed):
 
 
 @pytest.mark.slow
-def test_the_noise_of_an_oscillation_is_known():
-    X, y, X_new, y_new = sines(12, 1000, 0.1)
-    mean, std = BackpropRegressor(random_state=0).fit(X, y).predict(X_new, return_std=True)
+@pytest.mark.parametrize("seed", range(2))
+def test_an_oscillation_is_found_in_noise_and_its_noise_is_known(seed):
+    X, y, X_new, y_new = sines(12, 1000, 0.1, seed=seed)
+    model = BackpropRegressor(random_state=seed).fit(X, y)
+    mean, std = model.predict(X_new, return_std=True)
+    assert model.score(X_new, y_new) > 0.95
+    assert model.hidden_layer_sizes_ == (96,)
     assert 0.9 < np.mean(((y_new - mean) / std) ** 2) ** 0.5 < 1.15
 
 
@@ -181,6 +188,14 @@ def rough(n_samples, seed=0):
     X = rng.uniform(-1, 1, (2 * n_samples, 3))
     y = np.floor(3 * X).sum(axis=1) + 0.1 * rng.randn(2 * n_samples)
     return X[:n_samples], y[:n_samples], X[n_samples:], y[n_samples:]
+
+
+@functools.cache
+def fitted_to_steps():
+    X, y, *_ = rough(600)
+    model = BackpropRegressor(random_state=0).fit(X, y)
+    assert model.solver_ == "muon"
+    return model
 
 
 @pytest.mark.slow
@@ -201,8 +216,7 @@ def test_steps_are_learned_with_their_noise():
 @pytest.mark.slow
 def test_wide_networks_that_were_selected_go_on_in_a_warm_start_and_a_stream():
     X, y, X_new, y_new = rough(600)
-    model = BackpropRegressor(random_state=0).fit(X, y)
-    assert model.solver_ == "muon"
+    model = copy.deepcopy(fitted_to_steps())
     score = model.score(X_new, y_new)
     stream = copy.deepcopy(model)
     for k in range(0, 600, 100):
@@ -234,8 +248,7 @@ def test_a_feature_of_two_values_keeps_its_one_unit_in_a_warm_start():
 @pytest.mark.slow
 def test_networks_that_were_selected_are_the_same_in_processes():
     X, y, X_new, _ = rough(600)
-    expected = BackpropRegressor(random_state=0).fit(X, y)
-    assert expected.solver_ == "muon"
+    expected = fitted_to_steps()
     found = BackpropRegressor(random_state=0, n_jobs=2).fit(X, y)
     for one, other in zip(expected.predict(X_new, True), found.predict(X_new, True)):
         np.testing.assert_array_equal(one, other)
@@ -383,7 +396,7 @@ def friedman1(U):
     [("missing", 1000), ("one", 300), ("skewed", 1000)],
 )
 def test_values_far_away_harm_no_more_than_they_harm_trees(kind, n_samples):
-    seeds = range(1 if kind == "missing" else 3)
+    seeds = range(2 if kind == "one" else 1)
     errors = []
     for seed in seeds:
         X, y, X_new, y_new = table_with_tails(kind, n_samples, seed)

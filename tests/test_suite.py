@@ -108,40 +108,18 @@ def collected(*arguments, **environment):
     return re.findall(r"^[\w./]+::.*$", output, re.MULTILINE)
 
 
-@needs_sh
-@pytest.mark.slow
-def test_what_is_slow_is_left_out_unless_asked_for():
-    file = "tests/test_long_runs.py"
-    fast, slow = collected(file), collected(file, "-m", "slow")
-    assert fast
-    assert slow
-    assert not set(fast) & set(slow)
-
-
 @pytest.mark.slow
 @needs_sh
-def test_every_process_finds_the_same_tests_in_the_same_order():
-    # Workers refuse to begin otherwise. Sets of strings have another order under each seed.
-    one, other = (collected("-m", "", PYTHONHASHSEED=seed) for seed in "12")
-    assert len(one) > 1000
-    assert one == other
-
-
-def slow_and_fast():
-    """{file: [number of fast tests, number of slow tests]} of the whole suite."""
-    numbers = {}
-    for column, chosen in enumerate(["not slow", "slow"]):
-        for test in collected("tests", "-m", chosen):
-            numbers.setdefault(test.partition("::")[0], [0, 0])[column] += 1
-    return numbers
-
-
-@pytest.mark.slow
-@needs_sh
-def test_no_file_is_slow_as_a_whole():
-    numbers = slow_and_fast()
-    assert [file for file, (fast, _) in numbers.items() if not fast] == []
-    assert sum(slow for _, slow in numbers.values()) > 100
+def test_every_process_finds_the_same_tests_in_the_same_order_and_no_file_is_slow_as_a_whole():
+    # Workers refuse to begin otherwise, with those that are slow too. Sets of strings have another
+    # order under each seed.
+    every = collected("tests", "-m", "", PYTHONHASHSEED="1")
+    fast = collected("tests", PYTHONHASHSEED="2")
+    chosen = set(fast)
+    assert fast == [test for test in every if test in chosen]
+    # What is slow is left out unless it is asked for, and is not the whole of a file.
+    assert len(every) - len(fast) > 100
+    assert {test.partition("::")[0] for test in fast} == {test.partition("::")[0] for test in every}
 
 
 def test_every_two_values_of_a_covering_set_meet():

@@ -1,5 +1,6 @@
 """Rows that a network has not seen: they judge candidates, stop training, and show the noise."""
 
+import functools
 import warnings
 
 import numpy as np
@@ -204,7 +205,7 @@ def one_hot(n, n_features, seed):
     return X[:n], y[:n], X[n:], y[n:]
 
 
-def coverage(table, n_draws=10, **params):
+def coverage(table, n_draws=5, **params):
     """Of 95 % intervals at new rows, mean over draws of the data."""
     covered = []
     for seed in range(n_draws):
@@ -231,8 +232,7 @@ OTHERS = [
     (linear_table, 300, 100, {"solver": "adam", "early_stopping": True}),
     *(
         (linear_table, 300, 100, {**shape, "solver": solver, "early_stopping": True})
-        for solver in ("sgd", "lbfgs")
-        for shape in ({}, TWENTY)
+        for solver, shape in (("sgd", {}), ("lbfgs", TWENTY))
     ),
     (friedman, 4000, 100, {"hidden_layer_sizes": (100,), "solver": "adam"}),
     (one_hot, 600, 101, {"solver": "adam"}),
@@ -252,7 +252,7 @@ def test_intervals_cover_where_the_network_could_fit_the_noise(table, n, n_featu
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_intervals_cover_with_more_columns_than_a_fifth_of_the_rows():
     # It was .09.
-    assert 0.90 <= coverage(lambda s: linear_table(2000, 500, s), 3, solver="sgd") <= 0.98
+    assert 0.90 <= coverage(lambda s: linear_table(1000, 250, s), 2, solver="sgd") <= 0.98
 
 
 def test_residual_degrees_of_freedom_are_a_fitted_attribute():
@@ -283,7 +283,8 @@ def test_intervals_of_small_tables_cover_or_are_warned_of(n, n_features):
     # 8 x 1 covered .72, 10 x 4 .75, 25 x 4 .84, without a warning.
     covered = []
     for function in SMALL.values():
-        for seed in range(8):
+        # Where no interval is to be judged, one table shows it; of others, the mean over nine.
+        for seed in range(1 if n <= 10 else 3):
             rng = np.random.RandomState(seed)
             X = rng.uniform(-1.7, 1.7, (n + 300, n_features))
             f = function(X)
@@ -321,6 +322,11 @@ def errors_by_weight(make_weight, n_draws=3, copies=1, **params):
     return np.mean(errors), chosen
 
 
+@functools.cache
+def without_weights(solver):
+    return errors_by_weight(lambda rng: None, solver=solver)
+
+
 @pytest.mark.parametrize(
     ("solver", "bar"),
     [("adam", 1.05), *slow([("lbfgs", 1.05), ("auto", 1.1), ("sgd", 1.05)])],
@@ -328,8 +334,8 @@ def errors_by_weight(make_weight, n_draws=3, copies=1, **params):
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_constant_weights_do_not_change_what_is_learned(solver, bar):
     # With weights of 1, 5 and 100 it was, by lbfgs, 1.33, 2.25, 2.60, by default 1.09, 1.57, 2.23.
-    expected, chosen = errors_by_weight(lambda rng: None, solver=solver)
-    for weight in (2.0, 5.0, 100.0):
+    expected, chosen = without_weights(solver)
+    for weight in (2.0, 100.0):
         found, alike = errors_by_weight(lambda rng, w=weight: np.full(300, w), solver=solver)
         assert found < bar * expected
         if solver != "auto":
@@ -339,7 +345,7 @@ def test_constant_weights_do_not_change_what_is_learned(solver, bar):
 
 @pytest.mark.parametrize(("solver", "bar"), [("lbfgs", 1.05), *slow([("auto", 1.1)])])
 def test_copies_of_all_rows_do_not_change_what_is_learned(solver, bar):
-    expected, _ = errors_by_weight(lambda rng: None, solver=solver)
+    expected, _ = without_weights(solver)
     found, _ = errors_by_weight(lambda rng: None, copies=5, solver=solver)
     assert found < bar * expected
 
@@ -354,7 +360,9 @@ def test_survey_weights_choose_alike_whatever_their_mean(solver):
 
         return draw
 
-    (low, first), (high, second) = (errors_by_weight(weights(m), solver=solver) for m in (1, 100))
+    (low, first), (high, second) = (
+        errors_by_weight(weights(m), n_draws=2, solver=solver) for m in (1, 100)
+    )
     assert low == pytest.approx(high, rel=0.02)
     assert [shape for shape, _ in first] == [shape for shape, _ in second]
     if solver == "lbfgs":
@@ -382,7 +390,7 @@ AROUND = [
         *every_pair(AROUND, CONSTANT),
         # Without centred coordinates it takes a second each.
         ({"solver": "lbfgs", "precondition": False}, 1000.0),
-        *slow(({"solver": "lbfgs", "precondition": False}, other) for other in CONSTANT[1:]),
+        *slow(({"solver": "lbfgs", "precondition": False}, other) for other in (0.0, 1e300)),
     ],
     ids=str,
 )

@@ -215,6 +215,17 @@ def side_by_side(work: Sequence[Callable[[], T]], stop: Callable[[], None]) -> l
     return [future.result() for future in futures]
 
 
+@contextmanager
+def no_forks() -> Iterator[None]:
+    """Within it, other threads cannot fork the process.
+
+    For imports at a first call: a child that is forked while another thread imports a module waits
+    for ever to import it.
+    """
+    with _lock:
+        yield
+
+
 def _after_fork_in_child() -> None:
     # Only the thread that forked exists in the child; fits that other threads were running
     # never release their limits here.

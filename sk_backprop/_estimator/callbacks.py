@@ -21,24 +21,12 @@ from typing import Any
 
 import numpy as np
 
+from sk_backprop._estimator.compat import with_callbacks
 from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import Monitor
 from sk_backprop._training.events import FitObserver, RunObserver
 from sk_backprop._training.problem import Settings
 from sk_backprop._training.run import Blend, Trained, TrainingResult, TrainingRun
-
-
-class _NoCallbacks:
-    """Takes the place of CallbackSupportMixin under scikit-learn 1.7 and 1.8."""
-
-
-try:
-    from sklearn.callback import CallbackSupportMixin as CallbackSupport
-    from sklearn.callback import with_callbacks
-except ImportError:
-    CallbackSupport, with_callbacks = _NoCallbacks, None
-
-__all__ = ["Attributes", "CallbackSupport", "all_or_nothing", "callback_observers"]
 
 Attributes = Callable[[Blend], dict[str, Any]]
 

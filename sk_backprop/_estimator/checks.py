@@ -21,9 +21,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array, column_or_1d
 
 from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.threads import no_forks
 from sk_backprop._coordinates.row_order import row_order
 from sk_backprop._coordinates.scales import means_of_rows
-from sk_backprop._estimator.inputs import Inputs, new_inputs, training_inputs
 from sk_backprop._estimator.parameters import is_integer, rules
 from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._estimator.state import Columns, means_of
@@ -109,15 +109,24 @@ def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     return arguments["y"], arguments["sample_weight"]
 
 
-def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
+def inputs_module() -> Any:
+    """The module `inputs`, which few arrays need."""
+    with no_forks():
+        from sk_backprop._estimator import inputs
+    return inputs
+
+
+def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Any:
     """X of the first rows; parameters as in `check_rows`."""
     check_structure(X, "X")
     with checking("X"):
-        X, encoding, messages = training_inputs(estimator, X, sample_weight, streaming=streaming)
+        X, encoding, messages = inputs_module().training_inputs(
+            estimator, X, sample_weight, streaming=streaming
+        )
     return summed(X), encoding, messages
 
 
-def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Inputs:
+def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Any:
     """X of rows that follow the first.
 
     Parameters
@@ -134,7 +143,9 @@ def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | Non
         return X, None, []
     check_structure(X, name)
     with checking(name):
-        X, encoding, messages = new_inputs(estimator, X, name, columns.encoding, means)
+        X, encoding, messages = inputs_module().new_inputs(
+            estimator, X, name, columns.encoding, means
+        )
     return summed(X), encoding, messages
 
 
@@ -238,15 +249,9 @@ def check_validation_rows(
     training : Checked, to be matched
     """
     X_val, y_val, sample_weight_val = validation_rows
-    given = {"X_val": X_val, "y_val": y_val}
-    missing = [name for name, value in given.items() if value is None]
-    if len(missing) == 2:
-        if sample_weight_val is not None:
-            raise ValueError("sample_weight_val was given without X_val and y_val.")
+    check_both_given(X_val, y_val, sample_weight_val)
+    if X_val is None:
         return None, []
-    if missing:
-        there = "y_val" if missing[0] == "X_val" else "X_val"
-        raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
     data = training.data
     checked, _, messages = _later_inputs(estimator, X_val, training.columns, data)
     _check_range(checked, "X_val", data.X.dtype)
@@ -257,6 +262,17 @@ def check_validation_rows(
             f"y_val has {rows.y.shape[1]} outputs; y has {data.y.shape[1]} and they must agree."
         )
     return rows, messages
+
+
+def check_both_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
+    """Raise ValueError if validation rows are given in part; parameters as those of `fit`."""
+    given = {"X_val": X_val, "y_val": y_val}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 2 and sample_weight_val is not None:
+        raise ValueError("sample_weight_val was given without X_val and y_val.")
+    if len(missing) == 1:
+        there = "y_val" if missing[0] == "X_val" else "X_val"
+        raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
 
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:

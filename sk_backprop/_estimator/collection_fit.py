@@ -20,12 +20,10 @@ from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.exact import rounded
 from sk_backprop._estimator.calls import Messages, as_warnings, train
 from sk_backprop._estimator.checks import (
-    Checked,
     always_check_finite,
     check_part,
     check_target_range,
     check_total_weight,
-    check_validation_rows,
     checking,
     summed,
 )
@@ -40,13 +38,15 @@ from sk_backprop._estimator.state import Columns, FittedState
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._tables.statistics import TableStatistics
+from sk_backprop._training.elsewhere import problem_of
 from sk_backprop._training.outliers import MOST_SEARCHES, Gap, WeightsOfRows, gap_of
 from sk_backprop._training.partitions import (
+    Holders,
     PartitionFacts,
     RawPartition,
     SortedRanges,
     facts_of,
-    problem_of,
+    holders_of,
     sorted_ranges,
 )
 from sk_backprop._training.plan import Plan
@@ -74,7 +74,7 @@ class Collection(NamedTuple):
 def fit_collection(
     estimator: Any,
     rows: Collection,
-    validation_rows: tuple[Any, Any, Any],
+    validation_rows: Collection | None,
     init: tuple[Any, Any],
     given: tuple[Any, Any, Any],
 ) -> Messages:
@@ -83,26 +83,26 @@ def fit_collection(
     Parameters
     ----------
     estimator : BackpropRegressor
-    rows : Collection
-    validation_rows : X, y and sample_weight of the validation rows, in memory
+    rows, validation_rows : Collection; the second may be None
     init : `coefs_init` and `intercepts_init`
     given : X, y and sample_weight as passed to `fit`
     """
     check_parameters(estimator)
-    _check_supported(estimator, with_validation=validation_rows[0] is not None)
+    _check_supported(estimator, with_validation=validation_rows is not None)
     continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
     last = FittedState.of(estimator) if continued else None
     copied = shallow_copy(estimator)
-    columns, partitions, messages = _checked(copied, rows, None if last is None else last.columns)
-    engine, likelihood = rows.engine, likelihood_of(estimator)
-    del rows  # and with it the handles of its blocks
-    facts = _checked_facts(engine, partitions)
+    before, validation = None if last is None else last.columns, None
+    columns, partitions, (reading, decision) = _checked(copied, rows, before)
+    engine, likelihood, messages = rows.engine, likelihood_of(estimator), _messages(rows, decision)
+    if validation_rows is not None:
+        validation = _validation(validation_rows, rows, reading, decision)
+        facts = _checked_facts(engine, validation.handles, "sample_weight_val")
+        check_target_range(facts.y_min, likelihood, "y_val")
+    del rows, validation_rows  # and with them the handles of their blocks
+    facts = _checked_facts(engine, partitions, "sample_weight")
     check_target_range(facts.y_min, likelihood, "y")
     ranges = sorted_ranges(engine, partitions, facts)
-    training = Checked(ranges.sample, columns, [])
-    validation, of_validation = check_validation_rows(copied, validation_rows, training)
-    if validation is not None:
-        check_target_range(validation.y, likelihood, "y_val")
     overview = ranges.overview
     tasks = tasks_of(estimator, overview, last, init)
     plan = tasks_of(estimator, overview, None)[0].plan if continued else tasks[0].plan
@@ -127,7 +127,7 @@ def fit_collection(
         return np.sort(np.concatenate(engine.gather(handles)))
 
     found: Messages = train(estimator, call, tasks, problem, rng, given, without_weight)
-    return [*messages, *as_warnings(of_validation), *found]
+    return [*messages, *found]
 
 
 def _check_supported(estimator: Any, *, with_validation: bool) -> None:
@@ -149,8 +149,8 @@ def _check_supported(estimator: Any, *, with_validation: bool) -> None:
 @always_check_finite
 def _checked(
     estimator: Any, rows: Collection, before: Columns | None
-) -> tuple[Columns, list[Any], Messages]:
-    """The columns of X, handles of RawPartition for each block, and warnings.
+) -> tuple[Columns, list[Any], tuple[Reading, Decided]]:
+    """The columns of X, handles of RawPartition for each block, and how blocks are read.
 
     Parameters
     ----------
@@ -158,28 +158,72 @@ def _checked(
     rows : Collection
     before : Columns of the fit that this one continues, or None
     """
-    engine, blocks = rows.engine, rows.blocks
-    widths = rows.meta.shape[1], rows.y_shape[1:]
-    sizes = engine.gather(
-        [engine.submit(_n_rows, k, widths, *block) for k, block in enumerate(blocks)]
-    )
-    starts = np.cumsum([0, *sizes])
+    engine = rows.engine
+    starts = _starts(rows, rows.meta.shape[1], "")
     with checking("X"):
         reading = reading_of_parts(estimator, rows.meta)
     decision = Decided(None, [], None, [])
     if not sp.issparse(rows.meta):
         handles = [
-            engine.submit(_statistics, k, reading, X, w) for k, (X, _, w) in enumerate(blocks)
+            engine.submit(_statistics, k, reading, X, w) for k, (X, _, w) in enumerate(rows.blocks)
         ]
         statistics = reduced(engine, handles, _merged, _FAN_IN)
         with checking("X"):
             decision = decided(reading, statistics)
     if before is not None and before.encoding is not None:
         decision = decision._replace(encoding=before.encoding)
-    partitions = [
-        engine.submit(_partition, (k, int(starts[k])), reading, decision, block)
-        for k, block in enumerate(blocks)
+    names = getattr(estimator, "feature_names_in_", None)
+    columns = Columns(estimator.n_features_in_, names, decision.encoding)
+    partitions = _partitions(rows, starts, (reading, decision), "X")
+    return columns, partitions, (reading, decision)
+
+
+def _starts(rows: Collection, n_columns: int, suffix: str) -> Array:
+    """Numbers of the first row of each block, whose shapes are checked.
+
+    rows : Collection; n_columns : int, of X; suffix : of the names of the arguments
+    """
+    engine, expected = rows.engine, (suffix, n_columns, rows.y_shape[1:])
+    sizes = [engine.submit(_n_rows, k, expected, *block) for k, block in enumerate(rows.blocks)]
+    return np.cumsum([0, *engine.gather(sizes)])
+
+
+def _partitions(
+    rows: Collection, starts: Array, read_by: tuple[Reading, Decided], name: str
+) -> list[Any]:
+    """Handles of RawPartition.
+
+    Parameters
+    ----------
+    rows : Collection; starts : numbers of the first row of each block
+    read_by : Reading and Decided
+    name : of X in errors
+    """
+    return [
+        rows.engine.submit(_partition, (name, k, int(starts[k])), *read_by, block)
+        for k, block in enumerate(rows.blocks)
     ]
+
+
+def _validation(
+    rows: Collection, training: Collection, reading: Reading, decision: Decided
+) -> Holders:
+    """Checked validation rows.
+
+    rows, training : Collection; reading : Reading; decision : Decided, of the training rows
+    """
+    of_training, given = training.y_shape[1:], rows.y_shape[1:]
+    if np.prod(given) != np.prod(of_training):
+        raise ValueError(
+            f"y_val has {np.prod(given):.0f} outputs; y has {np.prod(of_training):.0f} and they "
+            "must agree."
+        )
+    starts = _starts(rows, training.meta.shape[1], "_val")
+    return holders_of(rows.engine, _partitions(rows, starts, (reading, decision), "X_val"))
+
+
+def _messages(rows: Collection, decision: Decided) -> Messages:
+    """Warnings about the columns of X and the shape of y."""
     messages = as_warnings(decision.messages)
     if len(rows.y_shape) == 2 and rows.y_shape[1] == 1:
         message = (
@@ -187,20 +231,23 @@ def _checked(
             "y to (n_samples,)."
         )
         messages.append((message, DataConversionWarning))
-    names = getattr(estimator, "feature_names_in_", None)
-    return Columns(estimator.n_features_in_, names, decision.encoding), partitions, messages
+    return messages
 
 
-def _checked_facts(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts:
-    """Facts of all rows; an error if none is left, or their weights are too small or large."""
+def _checked_facts(engine: Engine, partitions: Sequence[Any], name: str) -> PartitionFacts:
+    """Facts of all rows; an error if none is left, or their weights are too small or large.
+
+    engine : Engine; partitions : list of handles of RawPartition; name : of the weights
+    """
     facts = facts_of(engine, partitions)
-    check_total_weight(0.0 if facts is None else rounded(facts.total_weight), "sample_weight")
+    check_total_weight(0.0 if facts is None else rounded(facts.total_weight), name)
     assert facts is not None
     return facts
 
 
 def _sorted(engine: Engine, partitions: Sequence[Any]) -> SortedRanges:
-    return sorted_ranges(engine, partitions, _checked_facts(engine, partitions))
+    facts = _checked_facts(engine, partitions, "sample_weight")
+    return sorted_ranges(engine, partitions, facts)
 
 
 def _networks(plans: Sequence[Plan]) -> list[Network]:
@@ -239,28 +286,29 @@ def _without_outliers(
 # --- tasks ---
 
 
-def _n_rows(number: int, widths: tuple[int, tuple[int, ...]], X: Any, y: Any, w: Any) -> int:
+def _n_rows(number: int, expected: tuple[str, int, tuple[int, ...]], X: Any, y: Any, w: Any) -> int:
     """Number of rows of a block, if X, y and w agree in it.
 
     Parameters
     ----------
     number : int, of the block, for errors
-    widths : number of columns of X, and the shape of a row of y, as they were declared
+    expected : suffix of the names of the arguments, number of columns of X, shape of a row of y
     X, y, w : of the block; w may be None or one number
     """
+    suffix, n_columns, of_y = expected
     n_rows = X.shape[0]
-    for name, values, declared in (("X", X, widths[:1]), ("y", y, widths[1])):
-        # Those of data frames are compared by their names.
-        if not hasattr(values, "columns") and tuple(values.shape[1:]) != declared:
+    for name, values, shape in ((f"X{suffix}", X, (n_columns,)), (f"y{suffix}", y, of_y)):
+        # The columns of data frames are compared by name.
+        if not hasattr(values, "columns") and tuple(values.shape[1:]) != shape:
             raise ValueError(
-                f"Partition {number}: {name} has the shape {values.shape}, and "
-                f"{('n_rows', *declared)} was expected. Pass the same columns in all rows."
+                f"Partition {number} of {name} has the shape {values.shape}; expected "
+                f"({', '.join(map(str, ('n_rows', *shape)))}). Pass the same columns in all rows."
             )
     for name, values in (("y", y), ("sample_weight", w)):
         if np.ndim(values) and len(values) != n_rows:
             raise ValueError(
-                f"Partition {number}: X has {n_rows} rows and {name} has {len(values)}; they must "
-                "agree. Pass collections with the same partitions."
+                f"Partition {number}: X{suffix} has {n_rows} rows and {name}{suffix} has "
+                f"{len(values)}; they must agree. Pass collections with the same partitions."
             )
     return int(n_rows)
 
@@ -282,19 +330,19 @@ def _merged(found: list[TableStatistics]) -> TableStatistics:
 
 @always_check_finite
 def _partition(
-    place: tuple[int, int], reading: Reading, decision: Decided, block: tuple[Any, Any, Any]
+    place: tuple[str, int, int], reading: Reading, decision: Decided, block: tuple[Any, Any, Any]
 ) -> RawPartition:
     """Checked rows of a block.
 
     Parameters
     ----------
-    place : number of the block, and of its first row
+    place : name of X, number of the block, and of its first row
     reading : Reading; decision : Decided
     block : X, y and sample_weight
     """
     X, y, w = block
-    number, first_row = place
-    with _in_partition(number):
+    name, number, first_row = place
+    with _in_partition(number, name):
         if sp.issparse(X):
             check_structure(X, "X")
             with checking("X"):
@@ -314,17 +362,17 @@ def _partition(
 
 
 class _in_partition:  # noqa: N801 - a context manager
-    """Errors within it name the partition."""
+    """Errors within it name the partition: its number, and that of the argument."""
 
-    def __init__(self, number: int) -> None:
-        self._number = number
+    def __init__(self, number: int, name: str = "X") -> None:
+        self._place = f"Partition {number} of {name}"
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         if isinstance(error, (ValueError, TypeError)):
-            raise type(error)(f"Partition {self._number}: {error}") from error
+            raise type(error)(f"{self._place}: {error}") from error
 
 
 def _split(partition: RawPartition, gap: Gap, scales: Any) -> tuple[RawPartition, Array]:

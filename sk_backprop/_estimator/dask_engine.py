@@ -11,6 +11,7 @@ import numpy as np
 
 from sk_backprop._blocks.threads import versions
 from sk_backprop._estimator.calls import Messages
+from sk_backprop._estimator.checks import check_both_given
 from sk_backprop._estimator.collection_fit import Collection, fit_collection
 from sk_backprop._estimator.lazy import (
     check_both_or_neither,
@@ -72,30 +73,36 @@ def fit_on_workers(
     ----------
     estimator, rows, validation_rows, init : as for `_estimator.calls.fit_rows`
     """
-    _check_collections(*rows)
+    _check_collections(*rows, "")
+    check_both_given(*validation_rows)
+    X_val = validation_rows[0]
+    if X_val is not None:
+        check_both_or_neither(rows[0], X_val, "X_val")
+        _check_collections(*validation_rows, "_val")
     with _current_client() as client:
         engine = DaskEngine(client)
-        validation = tuple(one.compute() if is_collection(one) else one for one in validation_rows)
-        collection = partial(_collection, engine, client, *rows)
-        messages = fit_collection(estimator, collection(), validation, init, rows)
+        collection = partial(_collection, engine, client)
+        validation = None if X_val is None else collection(validation_rows, "_val")
+        messages = fit_collection(estimator, collection(rows, ""), validation, init, rows)
         kernels = engine.kernels()
     if len(kernels | {versions()}) > 1:
         messages.append((_mixed(kernels), UserWarning))
     return messages
 
 
-def _check_collections(X: Any, y: Any, sample_weight: Any) -> None:
+def _check_collections(X: Any, y: Any, sample_weight: Any, suffix: str) -> None:
     """Raise an error unless X and y are collections, and the weights, if there is one for each row.
 
-    X, y, sample_weight : as given
+    X, y, sample_weight : as given; suffix : of their names
     """
     if y is None:
         raise ValueError("BackpropRegressor requires y to be passed, but the target y is None.")
-    check_both_or_neither(X, y, "y")
+    name_of_x = f"X{suffix}"
+    check_both_or_neither(X, y, f"y{suffix}", name_of_x)
     if sample_weight is not None and np.ndim(sample_weight):
-        check_both_or_neither(X, sample_weight, "sample_weight")
-    for name, given in {"X": X, "y": y}.items():
-        allowed = (2,) if name == "X" else (1, 2)
+        check_both_or_neither(X, sample_weight, f"sample_weight{suffix}", name_of_x)
+    for name, given in {name_of_x: X, f"y{suffix}": y}.items():
+        allowed = (2,) if name == name_of_x else (1, 2)
         if given.ndim not in allowed:
             raise ValueError(
                 f"{name} is a {name_of_type(given)} with {given.ndim} axes; expected "
@@ -140,48 +147,58 @@ def _client_of_process(default_client: Callable[[], Any]) -> Any:
     return client
 
 
-def _collection(engine: DaskEngine, client: Any, X: Any, y: Any, sample_weight: Any) -> Collection:
+def _collection(
+    engine: DaskEngine, client: Any, rows: tuple[Any, Any, Any], suffix: str
+) -> Collection:
     """The rows on their workers, in blocks.
 
-    engine : DaskEngine; client : distributed.Client; X, y, sample_weight : collections
+    Parameters
+    ----------
+    engine : DaskEngine; client : distributed.Client
+    rows : X, y and sample_weight, collections; suffix : of their names
     """
+    X, y, sample_weight = rows
     known, meta = None, without_rows(X)
     if hasattr(X, "chunks"):
         X = X.rechunk({1: -1})
         known = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
     n_blocks = X.npartitions
     columns = [_futures(client, X)]
-    for name, given in {"y": y, "sample_weight": sample_weight}.items():
+    for name, given in {f"y{suffix}": y, f"sample_weight{suffix}": sample_weight}.items():
         if not is_collection(given):  # one weight for all rows, or none
             columns.append([given] * n_blocks)
             continue
-        columns.append(_futures(client, _in_blocks(given, name, n_blocks, known)))
+        columns.append(_futures(client, _in_blocks(given, (name, f"X{suffix}"), n_blocks, known)))
     y_shape = (np.nan, *y.shape[1:])
     return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
 
 
-def _in_blocks(given: Any, name: str, n_blocks: int, known: Sequence[int] | None) -> Any:
+def _in_blocks(
+    given: Any, names: tuple[str, str], n_blocks: int, known: Sequence[int] | None
+) -> Any:
     """A collection in the blocks of X.
 
     Parameters
     ----------
-    given : collection; name : of the argument
+    given : collection; names : of the argument, and of X
     n_blocks : int, of X; known : numbers of rows of the blocks of X, or None if not known
     """
+    name, name_of_x = names
     of_array = hasattr(given, "chunks")
     if of_array and given.ndim == 2:
         given = given.rechunk({1: -1})
     if of_array and known is not None and not np.isnan(given.chunks[0]).any():
         if sum(given.chunks[0]) != sum(known):
             raise ValueError(
-                f"X has {sum(known)} rows and {name} has {sum(given.chunks[0])}; they must agree."
+                f"{name_of_x} has {sum(known)} rows and {name} has {sum(given.chunks[0])}; they "
+                "must agree."
             )
         return given.rechunk({0: known})
     if given.npartitions != n_blocks:
         raise ValueError(
-            f"X has {n_blocks} partitions and {name} has {given.npartitions}, whose numbers of "
-            f"rows are not all known; they must agree. Take {name} from the collection that X "
-            "comes from, or call compute_chunk_sizes() on dask arrays."
+            f"{name_of_x} has {n_blocks} partitions and {name} has {given.npartitions}, whose "
+            f"numbers of rows are not all known; they must agree. Take {name} from the collection "
+            f"that {name_of_x} comes from, or call compute_chunk_sizes() on dask arrays."
         )
     return given
 

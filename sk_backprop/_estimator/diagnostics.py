@@ -1,7 +1,6 @@
 """Fitted state and warnings, from the trained networks."""
 
 import copy
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -519,21 +518,3 @@ def _end_of_run(
     advice = settings.solver_class.advice.get(result.status, ending.advice)
     message = ending.warning.format(result=result, settings=settings, solver=solver, advice=advice)
     yield message, UserWarning if result.status == "interrupted" else ConvergenceWarning
-
-
-def warn_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
-    """Warn of results that are inf or nan; ValueError if the fitted state is at fault.
-
-    source : what the results were computed from; what : their name
-    """
-    n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
-    if n_beyond:
-        source.check_finite()
-        dtype = results[0].dtype
-        warnings.warn(
-            f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
-            f"many times that of the training rows, or its values or those of y are near the "
-            f"ends of {dtype}.",
-            RuntimeWarning,
-            stacklevel=3,
-        )

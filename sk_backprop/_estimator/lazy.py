@@ -271,19 +271,25 @@ def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
     )
 
 
-def check_both_or_neither(X: Any, other: Any, name: str) -> None:
-    """ValueError unless X and another argument, called `name`, are collections, or neither is."""
+def check_both_or_neither(X: Any, other: Any, name: str, name_of_x: str = "X") -> None:
+    """ValueError unless X and another argument are collections, or neither is.
+
+    X, other : as given; name, name_of_x : their names
+    """
     if is_collection(X) == is_collection(other):
         return
     if is_collection(X):
-        lengths = "tuple(X.map_partitions(len).compute())"
-        chunks = lengths if hasattr(X, "map_partitions") else "X.chunks[0]"
-        advice = f"dask.array.from_array({name}, chunks={chunks}) as {name}, or X.compute() as X"
+        lengths = f"tuple({name_of_x}.map_partitions(len).compute())"
+        chunks = lengths if hasattr(X, "map_partitions") else f"{name_of_x}.chunks[0]"
+        advice = (
+            f"dask.array.from_array({name}, chunks={chunks}) as {name}, or {name_of_x}.compute() "
+            f"as {name_of_x}"
+        )
     else:
         advice = f"{name}.compute() as {name}"
     raise ValueError(
-        f"X is a {name_of_type(X)} and {name} is a {name_of_type(other)}: both must be dask "
-        f"collections, or neither. Pass {advice}."
+        f"{name_of_x} is a {name_of_type(X)} and {name} is a {name_of_type(other)}: both must be "
+        f"dask collections, or neither. Pass {advice}."
     )
 
 

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 from numpy.typing import ArrayLike
 
 from sk_backprop._blocks.arrays import TableLike
-from sk_backprop._estimator.calls import fit_next_batch, fit_rows
+from sk_backprop._blocks.threads import no_forks
 from sk_backprop._estimator.checks import OnlyIfStreaming
 from sk_backprop._estimator.lazy import is_collection, refuse_collection
 from sk_backprop._estimator.notebook import shown_in
 from sk_backprop._estimator.predictor import Predictor
+
+
+def _calls() -> Any:
+    """The module of calls; a process that only predicts takes less to start without it."""
+    with no_forks():
+        from sk_backprop._estimator import calls
+    return calls
 
 
 @shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
@@ -100,9 +107,10 @@ class Learner(Predictor):
         """
         rows, validation_rows = (X, y, sample_weight), (X_val, y_val, sample_weight_val)
         if any(map(is_collection, (*rows, *validation_rows))):
-            from sk_backprop._estimator.dask_engine import fit_on_workers as fit
+            with no_forks():
+                from sk_backprop._estimator.dask_engine import fit_on_workers as fit
         else:
-            fit = fit_rows
+            fit = _calls().fit_rows
         messages = fit(self, rows, validation_rows, (coefs_init, intercepts_init))
         for message, category in messages:
             warnings.warn(message, category, stacklevel=2)
@@ -185,6 +193,6 @@ class Learner(Predictor):
         """
         for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             refuse_collection(given, "partial_fit", "Pass", name)
-        for message, category in fit_next_batch(self, (X, y, sample_weight)):
+        for message, category in _calls().fit_next_batch(self, (X, y, sample_weight)):
             warnings.warn(message, category, stacklevel=2)
         return self

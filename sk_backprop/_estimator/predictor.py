@@ -17,12 +17,16 @@ from sk_backprop._estimator.checks import (
     check_new_rows,
     check_probabilities,
     check_scored,
+    inputs_module,
 )
-from sk_backprop._estimator.diagnostics import warn_of_overflow
-from sk_backprop._estimator.inputs import new_table
 from sk_backprop._estimator.lazy import by_blocks, is_collection, refuse_collection, score_blocks
 from sk_backprop._estimator.notebook import ParameterTooltips, shown_in
-from sk_backprop._estimator.state import Columns, fitted_function, predictive_of
+from sk_backprop._estimator.state import (
+    Columns,
+    fitted_function,
+    predictive_of,
+    warn_of_overflow,
+)
 from sk_backprop._inference.predictive import FittedFunction
 
 
@@ -411,7 +415,9 @@ class Predictor(RegressorMixin, ParameterTooltips):
         warn_of_overflow(function, "gradient(X)", gradient)
         encoding = Columns.of(self).encoding
         if encoding is not None:
-            gradient = encoding.gradient(new_table(self, given, "X", encoding), gradient)
+            gradient = encoding.gradient(
+                inputs_module().new_table(self, given, "X", encoding), gradient
+            )
         return gradient[:, 0] if self.n_outputs_ == 1 else gradient
 
     def leverage(self, X: TableLike) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sk_backprop._estimator.callbacks import CallbackSupport
+from sk_backprop._estimator.compat import CallbackSupport
 from sk_backprop._estimator.learner import Learner
 from sk_backprop._network.families import LIKELIHOODS
 

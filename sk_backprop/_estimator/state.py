@@ -9,12 +9,14 @@ Predictions read and check no more than they need at each call: `fitted_function
 (`FittedState.of`).
 """
 
+import warnings
 from operator import ge, gt
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.threads import no_forks
 from sk_backprop._coordinates.scales import Scales, as_units
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._inference.calibration import Calibration
@@ -30,8 +32,10 @@ from sk_backprop._inference.predictive import FittedFunction, Predictive
 from sk_backprop._network.averaging import Member, merged
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
-from sk_backprop._tables.encoding import Encoding
 from sk_backprop._training.problem import Weights
+
+if TYPE_CHECKING:
+    from sk_backprop._tables.encoding import Encoding
 
 
 class Columns(NamedTuple):
@@ -44,7 +48,7 @@ class Columns(NamedTuple):
 
     n_features: int
     names: Array | None
-    encoding: Encoding | None = None
+    encoding: "Encoding | None" = None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -53,6 +57,8 @@ class Columns(NamedTuple):
             kept, names = estimator._fit_state, getattr(estimator, "feature_names_in_", None)
             if kept["encoding"] is None:
                 return cls(estimator.n_features_in_, names)
+            with no_forks():  # plain arrays do not need it
+                from sk_backprop._tables.encoding import Encoding
             encoding = Encoding.from_state(kept["encoding"])
             if len(encoding.labels) != estimator.n_features_in_:
                 raise inconsistent(f"the encoding has {len(encoding.labels)} columns")
@@ -435,3 +441,21 @@ def store(estimator: Any, state: FittedState, earlier: list[float] | None = None
         if earlier is not None and attributes.get("coefs_") is before:
             del earlier[n_earlier:]
         raise
+
+
+def warn_of_overflow(source: FittedFunction | Predictive, what: str, *results: Array) -> None:
+    """Warn of results that are inf or nan; ValueError if the fitted state is at fault.
+
+    source : what the results were computed from; what : their name
+    """
+    n_beyond = sum(result.size - np.count_nonzero(np.isfinite(result)) for result in results)
+    if n_beyond:
+        source.check_finite()
+        dtype = results[0].dtype
+        warnings.warn(
+            f"{n_beyond} values of {what} are beyond the range of {dtype}, inf or nan: X is too "
+            f"many times that of the training rows, or its values or those of y are near the "
+            f"ends of {dtype}.",
+            RuntimeWarning,
+            stacklevel=3,
+        )

@@ -12,7 +12,13 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import Batch, Node, joined, total_of
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._inference.row_sums import EQUATION_ROWS, Arrays, NormalEquations, RowSums
+from sk_backprop._inference.row_sums import (
+    EQUATION_ROWS,
+    Arrays,
+    NormalEquations,
+    RowSums,
+    added,
+)
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters
 
@@ -130,7 +136,7 @@ class EngineSums:
             )
             for part in self._parts
         ]
-        return total_of(reduced(self._engine, handles, merged_nodes, fan_in), _added)
+        return total_of(reduced(self._engine, handles, merged_nodes, fan_in), added)
 
 
 def concatenated(batches: Sequence[Batch]) -> Batch:
@@ -149,12 +155,7 @@ def stacked(rows: Sequence[Any]) -> Any:
 
 def merged_nodes(lists: list[list[Node[Arrays]]]) -> list[Node[Arrays]]:
     """Nodes of neighbouring parts, with siblings added up."""
-    return joined(chain.from_iterable(lists), _added)
-
-
-def _added(first: Arrays, second: Arrays) -> Arrays:
-    # Not in place: the result of a task may be used again.
-    return tuple(a + b for a, b in zip(first, second, strict=True))
+    return joined(chain.from_iterable(lists), added)
 
 
 def weighted(rows: Batch, unit: WeightUnit | None) -> Batch:

@@ -42,10 +42,8 @@ from sk_backprop._network.network import (
     Network,
     Parameters,
     Workspaces,
-    evaluate,
     forward,
     last_layer,
-    rows_per_block,
 )
 
 # Rows from which the last layer's noise and curvature are estimated: they give the standard
@@ -305,45 +303,3 @@ def relative_weights(sample_weight: Array | None, n_samples: int) -> tuple[Array
     relative = sample_weight / largest
     total = block_sum(relative)
     return relative / (total / n_samples), largest * total
-
-
-class ValidationSet:
-    """Loss without penalty, and R^2, on rows that are not trained on.
-
-    Parameters
-    ----------
-    objective : Objective of the training rows, whose likelihood may follow the noise
-    X, y, sample_weight : as for `Objective`, in the same coordinates
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        X: Rows,
-        y: Array,
-        sample_weight: Array | None,
-    ) -> None:
-        self._objective, self._X, self._y = objective, X, y
-        relative = np.ones(len(y)) if sample_weight is None else sample_weight / sample_weight.max()
-        self._w = (relative / relative.sum())[:, None]
-        self._spread = np.sum(self._w * (y - np.sum(self._w * y, axis=0)) ** 2, axis=0)
-        self._blocks = row_blocks(len(y), rows_per_block(objective.network, y.dtype))
-
-    def evaluate(self, params: Parameters) -> tuple[float, float]:
-        """Mean loss, and R^2 averaged over the outputs.
-
-        R^2 is nan where the validation targets of an output do not vary, as with
-        a single row. Both are computed in float64.
-        """
-        loss, squares = 0.0, np.zeros(self._y.shape[1])
-        network, likelihood = self._objective.network, self._objective.likelihood.of_validation
-        outputs = evaluate(network, params.coefs, params.intercepts, self._X)
-        for block in self._blocks:
-            f = outputs[block].astype(np.float64, copy=False).T
-            y, w = self._y[block].astype(np.float64, copy=False).T, self._w[block].T
-            squares += np.sum(w * (f - y) ** 2, axis=1)
-            delta, scratch = np.empty_like(f), np.empty_like(f)
-            loss += likelihood.loss_gradient(f, y, w, delta, scratch)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            score = np.mean(np.where(self._spread > 0, 1 - squares / self._spread, np.nan))
-        return loss, float(score)

@@ -6,7 +6,7 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._inference.evidence import Evidence, Precisions
-from sk_backprop._inference.objective import ValidationSet
+from sk_backprop._inference.validation import ValidationSet
 from sk_backprop._network.network import Parameters
 
 Status = Literal["converged", "max_iter", "max_fun", "stopped", "interrupted", "diverged"]

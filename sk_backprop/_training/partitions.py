@@ -1,54 +1,50 @@
-"""Rows in partitions on an engine: their order by values, their scales, and the problem of a fit.
+"""Rows in partitions on an engine, and their order by values.
 
 The same functions as for rows in memory (`_training.problem`) run on partitions, so that a fit
 gives the same bits: rows are put in the order of `_coordinates.row_order`, whatever the partitions,
 and cut into parts that are nodes of the tree by which all sums are added (`_blocks.blocks`).
 
-raw partitions -> pieces by ranges of keys -> sorted ranges -> parts -> parts in the solver's
-coordinates. Of up to `MOST_IN_SAMPLE` rows all come to the client as well, of more every m-th: what
-is selected on held-out rows, and how the noise is distributed, is found there.
+raw partitions -> pieces by ranges of keys -> sorted ranges -> parts
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
-from itertools import chain, pairwise
-from operator import add
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array
-from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch, Node, joined, sum_nodes, total_of
+from sk_backprop._blocks.blocks import STATISTICS_ROWS
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.exact import Weights, rounded
-from sk_backprop._blocks.threads import one_blas_thread
 from sk_backprop._coordinates.row_order import (
     canonical_rows,
-    products_with_y,
     range_of_rows,
-    ranks_of,
 )
 from sk_backprop._coordinates.scales import (
     MOST_IN_SAMPLE,
-    Moments,
-    Scales,
     as_units,
     divide_columns,
     largest_values,
-    moments_for,
     sampling_step,
 )
 from sk_backprop._coordinates.seen_rows import SeenRows
-from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit, stacked
-from sk_backprop._inference.objective import Objective
+from sk_backprop._inference.engine_sums import Part, stacked
 from sk_backprop._inference.row_sums import EQUATION_ROWS, rows_of_block
-from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
-from sk_backprop._training.problem import Data, Problem, Settings, unless_ones, working_dtype
+from sk_backprop._training.problem import (
+    Data,
+)
 
 # Bytes of X in a part, at most: a worker holds a few parts, and may have to send one.
 _PART_BYTES = 2**29
+
+
+# Pieces of partitions that are exchanged at once, at most: each is a task, of about a millisecond.
+_MOST_PIECES = 2**12
 
 
 class RawPartition(NamedTuple):
@@ -119,77 +115,6 @@ class SortedRows(NamedTuple):
     n_samples: int
 
 
-class Partitions:
-    """All rows of a problem, in the solver's coordinates, on an engine.
-
-    Parameters
-    ----------
-    engine : Engine
-    parts : list of Part
-    total_weight : float, of the rows
-    unit : WeightUnit, or None where the rows have no weights
-    """
-
-    def __init__(
-        self, engine: Engine, parts: Sequence[Part], total_weight: float, unit: WeightUnit | None
-    ) -> None:
-        self.engine, self.parts, self.total_weight, self.unit = engine, parts, total_weight, unit
-        self.n_samples = sum(part.n_rows for part in parts)
-
-    def objective(
-        self, network: Network, likelihood: Likelihood, sample: Data, alpha: float
-    ) -> Objective:
-        """The objective of all rows.
-
-        Parameters
-        ----------
-        network : Network, in the solver's coordinates; likelihood : Likelihood
-        sample : Data, those of the rows that are in memory; alpha : float, the penalty
-        """
-        batch = Batch(sample.X, sample.y, None)
-        sums = EngineSums(self.engine, self.parts, network, batch, self.unit)
-        density = likelihood.density_fraction(sample.y, sample.sample_weight)
-        total = float(self.n_samples)
-        if self.unit is not None:
-            total = self.unit.largest * self.unit.total
-        return Objective.over(network, likelihood, sums, total, density, alpha)
-
-    def _mapped(self, function: Callable[..., Batch], *args: Any) -> list[Part]:
-        """The results of a function of each part, a Batch of as many rows."""
-        submit = self.engine.submit
-        return [part._replace(rows=submit(function, part.rows, *args)) for part in self.parts]
-
-    def astype(self, dtype: Any) -> "Partitions":
-        """The same rows in another precision."""
-        parts = self._mapped(_in_precision, dtype)
-        return Partitions(self.engine, parts, self.total_weight, self.unit)
-
-    def in_unit(self, unit: float) -> "Partitions":
-        """The same rows, with their weights divided by `unit`, and none if all are then 1."""
-        engine = self.engine
-        ones = [engine.submit(_all_ones, part.rows, unit) for part in self.parts]
-        weighted = not all(engine.gather(ones))
-        return with_weights(engine, self._mapped(_divided, unit, weighted), weighted=weighted)
-
-
-def with_weights(engine: Engine, parts: Sequence[Part], *, weighted: bool) -> Partitions:
-    """Rows on an engine, with the sums of their weights.
-
-    engine : Engine; parts : list of Part; weighted : bool, whether the rows have weights
-    """
-    n_samples = sum(part.n_rows for part in parts)
-    if not weighted:
-        return Partitions(engine, parts, float(n_samples), None)
-    largest = max(engine.gather([engine.submit(_largest_weight, part.rows) for part in parts]))
-
-    def total(unit: float) -> float:
-        return float(_total(engine, parts, _weights, unit, merge=add))
-
-    relative = total(largest)
-    unit = WeightUnit(largest, relative, relative / n_samples)
-    return Partitions(engine, parts, total(1.0), unit)
-
-
 class Overview(NamedTuple):
     """What a plan depends on, of rows on an engine; with attributes of Data.
 
@@ -217,6 +142,50 @@ class Overview(NamedTuple):
     def weights(self) -> Array:
         """Weights of the sample, (n_rows,)."""
         return Data(*self[:3]).weights
+
+
+class Holders(NamedTuple):
+    """Neighbouring rows on an engine, in pieces of any size.
+
+    engine : Engine
+    handles : list of handles of RawPartition or SortedRows, which have `data`
+    sizes : list of int, their rows
+    row_bytes : float, of X; weighted : bool, whether the rows have weights
+    """
+
+    engine: Engine
+    handles: list[Any]
+    sizes: list[int]
+    row_bytes: float
+    weighted: bool
+
+    def parts(self, unit: int) -> list[Part]:
+        """The rows, as Data, in parts of about equal size that begin at multiples of `unit`."""
+        ends, parts = np.cumsum([0, *self.sizes]), []
+        for start, stop in pairwise(self._starts(unit)):
+            inside = [k for k in range(len(self.sizes)) if ends[k] < stop and ends[k + 1] > start]
+            slices = [(max(start - ends[k], 0), min(stop, ends[k + 1]) - ends[k]) for k in inside]
+            handles = [self.handles[k] for k in inside]
+            rows = self.engine.submit(_between, handles, slices, self.weighted)
+            parts.append(Part(rows, start, stop - start))
+        return parts
+
+    def _starts(self, unit: int) -> list[int]:
+        """First rows of the parts, and the number of rows: one for each thread or more."""
+        n_rows = sum(self.sizes)
+        n_parts = max(self.engine.n_threads, int(np.ceil(n_rows * self.row_bytes / _PART_BYTES)))
+        cuts = np.round(np.arange(1, n_parts) * n_rows / n_parts / unit).astype(int) * unit
+        return [0, *sorted({int(cut) for cut in cuts if 0 < cut < n_rows}), n_rows]
+
+    def sample(self) -> Data:
+        """Every m-th row, in memory."""
+        step, ends = sampling_step(sum(self.sizes)), np.cumsum([0, *self.sizes])
+        chosen = [
+            self.engine.submit(_every, one, int(-start % step), step, self.weighted)
+            for one, start, size in zip(self.handles, ends, self.sizes)
+            if size
+        ]
+        return _concatenated(self.engine.gather(chosen))
 
 
 class SortedRanges(NamedTuple):
@@ -256,20 +225,17 @@ class SortedRanges(NamedTuple):
 
         networks : those that may be trained
         """
-        dtype, ends = self.sample.X.dtype, np.cumsum([0, *self.sizes])
-        unit = alignment(networks, dtype, self.n_distinct, dense=self.dense)
-        parts = []
-        starts = _starts(self.n_distinct, self.engine.n_threads, self.row_bytes, unit)
-        for start, stop in pairwise(starts):
-            inside = [k for k in range(len(self.ranges)) if ends[k] < stop and ends[k + 1] > start]
-            slices = [(max(start - ends[k], 0), min(stop, ends[k + 1]) - ends[k]) for k in inside]
-            ranges = [self.ranges[k] for k in inside]
-            rows = self.engine.submit(_between, ranges, slices, self.weighted)
-            parts.append(Part(rows, start, stop - start))
-        return parts
+        unit = alignment(networks, self.sample.X.dtype, self.n_distinct, dense=self.dense)
+        holders = Holders(self.engine, self.ranges, self.sizes, self.row_bytes, self.weighted)
+        return holders.parts(unit)
 
 
-def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFacts) -> SortedRanges:
+def sorted_ranges(
+    engine: Engine,
+    partitions: Sequence[Any],
+    facts: PartitionFacts,
+    most_pieces: int = _MOST_PIECES,
+) -> SortedRanges:
     """Raw partitions in the order of the values of their rows, equal rows merged.
 
     Parameters
@@ -277,23 +243,17 @@ def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFac
     engine : Engine
     partitions : list of handles of RawPartition, in the order of the user's rows
     facts : PartitionFacts, of all of them
+    most_pieces : int, as for `_exchanged`
     """
     units = Units(as_units(facts.x_max), as_units(facts.y_max))
     n_ranges = max(1, min(len(partitions), 2 * engine.n_threads))
-    pieces = [engine.submit(_pieces, one, units, n_ranges) for one in partitions]
-    ranges = [
-        engine.submit(_sorted, [engine.submit(_item, one, number) for one in pieces], units)
-        for number in range(n_ranges)
-    ]
+    pieces = _exchanged(engine, partitions, units, n_ranges, most_pieces)
+    ranges = [engine.submit(_sorted, of_range, units) for of_range in pieces]
     about = engine.gather([engine.submit(_about, one) for one in ranges])
     seen = reduce(SeenRows.joined_with, (one.seen for one in about if one.seen is not None))
     weighted, sizes = any(one.weighted for one in about), [one.n_rows for one in about]
-    step, ends = sampling_step(sum(sizes)), np.cumsum([0, *sizes])
-    samples = [
-        engine.submit(_every, one, int(-start % step), step, weighted)
-        for one, start, size in zip(ranges, ends, sizes)
-        if size
-    ]
+    row_bytes = sum(one.n_bytes for one in about) / sum(sizes)
+    holders = Holders(engine, ranges, sizes, row_bytes, weighted)
     return SortedRanges(
         engine,
         ranges,
@@ -302,10 +262,51 @@ def sorted_ranges(engine: Engine, partitions: Sequence[Any], facts: PartitionFac
         units,
         weighted,
         all(one.dense for one in about),
-        sum(one.n_bytes for one in about) / sum(sizes),
+        row_bytes,
         seen,
-        _concatenated(engine.gather(samples)),
+        holders.sample(),
     )
+
+
+def _exchanged(
+    engine: Engine, partitions: Sequence[Any], units: Units, n_ranges: int, most_pieces: int
+) -> list[list[Any]]:
+    """The rows of each range of keys, as handles of RawPartition, in the order of the user.
+
+    Each piece of a partition is a task. If there were too many, groups of neighbouring partitions
+    exchange groups of ranges first: for n of each, 2 n^1.5 pieces in place of n^2.
+
+    Parameters
+    ----------
+    engine, partitions, units : as for `sorted_ranges`
+    n_ranges : int; most_pieces : int, in a single exchange
+    """
+
+    def split(handles: Sequence[Any], edges: Array) -> list[list[Any]]:
+        pieces = [engine.submit(_pieces, one, units, n_ranges, edges) for one in handles]
+        return [[engine.submit(_item, one, k) for one in pieces] for k in range(len(edges) - 1)]
+
+    if len(partitions) * n_ranges <= most_pieces:
+        return split(partitions, np.arange(n_ranges + 1))
+    size, step = (math.isqrt(n - 1) + 1 for n in (len(partitions), n_ranges))
+    edges = np.append(np.arange(0, n_ranges, step), n_ranges)
+    by_group = [split(partitions[k : k + size], edges) for k in range(0, len(partitions), size)]
+    found = []
+    for k, (first, stop) in enumerate(pairwise(edges)):
+        joined_groups = [engine.submit(_joined_pieces, group[k]) for group in by_group]
+        found += split(joined_groups, np.arange(first, stop + 1))
+    return found
+
+
+def holders_of(engine: Engine, partitions: Sequence[Any]) -> Holders:
+    """Raw partitions, in the order of the user's rows.
+
+    engine : Engine; partitions : list of handles of RawPartition
+    """
+    about = engine.gather([engine.submit(_about_partition, one) for one in partitions])
+    sizes = [one.n_rows for one in about]
+    row_bytes = sum(one.n_bytes for one in about) / max(1, sum(sizes))
+    return Holders(engine, list(partitions), sizes, row_bytes, any(one.weighted for one in about))
 
 
 def facts_of(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts | None:
@@ -328,84 +329,6 @@ def alignment(networks: Sequence[Network], dtype: Any, n_samples: int, *, dense:
     return max(STATISTICS_ROWS, EQUATION_ROWS, *blocks)
 
 
-def _starts(n_rows: int, n_threads: int, row_bytes: float, unit: int) -> list[int]:
-    """First rows of parts of about equal size, multiples of `unit`, and the number of rows.
-
-    Parameters
-    ----------
-    n_rows : int
-    n_threads : int, number of parts, unless they would be too large
-    row_bytes : float; unit : int
-    """
-    n_parts = max(n_threads, int(np.ceil(n_rows * row_bytes / _PART_BYTES)))
-    cuts = np.round(np.arange(1, n_parts) * n_rows / n_parts / unit).astype(int) * unit
-    return [0, *sorted({int(cut) for cut in cuts if 0 < cut < n_rows}), n_rows]
-
-
-@one_blas_thread()
-def problem_of(
-    settings: Settings,
-    rows: SortedRanges,
-    networks: Sequence[Network],
-    validation: Data | None,
-) -> Problem:
-    """As `_training.problem.prepare`, for rows on an engine.
-
-    Parameters
-    ----------
-    settings : Settings, of a solver that uses all rows
-    rows : SortedRanges
-    networks : those that may be trained
-    validation : Data, raw, in memory; or None
-    """
-    engine, sample, parts = rows.engine, rows.sample, rows.parts(networks)
-    scales = _scales(settings, rows, parts)
-    dtype, within = working_dtype(settings, scales, sample.X, rows.n_distinct)
-    parts = [
-        part._replace(rows=engine.submit(_scaled, part.rows, scales, within)) for part in parts
-    ]
-    elsewhere = with_weights(engine, parts, weighted=rows.weighted)
-    unit = elsewhere.unit
-    share = 1 / rows.n_distinct if unit is None else (unit.largest, unit.total)
-    products = _total(engine, parts, _products, share, merge=add)
-    X, y = scales.input(sample.X, within), scales.target(sample.y, within)
-    inputs = Data(X, y, sample.sample_weight)
-    if validation is not None:
-        X_val, y_val = scales.input(validation.X, dtype), scales.target(validation.y, dtype)
-        validation = Data(X_val, y_val, validation.sample_weight)
-    ranks = ranks_of(products, len(scales.x.mean))
-    return Problem(scales, inputs, validation, dtype, None, ranks, elsewhere=elsewhere)
-
-
-def _scales(settings: Settings, rows: SortedRanges, parts: Sequence[Part]) -> Scales:
-    """The scales of all rows; parts : list of Part, raw."""
-    likelihood, units, sample = settings.likelihood, rows.units, rows.sample
-    x = _total(rows.engine, parts, _moments_of_x, units.x, merge=Moments.merged)
-    y = _total(rows.engine, parts, _moments_of_y, units.y, merge=Moments.merged)
-    y = moments_for(likelihood, sample.y, units.y, sample.sample_weight, y)
-    x_max, n_samples, precondition = rows.facts.x_max, rows.facts.n_samples, settings.precondition
-    return Scales(x_max, n_samples, x, units.y, y, precondition, likelihood)
-
-
-def _total(
-    engine: Engine,
-    parts: Sequence[Part],
-    function: Callable[..., Any],
-    *args: Any,
-    merge: Callable[[Any, Any], Any],
-) -> Any:
-    """The sum over all rows of what a function returns for each part, nodes of one tree.
-
-    Parameters
-    ----------
-    engine : Engine; parts : list of Part
-    function : callable of the rows of a part, the number of its first row, and `args`
-    merge : callable of two neighbouring sums
-    """
-    handles = [engine.submit(function, part.rows, part.first_row, *args) for part in parts]
-    return total_of(joined(chain.from_iterable(engine.gather(handles)), merge), merge)
-
-
 # --- tasks: pure functions of partitions ---
 
 
@@ -423,15 +346,28 @@ def _item(values: Sequence[Any], number: int) -> Any:
     return values[number]
 
 
-def _pieces(partition: RawPartition, units: Units, n_ranges: int) -> list[RawPartition]:
-    """The rows of a partition by ranges of their keys, each in the order of the user."""
+def _pieces(
+    partition: RawPartition, units: Units, n_ranges: int, edges: Array
+) -> list[RawPartition]:
+    """The rows of a partition by ranges of their keys, each in the order of the user.
+
+    Parameters
+    ----------
+    partition : RawPartition; units : Units
+    n_ranges : int; edges : (n_pieces + 1,) int, ranges at which pieces begin and end
+    """
     data = partition.data
     if not data.n_samples:
-        return [partition] * n_ranges
+        return [partition] * (len(edges) - 1)
     number = range_of_rows(data.X, units.x, divide_columns(data.y, units.y), n_ranges)
     order = np.argsort(number, kind="stable")
-    ends = np.searchsorted(number[order], np.arange(n_ranges + 1))
+    ends = np.searchsorted(number[order], edges)
     return [partition.take(order[start:stop]) for start, stop in pairwise(ends)]
+
+
+def _joined_pieces(pieces: list[RawPartition]) -> RawPartition:
+    numbers = np.concatenate([one.numbers for one in pieces])
+    return RawPartition(_concatenated([one.data for one in pieces]), numbers)
 
 
 def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
@@ -448,20 +384,27 @@ def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
 def _about(rows: SortedRows | None) -> _About:
     if rows is None:
         return _About(None, 0, 0, False, True)
-    X, _, w = rows.data
-    dense = isinstance(X, np.ndarray)
+    return _about_data(rows.data)._replace(seen=rows.seen)
+
+
+def _about_partition(partition: RawPartition) -> _About:
+    return _about_data(partition.data)
+
+
+def _about_data(data: Data) -> _About:
+    X, dense = data.X, isinstance(data.X, np.ndarray)
     n_bytes = X.nbytes if dense else X.data.nbytes + X.indices.nbytes
-    return _About(rows.seen, rows.data.n_samples, n_bytes, w is not None, dense)
+    return _About(None, data.n_samples, n_bytes, data.sample_weight is not None, dense)
 
 
-def _between(ranges: list[SortedRows], slices: list[tuple[int, int]], weighted: bool) -> Data:
-    """Neighbouring rows of some ranges.
+def _between(holders: list[Any], slices: list[tuple[int, int]], weighted: bool) -> Data:
+    """Neighbouring rows.
 
-    ranges : list of SortedRows; slices : first row and end of each
-    weighted : bool, whether any row has a weight other than one
+    holders : list of RawPartition or SortedRows; slices : first row and end of each
+    weighted : bool, whether the rows are to have weights
     """
     parts = []
-    for one, (start, stop) in zip(ranges, slices, strict=True):
+    for one, (start, stop) in zip(holders, slices, strict=True):
         X, y, _ = one.data
         w = one.data.weights[start:stop] if weighted else None
         parts.append(Data(X[start:stop], y[start:stop], w))
@@ -473,65 +416,8 @@ def _concatenated(parts: Sequence[Data]) -> Data:
     return Data(stacked(X), np.concatenate(y), None if w[0] is None else np.concatenate(w))
 
 
-def _every(rows: SortedRows, first: int, step: int, weighted: bool) -> Data:
+def _every(rows: RawPartition | SortedRows, first: int, step: int, weighted: bool) -> Data:
     """Every `step`-th row, from `first` on; weighted : bool, whether with weights."""
     chosen = np.arange(first, rows.data.n_samples, step)
     data = rows.data.take(chosen)
     return data._replace(sample_weight=data.weights if weighted else None)
-
-
-def _moments_of_x(rows: Data, first_row: int, unit: Array) -> list[Node[Moments]]:
-    with one_blas_thread():
-        return Moments.nodes(rows.X, unit, rows.sample_weight, first_row=first_row)
-
-
-def _moments_of_y(rows: Data, first_row: int, unit: Array) -> list[Node[Moments]]:
-    with one_blas_thread():
-        y = np.minimum(rows.y, unit)
-        return Moments.nodes(y, unit, rows.sample_weight, first_row=first_row)
-
-
-def _weights_of(rows: Batch) -> Array:
-    assert rows.w is not None
-    return rows.w[:, 0]
-
-
-def _largest_weight(rows: Batch) -> float:
-    return float(_weights_of(rows).max())
-
-
-def _weights(rows: Batch, first_row: int, unit: float) -> list[Node[float]]:
-    """Sums of the weights divided by `unit`, as nodes."""
-    return sum_nodes(_weights_of(rows) / unit, first_row)
-
-
-def _all_ones(rows: Batch, unit: float) -> bool:
-    return unless_ones(_weights_of(rows) / unit) is None
-
-
-def _divided(rows: Batch, unit: float, weighted: bool) -> Batch:
-    return rows._replace(w=None if rows.w is None or not weighted else rows.w / unit)
-
-
-def _scaled(rows: Data, scales: Scales, within: Any) -> Batch:
-    """The rows in the solver's coordinates; scales : Scales; within : their dtype."""
-    w = rows.sample_weight
-    X, y = scales.input(rows.X, within), scales.target(rows.y, within)
-    return Batch(X, y, None if w is None else w[:, None])
-
-
-def _products(rows: Batch, first_row: int, share: float | tuple[float, float]) -> list[Node[Array]]:
-    """As `products_with_y`; share : of each row, or what its weight is divided by."""
-    with one_blas_thread():
-        of_rows: Array | float
-        if isinstance(share, tuple):
-            assert rows.w is not None
-            of_rows = rows.w / share[0] / share[1]
-        else:
-            of_rows = share
-        return products_with_y(rows.X, rows.y, of_rows, first_row)
-
-
-def _in_precision(rows: Batch, dtype: Any) -> Batch:
-    X: Any = rows.X
-    return rows._replace(X=X.astype(dtype), y=rows.y.astype(dtype))

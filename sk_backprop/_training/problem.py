@@ -47,6 +47,12 @@ class Data(NamedTuple):
     sample_weight: Array | None = None
 
     @property
+    def sample(self) -> "Data":
+        """These rows, or every m-th of very many."""
+        step = sampling_step(self.n_samples)
+        return self if step == 1 else self.take(np.arange(0, self.n_samples, step))
+
+    @property
     def in_memory(self) -> bool:
         """Whether mini-batches can be drawn."""
         return True
@@ -89,6 +95,22 @@ class Data(NamedTuple):
         w = self.sample_weight
         X = SelectedRows(self.X, rows) if isinstance(self.X, np.ndarray) else self.X[rows]
         return Data(X, self.y[rows], None if w is None else w[rows])
+
+
+class Elsewhere(NamedTuple):
+    """Rows on an engine, in the solver's coordinates.
+
+    sample : Data, every m-th of them, in memory
+    rows : Partitions
+    """
+
+    sample: Data
+    rows: Any
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+        return int(self.rows.n_samples)
 
 
 class Settings(NamedTuple):
@@ -174,7 +196,8 @@ class Start(NamedTuple):
 class Problem(NamedTuple):
     """Rows in the solver's coordinates, and the scales that led there.
 
-    rows, validation : Data; validation may be None
+    rows : Data
+    validation : Data or Elsewhere, or None
     dtype : of the fitted weights: that of the user's X, or float64 where needed
     groups : (n_samples,) int, the distinct row that each row equals, or None where all differ
     column_ranks : (n_features,) int, see `row_order.column_ranks`
@@ -186,7 +209,7 @@ class Problem(NamedTuple):
 
     scales: Scales
     rows: Data
-    validation: Data | None
+    validation: Data | Elsewhere | None
     dtype: Any
     groups: Array | None
     column_ranks: Array
@@ -214,10 +237,7 @@ class Problem(NamedTuple):
         """These rows, or every m-th of very many, in memory."""
         if self.elsewhere is not None:
             return self._replace(elsewhere=None)
-        step = sampling_step(self.rows.n_samples)
-        if step == 1 or not self.by_value:
-            return self
-        return self._replace(rows=self.rows.take(np.arange(0, self.rows.n_samples, step)))
+        return self._replace(rows=self.rows.sample) if self.by_value else self
 
     def objective(
         self,

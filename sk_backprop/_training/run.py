@@ -21,8 +21,9 @@ from sk_backprop._inference.evidence import (
     weak_precisions,
 )
 from sk_backprop._inference.laplace import Posterior, Uncertain, evident, laplace, residuals_suffice
-from sk_backprop._inference.objective import Objective, ValidationSet
+from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.online import PassErrors, of_stream
+from sk_backprop._inference.validation import RowsInMemory, ValidationSet
 from sk_backprop._network.dispersion import HeldOutNoise, PearsonSums
 from sk_backprop._network.network import Network, Parameters, evaluate
 from sk_backprop._solvers._base import Prior, RunContext, StreamPass
@@ -33,7 +34,7 @@ from sk_backprop._training.initial import (
     local_start,
     random_start,
 )
-from sk_backprop._training.problem import Data, Problem, Settings, Start
+from sk_backprop._training.problem import Data, Elsewhere, Problem, Settings, Start
 
 
 class Trained(NamedTuple):
@@ -149,11 +150,16 @@ class TrainingRun:
             self.objective.parameters(params.flat),
             tol=settings.tol,
             n_iter_no_change=settings.n_iter_no_change,
-            validation=None if validation is None else ValidationSet(self.objective, *validation),
+            validation=None if validation is None else self._validation_set(validation),
             early_stopping=settings.early_stopping,
             observer=observer,
         )
         return self.finish(self._solve(params, monitor, rng))
+
+    def _validation_set(self, validation: Data | Elsewhere) -> ValidationSet:
+        if isinstance(validation, Elsewhere):
+            return ValidationSet(self.objective, validation.rows)
+        return ValidationSet(self.objective, RowsInMemory(*validation))
 
     def _initial_parameters(self, rng: np.random.RandomState) -> Parameters:
         network, scales = self.settings.network, self.problem.scales
@@ -261,7 +267,7 @@ class TrainingRun:
         )
         posterior, validation = of_noise(problem.noise), None
         if settings.early_stopping and problem.noise is None:
-            validation = problem.validation
+            validation = problem.validation and problem.validation.sample
         if validation is None:
             return posterior
         noise = _noise_at(settings, objective.network, params, posterior, validation)

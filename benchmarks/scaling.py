@@ -1,7 +1,7 @@
-"""Time and memory of a fit against rows, columns of sparse X, and hidden units.
+"""Time and memory of a fit against rows, columns of sparse X, and hidden units; rows on workers.
 
 Each fit is made in a process of its own: `python -m benchmarks.scaling JSON` fits once and
-prints seconds and memory as JSON.
+prints seconds and memory as JSON. Rows on workers of dask: see `benchmarks.distributed`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits
 
 from benchmarks import BenchmarkError, drawing
+from benchmarks.distributed import EVALUATIONS
 from benchmarks.problems import Array
 from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
@@ -55,6 +56,11 @@ SERIES = {
     ),
 }
 
+# The series of rows on workers, one evaluation each.
+DISTRIBUTED = "workers"
+N_WORKERS, N_HIDDEN_DISTRIBUTED = 2, 25
+N_DISTRIBUTED = {False: 1_000_000, True: 50_000}  # rows, by --quick
+
 # Beyond these, a step of lm is not affordable: multiply-adds, and parameters.
 _LM_STEP, _LM_PARAMS = 5e11, 3000
 
@@ -64,10 +70,11 @@ MOST_MB = 200.0
 
 @dataclass(frozen=True)
 class Row:
-    """One fit of `ITERATIONS`.
+    """One fit of `ITERATIONS`, or one evaluation on workers and in one thread.
 
     `peak_mb` is what was held beyond X at the most: by the resident set of the process, or
-    for a mapped file by tracemalloc, in a second fit.
+    for a mapped file by tracemalloc, in a second fit. `local_seconds` are those of one thread
+    where `seconds` are those of `workers`, which are 0 for a fit.
     """
 
     series: str
@@ -80,12 +87,14 @@ class Row:
     x_mb: float = math.nan
     peak_mb: float = math.nan
     memory_by: str = ""
+    workers: int = 0
+    local_seconds: float = math.nan
     note: str = ""
 
     @property
     def x(self) -> int:
         """What varies in the series."""
-        return int(getattr(self, SERIES[self.series][0]))
+        return self.workers or int(getattr(self, SERIES[self.series][0]))
 
 
 # --- one fit ---
@@ -192,14 +201,19 @@ def cases(quick: bool = False) -> Iterator[Row]:
                 affordable = n_params <= _LM_PARAMS and row.n_samples * n_params**2 <= _LM_STEP
                 if solver != "lm" or affordable:
                     yield row
+    shape = N_DISTRIBUTED[quick], N_COLUMNS, N_HIDDEN_DISTRIBUTED
+    for solver in EVALUATIONS:
+        yield Row(DISTRIBUTED, solver, *shape, iterations=1, workers=N_WORKERS)
 
 
 def measure(row: Row) -> Row:
-    """Fill a row, by a fit in a new process; the note has the last word of one that fails."""
+    """Fill a row, in a new process; the note has the last word of one that fails."""
     names = "solver", "n_samples", "n_features", "n_hidden"
-    what = {"kind": SERIES[row.series][2]} | {name: getattr(row, name) for name in names}
+    what: dict[str, Any] = {name: getattr(row, name) for name in names}
+    module = "benchmarks.distributed" if row.workers else "benchmarks.scaling"
+    what |= {"workers": row.workers} if row.workers else {"kind": SERIES[row.series][2]}
     environ = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", "benchmarks.scaling", json.dumps(what)]
+    command = [sys.executable, "-m", module, json.dumps(what)]
     told = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     if told.returncode != 0:
         last = told.stderr.strip().splitlines()[-1:] or [f"exit status {told.returncode}"]
@@ -210,10 +224,18 @@ def measure(row: Row) -> Row:
 def add_options(parser: argparse.ArgumentParser) -> None:
     text = f"the first {N_QUICK} sizes of each series"
     parser.add_argument("--quick", action="store_true", help=text)
+    text = "what to measure; by default everything"
+    parser.add_argument("--series", nargs="+", choices=[*SERIES, DISTRIBUTED], help=text)
+    text = "keep the rows of --out, and measure those that it lacks"
+    parser.add_argument("--resume", action="store_true", help=text)
 
 
 def run(args: argparse.Namespace) -> Iterator[Row]:
+    done = {(row.series, row.solver, row.x) for row in args.done}
     for case in cases(args.quick):
+        wanted = not args.series or case.series in args.series
+        if not wanted or (case.series, case.solver, case.x) in done:
+            continue
         print(f"{case.series}, {case.x:,}, {case.solver}", file=sys.stderr, flush=True)
         yield measure(case)
 
@@ -238,8 +260,9 @@ Seconds, and the most memory beyond X; p: seconds grow as x^p at the right end.
 
 def summarize(rows: Sequence[Row]) -> str:
     """A table for each series, with a line for each solver."""
-    lines = [LEGEND]
-    for series in dict.fromkeys(row.series for row in rows):
+    fits = [row for row in rows if not row.workers]
+    lines = [LEGEND] if fits else []
+    for series in dict.fromkeys(row.series for row in fits):
         here = [row for row in rows if row.series == series]
         values = sorted({row.x for row in here})
         mapped = " in a memory-mapped file" if series == "rows, mapped" else ""
@@ -250,7 +273,23 @@ def summarize(rows: Sequence[Row]) -> str:
             p = growth(list(found.values()))
             lines.append(_line(solver, cells, f"{p:.2f}".replace("nan", "")))
         lines.append("")
+    if on_workers := [row for row in rows if row.workers]:
+        lines += [*_table_of_workers(on_workers), ""]
     return "\n".join(line.rstrip() for line in lines[:-1])
+
+
+def _table_of_workers(rows: Sequence[Row]) -> list[str]:
+    """Seconds of an evaluation on workers and in one thread, and their ratio."""
+    lines = [
+        "one evaluation of rows on workers of one thread, of the same rows in one thread; ratio"
+    ]
+    for row in rows:
+        size = f"{row.n_samples:,} x {row.n_features}, {row.n_hidden} units, {row.workers} workers"
+        times = f"{row.seconds:.3g} s, {row.local_seconds:.3g} s"
+        cells = f"{times}; {row.seconds / row.local_seconds:.2f}" if row.seconds > 0 else "failed"
+        note = f" ({row.note})" if row.note else ""
+        lines.append(f"  {EVALUATIONS[row.solver][0]:<16}  {size}: {cells}{note}")
+    return lines
 
 
 def _line(name: str, cells: Sequence[str], p: str) -> str:
@@ -267,7 +306,7 @@ _LEAST_MB = 0.1  # less is lost in the noise of pages
 
 def draw(rows: Sequence[Row]) -> Any:
     """Seconds above and memory below, against what varies; a line for each solver."""
-    if not (rows := [row for row in rows if row.seconds > 0]):
+    if not (rows := [row for row in rows if row.seconds > 0 and not row.workers]):
         raise BenchmarkError("--plot draws fits, and there are none")
     styles: dict[str, dict[str, Any]] = {
         solver: {"color": color, "marker": marker, "ms": 4.5, "lw": 1.4}

@@ -1,4 +1,4 @@
-"""`python -m benchmarks scaling`: what it measures, its table and its picture."""
+"""`python -m benchmarks scaling`: what it measures, its tables and its picture; rows on workers."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ import scipy.sparse as sp
 sys.path.append(str(Path(__file__).parents[1]))
 
 import benchmarks.__main__ as program
-from benchmarks import scaling, table
+from benchmarks import distributed, scaling, table
 from benchmarks.scaling import Row
+from sk_backprop._blocks.engine import InProcess
 
 MB = 2**20
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def instant(monkeypatch):
-    """Fits that take no time: 1 us a row, and 8 bytes of memory."""
+    """Fits that take no time: 1 us a row, and 8 bytes of memory; on workers half as long."""
 
     def measure(row):
         seconds, peak = 1e-6 * row.n_samples, 8e-6 * row.n_samples
+        if row.workers:
+            return replace(row, seconds=seconds / 2, local_seconds=seconds)
         return replace(row, seconds=seconds, x_mb=1.0, peak_mb=peak, memory_by="guess")
 
     monkeypatch.setattr(scaling, "measure", measure)
@@ -91,14 +95,72 @@ def test_run_writes_a_row_a_fit_and_ends_with_tables(tmp_path, capsys, instant):
     assert run("--quick", "--out", path) == 0
     rows = table.read(str(path), Row)
     assert len(rows) == len(list(scaling.cases(quick=True)))
-    assert {row.series for row in rows} == set(scaling.SERIES)
-    assert max(row.n_samples for row in rows) == 10_000
+    assert {row.series for row in rows} == {*scaling.SERIES, scaling.DISTRIBUTED}
+    assert max(row.n_samples for row in rows if not row.workers) == 10_000
     out, err = capsys.readouterr()
     assert err.splitlines()[0] == "rows, 1,000, lm"
     lines = out.splitlines()
     at = lines.index(scaling.SERIES["rows"][3])
     assert lines[at + 1].split() == ["1,000", "10,000", "p"]
     assert lines[at + 2].split() == ["lm", "0.001", "s", "0", "MB", "0.01", "s", "0", "MB", "1.00"]
+
+
+def test_series_are_chosen_and_added_to_a_file(tmp_path, capsys, instant):
+    path = tmp_path / "rows.csv"
+    assert run("--quick", "--series", "hidden", "--out", path) == 0
+    before = path.read_text(encoding="utf-8")
+    assert run("--quick", "--series", "workers", "hidden", "--resume", "--out", path) == 0
+    added = path.read_text(encoding="utf-8").removeprefix(before).splitlines()
+    assert [line.split(",")[:2] for line in added] == [["workers", "lbfgs"], ["workers", "lm"]]
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "  gradient          50,000 x 20, 25 units, 2 workers: 0.025 s, 0.05 s; 0.50",
+        "  normal equations  50,000 x 20, 25 units, 2 workers: 0.025 s, 0.05 s; 0.50",
+    ]
+
+
+@pytest.mark.parametrize("solver", distributed.EVALUATIONS)
+def test_evaluation_of_rows_on_an_engine_is_that_of_the_same_rows(solver):
+    near, far, settings = distributed.problems(InProcess(3), solver, (9_000, 4, 3))
+    assert near.elsewhere is None
+    assert len(far.elsewhere.parts) > 1
+    assert sum(part.n_rows for part in far.elsewhere.parts) == 9_000
+    local = distributed.evaluation(near, settings)()
+    assert local[-1].shape == {"lbfgs": (19,), "lm": (19, 19)}[solver]
+    assert all(map(np.array_equal, local, distributed.evaluation(far, settings)()))
+
+
+@pytest.mark.slow
+def test_rows_on_workers_are_measured_in_a_process_of_its_own():
+    row = Row("workers", "lbfgs", 20_000, 5, 4, 1, workers=2)
+    found = scaling.measure(row)
+    assert found.note == ""  # the sums are the same
+    assert 0 < found.local_seconds < found.seconds < 30  # so few rows take longer on workers
+
+
+def test_readme_shows_what_a_large_cluster_takes_on_paper():
+    def said(seconds):
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.2g} s"
+
+    found = []
+    for name, size, n in (
+        ("100 million", "16 GB", 1e8),
+        ("1 billion", "160 GB", 1e9),
+        ("10 billion", "1.6 TB", 1e10),
+        ("60 billion", "9.6 TB", 6e10),
+    ):
+        sorting, gradient, equations = distributed.on_paper(n).values()
+        times = map(said, (sorting, gradient, equations, 300 * gradient, 60 * equations))
+        found.append(f"| {' | '.join([name, size, *times])} |")
+    section = README[README.index("Computed, not measured: 1,000 workers of 8 threads") :]
+    assert [line for line in section.splitlines() if line.startswith("|")][2:6] == found
+
+
+def test_one_task_after_the_other_is_what_few_rows_cost_on_paper():
+    # One thread has one partition, one range and one part: the sum of its work and three tasks.
+    found = distributed.on_paper(1e6, workers=1, threads=1)
+    assert found["gradient"] == pytest.approx(0.2 + 0.001)
+    assert found["equations"] == pytest.approx(7 + 0.001 * 8 / 7)
+    assert found["sorting"] == pytest.approx(0.44 + 0.16 + 0.001)
 
 
 def test_growth_is_the_slope_at_the_right_end():
@@ -146,6 +208,22 @@ def test_guide_says_what_scaling_csv_holds():
     million = [row for row in rows if row.n_samples == 1_000_000]
     guide = (root / "sk_backprop" / "guide.md").read_text(encoding="utf-8")
     assert "with a million rows of 20 columns" in guide
-    assert max(row.peak_mb for row in million) < scaling.MOST_MB == 200
+    assert max(row.peak_mb for row in million if not row.workers) < scaling.MOST_MB == 200
     few = [row.peak_mb for row in million if row.solver in ("adam", "sgd")]
     assert few == pytest.approx([100] * len(few), rel=0.1)
+
+
+def test_steps_on_workers_took_little_longer_than_in_one_thread():
+    root = Path(__file__).parents[1]
+    rows = table.read(str(root / "benchmarks" / "scaling.csv"), Row)
+    gradient, equations = (row for row in rows if row.workers)
+    assert (gradient.solver, equations.solver) == ("lbfgs", "lm")
+    for row in (gradient, equations):
+        assert (row.n_samples, row.n_features, row.n_hidden, row.workers) == (10**6, 20, 25, 2)
+        assert row.note == ""  # the sums have the same bits
+    assert gradient.seconds <= 1.5 * gradient.local_seconds + 0.03
+    assert equations.seconds <= 1.2 * equations.local_seconds
+    text = (root / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    said = " ".join(text.split())
+    assert "at most 1.5 times as long as in one thread of one process and 30 ms more" in said
+    assert "normal equations at most 1.2 times" in said

@@ -48,26 +48,35 @@ class Learner(Predictor):
         for the noise, so that standard deviations may be too small. During trials, or with
         `n_jobs`, KeyboardInterrupt is raised.
 
+        Dask arrays and data frames are fitted by 'lm' or 'lbfgs' on the workers of the current
+        dask client, which hold the rows, to the same bits as in memory. At most 200,000 rows
+        come to the client, on which models are selected and the noise is calibrated.
+
         Parameters
         ----------
-        X : {array-like, sparse matrix, data frame} of shape (n_samples, n_features)
+        X : {array-like, sparse matrix, data frame, dask collection} of shape \
+                (n_samples, n_features)
             Inputs in any units. The columns of a data frame (pandas, polars, pyarrow) may be
             numbers, booleans, categories, strings (see `categorical_features`), durations, and
             dates, which become days since the first, and the sine and cosine of the phase in each
             year, week and day where the dates cover several of them. Missing values (nan, NA, None,
             NaT) are replaced by the mean of the column, and a further input shows where; among
             categories, they are one. float32 stays float32, unless the mean of a column or of y is
-            100 times its standard deviation; everything else becomes float64.
+            100 times its standard deviation; everything else becomes float64. The blocks of a dask
+            collection are arrays, CSR matrices or pandas data frames.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets in any units.
+            Targets in any units; a dask collection if X is one, in the same partitions unless
+            the numbers of rows of all blocks are known.
         sample_weight : array-like of shape (n_samples,) or float, default=None
-            Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out.
-            Copies of a row stay together wherever rows are held out. For the evidence, weights
-            that sum to 1 carry no more information than one row: divide relative weights (such
-            as exposures of rates, or precisions, 1 / variance of each target) by their mean.
+            Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out. If X is
+            a dask collection, so are they, or a number for all rows. Copies of a row stay together
+            wherever rows are held out. For the evidence, weights that sum to 1 carry no more
+            information than one row: divide relative weights (such as exposures of rates, or
+            precisions, 1 / variance of each target) by their mean.
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with `early_stopping=True`,
-            they are used instead of a random part of X to decide when to stop.
+            they are used instead of a random part of X to decide when to stop. If X is a dask
+            collection, `early_stopping=True` requires them, and they are loaded into the client.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         coefs_init, intercepts_init : list of arrays, default=None
@@ -83,7 +92,10 @@ class Learner(Predictor):
         ------
         ValueError, TypeError
             If an argument or parameter is not allowed; the message says which one, what was
-            given and what is allowed.
+            given and what is allowed. For a dask collection, this includes solvers that use
+            mini-batches, y in memory, and a process without a dask client.
+        ImportError
+            If X is a dask collection and dask.distributed is not installed.
 
         Warns
         -----
@@ -94,7 +106,8 @@ class Learner(Predictor):
             remain after subtracting the effective number of parameters, the weights make many
             rows count as less than three, a single row has most of the squared error, or of the
             variance of a column, a column of a data frame seems to number the rows, rows are
-            outliers (see `outliers_`), or `noise='varying'` has no effect.
+            outliers (see `outliers_`), `noise='varying'` has no effect, or the workers of dask
+            differ in versions or BLAS kernels, on which the last digits depend.
 
         Examples
         --------
@@ -166,7 +179,8 @@ class Learner(Predictor):
         Raises
         ------
         ValueError, TypeError
-            As for `fit`. A batch that raises an error leaves the estimator as it was.
+            As for `fit`, or if an argument is a dask collection. A batch that raises an error
+            leaves the estimator as it was.
         PartialFitError
             If the solver is 'lm' or 'lbfgs', `early_stopping` is True, or `learning_rate` is
             'cosine'. It is both an AttributeError and a ValueError.

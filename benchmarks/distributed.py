@@ -23,11 +23,11 @@ from sk_backprop._estimator.dask_engine import _MOST_TASKS, DaskEngine
 from sk_backprop._inference.engine_sums import _FAN_IN
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
+from sk_backprop._training.elsewhere import problem_of
 from sk_backprop._training.partitions import (
     _PART_BYTES,
     RawPartition,
     facts_of,
-    problem_of,
     sorted_ranges,
 )
 from sk_backprop._training.problem import Data, Problem, prepare

@@ -21,6 +21,7 @@ from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit
 from sk_backprop._inference.row_sums import RowSums
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
+from sk_backprop._training.partitions import RawPartition, facts_of, sorted_ranges
 from sk_backprop._training.problem import Data
 
 # Three parts of whole blocks and a rest: a tree in which not all nodes are of one height.
@@ -232,6 +233,36 @@ def test_order_and_partitions_of_the_rows_do_not_matter():
     rows = X[shuffled], y[shuffled], w[shuffled]
     for cuts in ((), (5, 17_000), range(0, N, 2000)):
         assert_same_fit(fit_on(InProcess(2), network(**params), rows, list(cuts))[0], local)
+
+
+def raw_partitions(engine, X, y, cuts):
+    """Handles of X and y in partitions that end at the given rows."""
+    numbers = cut(np.arange(len(y)), cuts)
+    parts = zip(cut(X, cuts), cut(y[:, None], cuts), numbers, strict=True)
+    return [engine.submit(RawPartition, Data(*rows), number) for *rows, number in parts]
+
+
+def test_many_partitions_exchange_their_rows_in_two_steps():
+    X, y = curve(3000)
+    X[:500], y[:500] = X[500:1000], y[500:1000]
+    engine = InProcess(20)
+    partitions = raw_partitions(engine, X, y, [0, *range(50, 3000, 70)])
+    facts = facts_of(engine, partitions)
+    at_once = sorted_ranges(engine, partitions, facts)
+    in_two_steps = sorted_ranges(engine, partitions, facts, most_pieces=100)
+    assert len(at_once.sizes) == 40
+    assert in_two_steps.sizes == at_once.sizes
+    assert in_two_steps.weighted
+    for found, expected in zip(in_two_steps.sample, at_once.sample, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_that_change_when_they_are_computed_again_are_refused():
+    X, y = curve(200)
+    facts = facts_of(InProcess(), raw_partitions(InProcess(), X, y, [90]))
+    X[17, 0] *= 2
+    with pytest.raises(ValueError, match=r"have changed while they were read: .* persist"):
+        sorted_ranges(InProcess(), raw_partitions(InProcess(), X, y, [90]), facts)
 
 
 @pytest.mark.parametrize("n_threads", [1, 5])

@@ -21,7 +21,7 @@ from sk_backprop._estimator.inputs import (
     statistics_of,
     training_inputs,
 )
-from sk_backprop._tables import distinct, statistics
+from sk_backprop._tables import distinct, encoding, statistics
 from sk_backprop._tables.distinct import Repeats, keys_of_names, keys_of_numbers
 from sk_backprop._tables.statistics import TableStatistics
 
@@ -170,13 +170,13 @@ def by_parts(model, parts, weights):
 def check_parts(table, weights, parts, **params):
     """Nothing but the order of the rows is other than of the whole table."""
     model, other = BackpropRegressor(**params), BackpropRegressor(**params)
-    encoded, encoding, messages = training_inputs(model, table, weights, streaming=False)
+    encoded, whole, messages = training_inputs(model, table, weights, streaming=False)
     take = table.iloc.__getitem__ if isinstance(table, pd.DataFrame) else table.__getitem__
     rows = [own_categories(take(part)) if hasattr(table, "iloc") else take(part) for part in parts]
     some = [None if weights is None else weights[part] for part in parts]
     decision, inputs = by_parts(other, rows, some)
-    state = None if encoding is None else encoding.state()
-    assert repr(None if encoding is None else decision.encoding.state()) == repr(state)
+    state = None if whole is None else whole.state()
+    assert repr(None if whole is None else decision.encoding.state()) == repr(state)
     assert decision.messages == messages
     assert {one.dtype for one in inputs} == {encoded.dtype}
     np.testing.assert_array_equal(np.concatenate(inputs), encoded[np.concatenate(parts)])
@@ -197,6 +197,36 @@ def test_the_encoding_is_the_same_in_any_parts(seed, n_rows, kind):
     }[kind]
     table = some_table(rng, n_rows)
     check_parts(table, weights, in_parts(table, rng))
+
+
+@FEW
+@given(SEEDS)
+def test_rows_of_zero_weight_do_not_count(seed):
+    rng = np.random.default_rng(seed)
+    table, weights = some_table(rng, 40), rng.integers(0, 2, 40) * rng.uniform(1, 2, 40)
+    table, weights[0] = table.drop(columns="mixed", errors="ignore"), 1.0  # its kind is of all rows
+    model = BackpropRegressor()
+    _, expected, _ = training_inputs(
+        model, table[weights > 0], weights[weights > 0], streaming=False
+    )
+    _, found, _ = training_inputs(model, table, weights, streaming=False)
+    assert repr(found.state()) == repr(expected.state())
+
+
+@FEW
+@given(st.lists(st.tuples(FINITE | st.just(np.nan), st.floats(0, 1e9)), min_size=1, max_size=30))
+def test_missing_numbers_are_the_mean_rounded_once(rows):
+    values, weights = map(np.array, zip(*rows))
+    missing, both = np.isnan(values), [list(rows), [*rows, (np.nan, 0.0)]]
+    for some in both:  # a missing value of zero weight matters only where no other is known
+        X, some_weights = np.array(some).T
+        model = BackpropRegressor(categorical_features=[1])
+        table = np.column_stack([X, np.zeros(len(X))])
+        _, found, _ = training_inputs(model, table, some_weights, streaming=False)
+        total = sum(map(Fraction, weights[~missing]))
+        mean = naive_sum(values[~missing], weights[~missing]) / total if total else 0
+        lacks = any(weights[missing] > 0) if total else bool(np.isnan(X).any())
+        assert found.blocks[0] == (float(mean), lacks, False)
 
 
 @FEW
@@ -231,13 +261,16 @@ def test_more_different_values_than_are_kept(seed):
         {
             "t": DAY_ZERO + pd.to_timedelta(days[rng.integers(0, 50, 60)], unit="D"),
             "key": rng.choice([f"k{k}" for k in range(30)], 60),
-            "name": [f"n{k}" for k in range(60)],
-            "few": rng.choice(["a", "b"], 60),
+            "name": [f"n{k}" for k in rng.permutation(60)],
+            "some": rng.choice(["a", "b", "None", None], 60),
         }
     )
+    table.loc[0, "name"] = rng.choice(table["name"])  # the only one that repeats, or none
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "MOST_DISTINCT", 20)
+        patch.setattr(statistics, "MOST_DISTINCT", int(rng.choice([20, 60])))
         patch.setattr(distinct, "_MOST_KEYS", 16)
+        patch.setattr(encoding, "_MOST_LEVELS", (2, 1))
+        patch.setattr(encoding, "_MOST_INPUTS", 12)
         check_parts(table, rng.integers(0, 9, 60) / 8, in_parts(table, rng))
 
 
@@ -247,9 +280,9 @@ def test_more_levels_or_dates_than_are_kept_are_not_counted(monkeypatch):
     times = DAY_ZERO + pd.to_timedelta(np.arange(210) / 2, unit="h")
     table = pd.DataFrame({"x": np.arange(210) % 7, "key": key, "t": times})
     model = BackpropRegressor()
-    _, encoding, messages = training_inputs(model, table, None, streaming=False)
+    _, found, messages = training_inputs(model, table, None, streaming=False)
     # With a median gap of half a day, more than 20 dates would span more than these four days.
-    assert encoding.names == ["x", "key=(other)", "t (days)", "t (sin of day)", "t (cos of day)"]
+    assert found.names == ["x", "key=(other)", "t (days)", "t (sin of day)", "t (cos of day)"]
     assert len(messages) == 1
     assert re.match(r"X has more than 100,000 categories in column 'key'", messages[0])
 
@@ -283,6 +316,11 @@ def column(values, dtype=object):
 )
 def test_parts_of_different_dtypes_are_one_column(some, others, expected):
     assert merged_with(some, others).names == expected
+
+
+def test_the_string_none_comes_before_missing_values(monkeypatch):
+    monkeypatch.setattr(encoding, "_MOST_LEVELS", (1,))
+    assert merged_with(column(["None"] * 5), column([None] * 5)).names == ["a=None", "a=(other)"]
 
 
 @pytest.mark.parametrize(
@@ -340,5 +378,5 @@ def test_levels_of_booleans_do_not_depend_on_other_columns():
     model = BackpropRegressor(categorical_features=["flag"])
     names = {"flag=False", "flag=True"}
     for table in (numbers, numbers.assign(s="u", t="v"), numbers.astype({"flag": object})):
-        _, encoding, _ = training_inputs(model, table, None, streaming=False)
-        assert names < set(encoding.names)
+        _, found, _ = training_inputs(model, table, None, streaming=False)
+        assert names < set(found.names)

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, row_blocks
+from sk_backprop._blocks.arrays import Array, beyond_range_is_inf, row_blocks
 
 # Exponent of the smallest number above 0, and the bits of the integers that float64 holds.
 _LEAST_EXPONENT, _ALL_BITS = -1074, 53
@@ -36,7 +36,16 @@ class Weights:
         self._n_rows = n_rows
         self._slices = None if weights is None else _sliced(weights, _WEIGHT_BITS)
         self.positive = np.ones(n_rows, dtype=bool) if weights is None else weights > 0
-        self.total = self.dot(np.ones(n_rows))
+        self.total = self.of(np.ones(n_rows, dtype=bool))
+
+    def of(self, selected: Array) -> Fraction:
+        """The sum of the weights of some rows.
+
+        selected : (n_rows,) bool
+        """
+        if self._slices is None:
+            return Fraction(int(selected.sum()))
+        return self.dot(selected.astype(float))
 
     def dot(self, values: Array) -> Fraction:
         """The sum of finite values times weights.
@@ -62,12 +71,11 @@ class Weights:
         """
         if self._slices is None:
             return list(map(int, np.bincount(groups, minlength=n_groups)))
-        found: list[int | Fraction] = [0] * n_groups
+        lowest, totals = min((e for e, _ in self._slices), default=0), [0] * n_groups
         for exponent, weights in self._slices:
-            sums = np.bincount(groups, weights, minlength=n_groups)
-            for group in np.flatnonzero(sums):
-                found[group] += _scaled(int(sums[group]), exponent)
-        return found
+            sums = np.bincount(groups, weights, minlength=n_groups).astype(np.int64).tolist()
+            totals = [a + (b << (exponent - lowest)) for a, b in zip(totals, sums, strict=True)]
+        return [_scaled(total, lowest) for total in totals]
 
 
 def rounded(number: int | Fraction) -> float:
@@ -84,6 +92,7 @@ def _scaled(number: int, exponent: int) -> Fraction:
     return Fraction(number << exponent)
 
 
+@beyond_range_is_inf  # numpy 1.26 warns of an overflow where small numbers are divided by a smaller
 def _sliced(values: Array, bits: int) -> list[tuple[int, Array]]:
     """Exponents e, and integers k below 2^bits, so that the values are the sum of all k 2^e.
 

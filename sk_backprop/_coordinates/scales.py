@@ -222,7 +222,8 @@ def moments_for(
     moments : Moments of y / unit, over these rows and all others
     """
     every = slice(0, len(y), sampling_step(len(y)))
-    w = None if sample_weight is None else sample_weight[every]
+    # A copy: BLAS adds up the elements of a view in another order.
+    w = None if sample_weight is None else sample_weight[every].copy()
     mean, var = likelihood.mean_and_variance(y[every], unit, w, moments.mean, moments.var)
     return Moments(moments.weight, mean, var)
 

@@ -158,13 +158,14 @@ def _checked(
     rows : Collection
     before : Columns of the fit that this one continues, or None
     """
-    engine, blocks = rows.engine, rows.blocks
+    engine = rows.engine
+    starts = _starts(rows, rows.meta.shape[1], "")
     with checking("X"):
         reading = reading_of_parts(estimator, rows.meta)
     decision = Decided(None, [], None, [])
     if not sp.issparse(rows.meta):
         handles = [
-            engine.submit(_statistics, k, reading, X, w) for k, (X, _, w) in enumerate(blocks)
+            engine.submit(_statistics, k, reading, X, w) for k, (X, _, w) in enumerate(rows.blocks)
         ]
         statistics = reduced(engine, handles, _merged, _FAN_IN)
         with checking("X"):
@@ -173,23 +174,34 @@ def _checked(
         decision = decision._replace(encoding=before.encoding)
     names = getattr(estimator, "feature_names_in_", None)
     columns = Columns(estimator.n_features_in_, names, decision.encoding)
-    return columns, _partitions(rows, reading, decision, "X"), (reading, decision)
+    partitions = _partitions(rows, starts, (reading, decision), "X")
+    return columns, partitions, (reading, decision)
 
 
-def _partitions(rows: Collection, reading: Reading, decision: Decided, name: str) -> list[Any]:
+def _starts(rows: Collection, n_columns: int, suffix: str) -> Array:
+    """Numbers of the first row of each block, whose shapes are checked.
+
+    rows : Collection; n_columns : int, of X; suffix : of the names of the arguments
+    """
+    engine, expected = rows.engine, (suffix, n_columns, rows.y_shape[1:])
+    sizes = [engine.submit(_n_rows, k, expected, *block) for k, block in enumerate(rows.blocks)]
+    return np.cumsum([0, *engine.gather(sizes)])
+
+
+def _partitions(
+    rows: Collection, starts: Array, read_by: tuple[Reading, Decided], name: str
+) -> list[Any]:
     """Handles of RawPartition.
 
     Parameters
     ----------
-    rows : Collection; reading : Reading; decision : Decided
+    rows : Collection; starts : numbers of the first row of each block
+    read_by : Reading and Decided
     name : of X in errors
     """
-    engine, blocks = rows.engine, rows.blocks
-    sizes = engine.gather([engine.submit(_n_rows, k, *block) for k, block in enumerate(blocks)])
-    starts = np.cumsum([0, *sizes])
     return [
-        engine.submit(_partition, (name, k, int(starts[k])), reading, decision, block)
-        for k, block in enumerate(blocks)
+        rows.engine.submit(_partition, (name, k, int(starts[k])), *read_by, block)
+        for k, block in enumerate(rows.blocks)
     ]
 
 
@@ -206,7 +218,8 @@ def _validation(
             f"y_val has {np.prod(given):.0f} outputs; y has {np.prod(of_training):.0f} and they "
             "must agree."
         )
-    return holders_of(rows.engine, _partitions(rows, reading, decision, "X_val"))
+    starts = _starts(rows, training.meta.shape[1], "_val")
+    return holders_of(rows.engine, _partitions(rows, starts, (reading, decision), "X_val"))
 
 
 def _messages(rows: Collection, decision: Decided) -> Messages:
@@ -273,14 +286,29 @@ def _without_outliers(
 # --- tasks ---
 
 
-def _n_rows(number: int, X: Any, y: Any, w: Any) -> int:
-    """Number of rows of a block, whose `number` errors name, if X, y and w agree in it."""
+def _n_rows(number: int, expected: tuple[str, int, tuple[int, ...]], X: Any, y: Any, w: Any) -> int:
+    """Number of rows of a block, if X, y and w agree in it.
+
+    Parameters
+    ----------
+    number : int, of the block, for errors
+    expected : suffix of the names of the arguments, number of columns of X, shape of a row of y
+    X, y, w : of the block; w may be None or one number
+    """
+    suffix, n_columns, of_y = expected
     n_rows = X.shape[0]
+    for name, values, shape in ((f"X{suffix}", X, (n_columns,)), (f"y{suffix}", y, of_y)):
+        # The columns of data frames are compared by name.
+        if not hasattr(values, "columns") and tuple(values.shape[1:]) != shape:
+            raise ValueError(
+                f"Partition {number} of {name} has the shape {values.shape}; expected "
+                f"({', '.join(map(str, ('n_rows', *shape)))}). Pass the same columns in all rows."
+            )
     for name, values in (("y", y), ("sample_weight", w)):
         if np.ndim(values) and len(values) != n_rows:
             raise ValueError(
-                f"Partition {number}: X has {n_rows} rows and {name} has {len(values)}; they must "
-                "agree. Pass collections with the same partitions."
+                f"Partition {number}: X{suffix} has {n_rows} rows and {name}{suffix} has "
+                f"{len(values)}; they must agree. Pass collections with the same partitions."
             )
     return int(n_rows)
 

@@ -1,7 +1,5 @@
 """The columns of X: how they are read, and what they are encoded as, from their statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 

@@ -57,7 +57,8 @@ class DaskEngine:
 
     def kernels(self) -> set[tuple[str, ...]]:
         """Versions and BLAS kernels of all workers, on which the last digits of sums depend."""
-        return set(self._client.run(versions).values())
+        # A worker that is lost meanwhile has nothing to tell.
+        return set(self._client.run(versions, on_error="ignore").values())
 
 
 def fit_on_workers(
@@ -157,7 +158,7 @@ def _collection(
     rows : X, y and sample_weight, collections; suffix : of their names
     """
     X, y, sample_weight = rows
-    known = None
+    known, meta = None, without_rows(X)
     if hasattr(X, "chunks"):
         X = X.rechunk({1: -1})
         known = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
@@ -169,7 +170,7 @@ def _collection(
             continue
         columns.append(_futures(client, _in_blocks(given, (name, f"X{suffix}"), n_blocks, known)))
     y_shape = (np.nan, *y.shape[1:])
-    return Collection(engine, list(zip(*columns, strict=True)), without_rows(X), y_shape)
+    return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
 
 
 def _in_blocks(

@@ -12,7 +12,13 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import Batch, Node, joined, total_of
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._inference.row_sums import Arrays, NormalEquations, RowSums, added
+from sk_backprop._inference.row_sums import (
+    EQUATION_ROWS,
+    Arrays,
+    NormalEquations,
+    RowSums,
+    added,
+)
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters
 
@@ -54,6 +60,7 @@ class EngineSums:
     network : Network
     sample : Batch, one row or more, for their types and the number of outputs
     unit : WeightUnit, or None where the rows have no weights
+    block_rows : (int or None, int), `block_rows` and `equation_rows` of `RowSums`
     """
 
     def __init__(
@@ -63,8 +70,10 @@ class EngineSums:
         network: Network,
         sample: Batch,
         unit: WeightUnit | None,
+        block_rows: tuple[int | None, int] = (None, EQUATION_ROWS),
     ) -> None:
         self._engine, self._parts, self._network, self._unit = engine, parts, network, unit
+        self._block_rows = block_rows
         self.n_samples = sum(part.n_rows for part in parts)
         self.n_outputs, self.dtype = sample.y.shape[1], sample.y.dtype
         self._samples: dict[int, Batch] = {}
@@ -121,7 +130,7 @@ class EngineSums:
                 _nodes,
                 kind,
                 part.rows,
-                (self._network, self._unit, self.n_samples, part.first_row),
+                (self._network, self._unit, self.n_samples, part.first_row, self._block_rows),
                 likelihood,
                 params.flat,
             )
@@ -170,7 +179,7 @@ def _sample(rows: Batch, unit: WeightUnit | None, first: int, step: int) -> Batc
 def _nodes(
     kind: str,
     rows: Batch,
-    place: tuple[Network, WeightUnit | None, int, int],
+    place: tuple[Network, WeightUnit | None, int, int, tuple[int | None, int]],
     likelihood: Likelihood,
     theta: Array,
 ) -> list[Node[Arrays]]:
@@ -180,13 +189,21 @@ def _nodes(
     ----------
     kind : str, as for `EngineSums._sum`
     rows : Batch
-    place : the network, the unit of the weights, the number of all rows, and that of the first
+    place : the network, the unit of the weights, the number of all rows, that of the first, and
+        the rows of blocks
     likelihood : Likelihood
     theta : (n_params,)
     """
-    network, unit, n_samples, first_row = place
+    network, unit, n_samples, first_row, (block_rows, equation_rows) = place
     with one_blas_thread():  # with two, BLAS adds up in another order
-        sums = RowSums(network, weighted(rows, unit), n_samples, first_row=first_row)
+        sums = RowSums(
+            network,
+            weighted(rows, unit),
+            n_samples,
+            block_rows=block_rows,
+            equation_rows=equation_rows,
+            first_row=first_row,
+        )
         nodes = getattr(sums, f"{kind}_nodes")(likelihood, network.parameters(theta.copy()))
     if kind != "equations":
         return list(nodes)

@@ -130,7 +130,8 @@ class RowSums:
         self._blocks = RowBlocks(rows, block_rows, shared=shared, first_row=first_row)
         # One for each thread.
         self._workspaces = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
-        self._gradients = Sums(self._new_gradient, _add_gradient)
+        # Not a method: in a circle of references, the arrays would outlive their last use.
+        self._gradients = Sums(partial(_new_gradient, network, self.dtype), _add_gradient)
         self._equation_rows = equation_rows
 
     # --- loss and gradient ---
@@ -153,10 +154,6 @@ class RowSums:
 
     def _gradient(self, likelihood: Likelihood, params: Parameters) -> Any:
         return partial(self._write_gradient, likelihood, params), self._gradients
-
-    def _new_gradient(self) -> "_GradientSum":
-        flat = np.empty(self._network.n_params, self.dtype)
-        return _GradientSum(np.zeros(1), self._network.parameters(flat))
 
     @beyond_range_is_inf
     def _write_gradient(
@@ -263,6 +260,11 @@ class _GradientSum(NamedTuple):
 
     loss: Array
     grad: Parameters
+
+
+def _new_gradient(network: Network, dtype: Any) -> _GradientSum:
+    flat = np.empty(network.n_params, dtype)
+    return _GradientSum(np.zeros(1), network.parameters(flat))
 
 
 def _add_gradient(first: _GradientSum, second: _GradientSum) -> None:

@@ -5,8 +5,6 @@ order of levels, whatever parts its rows come in and in whatever order. Sums are
 and dates are kept up to `MOST_DISTINCT` different ones.
 """
 
-from __future__ import annotations
-
 from fractions import Fraction
 from functools import reduce
 from typing import Any, NamedTuple, Self, TypeVar
@@ -63,10 +61,10 @@ class NumberStatistics(NamedTuple):
         n_missing = int(missing.sum())
         return cls(
             weights.dot(np.where(finite, values, 0.0)),
-            weights.dot(finite.astype(float)) if not finite.all() else weights.total,
+            weights.total if finite.all() else weights.of(finite),
             len(values) - n_missing,
             n_missing,
-            weights.dot(missing.astype(float)) if n_missing else Fraction(0),
+            weights.of(missing) if n_missing else Fraction(0),
         )
 
     def merge(self, other: Self) -> Self:

@@ -22,6 +22,7 @@ from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.exact import Weights, rounded
 from sk_backprop._coordinates.row_order import (
     canonical_rows,
+    hashed_rows,
     range_of_rows,
 )
 from sk_backprop._coordinates.scales import (
@@ -35,13 +36,10 @@ from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._inference.engine_sums import Part, stacked
 from sk_backprop._inference.row_sums import EQUATION_ROWS, rows_of_block
 from sk_backprop._network.network import Network
-from sk_backprop._training.problem import (
-    Data,
-)
+from sk_backprop._training.problem import Data
 
 # Bytes of X in a part, at most: a worker holds a few parts, and may have to send one.
 _PART_BYTES = 2**29
-
 
 # Pieces of partitions that are exchanged at once, at most: each is a task, of about a millisecond.
 _MOST_PIECES = 2**12
@@ -64,12 +62,14 @@ class RawPartition(NamedTuple):
 class PartitionFacts(NamedTuple):
     """What is known of raw partitions before they are sorted.
 
-    n_samples : int; total_weight : Fraction
+    n_samples, checksum : int, of the rows
+    total_weight : Fraction
     x_max : (n_features,); y_max : (n_outputs,), largest absolute values
     y_min : (n_outputs,), smallest values
     """
 
     n_samples: int
+    checksum: int
     total_weight: Fraction
     x_max: Array
     y_max: Array
@@ -81,10 +81,10 @@ class PartitionFacts(NamedTuple):
         data = partition.data
         if not data.n_samples:
             return None
-        y = data.y
+        y, n_samples = data.y, data.n_samples
         x_max, y_max = largest_values(data.X), np.abs(y).max(axis=0)
-        weight = Weights(data.sample_weight, data.n_samples).total
-        return cls(data.n_samples, weight, x_max, y_max, y.min(axis=0))
+        weight = Weights(data.sample_weight, n_samples).total
+        return cls(n_samples, _checksum(data), weight, x_max, y_max, y.min(axis=0))
 
     @staticmethod
     def merged(found: "list[PartitionFacts | None]") -> "PartitionFacts | None":
@@ -92,9 +92,10 @@ class PartitionFacts(NamedTuple):
         some = [one for one in found if one is not None]
         if not some:
             return None
-        n_samples, weight, x_max, y_max, y_min = zip(*some, strict=True)
+        n_samples, checksums, weight, x_max, y_max, y_min = zip(*some, strict=True)
         ends = [np.max(x_max, axis=0), np.max(y_max, axis=0), np.min(y_min, axis=0)]
-        return PartitionFacts(sum(n_samples), sum(weight, Fraction(0)), *ends)
+        of_rows = sum(n_samples), sum(checksums) % 2**64, sum(weight, Fraction(0))
+        return PartitionFacts(*of_rows, *ends)
 
 
 class Units(NamedTuple):
@@ -107,12 +108,13 @@ class Units(NamedTuple):
 class SortedRows(NamedTuple):
     """Distinct rows, raw, in the order of their values.
 
-    data : Data, with weights unless all are one; seen : SeenRows; n_samples : int, with repetitions
+    data : Data, with weights unless all are one; seen : SeenRows
+    checksum : int, of the rows with repetitions
     """
 
     data: Data
     seen: SeenRows
-    n_samples: int
+    checksum: int
 
 
 class Overview(NamedTuple):
@@ -250,6 +252,12 @@ def sorted_ranges(
     pieces = _exchanged(engine, partitions, units, n_ranges, most_pieces)
     ranges = [engine.submit(_sorted, of_range, units) for of_range in pieces]
     about = engine.gather([engine.submit(_about, one) for one in ranges])
+    if sum(one.checksum for one in about) % 2**64 != facts.checksum:
+        raise ValueError(
+            "The rows of X and y have changed while they were read: blocks that were computed more "
+            "than once had other values. Seed what is drawn at random, or persist X and y first, "
+            "X, y = dask.persist(X, y)."
+        )
     seen = reduce(SeenRows.joined_with, (one.seen for one in about if one.seen is not None))
     weighted, sizes = any(one.weighted for one in about), [one.n_rows for one in about]
     row_bytes = sum(one.n_bytes for one in about) / sum(sizes)
@@ -333,9 +341,10 @@ def alignment(networks: Sequence[Network], dtype: Any, n_samples: int, *, dense:
 
 
 class _About(NamedTuple):
-    """seen : SeenRows or None; n_rows, n_bytes : int; weighted, dense : bool."""
+    """seen : SeenRows or None; checksum, n_rows, n_bytes : int; weighted, dense : bool."""
 
     seen: SeenRows | None
+    checksum: int
     n_rows: int
     n_bytes: int
     weighted: bool
@@ -378,13 +387,17 @@ def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
     data = _concatenated(some)
     X, y, w = data
     order, weights = canonical_rows(X, units.x, divide_columns(y, units.y), w)
-    return SortedRows(Data(X[order], y[order], weights), SeenRows.of(X, y, w), len(y))
+    return SortedRows(Data(X[order], y[order], weights), SeenRows.of(X, y, w), _checksum(data))
+
+
+def _checksum(data: Data) -> int:
+    return int(hashed_rows(data.X, data.y).sum(dtype=np.uint64))
 
 
 def _about(rows: SortedRows | None) -> _About:
     if rows is None:
-        return _About(None, 0, 0, False, True)
-    return _about_data(rows.data)._replace(seen=rows.seen)
+        return _About(None, 0, 0, 0, False, True)
+    return _about_data(rows.data)._replace(seen=rows.seen, checksum=rows.checksum)
 
 
 def _about_partition(partition: RawPartition) -> _About:
@@ -394,7 +407,7 @@ def _about_partition(partition: RawPartition) -> _About:
 def _about_data(data: Data) -> _About:
     X, dense = data.X, isinstance(data.X, np.ndarray)
     n_bytes = X.nbytes if dense else X.data.nbytes + X.indices.nbytes
-    return _About(None, data.n_samples, n_bytes, data.sample_weight is not None, dense)
+    return _About(None, 0, data.n_samples, n_bytes, data.sample_weight is not None, dense)
 
 
 def _between(holders: list[Any], slices: list[tuple[int, int]], weighted: bool) -> Data:

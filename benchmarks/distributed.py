@@ -25,6 +25,7 @@ from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.elsewhere import problem_of
 from sk_backprop._training.partitions import (
+    _MOST_PIECES,
     _PART_BYTES,
     RawPartition,
     facts_of,
@@ -118,9 +119,8 @@ def measure(workers: int, solver: str, n_samples: int, n_features: int, n_hidden
 GRADIENT, EQUATIONS, SORTING = 0.2, 7.0, 0.44
 # Seconds of dask's scheduler for a task, the most that its documentation states ("Best Practices").
 TASK = 1e-3
-# Bytes that a worker sends in a second; bytes of a partition, and the number of them at most.
-NETWORK, PARTITION, MOST_PARTITIONS = 1e9, 1e9, 1000
-ROW = 160  # bytes
+# Bytes that a worker sends in a second, of a partition, and of a row.
+NETWORK, PARTITION, ROW = 1e9, 1e9, 160
 
 
 def on_paper(n_samples: float, workers: int = 1000, threads: int = 8) -> dict[str, float]:
@@ -129,15 +129,18 @@ def on_paper(n_samples: float, workers: int = 1000, threads: int = 8) -> dict[st
     n_samples : float, rows; workers : int, with `threads` each
     """
     n_bytes, n_threads = n_samples * ROW, workers * threads
-    partitions = min(MOST_PARTITIONS, max(1, n_bytes / PARTITION))
+    partitions = max(1, n_bytes / PARTITION)
     tasks = min(n_threads, _MOST_TASKS)
     ranges = min(partitions, 2 * tasks)
+    pieces = partitions * ranges
+    if pieces > _MOST_PIECES:  # in two steps
+        pieces = partitions * ranges**0.5 + partitions**0.5 * ranges
     parts = max(tasks, n_bytes / _PART_BYTES)
     millions = n_samples / 1e6
     of_part = millions / min(parts, n_threads)  # at a time, one thread each
     transfer = n_bytes / NETWORK / workers
     return {
-        "sorting": millions / partitions * SORTING + transfer + partitions * ranges * TASK,
+        "sorting": millions / min(partitions, n_threads) * SORTING + transfer + pieces * TASK,
         "gradient": of_part * GRADIENT + parts * TASK,
         "equations": of_part * EQUATIONS + parts * (1 + 1 / (_FAN_IN - 1)) * TASK,
     }

@@ -76,7 +76,7 @@ class Learner(Predictor):
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with `early_stopping=True`,
             they are used instead of a random part of X to decide when to stop. If X is a dask
-            collection, `early_stopping=True` requires them, and they are loaded into the client.
+            collection, so are they, and `early_stopping=True` requires them.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         coefs_init, intercepts_init : list of arrays, default=None

@@ -49,16 +49,27 @@ class Watched(Client):
         return super().submit(function, *args, **kwargs)
 
 
+def three_workers():
+    # Port 0 is any free one: other workers of the test run may have a cluster too.
+    return LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0")
+
+
 @pytest.fixture(scope="module")
 def cluster():
-    with LocalCluster(n_workers=3, threads_per_worker=1, dashboard_address=":0") as one:
+    with three_workers() as one:
         yield one
 
 
 @pytest.fixture
 def client(cluster):
     with Watched(cluster) as one:
-        one.wait_for_workers(3, timeout=60)
+        yield one
+
+
+@pytest.fixture
+def doomed():
+    """A cluster for one test: a worker that is killed right after its start may not come back."""
+    with three_workers() as one:
         yield one
 
 
@@ -103,7 +114,7 @@ def kill(n_workers):
     return meet
 
 
-LOST = {
+LOST = {  # name, number, and how many workers are lost then
     "columns": ("_statistics", 3, 1),
     "exchange": ("_item", 4, 1),
     "order": ("_sorted", 2, 1),
@@ -118,28 +129,30 @@ LOST = {
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("lost", slow_but([], LOST))
-def test_a_lost_worker_changes_no_bit(client, expected, lost):
+def test_a_lost_worker_changes_no_bit(doomed, expected, lost):
     name, number, n_workers = lost
-    client.at(name, number, kill(n_workers))
-    model, _ = with_warnings(network().fit, *collections())
-    assert client.met
-    assert_same_fit(model, expected["lbfgs"])
-    assert within(20, kept_on_workers, client) == []
+    with Watched(doomed) as client:
+        client.at(name, number, kill(n_workers))
+        model, _ = with_warnings(network().fit, *collections())
+        assert client.met
+        assert_same_fit(model, expected["lbfgs"])
+        assert within(20, kept_on_workers, client) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("number", [0, 4])
-def test_a_worker_that_is_lost_at_a_step_of_lm(client, expected, number):
-    client.at("equations", number, kill(1))
-    model, _ = with_warnings(network(**LM).fit, *collections())
-    assert client.met
+def test_a_worker_that_is_lost_at_a_step_of_lm(doomed, expected, number):
+    with Watched(doomed) as client:
+        client.at("equations", number, kill(1))
+        model, _ = with_warnings(network(**LM).fit, *collections())
+        assert client.met
     assert_same_fit(model, expected["lm"])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_a_worker_that_is_lost_when_all_is_computed(cluster, expected):
+def test_a_worker_that_is_lost_when_all_is_computed(doomed, expected):
     class LostAtTheEnd(Client):
         n_kills = 0
 
@@ -149,8 +162,7 @@ def test_a_worker_that_is_lost_when_all_is_computed(cluster, expected):
                 kill(1)(super(), function, args)
             return super().run(function, *args, **kwargs)
 
-    with LostAtTheEnd(cluster) as client:
-        client.wait_for_workers(3, timeout=60)
+    with LostAtTheEnd(doomed) as client:
         model, _ = with_warnings(network().fit, *collections())
         assert client.n_kills
     assert_same_fit(model, expected["lbfgs"])

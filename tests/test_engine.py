@@ -4,6 +4,7 @@ Here on an engine without workers, whose tasks see copies of what they are given
 """
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -16,12 +17,18 @@ from sklearn.base import clone
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch
 from sk_backprop._blocks.engine import InProcess, reduced
+from sk_backprop._coordinates.row_order import canonical_rows
 from sk_backprop._estimator.collection_fit import Collection, fit_collection
 from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit
 from sk_backprop._inference.row_sums import RowSums
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
-from sk_backprop._training.partitions import RawPartition, facts_of, sorted_ranges
+from sk_backprop._training.partitions import (
+    PartitionFacts,
+    RawPartition,
+    facts_of,
+    sorted_ranges,
+)
 from sk_backprop._training.problem import Data
 
 # Three parts of whole blocks and a rest: a tree in which not all nodes are of one height.
@@ -242,21 +249,6 @@ def raw_partitions(engine, X, y, cuts):
     return [engine.submit(RawPartition, Data(*rows), number) for *rows, number in parts]
 
 
-def test_many_partitions_exchange_their_rows_in_two_steps():
-    X, y = curve(3000)
-    X[:500], y[:500] = X[500:1000], y[500:1000]
-    engine = InProcess(20)
-    partitions = raw_partitions(engine, X, y, [0, *range(50, 3000, 70)])
-    facts = facts_of(engine, partitions)
-    at_once = sorted_ranges(engine, partitions, facts)
-    in_two_steps = sorted_ranges(engine, partitions, facts, most_pieces=100)
-    assert len(at_once.sizes) == 40
-    assert in_two_steps.sizes == at_once.sizes
-    assert in_two_steps.weighted
-    for found, expected in zip(in_two_steps.sample, at_once.sample, strict=True):
-        np.testing.assert_array_equal(found, expected)
-
-
 def test_rows_that_change_when_they_are_computed_again_are_refused():
     X, y = curve(200)
     facts = facts_of(InProcess(), raw_partitions(InProcess(), X, y, [90]))
@@ -350,15 +342,37 @@ def test_partitions_of_other_dtypes(kind):
         assert_same_fit(found, local)
 
 
-def test_validation_rows():
-    (X, y), (X_val, y_val) = curve(N), curve(500, seed=1)
-    w_val = np.linspace(1, 2, 500)
-    params = {"solver": "lbfgs", "alpha": 0.1, "max_iter": 20, "early_stopping": True}
+@pytest.mark.parametrize("weighted", [False, True])
+def test_validation_rows(weighted):
+    (X, y), (X_val, y_val) = curve(N), curve(9000, seed=1)
+    w_val = np.linspace(1, 2, 9000) if weighted else None
+    params = {"solver": "lbfgs", "alpha": 0.1, "max_iter": 15, "early_stopping": True}
     local = network(**params)
     with_warnings(local.fit, X, y, X_val=X_val, y_val=y_val, sample_weight_val=w_val)
     found, _ = fit_on(InProcess(3), network(**params), (X, y, None), CUTS, (X_val, y_val, w_val))
     assert_same_fit(found, local)
     assert len(found.validation_scores_) > 1
+
+
+@pytest.mark.parametrize("most_pieces", [1, 20, 10_000])
+def test_many_partitions_exchange_their_rows_in_two_steps(most_pieces):
+    X, y = small()
+    w = np.linspace(0.5, 2, len(y))
+    rows = Data(X, y[:, None], w)
+    ends = [0, 1, 1, 30, 31, 60, 80, 100, 110, len(y)]
+    engine = InProcess(3)
+    partitions = [
+        RawPartition(rows.take(np.arange(*ends)), np.arange(*ends)) for ends in pairwise(ends)
+    ]
+    facts = PartitionFacts.merged([PartitionFacts.of(one) for one in partitions])
+    found = sorted_ranges(engine, partitions, facts, most_pieces)
+    data = [one.data for one in found.ranges if one is not None]
+    assert len(data) > 3
+    units = found.units
+    order, weights = canonical_rows(X, units.x, rows.y / units.y, w)
+    np.testing.assert_array_equal(np.concatenate([one.X for one in data]), X[order])
+    np.testing.assert_array_equal(np.concatenate([one.y[:, 0] for one in data]), y[order])
+    np.testing.assert_array_equal(np.concatenate([one.weights for one in data]), weights)
 
 
 @pytest.mark.parametrize("solver", ["lm", "lbfgs"])

@@ -35,6 +35,7 @@ from sk_backprop._estimator.predictor import shallow_copy
 from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._estimator.start import likelihood_of, tasks_of
 from sk_backprop._estimator.state import Columns, FittedState
+from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._tables.statistics import TableStatistics
@@ -92,38 +93,35 @@ def fit_collection(
     continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
     last = FittedState.of(estimator) if continued else None
     copied = shallow_copy(estimator)
-    before, validation = None if last is None else last.columns, None
-    columns, partitions, (reading, decision) = _checked(copied, rows, before)
-    engine, likelihood, messages = rows.engine, likelihood_of(estimator), _messages(rows, decision)
+    read = _read(copied, rows, None if last is None else last.columns)
+    engine, likelihood, validation = rows.engine, likelihood_of(estimator), None
     if validation_rows is not None:
-        validation = _validation(validation_rows, rows, reading, decision)
-        facts = _checked_facts(engine, validation.handles, "sample_weight_val")
-        check_target_range(facts.y_min, likelihood, "y_val")
+        validation = _validation(validation_rows, rows, read, likelihood)
+    messages = _messages(rows, read.decision)
     del rows, validation_rows  # and with them the handles of their blocks
-    facts = _checked_facts(engine, partitions, "sample_weight")
-    check_target_range(facts.y_min, likelihood, "y")
-    ranges = sorted_ranges(engine, partitions, facts)
-    overview = ranges.overview
-    tasks = tasks_of(estimator, overview, last, init)
-    plan = tasks_of(estimator, overview, None)[0].plan if continued else tasks[0].plan
+    ranges = _sorted(engine, read.partitions, likelihood)
+    tasks = tasks_of(estimator, ranges.overview, last, init)
+    plan = tasks_of(estimator, ranges.overview, None)[0].plan if continued else tasks[0].plan
     networks = _networks([plan, *(task.plan for task in tasks)])
     rng = check_random_state(estimator.random_state)
     first = tasks[0].plan.settings
     problem = problem_of(first, ranges, networks, validation)
     outlying = np.empty(0, dtype=np.intp)
-    # Kept only where rows will be looked up by their errors.
-    all_partitions = partitions if np.isfinite(likelihood.dof) else []
     if plan.finds_outliers:
         searched = problem_of(plan.settings, ranges, networks, None) if continued else problem
-        partitions, outlying = _without_outliers(plan, engine, partitions, searched, networks)
+        kept, outlying = _without_outliers(plan, engine, read.partitions, searched, networks)
     if len(outlying):
-        ranges = _sorted(engine, partitions)
+        ranges = _sorted(engine, kept, likelihood)
         problem = problem_of(first, ranges, networks, validation)
-    call = Call(columns, ranges.facts.n_samples, ranges.seen, last, outlying)
-    del ranges, partitions  # the problem has the rows in the coordinates of the solver
+    call = Call(read.columns, ranges.facts.n_samples, ranges.seen, last, outlying)
+    # The problem has the rows in the coordinates of the solver; raw ones are kept only where they
+    # will be looked up by their errors.
+    raw = read.partitions if np.isfinite(likelihood.dof) else []
+    kept = []
+    del ranges, read
 
     def without_weight(weights: WeightsOfRows) -> Array:
-        handles = [engine.submit(_numbers_without_weight, one, weights) for one in all_partitions]
+        handles = [engine.submit(_numbers_without_weight, one, weights) for one in raw]
         return np.sort(np.concatenate(engine.gather(handles)))
 
     found: Messages = train(estimator, call, tasks, problem, rng, given, without_weight)
@@ -146,11 +144,22 @@ def _check_supported(estimator: Any, *, with_validation: bool) -> None:
         )
 
 
+class _Read(NamedTuple):
+    """Rows as they were read.
+
+    columns : Columns of X; partitions : list of handles of RawPartition
+    reading : Reading and decision : Decided, by which each block is read
+    """
+
+    columns: Columns
+    partitions: list[Any]
+    reading: Reading
+    decision: Decided
+
+
 @always_check_finite
-def _checked(
-    estimator: Any, rows: Collection, before: Columns | None
-) -> tuple[Columns, list[Any], tuple[Reading, Decided]]:
-    """The columns of X, handles of RawPartition for each block, and how blocks are read.
+def _read(estimator: Any, rows: Collection, before: Columns | None) -> _Read:
+    """The rows of each block, checked.
 
     Parameters
     ----------
@@ -175,7 +184,7 @@ def _checked(
     names = getattr(estimator, "feature_names_in_", None)
     columns = Columns(estimator.n_features_in_, names, decision.encoding)
     partitions = _partitions(rows, starts, (reading, decision), "X")
-    return columns, partitions, (reading, decision)
+    return _Read(columns, partitions, reading, decision)
 
 
 def _starts(rows: Collection, n_columns: int, suffix: str) -> Array:
@@ -206,11 +215,13 @@ def _partitions(
 
 
 def _validation(
-    rows: Collection, training: Collection, reading: Reading, decision: Decided
+    rows: Collection, training: Collection, read: _Read, likelihood: Likelihood
 ) -> Holders:
     """Checked validation rows.
 
-    rows, training : Collection; reading : Reading; decision : Decided, of the training rows
+    Parameters
+    ----------
+    rows, training : Collection; read : _Read, of the training rows; likelihood : Likelihood
     """
     of_training, given = training.y_shape[1:], rows.y_shape[1:]
     if np.prod(given) != np.prod(of_training):
@@ -219,7 +230,10 @@ def _validation(
             "must agree."
         )
     starts = _starts(rows, training.meta.shape[1], "_val")
-    return holders_of(rows.engine, _partitions(rows, starts, (reading, decision), "X_val"))
+    partitions = _partitions(rows, starts, (read.reading, read.decision), "X_val")
+    facts = _checked_facts(rows.engine, partitions, "sample_weight_val")
+    check_target_range(facts.y_min, likelihood, "y_val")
+    return holders_of(rows.engine, partitions)
 
 
 def _messages(rows: Collection, decision: Decided) -> Messages:
@@ -245,8 +259,13 @@ def _checked_facts(engine: Engine, partitions: Sequence[Any], name: str) -> Part
     return facts
 
 
-def _sorted(engine: Engine, partitions: Sequence[Any]) -> SortedRanges:
+def _sorted(engine: Engine, partitions: Sequence[Any], likelihood: Likelihood) -> SortedRanges:
+    """Checked rows in the order of their values.
+
+    engine : Engine; partitions : list of handles of RawPartition; likelihood : Likelihood
+    """
     facts = _checked_facts(engine, partitions, "sample_weight")
+    check_target_range(facts.y_min, likelihood, "y")
     return sorted_ranges(engine, partitions, facts)
 
 
@@ -273,7 +292,8 @@ def _without_outliers(
     kept, numbers = list(partitions), [np.empty(0, dtype=np.intp)]
     for number in range(MOST_SEARCHES):
         if number:
-            problem = problem_of(plan.settings, _sorted(engine, kept), networks, None)
+            ranges = _sorted(engine, kept, plan.settings.likelihood)
+            problem = problem_of(plan.settings, ranges, networks, None)
         gap = gap_of(plan, problem.sample)
         if gap is None:
             break

@@ -18,15 +18,14 @@ from threadpoolctl import threadpool_limits
 from benchmarks.problems import Array
 from benchmarks.timing import timed
 from sk_backprop import BackpropRegressor
-from sk_backprop._blocks.engine import Engine
-from sk_backprop._estimator.dask_engine import _MOST_TASKS, DaskEngine
+from sk_backprop._blocks.engine import MOST_TASKS, Engine
+from sk_backprop._estimator.dask_engine import DaskEngine
 from sk_backprop._inference.engine_sums import _FAN_IN
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.elsewhere import problem_of
 from sk_backprop._training.partitions import (
     _MOST_PIECES,
-    _PART_BYTES,
     RawPartition,
     facts_of,
     sorted_ranges,
@@ -130,19 +129,18 @@ def on_paper(n_samples: float, workers: int = 1000, threads: int = 8) -> dict[st
     """
     n_bytes, n_threads = n_samples * ROW, workers * threads
     partitions = max(1, n_bytes / PARTITION)
-    tasks = min(n_threads, _MOST_TASKS)
+    tasks = min(n_threads, MOST_TASKS)
     ranges = min(partitions, 2 * tasks)
     pieces = partitions * ranges
     if pieces > _MOST_PIECES:  # in two steps
         pieces = partitions * ranges**0.5 + partitions**0.5 * ranges
-    parts = max(tasks, n_bytes / _PART_BYTES)
     millions = n_samples / 1e6
-    of_part = millions / min(parts, n_threads)  # at a time, one thread each
+    of_thread = millions / n_threads  # several threads share the rows of a task
     transfer = n_bytes / NETWORK / workers
     return {
         "sorting": millions / min(partitions, n_threads) * SORTING + transfer + pieces * TASK,
-        "gradient": of_part * GRADIENT + parts * TASK,
-        "equations": of_part * EQUATIONS + parts * (1 + 1 / (_FAN_IN - 1)) * TASK,
+        "gradient": of_thread * GRADIENT + tasks * TASK,
+        "equations": of_thread * EQUATIONS + tasks * (1 + 1 / (_FAN_IN - 1)) * TASK,
     }
 
 

@@ -44,6 +44,9 @@ class Elsewhere:
     def __init__(self, n_threads=1):
         self.n_threads = n_threads
 
+    def threads_of_task(self, n_tasks):
+        return 2  # digits do not depend on it
+
     def submit(self, function, /, *args):
         of_task, given = pickle.loads(pickle.dumps((function, _results(args))))
         first, second = (pickle.dumps(of_task(*given)) for _ in range(2))

@@ -147,17 +147,27 @@ class RowBlocks:
     rows : Batch
     block_rows : int, a power of two
     shared : bool, whether threads are to share the blocks
+    n_threads : int, threads that share them, at most; None for as many as BLAS is allowed
     first_row : int, a multiple of `block_rows`: the number of the first row where these rows are
         a part of others
     """
 
-    def __init__(self, rows: Batch, block_rows: int, *, shared: bool, first_row: int = 0) -> None:
+    def __init__(
+        self,
+        rows: Batch,
+        block_rows: int,
+        *,
+        shared: bool,
+        n_threads: int | None = None,
+        first_row: int = 0,
+    ) -> None:
         self.rows = rows
-        self.block_rows, self.blocks = block_rows, row_blocks(rows.y.shape[0], block_rows)
-        self.n_threads = min(allowed_threads(), len(self.blocks)) if shared else 1
+        self.blocks = row_blocks(rows.y.shape[0], block_rows)
+        n_threads = allowed_threads() if n_threads is None else n_threads
+        self.n_threads = min(n_threads, len(self.blocks)) if shared else 1
         self._team = Team(self.n_threads)
-        self._first = first_row // block_rows
-        self._groups = _groups(len(self.blocks), self._first, self.n_threads)
+        self.first = first_row // block_rows
+        self._groups = _groups(len(self.blocks), self.first, self.n_threads)
 
     def nodes(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> list[Node[T]]:
         """Sums over these rows, as nodes of the tree of all rows.
@@ -176,7 +186,7 @@ class RowBlocks:
             for number in range(thread, len(self._groups), self.n_threads):
                 group = self._groups[number]
                 parts = (of_block(block, thread) for block in self.blocks[group])
-                found[number] = joined(leaves(parts, self._first + group.start), sums.add)
+                found[number] = joined(leaves(parts, self.first + group.start), sums.add)
 
         self._team.run(of_thread)
         return joined((node for nodes in found for node in nodes), sums.add)

@@ -10,6 +10,10 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
+# Tasks of one sum over all rows, at most: each takes a scheduler about a millisecond. Where there
+# are more threads, several share the rows of a task.
+MOST_TASKS = 1000
+
 
 class Engine(Protocol):
     """A distributed engine.
@@ -18,6 +22,9 @@ class Engine(Protocol):
     """
 
     n_threads: int
+
+    def threads_of_task(self, n_tasks: int) -> int:
+        """Number of threads that each of `n_tasks` tasks at a time may use, at least 1."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
         """A handle for the result of a call of `function`, whose arguments may be handles."""
@@ -31,6 +38,10 @@ class InProcess:
 
     def __init__(self, n_threads: int = 1) -> None:
         self.n_threads = n_threads
+
+    def threads_of_task(self, n_tasks: int) -> int:
+        """As for `Engine`."""
+        return max(1, self.n_threads // n_tasks)
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
         """As for `Engine`."""

@@ -20,9 +20,6 @@ from sk_backprop._estimator.lazy import (
     without_rows,
 )
 
-# Tasks of one evaluation, at most: each takes the scheduler about a millisecond.
-_MOST_TASKS = 1000
-
 
 class DaskEngine:
     """The workers of a client, as an `_blocks.engine.Engine`.
@@ -35,13 +32,17 @@ class DaskEngine:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        n_threads = sum(client.nthreads().values())
-        if not n_threads:
+        by_worker: list[int] = list(client.nthreads().values())
+        if not sum(by_worker):
             raise ValueError(
                 "The dask client has no workers. Start one, or wait for it: "
                 "client.wait_for_workers(1)."
             )
-        self.n_threads = min(n_threads, _MOST_TASKS)
+        self.n_threads, self._of_worker = sum(by_worker), max(by_worker)
+
+    def threads_of_task(self, n_tasks: int) -> int:
+        """As for `Engine`."""
+        return max(1, min(self._of_worker, self.n_threads // n_tasks))
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
         """As for `Engine`: a distributed.Future."""
@@ -142,7 +143,7 @@ def _client_of_process(default_client: Callable[[], Any]) -> Any:
     if client.asynchronous:
         raise ValueError(
             "The current dask client is asynchronous, and fit waits for its tasks. Call fit in a "
-            "thread, await asyncio.to_thread(model.fit, X, y), with a client that is not."
+            "thread: await asyncio.to_thread(model.fit, X, y)."
         )
     return client
 

@@ -125,12 +125,14 @@ class EngineSums:
         likelihood : Likelihood; params : Parameters
         fan_in : int or None, as for `reduced`
         """
+        n_threads = self._engine.threads_of_task(len(self._parts))
+        of_all = self._network, self._unit, self.n_samples, self._block_rows, n_threads
         handles = [
             self._engine.submit(
                 _nodes,
                 kind,
                 part.rows,
-                (self._network, self._unit, self.n_samples, part.first_row, self._block_rows),
+                _Place(*of_all, part.first_row),
                 likelihood,
                 params.flat,
             )
@@ -169,6 +171,22 @@ def weighted(rows: Batch, unit: WeightUnit | None) -> Batch:
 # --- tasks ---
 
 
+class _Place(NamedTuple):
+    """What the sums over a part depend on, but for the loss.
+
+    network : Network; unit : WeightUnit or None; n_samples : int, of all rows
+    block_rows : as for `EngineSums`; n_threads : int, that share the rows
+    first_row : int
+    """
+
+    network: Network
+    unit: WeightUnit | None
+    n_samples: int
+    block_rows: tuple[int | None, int]
+    n_threads: int
+    first_row: int
+
+
 def _sample(rows: Batch, unit: WeightUnit | None, first: int, step: int) -> Batch:
     X, y, w = weighted(rows.take(slice(first, len(rows.y), step)), unit)
     # Copies, since views would keep, and send, all rows.
@@ -179,7 +197,7 @@ def _sample(rows: Batch, unit: WeightUnit | None, first: int, step: int) -> Batc
 def _nodes(
     kind: str,
     rows: Batch,
-    place: tuple[Network, WeightUnit | None, int, int, tuple[int | None, int]],
+    place: _Place,
     likelihood: Likelihood,
     theta: Array,
 ) -> list[Node[Arrays]]:
@@ -189,22 +207,23 @@ def _nodes(
     ----------
     kind : str, as for `EngineSums._sum`
     rows : Batch
-    place : the network, the unit of the weights, the number of all rows, that of the first, and
-        the rows of blocks
+    place : _Place
     likelihood : Likelihood
     theta : (n_params,)
     """
-    network, unit, n_samples, first_row, (block_rows, equation_rows) = place
+    block_rows, equation_rows = place.block_rows
     with one_blas_thread():  # with two, BLAS adds up in another order
         sums = RowSums(
-            network,
-            weighted(rows, unit),
-            n_samples,
+            place.network,
+            weighted(rows, place.unit),
+            place.n_samples,
             block_rows=block_rows,
             equation_rows=equation_rows,
-            first_row=first_row,
+            first_row=place.first_row,
+            n_threads=place.n_threads,
         )
-        nodes = getattr(sums, f"{kind}_nodes")(likelihood, network.parameters(theta.copy()))
+        params = place.network.parameters(theta.copy())
+        nodes = getattr(sums, f"{kind}_nodes")(likelihood, params)
     if kind != "equations":
         return list(nodes)
     return [one.holding(tuple(_packed(NormalEquations(*one.total)))) for one in nodes]

@@ -108,6 +108,7 @@ class RowSums:
         Rows per block, for all sums but the normal equations, and for these; by default
         `block_rows` depends on the size of the network.
     first_row : int, as for `RowBlocks`, a multiple of both
+    n_threads : int or None, as for `RowBlocks`
     """
 
     def __init__(
@@ -119,15 +120,17 @@ class RowSums:
         block_rows: int | None = None,
         equation_rows: int = EQUATION_ROWS,
         first_row: int = 0,
+        n_threads: int | None = None,
     ) -> None:
-        self._network, self._rows, self._first_row = network, rows, first_row
+        self._network, self._rows = network, rows
+        self._place: dict[str, Any] = {"first_row": first_row, "n_threads": n_threads}
         self.n_samples = len(rows.y) if n_samples is None else n_samples
         self.dtype, self.n_outputs = rows.y.dtype, rows.y.shape[1]
         if block_rows is None:
             dense = isinstance(rows.X, np.ndarray)
             block_rows = rows_of_block(network, self.dtype, self.n_samples, dense=dense)
         shared = self.n_samples * network.n_params >= _LEAST_SHARED
-        self._blocks = RowBlocks(rows, block_rows, shared=shared, first_row=first_row)
+        self._blocks = RowBlocks(rows, block_rows, shared=shared, **self._place)
         # One for each thread.
         self._workspaces = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
         # Not a method: in a circle of references, the arrays would outlive their last use.
@@ -219,8 +222,8 @@ class RowSums:
             f = forward(self._network, params, X, self._workspaces[0].of(len(y)))
             return of_block(f, y.T, None if w is None else w.T)
 
-        first = self._first_row // self._blocks.block_rows
-        return joined(leaves(map(part, self._blocks.blocks), first), add_arrays)
+        parts = map(part, self._blocks.blocks)
+        return joined(leaves(parts, self._blocks.first), add_arrays)
 
     # --- normal equations ---
 
@@ -244,9 +247,9 @@ class RowSums:
 
     @cached_property
     def _equations(self) -> "_Equations":
-        return _Equations(
-            self._network, self._rows, self.n_samples, self._equation_rows, self._first_row
-        )
+        shared = self.n_samples * self._network.n_params**2 >= _LEAST_SHARED_EQUATIONS
+        blocks = RowBlocks(self._rows, self._equation_rows, shared=shared, **self._place)
+        return _Equations(self._network, blocks, self.n_samples)
 
     # --- some of the rows ---
 
@@ -318,12 +321,9 @@ def mean_loss_gradient(
 class _Equations:
     """The normal equations, as a sum over blocks of rows."""
 
-    def __init__(
-        self, network: Network, rows: Batch, n_samples: int, block_rows: int, first_row: int
-    ) -> None:
-        n_outputs = rows.y.shape[1]
-        shared = n_samples * network.n_params**2 >= _LEAST_SHARED_EQUATIONS
-        self.blocks = RowBlocks(rows, block_rows, shared=shared, first_row=first_row)
+    def __init__(self, network: Network, blocks: RowBlocks, n_samples: int) -> None:
+        self.blocks, y = blocks, blocks.rows.y
+        n_outputs = y.shape[1]
         self.sums: Sums[NormalEquations] = Sums(
             lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
         )
@@ -332,7 +332,7 @@ class _Equations:
         self._network = network
         self._jacobian_rows = min(int(np.clip(rows_at_once, 128, 1024)), n_samples)
         self._of_thread = [
-            (np.empty(network.n_params * self._jacobian_rows), Workspaces(network, rows.y.dtype))
+            (np.empty(network.n_params * self._jacobian_rows), Workspaces(network, y.dtype))
             for _ in range(self.blocks.n_threads)
         ]
 

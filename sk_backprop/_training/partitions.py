@@ -18,7 +18,7 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import STATISTICS_ROWS
-from sk_backprop._blocks.engine import Engine, reduced
+from sk_backprop._blocks.engine import MOST_TASKS, Engine, reduced
 from sk_backprop._blocks.exact import Weights, rounded
 from sk_backprop._coordinates.row_order import (
     canonical_rows,
@@ -37,9 +37,6 @@ from sk_backprop._inference.engine_sums import Part, stacked
 from sk_backprop._inference.row_sums import EQUATION_ROWS, rows_of_block
 from sk_backprop._network.network import Network
 from sk_backprop._training.problem import Data
-
-# Bytes of X in a part, at most: a worker holds a few parts, and may have to send one.
-_PART_BYTES = 2**29
 
 # Pieces of partitions that are exchanged at once, at most: each is a task, of about a millisecond.
 _MOST_PIECES = 2**12
@@ -152,13 +149,12 @@ class Holders(NamedTuple):
     engine : Engine
     handles : list of handles of RawPartition or SortedRows, which have `data`
     sizes : list of int, their rows
-    row_bytes : float, of X; weighted : bool, whether the rows have weights
+    weighted : bool, whether the rows have weights
     """
 
     engine: Engine
     handles: list[Any]
     sizes: list[int]
-    row_bytes: float
     weighted: bool
 
     def parts(self, unit: int) -> list[Part]:
@@ -173,9 +169,8 @@ class Holders(NamedTuple):
         return parts
 
     def _starts(self, unit: int) -> list[int]:
-        """First rows of the parts, and the number of rows: one for each thread or more."""
-        n_rows = sum(self.sizes)
-        n_parts = max(self.engine.n_threads, int(np.ceil(n_rows * self.row_bytes / _PART_BYTES)))
+        """First rows of the parts, and the number of rows: a part for each thread, if not more."""
+        n_rows, n_parts = sum(self.sizes), min(self.engine.n_threads, MOST_TASKS)
         cuts = np.round(np.arange(1, n_parts) * n_rows / n_parts / unit).astype(int) * unit
         return [0, *sorted({int(cut) for cut in cuts if 0 < cut < n_rows}), n_rows]
 
@@ -196,7 +191,7 @@ class SortedRanges(NamedTuple):
     engine : Engine; ranges : list of handles of SortedRows; sizes : list of int, their rows
     facts : PartitionFacts, of the rows before equal ones were merged; units : Units
     weighted, dense : bool, whether the rows have weights, and X is dense
-    row_bytes : float, of X; seen : SeenRows; sample : Data, every m-th row
+    seen : SeenRows; sample : Data, every m-th row
     """
 
     engine: Engine
@@ -206,7 +201,6 @@ class SortedRanges(NamedTuple):
     units: Units
     weighted: bool
     dense: bool
-    row_bytes: float
     seen: SeenRows
     sample: Data
 
@@ -228,8 +222,7 @@ class SortedRanges(NamedTuple):
         networks : those that may be trained
         """
         unit = alignment(networks, self.sample.X.dtype, self.n_distinct, dense=self.dense)
-        holders = Holders(self.engine, self.ranges, self.sizes, self.row_bytes, self.weighted)
-        return holders.parts(unit)
+        return Holders(self.engine, self.ranges, self.sizes, self.weighted).parts(unit)
 
 
 def sorted_ranges(
@@ -248,7 +241,7 @@ def sorted_ranges(
     most_pieces : int, as for `_exchanged`
     """
     units = Units(as_units(facts.x_max), as_units(facts.y_max))
-    n_ranges = max(1, min(len(partitions), 2 * engine.n_threads))
+    n_ranges = max(1, min(len(partitions), 2 * engine.n_threads, 2 * MOST_TASKS))
     pieces = _exchanged(engine, partitions, units, n_ranges, most_pieces)
     ranges = [engine.submit(_sorted, of_range, units) for of_range in pieces]
     about = engine.gather([engine.submit(_about, one) for one in ranges])
@@ -260,8 +253,7 @@ def sorted_ranges(
         )
     seen = reduce(SeenRows.joined_with, (one.seen for one in about if one.seen is not None))
     weighted, sizes = any(one.weighted for one in about), [one.n_rows for one in about]
-    row_bytes = sum(one.n_bytes for one in about) / sum(sizes)
-    holders = Holders(engine, ranges, sizes, row_bytes, weighted)
+    holders = Holders(engine, ranges, sizes, weighted)
     return SortedRanges(
         engine,
         ranges,
@@ -270,7 +262,6 @@ def sorted_ranges(
         units,
         weighted,
         all(one.dense for one in about),
-        row_bytes,
         seen,
         holders.sample(),
     )
@@ -313,8 +304,7 @@ def holders_of(engine: Engine, partitions: Sequence[Any]) -> Holders:
     """
     about = engine.gather([engine.submit(_about_partition, one) for one in partitions])
     sizes = [one.n_rows for one in about]
-    row_bytes = sum(one.n_bytes for one in about) / max(1, sum(sizes))
-    return Holders(engine, list(partitions), sizes, row_bytes, any(one.weighted for one in about))
+    return Holders(engine, list(partitions), sizes, any(one.weighted for one in about))
 
 
 def facts_of(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts | None:
@@ -341,12 +331,11 @@ def alignment(networks: Sequence[Network], dtype: Any, n_samples: int, *, dense:
 
 
 class _About(NamedTuple):
-    """seen : SeenRows or None; checksum, n_rows, n_bytes : int; weighted, dense : bool."""
+    """seen : SeenRows or None; checksum, n_rows : int; weighted, dense : bool."""
 
     seen: SeenRows | None
     checksum: int
     n_rows: int
-    n_bytes: int
     weighted: bool
     dense: bool
 
@@ -396,7 +385,7 @@ def _checksum(data: Data) -> int:
 
 def _about(rows: SortedRows | None) -> _About:
     if rows is None:
-        return _About(None, 0, 0, 0, False, True)
+        return _About(None, 0, 0, False, True)
     return _about_data(rows.data)._replace(seen=rows.seen, checksum=rows.checksum)
 
 
@@ -405,9 +394,8 @@ def _about_partition(partition: RawPartition) -> _About:
 
 
 def _about_data(data: Data) -> _About:
-    X, dense = data.X, isinstance(data.X, np.ndarray)
-    n_bytes = X.nbytes if dense else X.data.nbytes + X.indices.nbytes
-    return _About(None, 0, data.n_samples, n_bytes, data.sample_weight is not None, dense)
+    dense = isinstance(data.X, np.ndarray)
+    return _About(None, 0, data.n_samples, data.sample_weight is not None, dense)
 
 
 def _between(holders: list[Any], slices: list[tuple[int, int]], weighted: bool) -> Data:

@@ -24,7 +24,7 @@ from sk_backprop import BackpropRegressor
 # Two parts: one for each thread.
 N = 20_000
 FITS = {
-    "lm": {"solver": "lm", "max_iter": 4},
+    "lm": {"solver": "lm", "max_iter": 2},
     "lbfgs": {"solver": "lbfgs", "alpha": 1.0, "max_iter": 6},
 }
 
@@ -70,7 +70,6 @@ def of_blocks(blocks):
 
 def frame_of(parts):
     """A dask data frame of partitions that need not agree."""
-    # By a function: dask 2026.8 loses values that are delayed as such where arrays are made of them.
     delayed = [dask.delayed(one) for one in parts]
     return dd.from_delayed(delayed, meta=parts[0], verify_meta=False)
 

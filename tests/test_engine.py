@@ -221,7 +221,7 @@ def rows_of(kind, n_rows=N):
     return X, y
 
 
-@pytest.mark.parametrize("fit", slow_but(["lm", "two outputs, weights", "float32"], FITS))
+@pytest.mark.parametrize("fit", slow_but(["lm", "weights", "float32"], FITS))
 def test_a_fit_has_the_bits_of_the_fit_in_memory(fit):
     params = dict(fit)
     X, y = rows_of(params.pop("kind", None))

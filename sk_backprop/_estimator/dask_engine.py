@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
@@ -39,6 +40,7 @@ class DaskEngine:
                 "client.wait_for_workers(1)."
             )
         self.n_threads, self._of_worker = sum(by_worker), max(by_worker)
+        self._futures: WeakSet[Any] = WeakSet()
 
     def threads_of_task(self, n_tasks: int) -> int:
         """As for `Engine`."""
@@ -46,7 +48,20 @@ class DaskEngine:
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
         """As for `Engine`: a distributed.Future."""
-        return self._client.submit(function, *args, pure=False)
+        future = self._client.submit(function, *args, pure=False)
+        self._futures.add(future)
+        return future
+
+    def blocks(self, collection: Any) -> list[Any]:
+        """A handle for each block of a collection along its rows."""
+        futures = list(self._client.compute(list(np.ravel(collection.to_delayed()))))
+        self._futures.update(futures)
+        return futures
+
+    def release(self) -> None:
+        """Release all results, also those to which a kept traceback refers, as a notebook's."""
+        for future in list(self._futures):
+            future.release()
 
     def gather(self, handles: Sequence[Any]) -> list[Any]:
         """As for `Engine`; after Ctrl-C the tasks are cancelled."""
@@ -82,9 +97,12 @@ def fit_on_workers(
         _check_collections(*validation_rows, "_val")
     with _current_client() as client:
         engine = DaskEngine(client)
-        collection = partial(_collection, engine, client)
-        validation = None if X_val is None else collection(validation_rows, "_val")
-        messages = fit_collection(estimator, collection(rows, ""), validation, init, rows)
+        collection = partial(_collection, engine)
+        try:
+            validation = None if X_val is None else collection(validation_rows, "_val")
+            messages = fit_collection(estimator, collection(rows, ""), validation, init, rows)
+        finally:
+            engine.release()
         kernels = engine.kernels()
     if len(kernels | {versions()}) > 1:
         messages.append((_mixed(kernels), UserWarning))
@@ -148,15 +166,10 @@ def _client_of_process(default_client: Callable[[], Any]) -> Any:
     return client
 
 
-def _collection(
-    engine: DaskEngine, client: Any, rows: tuple[Any, Any, Any], suffix: str
-) -> Collection:
+def _collection(engine: DaskEngine, rows: tuple[Any, Any, Any], suffix: str) -> Collection:
     """The rows on their workers, in blocks.
 
-    Parameters
-    ----------
-    engine : DaskEngine; client : distributed.Client
-    rows : X, y and sample_weight, collections; suffix : of their names
+    engine : DaskEngine; rows : X, y and sample_weight, collections; suffix : of their names
     """
     X, y, sample_weight = rows
     known, meta = None, without_rows(X)
@@ -164,12 +177,13 @@ def _collection(
         X = X.rechunk({1: -1})
         known = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
     n_blocks = X.npartitions
-    columns = [_futures(client, X)]
+    columns = [engine.blocks(X)]
     for name, given in {f"y{suffix}": y, f"sample_weight{suffix}": sample_weight}.items():
         if not is_collection(given):  # one weight for all rows, or none
             columns.append([given] * n_blocks)
             continue
-        columns.append(_futures(client, _in_blocks(given, (name, f"X{suffix}"), n_blocks, known)))
+        given = _in_blocks(given, (name, f"X{suffix}"), n_blocks, known)
+        columns.append(engine.blocks(given))
     y_shape = (np.nan, *y.shape[1:])
     return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
 
@@ -202,12 +216,6 @@ def _in_blocks(
             f"that {name_of_x} comes from, or call compute_chunk_sizes() on dask arrays."
         )
     return given
-
-
-def _futures(client: Any, collection: Any) -> list[Any]:
-    """A future for each block of a collection along its rows."""
-    delayed = collection.to_delayed()
-    return list(client.compute(list(np.ravel(delayed))))
 
 
 def _mixed(kernels: set[tuple[str, ...]]) -> str:

@@ -97,7 +97,8 @@ def test_a_fit_has_the_bits_of_the_fit_in_memory(fit, n_chunks):
 
 
 @pytest.mark.usefixtures("client")
-@pytest.mark.parametrize("n_chunks", [3, *slow([1, 9])])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_chunks", [1, 3, 9])
 def test_the_defaults(n_chunks):
     # Below 200 rows there are no candidates of mini-batches, in memory either.
     X, y = curve(60, 2)

@@ -19,6 +19,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._estimator import callbacks as _callbacks
+from sk_backprop._estimator import compat
 from sk_backprop._training import run as _training
 
 try:
@@ -126,16 +127,24 @@ def assert_same_fit(one, other):
 
 def test_older_versions_of_scikit_learn_have_no_callbacks_and_miss_nothing_else(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.callback", None)  # an ImportError
-    spec = importlib.util.spec_from_file_location("without", Path(_callbacks.__file__))
-    without = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(without)
+    without = _executed(compat)
     assert not hasattr(without.CallbackSupport(), "set_callbacks")
+    monkeypatch.setitem(sys.modules, compat.__name__, without)
+    without = _executed(_callbacks)
 
     def method(self):
         pass
 
     assert without.all_or_nothing(method) is method
     assert hasattr(BackpropRegressor(), "set_callbacks") == SUPPORTED
+
+
+def _executed(module):
+    """The module, executed once more under another name."""
+    spec = importlib.util.spec_from_file_location("without", Path(module.__file__))
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 # --- what they receive ---

@@ -49,8 +49,9 @@ class Learner(Predictor):
         `n_jobs`, KeyboardInterrupt is raised.
 
         Dask arrays and data frames are fitted by 'lm' or 'lbfgs' on the workers of the current
-        dask client, which hold the rows, to the same bits as in memory. At most 200,000 rows
-        come to the client, on which models are selected and the noise is calibrated.
+        dask client. The result matches that in memory bit for bit, with the same solver and
+        parameters; a default fit in memory may also select networks of 'muon'. At most 200,000
+        rows come to the client: models are selected, and the noise is calibrated, on these.
 
         Parameters
         ----------
@@ -65,18 +66,18 @@ class Learner(Predictor):
             100 times its standard deviation; everything else becomes float64. The blocks of a dask
             collection are arrays, CSR matrices or pandas data frames.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets in any units; a dask collection if X is one, in the same partitions unless
-            the numbers of rows of all blocks are known.
+            Targets in any units. If X is a dask collection, y must be one too, partitioned like X
+            unless all chunk sizes are known.
         sample_weight : array-like of shape (n_samples,) or float, default=None
             Non-negative counts: weight 2 equals repeating the row, weight 0 leaving it out. If X is
-            a dask collection, so are they, or a number for all rows. Copies of a row stay together
-            wherever rows are held out. For the evidence, weights that sum to 1 carry no more
-            information than one row: divide relative weights (such as exposures of rates, or
+            a dask collection, it must be one too, or a number for all rows. Copies of a row stay
+            together wherever rows are held out. For the evidence, weights that sum to 1 carry no
+            more information than one row: divide relative weights (such as exposures of rates, or
             precisions, 1 / variance of each target) by their mean.
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with `early_stopping=True`,
             they are used instead of a random part of X to decide when to stop. If X is a dask
-            collection, so are they, and `early_stopping=True` requires them.
+            collection, they must be too, and `early_stopping=True` requires them.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         coefs_init, intercepts_init : list of arrays, default=None
@@ -93,7 +94,7 @@ class Learner(Predictor):
         ValueError, TypeError
             If an argument or parameter is not allowed; the message says which one, what was
             given and what is allowed. For a dask collection, this includes solvers that use
-            mini-batches, y in memory, and a process without a dask client.
+            mini-batches, other data in memory, and a process without a dask client.
         ImportError
             If X is a dask collection and dask.distributed is not installed.
 

@@ -163,8 +163,11 @@ class RowBlocks:
     ) -> None:
         self.rows = rows
         self.blocks = row_blocks(rows.y.shape[0], block_rows)
-        n_threads = allowed_threads() if n_threads is None else n_threads
-        self.n_threads = min(n_threads, len(self.blocks)) if shared else 1
+        if not shared:
+            n_threads = 1
+        elif n_threads is None:
+            n_threads = allowed_threads()
+        self.n_threads = min(n_threads, len(self.blocks))
         self._team = Team(self.n_threads)
         self.first = first_row // block_rows
         self._groups = _groups(len(self.blocks), self.first, self.n_threads)

@@ -273,8 +273,6 @@ def test_parameters_that_need_all_rows_in_one_place():
         assert f"solver={solver!r}" in message
         assert "'lm'" in message
         assert "compute()" in message
-    message = refused(D, DY, model=BackpropRegressor(early_stopping=True))
-    assert "X_val" in message
     assert "max_iter" in refused(D, DY, model=BackpropRegressor(max_iter=-1))
 
 

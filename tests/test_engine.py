@@ -18,6 +18,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch
 from sk_backprop._blocks.engine import InProcess, reduced
 from sk_backprop._coordinates.row_order import canonical_rows
+from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
 from sk_backprop._estimator.collection_fit import Collection, fit_collection
 from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit
 from sk_backprop._inference.row_sums import RowSums
@@ -356,6 +357,32 @@ def test_validation_rows(weighted):
     found, _ = fit_on(InProcess(3), network(**params), (X, y, None), CUTS, (X_val, y_val, w_val))
     assert_same_fit(found, local)
     assert len(found.validation_scores_) > 1
+
+
+@pytest.mark.parametrize("kind", ["copies", "a grid"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_that_early_stopping_sets_aside(weighted, kind):
+    X, y = curve(3000)
+    X[:500], y[:500] = X[500:1000], y[500:1000]  # copies stay on one side
+    if kind == "a grid":  # rows whose sums are equal are in the order of the user
+        X = np.random.default_rng(0).integers(0, 20, (3000, 2)).astype(float)
+        y = np.sin(X.sum(axis=1))
+    w = np.linspace(0, 2, len(y)) if weighted else None
+    params = {"solver": "lbfgs", "alpha": 0.1, "max_iter": 15, "early_stopping": True}
+    local, _ = with_warnings(network(**params).fit, X, y, sample_weight=w)
+    found, _ = fit_on(InProcess(3), network(**params), (X, y, w), [0, 30, 700, 701, 2500])
+    assert_same_fit(found, local)
+    few = network(**params, validation_fraction=0.9)
+    with pytest.raises(ValueError, match="sets 2 rows aside for validation"):
+        fit_on(InProcess(), few, (X[1:3], y[1:3], None), [1])
+
+
+@pytest.mark.slow
+def test_early_stopping_sets_rows_of_small_collections_aside():
+    X = np.random.default_rng(0).normal(size=(MOST_IN_SAMPLE + 1, 1))
+    model = network(solver="lbfgs", alpha=0.1, early_stopping=True)
+    with pytest.raises(ValueError, match=r"at most 200,000 different rows .* has 200,001"):
+        fit_on(InProcess(), model, (X, X[:, 0], None), [90_000])
 
 
 @pytest.mark.parametrize("most_pieces", [1, 20, 10_000])

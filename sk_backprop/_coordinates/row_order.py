@@ -64,7 +64,7 @@ def range_of_rows(X: Any, x_scale: Array, y: Array, n_ranges: int) -> Array:
     X, x_scale, y : as for `canonical_rows`
     n_ranges : int, below 2^32
     """
-    high = _keys(X, x_scale, y) >> np.uint64(32)
+    high = row_keys(X, x_scale, y) >> np.uint64(32)
     return np.asarray((high * np.uint64(n_ranges)) >> np.uint64(32)).astype(np.intp)
 
 
@@ -184,7 +184,7 @@ def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
     ----------
     X, x_scale, y : as for `canonical_rows`
     """
-    keys = _keys(X, x_scale, y)
+    keys = row_keys(X, x_scale, y)
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     same_key = np.flatnonzero(keys[1:] == keys[:-1])
@@ -194,7 +194,7 @@ def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
     return order, repeated
 
 
-def _keys(X: Any, x_scale: Array, y: Array) -> Array:
+def row_keys(X: Any, x_scale: Array, y: Array) -> Array:
     """The keys by which rows are sorted, (n_samples,) uint64; parameters as `canonical_rows`."""
     keys = _row_keys(X, x_scale)
     keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])

@@ -364,12 +364,29 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
     groups = groups_of_rows(data)
     # Numbered in an order that does not depend on units or on the order of rows and columns.
     _, first = np.unique(groups[row_order(data.X, data.y)], return_index=True)
-    n_distinct = len(first)
+    drawn = drawn_for_validation(np.argsort(first), data.n_samples, fraction, rng)
+    is_set_aside = np.isin(groups, drawn)
+    return data.take(np.flatnonzero(~is_set_aside)), data.take(np.flatnonzero(is_set_aside))
+
+
+def drawn_for_validation(
+    in_order: Array, n_samples: int, fraction: float, rng: np.random.RandomState
+) -> Array:
+    """Numbers of the distinct rows that are set aside.
+
+    Parameters
+    ----------
+    in_order : (n_distinct,) int, numbers of the distinct rows, in an order that depends neither on
+        units nor on the order of rows and columns
+    n_samples : int, rows with repetitions, for the error
+    fraction : float, of the distinct rows; rng : RandomState
+    """
+    n_distinct = len(in_order)
     n_validation = int(np.ceil(fraction * n_distinct))
     if not 0 < n_validation < n_distinct:
         raise ValueError(
             f"early_stopping=True sets {n_validation} rows aside for validation, by "
-            f"validation_fraction={fraction}; with n_samples={data.n_samples}, of which "
+            f"validation_fraction={fraction}; with n_samples={n_samples}, of which "
             f"{n_distinct} differ, at least one must be set aside and one left to train on."
         )
     # A single draw from `rng`, however many rows there are: initial weights are drawn after it.
@@ -378,8 +395,7 @@ def set_aside(data: Data, fraction: float, rng: np.random.RandomState) -> tuple[
         test_size=n_validation,
         random_state=rng.randint(2**31 - 1),
     )
-    is_set_aside = np.isin(groups, np.argsort(first)[drawn])
-    return data.take(np.flatnonzero(~is_set_aside)), data.take(np.flatnonzero(is_set_aside))
+    return np.asarray(in_order[drawn])
 
 
 def check_target_range(y: Array, likelihood: Likelihood, name: str) -> None:

@@ -18,6 +18,7 @@ from sklearn.utils import check_array, check_random_state
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.exact import rounded
+from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
 from sk_backprop._estimator.calls import Messages, as_warnings, train
 from sk_backprop._estimator.checks import (
     always_check_finite,
@@ -25,6 +26,7 @@ from sk_backprop._estimator.checks import (
     check_target_range,
     check_total_weight,
     checking,
+    drawn_for_validation,
     summed,
 )
 from sk_backprop._estimator.columns import Decided, Reading, decided
@@ -89,7 +91,7 @@ def fit_collection(
     given : X, y and sample_weight as passed to `fit`
     """
     check_parameters(estimator)
-    _check_supported(estimator, with_validation=validation_rows is not None)
+    _check_supported(estimator)
     continued = estimator.warm_start and hasattr(estimator, "coefs_") and init[0] is None
     last = FittedState.of(estimator) if continued else None
     copied = shallow_copy(estimator)
@@ -104,6 +106,9 @@ def fit_collection(
     plan = tasks_of(estimator, ranges.overview, None)[0].plan if continued else tasks[0].plan
     networks = _networks([plan, *(task.plan for task in tasks)])
     rng = check_random_state(estimator.random_state)
+    if estimator.early_stopping and validation is None:
+        kept, validation = _set_aside(estimator, read.partitions, ranges, rng)
+        ranges = _sorted(engine, kept, likelihood)
     first = tasks[0].plan.settings
     problem = problem_of(first, ranges, networks, validation)
     outlying = np.empty(0, dtype=np.intp)
@@ -128,7 +133,7 @@ def fit_collection(
     return [*messages, *found]
 
 
-def _check_supported(estimator: Any, *, with_validation: bool) -> None:
+def _check_supported(estimator: Any) -> None:
     """Raise an error if the parameters need all rows in one place."""
     if estimator.solver != "auto" and not SOLVERS[estimator.solver].all_rows:
         others = [repr(name) for name, one in SOLVERS.items() if one.all_rows]
@@ -137,11 +142,29 @@ def _check_supported(estimator: Any, *, with_validation: bool) -> None:
             f"all rows are used at every step. Pass solver={', '.join(others)} or 'auto', or rows "
             "in memory: X.compute(), or a part of X."
         )
-    if estimator.early_stopping and not with_validation:
+
+
+def _set_aside(
+    estimator: Any, partitions: Sequence[Any], ranges: SortedRanges, rng: np.random.RandomState
+) -> tuple[list[Any], Holders]:
+    """Raw partitions of the training rows, and validation rows, for early stopping.
+
+    Parameters
+    ----------
+    estimator : BackpropRegressor
+    partitions : list of handles of RawPartition; ranges : SortedRanges, of their rows
+    rng : RandomState
+    """
+    if ranges.n_distinct > MOST_IN_SAMPLE:
         raise InvalidParameterError(
-            "early_stopping=True sets rows of X aside, and X is a dask collection. Pass X_val and "
+            f"early_stopping=True sets rows of X aside at random, of at most {MOST_IN_SAMPLE:,} "
+            f"different rows of a dask collection; X has {ranges.n_distinct:,}. Pass X_val and "
             "y_val, or early_stopping=False."
         )
+    fraction, n_samples = estimator.validation_fraction, ranges.facts.n_samples
+    drawn = drawn_for_validation(ranges.in_order(), n_samples, fraction, rng)
+    kept, aside = ranges.split(partitions, drawn)
+    return kept, holders_of(ranges.engine, aside)
 
 
 class _Read(NamedTuple):

@@ -77,7 +77,8 @@ class Learner(Predictor):
         X_val, y_val : array-like, default=None
             Validation data. Their loss and score are recorded; with `early_stopping=True`,
             they are used instead of a random part of X to decide when to stop. If X is a dask
-            collection, they must be too, and `early_stopping=True` requires them.
+            collection, they must be too, and with more than 200,000 different rows
+            `early_stopping=True` requires them.
         sample_weight_val : array-like, default=None
             Weights of the validation rows.
         coefs_init, intercepts_init : list of arrays, default=None

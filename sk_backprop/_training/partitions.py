@@ -24,6 +24,8 @@ from sk_backprop._coordinates.row_order import (
     canonical_rows,
     hashed_rows,
     range_of_rows,
+    row_keys,
+    row_order,
 )
 from sk_backprop._coordinates.scales import (
     MOST_IN_SAMPLE,
@@ -105,11 +107,13 @@ class Units(NamedTuple):
 class SortedRows(NamedTuple):
     """Distinct rows, raw, in the order of their values.
 
-    data : Data, with weights unless all are one; seen : SeenRows
+    data : Data, with weights unless all are one
+    numbers : (n_rows,) int, of the first of equal rows; seen : SeenRows
     checksum : int, of the rows with repetitions
     """
 
     data: Data
+    numbers: Array
     seen: SeenRows
     checksum: int
 
@@ -215,6 +219,28 @@ class SortedRanges(NamedTuple):
         n_samples, many = self.facts.n_samples, self.facts.n_samples > MOST_IN_SAMPLE
         n_distinct = n_samples if many else self.n_distinct
         return Overview(*self.sample, n_samples, n_distinct, rounded(self.facts.total_weight))
+
+    def in_order(self) -> Array:
+        """Numbers of the distinct rows, which are all in the sample, in the order of `row_order`.
+
+        As there, rows whose sums are equal are in the order of the user.
+        """
+        numbers = [self.engine.submit(_numbers, one) for one in self.ranges]
+        by_user = np.argsort(np.concatenate(self.engine.gather(numbers)))
+        in_order = row_order(self.sample.X[by_user], self.sample.y[by_user])
+        return np.asarray(by_user[in_order])
+
+    def split(self, partitions: Sequence[Any], distinct: Array) -> tuple[list[Any], list[Any]]:
+        """Handles of the rows of raw partitions without some distinct rows, and of these alone.
+
+        partitions : list of handles of RawPartition
+        distinct : (n_chosen,) int, numbers of rows of the sample, in which all are
+        """
+        rows, units = self.sample.take(distinct), self.units
+        keys = np.sort(row_keys(rows.X, units.x, divide_columns(rows.y, units.y)))
+        both = [self.engine.submit(_split_by_keys, one, units, keys) for one in partitions]
+        kept, taken = ([self.engine.submit(_item, one, k) for one in both] for k in (0, 1))
+        return kept, taken
 
     def parts(self, networks: Sequence[Network]) -> list[Part]:
         """The rows, as Data, in parts that are nodes of the tree of all sums.
@@ -370,13 +396,29 @@ def _joined_pieces(pieces: list[RawPartition]) -> RawPartition:
 
 def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
     """The rows of a range, in order and without repetitions; None if there are none."""
-    some = [one.data for one in pieces if one.data.n_samples]
+    some = [one for one in pieces if one.data.n_samples]
     if not some:
         return None
-    data = _concatenated(some)
+    data, numbers = _joined_pieces(some)
     X, y, w = data
     order, weights = canonical_rows(X, units.x, divide_columns(y, units.y), w)
-    return SortedRows(Data(X[order], y[order], weights), SeenRows.of(X, y, w), _checksum(data))
+    distinct = Data(X[order], y[order], weights)
+    return SortedRows(distinct, numbers[order], SeenRows.of(X, y, w), _checksum(data))
+
+
+def _numbers(rows: SortedRows | None) -> Array:
+    return np.empty(0, dtype=np.intp) if rows is None else rows.numbers
+
+
+def _split_by_keys(
+    partition: RawPartition, units: Units, keys: Array
+) -> tuple[RawPartition, RawPartition]:
+    """The rows without those of some keys, in ascending order, and these alone."""
+    data = partition.data
+    chosen = np.zeros(data.n_samples, dtype=bool)
+    if data.n_samples:
+        chosen = np.isin(row_keys(data.X, units.x, divide_columns(data.y, units.y)), keys)
+    return partition.take(np.flatnonzero(~chosen)), partition.take(np.flatnonzero(chosen))
 
 
 def _checksum(data: Data) -> int:

@@ -75,6 +75,7 @@ before it::
     _estimator    what scikit-learn's users see
         parameters, sparse, checks    validation of the arguments, with error messages
         columns         what the columns of X are encoded as
+        continued       checks of fits that continue another
         inputs          X as the numbers that the network sees, from arrays and tables
         importance      how much the fitted function changes with each column
         state           the fitted state, and how an estimator stores it

@@ -5,12 +5,11 @@ return checked arrays and change nothing.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from numbers import Real
-from types import MethodType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,6 @@ from sk_backprop._estimator.sparse import check_structure
 from sk_backprop._estimator.state import Columns, means_of
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, own_features
-from sk_backprop._solvers import SOLVERS
 from sk_backprop._tables.kinds import readable
 from sk_backprop._tables.refusals import require_numeric
 from sk_backprop._training.problem import Data, groups_of_rows
@@ -507,77 +505,6 @@ def _arrays(given: Any, shapes: Sequence[tuple[int, ...]], name: str, dtype: Any
         if not np.abs(array).max() <= np.finfo(dtype).max:
             raise ValueError(f"{name}[{layer}] has values that are not finite in {dtype}.")
     return arrays
-
-
-# --- continued fits ---
-
-
-class PartialFitError(AttributeError, ValueError):
-    """The parameters do not allow `partial_fit`."""
-
-
-class OnlyIfStreaming:
-    """Makes a method an attribute only of estimators that can learn from a stream.
-
-    scikit-learn's `available_if` hides the reason behind "has no attribute"; here
-    the error says what to change. As an AttributeError it makes `hasattr` False.
-    """
-
-    def __init__(self, method: Callable[..., Any]) -> None:
-        self.method = method
-
-    def __get__(self, estimator: Any, owner: Any = None) -> Any:
-        if estimator is None:
-            return self.method
-        streaming = [name for name, solver in SOLVERS.items() if solver.streams]
-        if estimator.solver not in ("auto", *streaming):
-            *others, last = map(repr, streaming)
-            raise PartialFitError(
-                f"partial_fit needs solver={', '.join(others)} or {last} (or 'auto', which is "
-                f"'adam' there); this estimator has solver={estimator.solver!r}."
-            )
-        if estimator.early_stopping:
-            raise PartialFitError(
-                "partial_fit does not support early_stopping=True: a batch has no validation "
-                "part. Pass early_stopping=False."
-            )
-        if estimator.learning_rate == "cosine":
-            raise PartialFitError(
-                "partial_fit does not support learning_rate='cosine': a stream has no end. Pass "
-                "learning_rate='constant'."
-            )
-        return MethodType(self.method, estimator)
-
-
-def check_same_network(
-    last: Network, network: Network, n_last: int, n_networks: int | None
-) -> None:
-    """Raise ValueError unless `n_last` networks like `last` can be continued as requested."""
-    for what, has, asked in (
-        ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
-        ("units_per_feature", last.units_per_feature, network.units_per_feature),
-        ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
-        ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
-        ("n_networks", n_last, n_networks),
-        ("activation", last.activation, network.activation),
-    ):
-        _check_same(what, has, asked)
-
-
-def check_same_likelihood(last: Likelihood, likelihood: Likelihood) -> None:
-    """Raise ValueError if the last fit had another likelihood."""
-    _check_same("loss", last.loss, likelihood.loss)
-    _check_same("output_activation", last.output_parameter, likelihood.output_parameter)
-
-
-def _check_same(what: str, has: Any, asked: Any) -> None:
-    """Raise ValueError if `what` differs between the last fit (`has`) and this call (`asked`)."""
-    if has != asked:
-        raise ValueError(
-            f"warm_start=True and partial_fit continue the network fitted before, in which "
-            f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
-            "clone(estimator)."
-        )
 
 
 def check_probabilities(name: str, values: Any, *, single: bool = False) -> Any:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._blocks.threads import no_forks
-from sk_backprop._estimator.checks import OnlyIfStreaming
+from sk_backprop._estimator.continued import OnlyIfStreaming
 from sk_backprop._estimator.lazy import is_collection, refuse_collection
 from sk_backprop._estimator.notebook import shown_in
 from sk_backprop._estimator.predictor import Predictor

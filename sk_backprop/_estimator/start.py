@@ -13,9 +13,8 @@ from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.checks import (
     check_initial_weights,
     check_one_network,
-    check_same_likelihood,
-    check_same_network,
 )
+from sk_backprop._estimator.continued import check_same_likelihood, check_same_network
 from sk_backprop._estimator.parameters import hidden_layers
 from sk_backprop._estimator.state import FittedState
 from sk_backprop._inference.online import Earlier, StreamState

@@ -23,7 +23,7 @@ from sk_backprop._estimator.dask_engine import DaskEngine
 from sk_backprop._inference.engine_sums import _FAN_IN
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
-from sk_backprop._training.elsewhere import problem_of
+from sk_backprop._training.engine_rows import problem_of
 from sk_backprop._training.partitions import (
     _MOST_PIECES,
     RawPartition,
@@ -62,11 +62,11 @@ def problems(engine: Engine, solver: str, shape: Sequence[int]) -> tuple[Problem
     )
     partitions = [engine.submit(partition, k, *sizes) for k in range(N_PARTITIONS)]
     ranges = sorted_ranges(engine, partitions, facts_of(engine, partitions))
-    elsewhere = problem_of(settings, ranges, [network], None)
+    far = problem_of(settings, ranges, [network], None)
     parts = [partition(k, *sizes).data for k in range(N_PARTITIONS)]
     data = Data(np.concatenate([one.X for one in parts]), np.concatenate([one.y for one in parts]))
     del parts
-    return prepare(settings, data, None), elsewhere, settings
+    return prepare(settings, data, None), far, settings
 
 
 def evaluation(problem: Problem, settings: Any) -> Callable[[], tuple[Array, ...]]:

@@ -58,7 +58,7 @@ before it::
     _training     from a checked table to fitted networks
         problem         settings, starts, and rows in the coordinates of a solver
         partitions      rows on an engine, and their order by values
-        elsewhere       the problem of rows on an engine: scales, parts, and a sample in memory
+        engine_rows     the problem of rows on an engine: scales, parts, and a sample in memory
         settings        what parameters that are 'auto' stand for, by solver
         initial         initial weights
         run             one run: an objective, a solver, the posterior at its end

@@ -121,9 +121,9 @@ def test_series_are_chosen_and_added_to_a_file(tmp_path, capsys, instant):
 @pytest.mark.parametrize("solver", distributed.EVALUATIONS)
 def test_evaluation_of_rows_on_an_engine_is_that_of_the_same_rows(solver):
     near, far, settings = distributed.problems(InProcess(3), solver, (9_000, 4, 3))
-    assert near.elsewhere is None
-    assert len(far.elsewhere.parts) > 1
-    assert sum(part.n_rows for part in far.elsewhere.parts) == 9_000
+    assert near.engine_rows is None
+    assert len(far.engine_rows.parts) > 1
+    assert sum(part.n_rows for part in far.engine_rows.parts) == 9_000
     local = distributed.evaluation(near, settings)()
     assert local[-1].shape == {"lbfgs": (19,), "lm": (19, 19)}[solver]
     assert all(map(np.array_equal, local, distributed.evaluation(far, settings)()))

@@ -1,1 +1,1 @@
-"""Blocks of rows: arrays, sums that do not depend on the number of threads, linear algebra."""
+"""Blocks of rows: arrays, reproducible sums, linear algebra, threads, and engines elsewhere."""

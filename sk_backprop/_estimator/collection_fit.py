@@ -41,7 +41,7 @@ from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
 from sk_backprop._tables.statistics import TableStatistics
-from sk_backprop._training.elsewhere import problem_of
+from sk_backprop._training.engine_rows import problem_of
 from sk_backprop._training.outliers import MOST_SEARCHES, Gap, WeightsOfRows, gap_of
 from sk_backprop._training.partitions import (
     Holders,

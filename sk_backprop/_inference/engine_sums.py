@@ -29,7 +29,7 @@ _FAN_IN = 8
 class Part(NamedTuple):
     """Neighbouring rows on an engine.
 
-    rows : handle of a Batch, in the solver's coordinates, with weights as given
+    rows : handle of a Batch in the solver's coordinates, or of raw rows, with weights as given
     first_row : int; n_rows : int
     """
 

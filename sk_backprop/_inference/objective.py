@@ -18,8 +18,8 @@ output unit, in terms of a residual rho and a root s (`Likelihood.residual_root`
 
 so that J = s dz/dtheta gives the gradient J^T rho and the curvature J^T J.
 
-Every quantity over all rows is a sum over blocks of rows (`_blocks.blocks`). A
-solver sees parameter vectors, never X.
+Every quantity over all rows is a sum over blocks of rows (`row_sums`). A solver sees parameter
+vectors; mini-batches it passes on unread.
 """
 
 from collections.abc import Iterator

@@ -48,7 +48,7 @@ def train_networks(
     parts = [problem] * len(seeds) if parts is None else parts
     todo = [_Task(*one) for one in zip(parts, starts, seeds, strict=True)]
     jobs, n_threads = effective_n_jobs(n_jobs), min(allowed_threads(), len(seeds))
-    if jobs > 1 and len(seeds) > 1 and problem.elsewhere is None:
+    if jobs > 1 and len(seeds) > 1 and problem.engine_rows is None:
         return _train_in_processes(settings, problem, todo, events, jobs)
     # An observer may expect one network after the other, and to be called in the user's thread.
     if n_threads > 1 and not events.observed and _pays_side_by_side(settings, problem):
@@ -107,7 +107,7 @@ _LEAST_BY_MINI_BATCHES = 50_000
 
 def _pays_side_by_side(settings: Settings, problem: Problem) -> bool:
     """Whether threads are likely to save more time than they lose waiting for the interpreter."""
-    if problem.elsewhere is not None:  # all workers share the rows of one network
+    if problem.engine_rows is not None:  # all workers share the rows of one network
         return False
     if settings.solver_class.all_rows:
         return settings.cost(problem.n_samples) >= _LEAST_SIDE_BY_SIDE

@@ -340,7 +340,7 @@ def facts_of(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts | None
 
 
 def alignment(networks: Sequence[Network], dtype: Any, n_samples: int, *, dense: bool) -> int:
-    """Number of rows of which a multiple may precede a part: no block of any sum is cut.
+    """Parts must start at multiples of this number of rows, so that no block of a sum is cut.
 
     networks : those that may be trained; dtype : of X; n_samples : int
     dense : bool, whether X is dense

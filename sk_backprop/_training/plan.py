@@ -6,10 +6,10 @@ held-out rows (`_training.selection`): the architecture, the number of plain ste
 penalty of lbfgs, which serves tables too wide for lm. As many networks are trained as the budget
 allows.
 
-Three kinds of tables need other networks, which are tried as well where everything is 'auto'
-(`_special`): those of rough functions, in which the evidence mistakes steps for noise; those of
-functions that oscillate, for which small initial weights end at the mean or a line; and those with
-values far from all others, next to which the others look like a constant.
+Three kinds of tables need other networks, which are tried as well where everything is 'auto': those
+of rough functions, in which the evidence mistakes steps for noise (`_wide`); those of functions
+that oscillate, for which small initial weights end at the mean or a line; and those with values far
+from all others, next to which the others look like a constant (`_special`).
 """
 
 from collections.abc import Sequence

@@ -97,11 +97,11 @@ class Data(NamedTuple):
         return Data(X, self.y[rows], None if w is None else w[rows])
 
 
-class Elsewhere(NamedTuple):
+class SampledRows(NamedTuple):
     """Rows on an engine, in the solver's coordinates.
 
     sample : Data, every m-th of them, in memory
-    rows : Partitions
+    rows : EngineRows, all of them
     """
 
     sample: Data
@@ -197,35 +197,35 @@ class Problem(NamedTuple):
     """Rows in the solver's coordinates, and the scales that led there.
 
     rows : Data
-    validation : Data or Elsewhere, or None
+    validation : Data or SampledRows, or None
     dtype : of the fitted weights: that of the user's X, or float64 where needed
     groups : (n_samples,) int, the distinct row that each row equals, or None where all differ
     column_ranks : (n_features,) int, see `row_order.column_ranks`
     noise : HeldOutNoise, or None where it was not estimated on held-out rows
     by_value : bool, whether the rows are in the order of `row_order.canonical_rows`
-    elsewhere : Partitions that hold all rows on an engine, `rows` being every m-th of them; None
+    engine_rows : EngineRows, all rows on an engine, `rows` being every m-th of them; None
         where `rows` are all
     """
 
     scales: Scales
     rows: Data
-    validation: Data | Elsewhere | None
+    validation: Data | SampledRows | None
     dtype: Any
     groups: Array | None
     column_ranks: Array
     noise: HeldOutNoise | None = None
     by_value: bool = False
-    elsewhere: Any = None
+    engine_rows: Any = None
 
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return int((self.elsewhere or self.rows).n_samples)
+        return int((self.engine_rows or self.rows).n_samples)
 
     @property
     def total_weight(self) -> float:
         """Total weight of the rows."""
-        return float((self.elsewhere or self.rows).total_weight)
+        return float((self.engine_rows or self.rows).total_weight)
 
     @property
     def n_distinct(self) -> int:
@@ -235,8 +235,8 @@ class Problem(NamedTuple):
     @property
     def sample(self) -> Self:
         """These rows, or every m-th of very many, in memory."""
-        if self.elsewhere is not None:
-            return self._replace(elsewhere=None)
+        if self.engine_rows is not None:
+            return self._replace(engine_rows=None)
         return self._replace(rows=self.rows.sample) if self.by_value else self
 
     def objective(
@@ -253,9 +253,10 @@ class Problem(NamedTuple):
         network : Network, in the solver's coordinates; likelihood : Likelihood
         alpha, penalty_weight : as for `Objective`
         """
-        if self.elsewhere is not None:
+        if self.engine_rows is not None:
+            assert penalty_weight is None  # streams are in memory
             found: Objective
-            found = self.elsewhere.objective(network, likelihood, self.rows, alpha)
+            found = self.engine_rows.objective(network, likelihood, self.rows, alpha)
             return found
         return Objective(network, likelihood, *self.rows, alpha, penalty_weight)
 
@@ -271,13 +272,13 @@ class Problem(NamedTuple):
 
     def in_unit(self, weight_unit: float) -> Self:
         """The same rows, with their weights divided by `weight_unit`."""
-        weights, elsewhere = self.rows.sample_weight, self.elsewhere
+        weights, engine_rows = self.rows.sample_weight, self.engine_rows
         if weight_unit == 1 or weights is None:
             return self
         rows = self.rows._replace(sample_weight=unless_ones(weights / weight_unit))
-        if elsewhere is not None:
-            elsewhere = elsewhere.in_unit(weight_unit)
-        return self._replace(rows=rows, elsewhere=elsewhere)
+        if engine_rows is not None:
+            engine_rows = engine_rows.in_unit(weight_unit)
+        return self._replace(rows=rows, engine_rows=engine_rows)
 
     def in_precision_of(self, settings: Settings) -> Self:
         """The same rows, in the precision in which a solver computes."""
@@ -285,9 +286,9 @@ class Problem(NamedTuple):
         within = _precision(settings, rows.n_samples, rows.X.dtype)
         if rows.X.dtype == within:
             return self
-        elsewhere = None if self.elsewhere is None else self.elsewhere.astype(within)
+        engine_rows = None if self.engine_rows is None else self.engine_rows.astype(within)
         rows = rows._replace(X=rows.X.astype(within), y=rows.y.astype(within))
-        return self._replace(rows=rows, elsewhere=elsewhere)
+        return self._replace(rows=rows, engine_rows=engine_rows)
 
     @property
     def n_counted(self) -> float:

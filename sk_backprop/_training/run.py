@@ -34,7 +34,7 @@ from sk_backprop._training.initial import (
     local_start,
     random_start,
 )
-from sk_backprop._training.problem import Data, Elsewhere, Problem, Settings, Start
+from sk_backprop._training.problem import Data, Problem, SampledRows, Settings, Start
 
 
 class Trained(NamedTuple):
@@ -156,8 +156,8 @@ class TrainingRun:
         )
         return self.finish(self._solve(params, monitor, rng))
 
-    def _validation_set(self, validation: Data | Elsewhere) -> ValidationSet:
-        if isinstance(validation, Elsewhere):
+    def _validation_set(self, validation: Data | SampledRows) -> ValidationSet:
+        if isinstance(validation, SampledRows):
             return ValidationSet(self.objective, validation.rows)
         return ValidationSet(self.objective, RowsInMemory(*validation))
 

@@ -33,15 +33,15 @@ from sk_backprop._network.network import Network
 from sk_backprop._training.partitions import Holders, SortedRanges
 from sk_backprop._training.problem import (
     Data,
-    Elsewhere,
     Problem,
+    SampledRows,
     Settings,
     unless_ones,
     working_dtype,
 )
 
 
-class Partitions:
+class EngineRows:
     """All rows of a problem, in the solver's coordinates, on an engine.
 
     Parameters
@@ -87,12 +87,12 @@ class Partitions:
         submit = self.engine.submit
         return [part._replace(rows=submit(function, part.rows, *args)) for part in self.parts]
 
-    def astype(self, dtype: Any) -> "Partitions":
+    def astype(self, dtype: Any) -> "EngineRows":
         """The same rows in another precision."""
         parts = self._mapped(_in_precision, dtype)
-        return Partitions(self.engine, parts, self.total_weight, self.unit)
+        return EngineRows(self.engine, parts, self.total_weight, self.unit)
 
-    def in_unit(self, unit: float) -> "Partitions":
+    def in_unit(self, unit: float) -> "EngineRows":
         """The same rows, with their weights divided by `unit`, and none if all are then 1."""
         engine = self.engine
         ones = [engine.submit(_all_ones, part.rows, unit) for part in self.parts]
@@ -100,14 +100,14 @@ class Partitions:
         return with_weights(engine, self._mapped(_divided, unit, weighted), weighted=weighted)
 
 
-def with_weights(engine: Engine, parts: Sequence[Part], *, weighted: bool) -> Partitions:
+def with_weights(engine: Engine, parts: Sequence[Part], *, weighted: bool) -> EngineRows:
     """Rows on an engine, with the sums of their weights.
 
     engine : Engine; parts : list of Part; weighted : bool, whether the rows have weights
     """
     n_samples = sum(part.n_rows for part in parts)
     if not weighted:
-        return Partitions(engine, parts, float(n_samples), None)
+        return EngineRows(engine, parts, float(n_samples), None)
     largest = max(engine.gather([engine.submit(_largest_weight, part.rows) for part in parts]))
 
     def total(unit: float) -> float:
@@ -115,7 +115,7 @@ def with_weights(engine: Engine, parts: Sequence[Part], *, weighted: bool) -> Pa
 
     relative = total(largest)
     unit = WeightUnit(largest, relative, relative / n_samples)
-    return Partitions(engine, parts, total(1.0), unit)
+    return EngineRows(engine, parts, total(1.0), unit)
 
 
 @one_blas_thread()
@@ -140,18 +140,18 @@ def problem_of(
     parts = [
         part._replace(rows=engine.submit(_scaled, part.rows, scales, within)) for part in parts
     ]
-    elsewhere = with_weights(engine, parts, weighted=rows.weighted)
-    unit = elsewhere.unit
+    engine_rows = with_weights(engine, parts, weighted=rows.weighted)
+    unit = engine_rows.unit
     share = 1 / rows.n_distinct if unit is None else (unit.largest, unit.total)
     products = _total(engine, parts, _products, share, merge=add)
     inputs = _in_coordinates(sample, scales, within)
-    of_validation: Data | Elsewhere | None = None
+    of_validation: Data | SampledRows | None = None
     if isinstance(validation, Holders):
-        of_validation = _elsewhere(validation, scales, dtype)
+        of_validation = _sampled(validation, scales, dtype)
     elif validation is not None:
         of_validation = _in_coordinates(validation, scales, dtype)
     ranks = ranks_of(products, len(scales.x.mean))
-    return Problem(scales, inputs, of_validation, dtype, None, ranks, elsewhere=elsewhere)
+    return Problem(scales, inputs, of_validation, dtype, None, ranks, engine_rows=engine_rows)
 
 
 def _in_coordinates(rows: Data, scales: Scales, dtype: Any) -> Data:
@@ -159,12 +159,12 @@ def _in_coordinates(rows: Data, scales: Scales, dtype: Any) -> Data:
     return Data(scales.input(rows.X, dtype), scales.target(rows.y, dtype), rows.sample_weight)
 
 
-def _elsewhere(rows: Holders, scales: Scales, dtype: Any) -> Elsewhere:
+def _sampled(rows: Holders, scales: Scales, dtype: Any) -> SampledRows:
     """Rows on an engine, in the solver's coordinates; scales : Scales; dtype : of the result."""
     submit, parts = rows.engine.submit, rows.parts(STATISTICS_ROWS)
     parts = [part._replace(rows=submit(_scaled, part.rows, scales, dtype)) for part in parts]
     partitions = with_weights(rows.engine, parts, weighted=rows.weighted)
-    return Elsewhere(_in_coordinates(rows.sample(), scales, dtype), partitions)
+    return SampledRows(_in_coordinates(rows.sample(), scales, dtype), partitions)
 
 
 def _scales(settings: Settings, rows: SortedRanges, parts: Sequence[Part]) -> Scales:

@@ -1,5 +1,7 @@
 """Dask collections: predictions are lazy, and those of the rows; the score is that of all rows."""
 
+from typing import ClassVar
+
 import cloudpickle
 import dask
 import dask.array as da
@@ -172,7 +174,7 @@ def test_precision_is_that_of_the_method(rows, dtype):
 class Counting(BackpropRegressor):
     """Notes the number of rows of each call."""
 
-    calls: list[int] = []  # noqa: RUF012
+    calls: ClassVar[list[int]] = []
 
     def predict(self, X, return_std=False):
         if not is_collection(X):
@@ -403,7 +405,7 @@ def test_score_needs_collections_that_agree(rows, fitted, of_tables):
         ((lazy_X, lazy_y, lazy_X), r"sample_weight has 2 axes; expected one weight per row"),
         ((lazy_X, lazy_y, lazy_y[:50]), "X has 60 rows and sample_weight has 50"),
         ((lazy_X, da.stack([lazy_y] * 2, axis=1)), "y has 2 outputs; the y of the fit had 1"),
-        ((lazy_X[lazy_y > 0], lazy_y.rechunk(60)[:50]), "X has 3 blocks and y has 1"),
+        ((lazy_X[lazy_y > 0], lazy_y.rechunk(60)[:50]), "X has 3 partitions and y has 1"),
         (
             (lazy_X[lazy_y > 0], lazy_y),
             r"A block of X has \d+ rows and that of y has \d+; they must agree",

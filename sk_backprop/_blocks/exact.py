@@ -16,8 +16,8 @@ from sk_backprop._blocks.arrays import Array, beyond_range_is_inf, row_blocks
 # Exponent of the smallest number above 0, and the bits of the integers that float64 holds.
 _LEAST_EXPONENT, _ALL_BITS = -1074, 53
 
-# Log2 of the numbers in a sum, few enough for one BLAS thread, and the bits of a slice of a weight;
-# what is left is for a value.
+# Log2 of the numbers in a sum, few enough for one BLAS thread, and the bits of a slice of a weight.
+# A slice of a value has the remaining bits.
 _BLOCK_BITS, _WEIGHT_BITS = 13, 14
 
 

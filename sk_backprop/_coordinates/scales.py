@@ -200,7 +200,8 @@ class Moments:
         return np.where(self.constant, 1.0, np.sqrt(self.var))
 
 
-# Rows, at most, of which more is asked than sums: every m-th of them, in their order by values.
+# Maximum number of rows for anything that is not a sum over all rows: if there are more, every m-th
+# row, in their order by values.
 MOST_IN_SAMPLE = 200_000
 
 

@@ -50,7 +50,11 @@ class SeenRows(NamedTuple):
         y : (n_samples, n_outputs)
         sample_weight : (n_samples,) or None for ones
         """
-        hashes = hashed_rows(X, y)
+        return cls.of_hashes(hashed_rows(X, y), sample_weight)
+
+    @classmethod
+    def of_hashes(cls, hashes: Array, sample_weight: Array | None) -> Self:
+        """As `of`, from what `hashed_rows` returned."""
         if len(hashes) == 1:
             weights = np.ones(1) if sample_weight is None else sample_weight.astype(float)
             return cls(hashes, weights)
@@ -61,7 +65,7 @@ class SeenRows(NamedTuple):
         return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
 
     def joined_with(self, other: Self) -> Self:
-        """The sketch of these rows and of others, none of which is among them."""
+        """The sketch of two disjoint sets of rows."""
         hashes = np.concatenate([self.hashes, other.hashes])
         weights = np.concatenate([self.weights, other.weights])
         order = np.argsort(hashes, kind="stable")

@@ -384,8 +384,8 @@ def drawn_for_validation(
     if not 0 < n_validation < n_distinct:
         raise ValueError(
             f"early_stopping=True sets {n_validation} rows aside for validation, by "
-            f"validation_fraction={fraction}; with n_samples={n_samples}, of which "
-            f"{n_distinct} differ, at least one must be set aside and one left to train on."
+            f"validation_fraction={fraction}; with n_samples={n_samples} "
+            f"({n_distinct} distinct), at least one must be set aside and one left to train on."
         )
     # A single draw from `rng`, however many rows there are: initial weights are drawn after it.
     _, drawn = train_test_split(

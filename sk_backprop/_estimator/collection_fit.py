@@ -1,12 +1,13 @@
 """`fit` for rows on an engine: each step that looks at rows is a task, or a sum of tasks.
 
-What is fitted is the same, to the last bit, as from these rows in memory, with candidates that use
-all rows at once: mini-batches would have to be drawn from all workers at every step.
+The result has the same bits as a fit of these rows in memory. Only candidates that use all rows at
+once are tried: mini-batches would have to be drawn from all workers at every step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import reduce
 from typing import Any, NamedTuple
 
@@ -138,9 +139,9 @@ def _check_supported(estimator: Any) -> None:
     if estimator.solver != "auto" and not SOLVERS[estimator.solver].all_rows:
         others = [repr(name) for name, one in SOLVERS.items() if one.all_rows]
         raise InvalidParameterError(
-            f"solver={estimator.solver!r} draws mini-batches, and X is a dask collection, of which "
-            f"all rows are used at every step. Pass solver={', '.join(others)} or 'auto', or rows "
-            "in memory: X.compute(), or a part of X."
+            f"solver={estimator.solver!r} draws mini-batches, which a dask collection does not "
+            f"support: every step uses all rows. Pass solver={', '.join(others)} or 'auto', or "
+            "rows in memory: X.compute(), or a part of X."
         )
 
 
@@ -404,18 +405,14 @@ def _partition(
     return RawPartition(data, first_row + numbers)
 
 
-class _in_partition:  # noqa: N801 - a context manager
-    """Errors within it name the partition: its number, and that of the argument."""
-
-    def __init__(self, number: int, name: str = "X") -> None:
-        self._place = f"Partition {number} of {name}"
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if isinstance(error, (ValueError, TypeError)):
-            raise type(error)(f"{self._place}: {error}") from error
+@contextmanager
+def _in_partition(number: int, name: str = "X") -> Iterator[None]:
+    """Errors within it name the partition: its number, and the argument."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"Partition {number} of {name}: {error}") from error
 
 
 def _split(partition: RawPartition, gap: Gap, scales: Any) -> tuple[RawPartition, Array]:

@@ -38,7 +38,7 @@ class Reading(NamedTuple):
 
     @classmethod
     def of(cls, estimator: Any, data: Any) -> Self:
-        """Of `data` as `readable` returns it, of which `estimator` has the names."""
+        """How to read `data`, as `readable` returns it; `estimator` has the column names."""
         given, names = estimator.categorical_features, names_of(estimator)
         listed = _listed(given, estimator.n_features_in_, names)
         return cls(given, listed, names, column_labels(data))

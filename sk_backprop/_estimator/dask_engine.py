@@ -16,6 +16,8 @@ from sk_backprop._estimator.checks import check_both_given
 from sk_backprop._estimator.collection_fit import Collection, fit_collection
 from sk_backprop._estimator.lazy import (
     check_both_or_neither,
+    check_same_number,
+    in_blocks,
     is_collection,
     name_of_type,
     without_rows,
@@ -73,7 +75,7 @@ class DaskEngine:
 
     def kernels(self) -> set[tuple[str, ...]]:
         """Versions and BLAS kernels of all workers, on which the last digits of sums depend."""
-        # A worker that is lost meanwhile has nothing to tell.
+        # Workers that are lost meanwhile are ignored.
         return set(self._client.run(versions, on_error="ignore").values())
 
 
@@ -172,49 +174,29 @@ def _collection(engine: DaskEngine, rows: tuple[Any, Any, Any], suffix: str) -> 
     engine : DaskEngine; rows : X, y and sample_weight, collections; suffix : of their names
     """
     X, y, sample_weight = rows
-    known, meta = None, without_rows(X)
+    meta = without_rows(X)
     if hasattr(X, "chunks"):
         X = X.rechunk({1: -1})
-        known = None if np.isnan(X.chunks[0]).any() else X.chunks[0]
-    n_blocks = X.npartitions
     columns = [engine.blocks(X)]
     for name, given in {f"y{suffix}": y, f"sample_weight{suffix}": sample_weight}.items():
-        if not is_collection(given):  # one weight for all rows, or none
-            columns.append([given] * n_blocks)
-            continue
-        given = _in_blocks(given, (name, f"X{suffix}"), n_blocks, known)
-        columns.append(engine.blocks(given))
+        if is_collection(given):
+            columns.append(engine.blocks(_in_blocks_of(X, given, (name, f"X{suffix}"))))
+        else:  # one weight for all rows, or none
+            columns.append([given] * X.npartitions)
     y_shape = (np.nan, *y.shape[1:])
     return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
 
 
-def _in_blocks(
-    given: Any, names: tuple[str, str], n_blocks: int, known: Sequence[int] | None
-) -> Any:
+def _in_blocks_of(X: Any, given: Any, names: tuple[str, str]) -> Any:
     """A collection in the blocks of X.
 
-    Parameters
-    ----------
-    given : collection; names : of the argument, and of X
-    n_blocks : int, of X; known : numbers of rows of the blocks of X, or None if not known
+    X, given : collections; names : of the argument, and of X
     """
-    name, name_of_x = names
-    of_array = hasattr(given, "chunks")
-    if of_array and given.ndim == 2:
-        given = given.rechunk({1: -1})
-    if of_array and known is not None and not np.isnan(given.chunks[0]).any():
-        if sum(given.chunks[0]) != sum(known):
-            raise ValueError(
-                f"{name_of_x} has {sum(known)} rows and {name} has {sum(given.chunks[0])}; they "
-                "must agree."
-            )
-        return given.rechunk({0: known})
-    if given.npartitions != n_blocks:
-        raise ValueError(
-            f"{name_of_x} has {n_blocks} partitions and {name} has {given.npartitions}, whose "
-            f"numbers of rows are not all known; they must agree. Take {name} from the collection "
-            f"that {name_of_x} comes from, or call compute_chunk_sizes() on dask arrays."
-        )
+    if hasattr(given, "chunks"):
+        given = given.rechunk(dict.fromkeys(range(1, given.ndim), -1))
+        if hasattr(X, "chunks"):
+            return in_blocks(given, X.chunks[0], names)
+    check_same_number(given.npartitions, X.npartitions, names)
     return given
 
 

@@ -111,7 +111,7 @@ def statistics_of(reading: Reading, part: Any, sample_weight: Any = None) -> Tab
 
 
 def encoded_part(reading: Reading, decision: Decided, part: Any) -> Array:
-    """The inputs of some of the rows of which `decided` has the statistics: (n_rows, n_inputs).
+    """The inputs of some of the rows whose statistics led to `decision`: (n_rows, n_inputs).
 
     reading : Reading; decision : Decided; part : as for `statistics_of`
     """

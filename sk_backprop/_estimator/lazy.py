@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -89,7 +89,9 @@ def _on_example(
     check_new_rows(estimator, row)
     evaluate = partial(getattr(estimator, method.__name__), **arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about values, and these were made up
+        # They are about values (too large, or missing where none was), and these were made up.
+        for category in (RuntimeWarning, UserWarning):
+            warnings.simplefilter("ignore", category)
         return method.__name__, evaluate, evaluate(row)
 
 
@@ -234,7 +236,7 @@ def _sums_of_frames(arguments: list[_Argument], n_outputs: int) -> Any:
 
     X, *others = (one.collection for one in arguments)
     for one in arguments[1:]:
-        _check_same_number(X.npartitions, one.collection.npartitions, one.name)
+        check_same_number(one.collection.npartitions, X.npartitions, (one.name, "X"))
     functions = [partial(_of_block, one.numbers, one.empty) for one in arguments]
     return X.map_partitions(
         _call_together,
@@ -256,7 +258,7 @@ def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
 
     rows = [_map_blocks(one.numbers, one.collection, one.empty, one.name) for one in arguments]
     wanted = rows[0].chunks[0]
-    rows = [_in_blocks(numbers, wanted, one.name) for numbers, one in zip(rows, arguments)]
+    rows = [in_blocks(numbers, wanted, (one.name, "X")) for numbers, one in zip(rows, arguments)]
     # An axis of its own for the columns of each.
     axes = [(0, -number)[: one.ndim] for number, one in enumerate(rows, start=1)]
     return blockwise(
@@ -297,27 +299,35 @@ def name_of_type(data: Any) -> str:
     return f"{type(data).__module__.partition('.')[0]} {type(data).__qualname__}"
 
 
-def _in_blocks(numbers: Any, wanted: tuple[int, ...], name: str) -> Any:
-    """Numbers in the blocks of X.
+def in_blocks(given: Any, like: Sequence[float], names: tuple[str, str]) -> Any:
+    """A dask array in the blocks of X; ValueError unless they have the same number of rows.
 
-    numbers : dask array; wanted : numbers of rows of the blocks of X; name : of the argument
+    given : dask array
+    like : numbers of rows of the blocks of X, nan where they are not known
+    names : of the argument, and of X
     """
-    chunks = numbers.chunks[0]
-    if np.isnan([*chunks, *wanted]).any():
-        _check_same_number(len(wanted), len(chunks), name)
-        return numbers
-    if sum(chunks) != sum(wanted):
-        raise ValueError(f"X has {sum(wanted)} rows and {name} has {sum(chunks)}; they must agree.")
-    return numbers.rechunk({0: wanted})
-
-
-def _check_same_number(n_wanted: int, n_blocks: int, name: str) -> None:
-    """ValueError unless X and the argument `name`, of unknown numbers of rows, match by block."""
-    if n_blocks != n_wanted:
+    chunks, (name, name_of_x) = given.chunks[0], names
+    if np.isnan([*chunks, *like]).any():
+        check_same_number(len(chunks), len(like), names)
+        return given
+    if sum(chunks) != sum(like):
         raise ValueError(
-            f"X has {n_wanted} blocks and {name} has {n_blocks}, whose numbers of rows are not all "
-            f"known; they must agree. Take {name} from the collection that X comes from, or call "
-            "compute_chunk_sizes() on dask arrays."
+            f"{name_of_x} has {sum(like)} rows and {name} has {sum(chunks)}; they must agree."
+        )
+    return given.rechunk({0: tuple(like)})
+
+
+def check_same_number(n_blocks: int, n_of_x: int, names: tuple[str, str]) -> None:
+    """ValueError unless X and an argument, whose numbers of rows are not known, match by block.
+
+    n_blocks, n_of_x : numbers of blocks; names : of the argument, and of X
+    """
+    name, name_of_x = names
+    if n_blocks != n_of_x:
+        raise ValueError(
+            f"{name_of_x} has {n_of_x} partitions and {name} has {n_blocks}, whose numbers of rows "
+            f"are not all known; they must agree. Take {name} from the collection that {name_of_x} "
+            "comes from, or call compute_chunk_sizes() on dask arrays."
         )
 
 

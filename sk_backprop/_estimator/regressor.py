@@ -57,8 +57,8 @@ class BackpropRegressor(CallbackSupport, Learner):
         layers [10]_, which learns rough functions in fewer epochs. 'auto' is 'lm' while that is
         affordable, otherwise 'lbfgs' up to 10,000 rows or n_samples * n_params = 2.5e7, and 'adam'
         beyond. With more weights than rows, held-out rows decide. In `partial_fit` it is 'adam'.
-        For dask collections, of which no mini-batches are drawn, 'auto' is 'lm' or 'lbfgs', and
-        the networks of 'muon' are not tried.
+        Dask collections do not support mini-batches: 'auto' is 'lm' or 'lbfgs', and the networks
+        of 'muon' are not tried.
     precondition : bool, default=True
         Whether to train in coordinates in which features, hidden sigmoids and target are
         centred and have unit standard deviation. False scales as textbooks do: X / max,

@@ -57,8 +57,8 @@ class NormalEquations(NamedTuple):
     pearson : (n_outputs,), Pearson's statistic
     density_weight : (n_outputs,), total weight of the rows whose y has a density
     gradient : (n_outputs, n_params), J_k^T rho_k
-    curvature : (n_outputs, n_params, n_params), J_k^T J_k, of which only the lower
-        triangles are set; each is Fortran-contiguous
+    curvature : (n_outputs, n_params, n_params), J_k^T J_k; only the lower triangles are set, and
+        each is Fortran-contiguous
     ratio : (n_outputs,), and weight : (1,), as in `PearsonSums`
     """
 

@@ -86,7 +86,7 @@ _OF_PANDAS = {
 # Kinds that give way to any other in a column of mixed values, in order of precedence.
 _UNSPECIFIC = {Kind.MISSING: 1, Kind.NUMBER: 2, Kind.BOOLEAN: 3}
 
-# Kinds of which rows of one column may be of several: the later one is that of the column.
+# A column whose rows are of several of these kinds is of the last of them.
 _BY_PRECEDENCE = (
     *(Kind.BOOLEAN, Kind.NUMBER, Kind.MISSING, Kind.NUMBER_CATEGORY),
     *(Kind.DURATION, Kind.DATE, Kind.STRING, Kind.CATEGORY),
@@ -158,7 +158,7 @@ def column_labels(data: Any) -> list[str] | None:
 
 
 def common_kind(first: Kind, second: Kind) -> Kind:
-    """The kind of a column of which some rows are of one kind, and some of another.
+    """The kind of a column whose rows are of two kinds.
 
     first, second : kinds that are accepted in a table
     """

@@ -83,7 +83,8 @@ class PartitionFacts(NamedTuple):
         y, n_samples = data.y, data.n_samples
         x_max, y_max = largest_values(data.X), np.abs(y).max(axis=0)
         weight = Weights(data.sample_weight, n_samples).total
-        return cls(n_samples, _checksum(data), weight, x_max, y_max, y.min(axis=0))
+        checksum = _checksum(hashed_rows(data.X, y))
+        return cls(n_samples, checksum, weight, x_max, y_max, y.min(axis=0))
 
     @staticmethod
     def merged(found: "list[PartitionFacts | None]") -> "PartitionFacts | None":
@@ -402,8 +403,9 @@ def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
     data, numbers = _joined_pieces(some)
     X, y, w = data
     order, weights = canonical_rows(X, units.x, divide_columns(y, units.y), w)
-    distinct = Data(X[order], y[order], weights)
-    return SortedRows(distinct, numbers[order], SeenRows.of(X, y, w), _checksum(data))
+    hashes, distinct = hashed_rows(X, y), Data(X[order], y[order], weights)
+    seen = SeenRows.of_hashes(hashes, w)
+    return SortedRows(distinct, numbers[order], seen, _checksum(hashes))
 
 
 def _numbers(rows: SortedRows | None) -> Array:
@@ -421,8 +423,9 @@ def _split_by_keys(
     return partition.take(np.flatnonzero(~chosen)), partition.take(np.flatnonzero(chosen))
 
 
-def _checksum(data: Data) -> int:
-    return int(hashed_rows(data.X, data.y).sum(dtype=np.uint64))
+def _checksum(hashes: Array) -> int:
+    """The sum of hashes modulo 2^64, whatever their order."""
+    return int(hashes.sum(dtype=np.uint64))
 
 
 def _about(rows: SortedRows | None) -> _About:

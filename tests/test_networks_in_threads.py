@@ -100,8 +100,9 @@ def raise_interrupt():
 @pytest.mark.parametrize(
     ("number", "kept", "says"),
     [
-        (0, 1, r"the weights of iteration \d+ are kept \(solver='lm'\)"),
-        (3, 2, "2 complete networks are kept"),
+        (0, {1}, r"the weights of iteration \d+ are kept \(solver='lm'\)"),
+        # The third network may be complete by then, as each thread goes on when it has finished.
+        (3, {2, 3}, "[23] complete networks are kept"),
     ],
 )
 def test_ctrl_c_keeps_the_complete_networks_or_an_incomplete_one(
@@ -113,21 +114,35 @@ def test_ctrl_c_keeps_the_complete_networks_or_an_incomplete_one(
         model = regressor().fit(*surface)
     assert len(told) == 1
     assert len(threads) == number + 1 + (number == 0)
-    assert model.n_networks_ == kept
+    assert model.n_networks_ in kept
     assert np.isfinite(model.predict(surface[0])).all()
 
 
-@pytest.mark.parametrize(("numbers", "kept"), [((0,), 1), ((0, 1), 0), ((2, 3), 2)])
+@pytest.mark.parametrize(("numbers", "kept"), [((0,), 1), ((0, 1), 0), ((2,), 2)])
 def test_ctrl_c_before_the_steps_of_networks(surface, monkeypatch, numbers, kept):
-    real, calls = TrainingRun._initial_parameters, []
+    real_start, real_train = TrainingRun._initial_parameters, TrainingRun.train
+    begun, ended = [], []
+    two_begun, two_ended = threading.Event(), threading.Event()
 
     def interrupted(*args):
-        calls.append(1)
-        if len(calls) - 1 in numbers:
+        begun.append(1)
+        number = len(begun) - 1
+        if number == 1:
+            two_begun.set()
+        if number in numbers:
+            (two_begun if number < 2 else two_ended).wait(60)
             raise KeyboardInterrupt
-        return real(*args)
+        return real_start(*args)
+
+    def train(*args):
+        trained = real_train(*args)
+        ended.append(1)
+        if len(ended) == 2:
+            two_ended.set()
+        return trained
 
     monkeypatch.setattr(TrainingRun, "_initial_parameters", interrupted)
+    monkeypatch.setattr(TrainingRun, "train", train)
     model = regressor()
     with threadpool_limits(2, user_api="blas"):
         if kept:

@@ -74,19 +74,20 @@ def test_siblings_share_what_is_allowed_before_all_have_begun(limit, n_siblings,
 
     with threadpool_limits(limit, user_api="blas"):
         work = [functools.partial(ask, number) for number in range(n_siblings)]
-        assert side_by_side(work, pytest.fail) == [share] * n_siblings
+        assert side_by_side(work, pytest.fail, n_siblings) == [share] * n_siblings
         assert allowed_threads() == limit
 
 
-def test_an_error_in_one_thread_stops_its_siblings_and_is_raised():
-    stopped = threading.Event()
+def test_an_error_in_one_thread_stops_its_siblings_before_others_begin_and_is_raised():
+    stopped, later = threading.Event(), []
 
     def fail():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        side_by_side([lambda: stopped.wait(60), fail], stopped.set)
-    assert stopped.is_set()
+        work = [lambda: stopped.wait(60), fail, lambda: later.append(stopped.is_set())]
+        side_by_side(work, stopped.set, 2)
+    assert later == [True]
 
 
 def test_a_limit_that_somebody_sets_meanwhile_stays():

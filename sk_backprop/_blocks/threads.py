@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, Generic, TypeVar, overload
@@ -182,35 +182,36 @@ def allowed_threads() -> int:
 _POLL = 0.05
 
 
-def side_by_side(work: Sequence[Callable[[], T]], stop: Callable[[], None]) -> list[T]:
-    """Call each of `work` in its own thread, and wait for all; then raise, or return the results.
+def side_by_side(
+    work: Sequence[Callable[[], T]], stop: Callable[[], None], n_threads: int
+) -> list[T]:
+    """Call each of `work` in one of several threads; then raise, or return the results.
 
-    The calling thread only waits, so that Ctrl-C reaches it at once; what had not begun by then has
-    no result.
+    The calling thread only waits, so that Ctrl-C reaches it at once; what it had not handed over by
+    then has no result.
 
     Parameters
     ----------
     work : callables
     stop : callable that makes all of `work` end soon; called after Ctrl-C, or if one raises
+    n_threads : int
     """
 
     def call(one: Callable[[], T]) -> T:
-        with _share_of(len(work)):
-            return one()
+        try:
+            with _share_of(n_threads):
+                return one()
+        except BaseException:
+            stop()  # before this thread begins with the next
+            raise
 
     futures: list[Future[T]] = []
-
-    def failed() -> bool:
-        return any(future.done() and future.exception() is not None for future in futures)
-
-    with ThreadPoolExecutor(len(work)) as threads:
+    with ThreadPoolExecutor(n_threads) as threads:
         try:
             futures.extend(threads.submit(call, one) for one in work)
-            while not all(future.done() for future in futures) and not failed():
-                wait(futures, _POLL, FIRST_EXCEPTION)
+            while not all(future.done() for future in futures):
+                wait(futures, _POLL)
         except KeyboardInterrupt:
-            stop()
-        if failed():
             stop()
     return [future.result() for future in futures]
 

@@ -37,9 +37,11 @@ from sk_backprop._network.network import (
     rows_per_block,
 )
 
-# Bytes of a block's Jacobian. With 551 parameters J^T J runs at 45 Gflop/s on blocks of
-# 256 to 512 rows and at 42 on 1,024 (one thread, OpenBLAS, SkylakeX).
-_JACOBIAN_BYTES = 2**21
+# Bytes of a Jacobian of some rows, and fewest of these rows. Between calls threads wait for the
+# interpreter's lock: with 141 parameters, two threads took 24, 12, 8.4 and 6.0 ms for two sums over
+# 16,384 rows, 256, 512, 1,024 and 2,048 at once, and one thread took 14.6, 14.1, 12.6 and 11.3 for
+# one. With 571 parameters, of which 1,024 rows take 4.7 MB, nothing was gained by more.
+_JACOBIAN_BYTES, _LEAST_ROWS = 2**22, 128
 
 # Minimum n_samples * n_params for threads to share the blocks: about 1 ms of work, and handing it
 # over takes 0.05 ms. For the normal equations, n_samples * n_params^2.
@@ -286,7 +288,12 @@ def rows_of_block(network: Network, dtype: Any, n_samples: int, *, dense: bool) 
     """
     shared = n_samples * network.n_params >= _LEAST_SHARED
     fits = rows_per_block(network, dtype, dense=dense, shared_by_threads=shared)
-    return power_of_two(int(1.4 * fits))  # the nearest one, by ratio
+    return _nearest_power_of_two(fits)
+
+
+def _nearest_power_of_two(n_rows: float) -> int:
+    """The nearest one by ratio."""
+    return power_of_two(int(1.4 * n_rows))
 
 
 def mean_loss_gradient(
@@ -328,9 +335,9 @@ class _Equations:
             lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
         )
         # J is formed for some rows at a time.
-        rows_at_once = _JACOBIAN_BYTES // (8 * network.n_params) // 64 * 64
+        rows_at_once = _nearest_power_of_two(_JACOBIAN_BYTES / (8 * network.n_params))
         self._network = network
-        self._jacobian_rows = min(int(np.clip(rows_at_once, 128, 1024)), n_samples)
+        self._jacobian_rows = min(max(rows_at_once, _LEAST_ROWS), EQUATION_ROWS, n_samples)
         self._of_thread = [
             (np.empty(network.n_params * self._jacobian_rows), Workspaces(network, y.dtype))
             for _ in range(self.blocks.n_threads)

@@ -134,13 +134,15 @@ class _Stop(RunObserver):
 def _train_in_threads(
     settings: Settings, problem: Problem, todo: Sequence[_Task], n_threads: int
 ) -> TrainingResult:
-    """Train `n_threads` networks at a time."""
+    """Train `n_threads` networks at a time; those that remain in the end share the threads."""
     complete: list[Trained] = []
     incomplete: list[Trained] = []
     stop = _Stop()
 
     def train(task: _Task) -> Trained | None:
         """The network, or None where the fit was interrupted meanwhile."""
+        if stop.asked:
+            return None
         try:
             network, interrupted = _train_one(settings, task, [stop] * _n_runs(settings, task))
         except KeyboardInterrupt:  # outside the solver, which keeps what it has
@@ -152,9 +154,10 @@ def _train_in_threads(
             return None
         return network
 
-    for first in range(0, len(todo), n_threads):
-        work = [partial(train, task) for task in todo[first : first + n_threads]]
-        networks = side_by_side(work, stop.ask)
+    n_even = len(todo) // n_threads * n_threads
+    for tasks in filter(None, (todo[:n_even], todo[n_even:])):
+        work = [partial(train, task) for task in tasks]
+        networks = side_by_side(work, stop.ask, min(n_threads, len(work)))
         complete += [network for network in networks if network is not None]
         if stop.asked:
             break

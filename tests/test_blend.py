@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+import threading
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from sk_backprop import BackpropRegressor, NetworkDisplay
 from sk_backprop._estimator.state import FittedState
@@ -15,10 +17,8 @@ from sk_backprop._network.averaging import Member, merged, separated
 from sk_backprop._network.network import Network, evaluate
 from sk_backprop._training import fitting
 from sk_backprop._training.blending import HeldOutErrors, stacking_weight
-from sk_backprop._training.events import Events
 from sk_backprop._training.problem import Settings
-from sk_backprop._training.run import TrainingResult
-from sk_backprop._training.selection import Choice
+from sk_backprop._training.run import TrainingResult, TrainingRun
 from sk_backprop.export import to_mlp_regressor
 
 # --- networks of several shapes as one ---
@@ -273,37 +273,45 @@ def test_rows_in_float32_give_predictions_in_float32():
 
 
 @pytest.mark.slow
-def test_an_interrupt_of_the_second_keeps_the_first(monkeypatch):
-    def interrupted(*args):
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("network", [0, 3])
+def test_an_interrupt_of_the_second_keeps_the_first(monkeypatch, network, n_threads):
+    real_choose, real_start = fitting.choose, TrainingRun._initial_parameters
+    trials_are_over, runs = threading.Event(), []
 
-    monkeypatch.setattr(fitting, "_train_on_folds", interrupted)
-    with pytest.warns(UserWarning, match="Training interrupted; .* complete networks are kept"):
+    def choose(*args):
+        choices = real_choose(*args)
+        trials_are_over.set()
+        return choices
+
+    def initial_parameters(run, *args):
+        if run.settings.solver == "muon" and trials_are_over.is_set():
+            runs.append(run)
+            if len(runs) == network + 1:
+                raise KeyboardInterrupt
+        return real_start(run, *args)
+
+    monkeypatch.setattr(fitting, "choose", choose)
+    monkeypatch.setattr(TrainingRun, "_initial_parameters", initial_parameters)
+    says = "Training interrupted; .* complete networks are kept"
+    with threadpool_limits(n_threads, user_api="blas"), pytest.warns(UserWarning, match=says):
         model = BackpropRegressor(random_state=0).fit(*partly_rough(300))
     (member,) = model.members_
     assert (member["solver"], member["weight"]) == ("lm", 1.0)
     assert model.score(X_NEW, Y_NEW) > 0.95
 
 
-@pytest.mark.parametrize("n_trained", [2, 5])
-@pytest.mark.parametrize("stopped", [False, True])
-def test_the_second_kind_is_left_out_unless_it_is_complete(n_trained, stopped):
-    settings = Settings(*[None] * len(Settings._fields))._replace(n_folds=5)
-    choices = [Choice(settings._replace(n_folds=0), weight=0.3), Choice(settings, weight=0.7)]
-    trained = []
-
-    def train(choice):
-        trained.append(choice)
-        n_networks = n_trained if choice.settings.n_folds else 3
-        return TrainingResult(choice.settings, None, [None] * n_networks)
-
-    events = Events()
-    events.stop_if(stopped)
-    results, weights, _ = fitting._train_choices(choices, train, events)
-    assert len(trained) == (1 if stopped else 2)
-    complete = n_trained == 5 and not stopped
-    assert [len(one.networks) for one in results] == ([3, 5] if complete else [3])
-    assert weights == ([0.3, 0.7] if complete else [1.0])
+@pytest.mark.parametrize("interrupted", [False, True])
+@pytest.mark.parametrize("n_trained", [None, 0, 2, 5])
+def test_the_second_kind_is_left_out_unless_it_is_complete(n_trained, interrupted):
+    settings = Settings(*[None] * len(Settings._fields))
+    results = [TrainingResult(settings._replace(n_folds=0), None, [None] * 3)]
+    if n_trained is not None:
+        second = TrainingResult(settings._replace(n_folds=5), None, [None] * n_trained, interrupted)
+        results.append(second)
+    found = fitting._to_blend(results)
+    assert [len(one.networks) for one in found] == ([3, 5] if n_trained == 5 else [3])
+    assert found[0].interrupted == (interrupted and n_trained in (0, 2))
 
 
 def test_both_kinds_are_told(capsys):

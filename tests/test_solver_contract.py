@@ -264,7 +264,8 @@ def test_what_a_solver_declares_fits_together(name):
     assert issubclass(solver, Solver)
     assert set(solver._parameters()) <= {*Settings._fields, *RunContext._fields}
     assert not (solver.streams and solver.all_rows)
-    assert not (solver.blas_threads and solver.all_rows)
+    huge = Network((9, 2000, 2000, 1), "tanh", "identity")
+    assert not (solver.uses_blas_threads(huge) and solver.all_rows)
     assert set(solver.advice) <= set(ENDINGS)
     small, large = Network((2, 3, 1), "tanh", "identity"), Network((9, 20, 1), "tanh", "identity")
     assert 0 < solver.cost(small, 100) < solver.cost(small, 1000) < solver.cost(large, 1000)

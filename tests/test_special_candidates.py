@@ -16,7 +16,7 @@ from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.arrays import SelectedRows
 from sk_backprop._estimator.start import tasks_of
 from sk_backprop._network.network import Network
-from sk_backprop._training.ensemble import train_networks
+from sk_backprop._training.ensemble import Group, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import left_out
 from sk_backprop._training.initial import local_start
@@ -324,7 +324,8 @@ def test_a_network_of_selected_rows_is_that_of_a_copy():
     part = left_out(problem, 5)[0][0].in_precision_of(muon)
     copied = part._replace(rows=part.rows._replace(X=part.rows.X[:]))
     found, expected = (
-        train_networks(muon, one, [0], Events()).networks[0].params.flat for one in (part, copied)
+        train_networks(Group.of(muon, one, [0]), Events()).networks[0].params.flat
+        for one in (part, copied)
     )
     np.testing.assert_array_equal(found, expected)
 

@@ -84,8 +84,8 @@ def test_an_error_in_one_thread_stops_its_siblings_before_others_begin_and_is_ra
     def fail():
         raise ZeroDivisionError
 
+    work = [lambda: stopped.wait(60), fail, lambda: later.append(stopped.is_set())]
     with pytest.raises(ZeroDivisionError):
-        work = [lambda: stopped.wait(60), fail, lambda: later.append(stopped.is_set())]
         side_by_side(work, stopped.set, 2)
     assert later == [True]
 

@@ -24,6 +24,7 @@ import numpy as np
 import scipy
 from threadpoolctl import ThreadpoolController
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 
@@ -294,3 +295,14 @@ class Team:
             wait(futures)  # an interrupt here must not leave them writing
         for future in futures:
             future.result()
+
+    def map(self, compute: Callable[[S], T], arguments: Sequence[S]) -> list[T]:
+        """The results of `compute` for each argument; each thread takes every n-th."""
+        found: dict[int, T] = {}
+
+        def work(thread: int) -> None:
+            for number in range(thread, len(arguments), self.n_threads):
+                found[number] = compute(arguments[number])
+
+        self.run(work)
+        return [found[number] for number in range(len(arguments))]

@@ -83,7 +83,6 @@ class Solver(ABC):
     settles : bool, whether a fit ends close to an optimum, so that a stream that continues from it
         begins with short steps
     float64 : bool, whether it computes in float64 whatever the precision of X
-    blas_threads : bool, whether more than one BLAS thread pays, for a large network
     advice : {status: what to do about it}, where that differs from `ENDINGS`
     usual : values of parameters of the estimator that are 'auto'; of `alpha`, where there are no
         trials. A penalty of 2 did best over 20 data sets.
@@ -94,7 +93,6 @@ class Solver(ABC):
     streams: ClassVar[bool] = False
     settles: ClassVar[bool] = True
     float64: ClassVar[bool] = False
-    blas_threads: ClassVar[bool] = False
     advice: ClassVar[Mapping[Status, str]] = {}
     usual: ClassVar[Mapping[str, Any]] = {
         "learning_rate": "constant",
@@ -141,6 +139,14 @@ class Solver(ABC):
         network : Network; n_samples : int
         n_iter : float or None, mean iterations of the runs of a trial
         """
+
+    @staticmethod
+    def uses_blas_threads(network: Network) -> bool:
+        """Whether a run uses all BLAS threads, as pays where mini-batches train a large network.
+
+        Where all rows are used at once, threads share the rows instead.
+        """
+        return False
 
     @staticmethod
     def usual_batch_size(n_samples: int, *, streaming: bool = False) -> int:

@@ -23,7 +23,7 @@ from sk_backprop._inference.predictive import FittedNetworks, Moments, mixed
 from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.network import Network
 from sk_backprop._training.budget import budget
-from sk_backprop._training.ensemble import train_networks
+from sk_backprop._training.ensemble import Group, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import evenly_spread
 from sk_backprop._training.problem import Data, Problem, Settings, prepare
@@ -314,7 +314,7 @@ def _scale_network(sample: _Sample, settings: Settings) -> VaryingScale:
     """
     X = sample.X[:, : settings.network.layer_sizes[0]].astype(float)
     problem = prepare(settings, Data(X, _log_squares(sample)[:, None], sample.w), None)
-    result = train_networks(settings, problem, [0], Events())
+    result = train_networks(Group.of(settings, problem, [0]), Events())
     if result.interrupted:
         raise KeyboardInterrupt
     (trained,) = result.networks

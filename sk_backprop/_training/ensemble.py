@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import NamedTuple
+from itertools import zip_longest
+from typing import NamedTuple, Self
 
 import numpy as np
 from joblib import effective_n_jobs
@@ -18,44 +19,6 @@ from sk_backprop._training.problem import Problem, Settings, Start
 from sk_backprop._training.run import Trained, TrainingResult, TrainingRun
 
 
-def train_networks(
-    settings: Settings,
-    problem: Problem,
-    seeds: Sequence[int],
-    events: Events,
-    *,
-    starts: Sequence[Start] | None = None,
-    parts: Sequence[Problem] | None = None,
-    n_jobs: int | None = None,
-) -> TrainingResult:
-    """Train a network for each seed, in `n_jobs` processes, or in threads.
-
-    An interrupt keeps the networks that are complete, or else the incomplete one; with several
-    processes it keeps none, and is raised. Once a callback asks for no more runs, the remaining
-    networks are skipped, unless in other processes. The result is the same in all cases.
-
-    Parameters
-    ----------
-    settings : Settings; problem : Problem
-    seeds : int for each network, of its initial weights and mini-batches
-    events : Events, notified of each network and run
-    starts : Start for each network, or None to draw all initial weights
-    parts : Problem of the rows that each network is trained on, or None for all rows
-    n_jobs : int or None, as in joblib
-    """
-    events.begin_networks(settings, len(seeds))
-    starts = [Start()] * len(seeds) if starts is None else starts
-    parts = [problem] * len(seeds) if parts is None else parts
-    todo = [_Task(*one) for one in zip(parts, starts, seeds, strict=True)]
-    jobs, n_threads = effective_n_jobs(n_jobs), min(allowed_threads(), len(seeds))
-    if jobs > 1 and len(seeds) > 1 and problem.engine_rows is None:
-        return _train_in_processes(settings, problem, todo, events, jobs)
-    # An observer may expect one network after the other, and to be called in the user's thread.
-    if n_threads > 1 and not events.observed and _pays_side_by_side(settings, problem):
-        return _train_in_threads(settings, problem, todo, n_threads)
-    return _train_in_turn(settings, problem, todo, events)
-
-
 class _Task(NamedTuple):
     """A network to train: the rows, the start, and the seed of its weights and mini-batches."""
 
@@ -64,23 +27,109 @@ class _Task(NamedTuple):
     seed: int
 
 
-def _train_in_processes(
-    settings: Settings, problem: Problem, todo: Sequence[_Task], events: Events, n_jobs: int
-) -> TrainingResult:
+class Group(NamedTuple):
+    """Networks to train that have the same settings.
+
+    settings : Settings; problem : Problem, with all rows; tasks : list of _Task
+    """
+
+    settings: Settings
+    problem: Problem
+    tasks: list[_Task]
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        problem: Problem,
+        seeds: Sequence[int],
+        *,
+        starts: Sequence[Start] | None = None,
+        parts: Sequence[Problem] | None = None,
+    ) -> Self:
+        """A network for each seed.
+
+        Parameters
+        ----------
+        settings : Settings; problem : Problem
+        seeds : int for each network, of its initial weights and mini-batches
+        starts : Start for each network, or None to draw all initial weights
+        parts : Problem of the rows that each network is trained on, or None for all rows
+        """
+        starts = [Start()] * len(seeds) if starts is None else starts
+        parts = [problem] * len(seeds) if parts is None else parts
+        return cls(
+            settings, problem, [_Task(*one) for one in zip(parts, starts, seeds, strict=True)]
+        )
+
+    def result(self, networks: Sequence[Trained], *, interrupted: bool = False) -> TrainingResult:
+        """The result where these networks were trained."""
+        return TrainingResult(self.settings, self.problem, list(networks), interrupted)
+
+
+def train_networks(group: Group, events: Events, n_jobs: int | None = None) -> TrainingResult:
+    """Train the networks of one group; see `train_groups`."""
+    (result,) = train_groups([group], events, n_jobs)
+    return result
+
+
+def train_groups(
+    groups: Sequence[Group], events: Events, n_jobs: int | None = None
+) -> list[TrainingResult]:
+    """Train networks in `n_jobs` processes, or in threads.
+
+    An interrupt keeps the networks that are complete, or else the incomplete one; with several
+    processes it keeps none, and is raised. Once a callback asks for no more runs, the remaining
+    networks are skipped, unless in other processes. The result is the same in all cases.
+
+    Parameters
+    ----------
+    groups : list of Group
+    events : Events, notified of each network and run
+    n_jobs : int or None, as in joblib
+
+    Returns
+    -------
+    results : TrainingResult of each group that was begun, in their order
+    """
+    n_networks = sum(len(group.tasks) for group in groups)
+    n_threads = min(allowed_threads(), n_networks)
+    in_processes = effective_n_jobs(n_jobs) > 1 and n_networks > 1
+    # An observer may expect one network after the other, and to be called in the user's thread.
+    in_threads = n_threads > 1 and not (in_processes or events.observed)
+    if in_threads and any(map(_pays_side_by_side, groups)):
+        return _train_in_threads(groups, n_threads)
+    results: list[TrainingResult] = []
+    for group in groups:
+        events.begin_networks(group.settings, len(group.tasks))
+        try:
+            if in_processes and len(group.tasks) > 1 and group.problem.engine_rows is None:
+                results.append(_train_in_processes(group, events, n_jobs))
+            else:
+                results.append(_train_in_turn(group, events))
+        except KeyboardInterrupt:
+            if not results:
+                raise
+            results[-1] = results[-1]._replace(interrupted=True)
+        if results[-1].interrupted or events.stopped:
+            break
+    return results
+
+
+def _train_in_processes(group: Group, events: Events, n_jobs: int | None) -> TrainingResult:
     run = Parallel(n_jobs=n_jobs)
     trained = run(
-        delayed(_train_one)(settings, task, events.begin_network(_n_runs(settings, task)))
-        for task in todo
+        delayed(_train_one)(
+            group.settings, task, events.begin_network(_n_runs(group.settings, task))
+        )
+        for task in group.tasks
     )
-    return TrainingResult(settings, problem, [network for network, _ in trained])
+    return group.result([network for network, _ in trained])
 
 
-def _train_in_turn(
-    settings: Settings, problem: Problem, todo: Sequence[_Task], events: Events
-) -> TrainingResult:
-    networks: list[Trained] = []
-    interrupted = False
-    for task in todo:
+def _train_in_turn(group: Group, events: Events) -> TrainingResult:
+    settings, networks, interrupted = group.settings, list[Trained](), False
+    for task in group.tasks:
         observers = events.begin_network(_n_runs(settings, task))
         try:
             network, interrupted = _train_one(settings, task, observers)
@@ -92,7 +141,7 @@ def _train_in_turn(
             networks.append(network)
         if interrupted or events.stopped:
             break
-    return TrainingResult(settings, problem, networks, interrupted)
+    return group.result(networks, interrupted=interrupted)
 
 
 # Minimum multiply-adds of a run for networks to be trained side by side in threads. Time for two
@@ -105,14 +154,15 @@ _LEAST_SIDE_BY_SIDE = 5e9
 _LEAST_BY_MINI_BATCHES = 50_000
 
 
-def _pays_side_by_side(settings: Settings, problem: Problem) -> bool:
+def _pays_side_by_side(group: Group) -> bool:
     """Whether threads are likely to save more time than they lose waiting for the interpreter."""
+    settings, problem = group.settings, group.problem
     if problem.engine_rows is not None:  # all workers share the rows of one network
         return False
     if settings.solver_class.all_rows:
         return settings.cost(problem.n_samples) >= _LEAST_SIDE_BY_SIDE
     large = settings.network.n_params >= _LEAST_BY_MINI_BATCHES
-    return large and not _pays_threads(settings)
+    return large and not settings.uses_blas_threads
 
 
 class _Stop(RunObserver):
@@ -131,18 +181,17 @@ class _Stop(RunObserver):
         return self.asked
 
 
-def _train_in_threads(
-    settings: Settings, problem: Problem, todo: Sequence[_Task], n_threads: int
-) -> TrainingResult:
+def _train_in_threads(groups: Sequence[Group], n_threads: int) -> list[TrainingResult]:
     """Train `n_threads` networks at a time; those that remain in the end share the threads."""
-    complete: list[Trained] = []
-    incomplete: list[Trained] = []
+    complete: list[list[Trained]] = [[] for _ in groups]
+    incomplete: list[list[Trained]] = [[] for _ in groups]
     stop = _Stop()
 
-    def train(task: _Task) -> Trained | None:
+    def train(number: int, task: _Task) -> Trained | None:
         """The network, or None where the fit was interrupted meanwhile."""
         if stop.asked:
             return None
+        settings = groups[number].settings
         try:
             network, interrupted = _train_one(settings, task, [stop] * _n_runs(settings, task))
         except KeyboardInterrupt:  # outside the solver, which keeps what it has
@@ -150,35 +199,37 @@ def _train_in_threads(
             return None
         if interrupted or stop.asked:
             stop.ask()
-            incomplete.append(network)
+            incomplete[number].append(network)
             return None
         return network
 
+    todo = _interleaved(groups)
     n_even = len(todo) // n_threads * n_threads
-    for tasks in filter(None, (todo[:n_even], todo[n_even:])):
-        work = [partial(train, task) for task in tasks]
+    for part in filter(None, (todo[:n_even], todo[n_even:])):
+        work = [partial(train, *one) for one in part]
         networks = side_by_side(work, stop.ask, min(n_threads, len(work)))
-        complete += [network for network in networks if network is not None]
+        for (number, _), network in zip(part, networks):
+            if network is not None:
+                complete[number].append(network)
         if stop.asked:
             break
-    if not complete:
-        if not incomplete:
+    if not complete[0]:
+        if not incomplete[0]:
             raise KeyboardInterrupt
-        result = incomplete[0].result._replace(status="interrupted")
-        complete = [incomplete[0]._replace(result=result)]
-    return TrainingResult(settings, problem, complete, interrupted=stop.asked)
+        result = incomplete[0][0].result._replace(status="interrupted")
+        complete[0] = [incomplete[0][0]._replace(result=result)]
+    return [
+        group.result(networks, interrupted=stop.asked) for group, networks in zip(groups, complete)
+    ]
 
 
-# Parameters from which on a network trained by mini-batches uses all BLAS threads. Their number
-# changes the order of some sums: between one and two, predictions in float32 differed by 1e-7 of
-# the target's spread.
-_LARGE_NETWORK = 1_000_000
+def _interleaved(groups: Sequence[Group]) -> list[tuple[int, _Task]]:
+    """The tasks of all groups in turn, each with the number of its group.
 
-
-def _pays_threads(settings: Settings) -> bool:
-    """Whether more than one BLAS thread is likely to pay."""
-    # Where all rows are used at once, threads share the rows instead.
-    return settings.solver_class.blas_threads and settings.network.n_params >= _LARGE_NETWORK
+    Threads that wait for the interpreter often lose less time next to one that rarely does.
+    """
+    tasks = [[(number, task) for task in group.tasks] for number, group in enumerate(groups)]
+    return [one for turn in zip_longest(*tasks) for one in turn if one is not None]
 
 
 def _train_one(
@@ -192,11 +243,10 @@ def _train_one(
     observers : RunObserver for each run
     """
     problem, start, seed = task
-    threads = _pays_threads(settings)
     trained: list[Trained] = []
     for n_plain_steps, observer in zip(_plain_steps(settings, start), observers, strict=True):
         run = TrainingRun(settings, problem, start, n_plain_steps)
-        with nullcontext() if threads else one_blas_thread():
+        with nullcontext() if settings.uses_blas_threads else one_blas_thread():
             observer.begin_run(run)
             trained.append(run.train(np.random.RandomState(seed), observer))
             is_last = observer.end_run(trained[-1])

@@ -1,11 +1,10 @@
 """Select candidates of a plan, and train their networks."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -14,7 +13,13 @@ from sk_backprop._blocks.threads import one_blas_thread, single_thread
 from sk_backprop._network.dispersion import HeldOutNoise
 from sk_backprop._network.network import evaluate
 from sk_backprop._training.budget import budget
-from sk_backprop._training.ensemble import best, credible, train_networks
+from sk_backprop._training.ensemble import (
+    Group,
+    best,
+    credible,
+    train_groups,
+    train_networks,
+)
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import left_out
 from sk_backprop._training.plan import MOST_NETWORKS, Plan
@@ -65,42 +70,28 @@ def fit_networks(
     seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=n_seeds)]
     with single_thread() if n_jobs == 1 else nullcontext():
         choices = _select(plan, problem.sample, n_jobs, events)
+        kinds: list[_OnAllRows | _OnFolds] = [
+            _OnFolds.of(choice, problem, seeds)
+            if choice.settings.n_folds
+            else _OnAllRows.of(plan, choice, problem, starts, seeds)
+            for choice in choices
+        ]
+        results = _to_blend(train_groups([kind.group for kind in kinds], events, n_jobs))
+        weights = [choice.weight for choice in choices] if len(results) > 1 else [1.0]
+        finished = [kind.finished(result, events, n_jobs) for kind, result in zip(kinds, results)]
+        return Blend(finished, weights)
 
-        def train(choice: Choice) -> TrainingResult:
-            settings = choice.settings
-            rows = problem.in_unit(settings.weight_unit)
-            if settings.n_folds:
-                return _train_on_folds(settings, rows, seeds[: settings.n_folds], events, n_jobs)
-            rows = rows.in_precision_of(settings)
-            return _train_on_all(plan, choice, rows, starts, seeds, n_jobs, events)
 
-        return _train_choices(choices, train, events)
+def _to_blend(results: Sequence[TrainingResult]) -> list[TrainingResult]:
+    """The results of the choices that can be blended.
 
-
-def _train_choices(
-    choices: Sequence[Choice], train: Callable[[Choice], TrainingResult], events: Events
-) -> Blend:
-    """Train the networks of each choice.
-
-    After an interrupt, or once a callback asks for no more runs, the second choice is left out
+    After an interrupt, or once a callback has asked for no more runs, the second of two is left out
     unless all its networks are trained: without some of them its folds would not cover the rows.
-
-    Parameters
-    ----------
-    choices : list of Choice, one or two
-    train : callable, which trains the networks of a choice
-    events : Events
     """
-    first = train(choices[0])
-    if len(choices) == 1 or first.interrupted or events.stopped:
-        return Blend([first], [1.0])
-    try:
-        second = train(choices[1])
-    except KeyboardInterrupt:
-        return Blend([first._replace(interrupted=True)], [1.0])
-    if len(second.networks) < choices[1].settings.n_folds:
-        return Blend([first._replace(interrupted=second.interrupted)], [1.0])
-    return Blend([first, second], [choice.weight for choice in choices])
+    first, *others = results
+    if others and len(others[0].networks) < others[0].settings.n_folds:
+        return [first._replace(interrupted=others[0].interrupted)]
+    return [first, *others]
 
 
 def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> list[Choice]:
@@ -121,65 +112,94 @@ def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) ->
     return choices
 
 
-def _train_on_all(
-    plan: Plan,
-    choice: Choice,
-    problem: Problem,
-    starts: Sequence[Start] | None,
-    seeds: Sequence[int],
-    n_jobs: int | None,
-    events: Events,
-) -> TrainingResult:
-    """Train the networks of a choice on all rows, without those that fail, and find their noise.
+class _OnAllRows(NamedTuple):
+    """Networks that are trained on all rows.
 
-    Parameters
-    ----------
-    plan, problem, starts, n_jobs, events : as for `fit_networks`
-    choice : Choice
-    seeds : of the networks, and of further ones for those that fail
+    plan : Plan; choice : Choice
+    group : Group
+    starts : Start for each network, or None to draw all initial weights
+    more_seeds : of further networks for those that fail
     """
-    n_networks = plan.n_networks_of(problem.n_samples, choice.settings, choice.n_steps)
-    # In a blend, the luck of each network counts for less.
-    n_networks = max(math.ceil(choice.weight * n_networks), min(n_networks, _LEAST_IN_BLEND))
-    result = train_networks(
-        choice.settings, problem, seeds[:n_networks], events, starts=starts, n_jobs=n_jobs
-    )
-    networks = result.networks
-    good = credible(networks, problem.total_weight)
-    n_failed = len(networks) - len(good)
-    if plan.n_networks is None:
-        result = result._replace(networks=good)
-    elif n_failed and starts is None and not (events.stopped or result.interrupted):
-        more = seeds[n_networks : n_networks + n_failed]
-        result = _with_replacements(result, more, events, n_jobs)
-    streaming = starts is not None and starts[0].stream is not None
-    if streaming or not _can_hold_out(choice.settings, problem):
-        return result
-    return _with_held_out_noise(result, choice.noise, n_jobs)
+
+    plan: Plan
+    choice: Choice
+    group: Group
+    starts: Sequence[Start] | None
+    more_seeds: Sequence[int]
+
+    @classmethod
+    def of(
+        cls,
+        plan: Plan,
+        choice: Choice,
+        problem: Problem,
+        starts: Sequence[Start] | None,
+        seeds: Sequence[int],
+    ) -> Self:
+        """The networks of a choice; parameters as above, and seeds for all networks."""
+        settings = choice.settings
+        rows = problem.in_unit(settings.weight_unit).in_precision_of(settings)
+        n_networks = plan.n_networks_of(rows.n_samples, settings, choice.n_steps)
+        # In a blend, the luck of each network counts for less.
+        n_networks = max(math.ceil(choice.weight * n_networks), min(n_networks, _LEAST_IN_BLEND))
+        group = Group.of(settings, rows, seeds[:n_networks], starts=starts)
+        return cls(plan, choice, group, starts, seeds[n_networks:])
+
+    def finished(
+        self, result: TrainingResult, events: Events, n_jobs: int | None
+    ) -> TrainingResult:
+        """The result without networks that failed, and with their noise.
+
+        result : TrainingResult of `group`; events, n_jobs : as for `fit_networks`
+        """
+        choice, problem, networks = self.choice, self.group.problem, result.networks
+        good = credible(networks, problem.total_weight)
+        n_failed = len(networks) - len(good)
+        if self.plan.n_networks is None:
+            result = result._replace(networks=good)
+        elif n_failed and self.starts is None and not (events.stopped or result.interrupted):
+            result = _with_replacements(result, self.more_seeds[:n_failed], events, n_jobs)
+        streaming = self.starts is not None and self.starts[0].stream is not None
+        if streaming or not _can_hold_out(choice.settings, problem):
+            return result
+        return _with_held_out_noise(result, choice.noise, n_jobs)
 
 
-def _train_on_folds(
-    settings: Settings, problem: Problem, seeds: Sequence[int], events: Events, n_jobs: int | None
-) -> TrainingResult:
-    """Train networks that each leave out other rows, whose errors show the noise.
+class _OnFolds(NamedTuple):
+    """Networks that each leave out other rows, whose errors show the noise.
 
-    Parameters
-    ----------
-    settings : Settings, with `n_folds`
-    problem : Problem, with all rows
-    seeds : of the networks
-    events : Events, which are notified
-    n_jobs : int or None, processes
+    group : Group
+    folds : (Problem, Data, numbers of the rows left out) of each network
     """
-    folds = left_out(problem, settings.n_folds)
-    parts = [(part.in_precision_of(settings), rows) for part, rows, _ in folds]
-    problems = [part for part, _ in parts]
-    result = train_networks(settings, problem, seeds, events, parts=problems, n_jobs=n_jobs)
-    if len(result.networks) < len(parts):  # after an interrupt the user is waiting
-        return result
-    noise = noise_left_out(settings, parts, result.networks)
-    result = result._replace(left_out=_left_out(result, folds))
-    return _with_held_out_noise(result, noise, n_jobs)
+
+    group: Group
+    folds: list[tuple[Problem, Data, Array]]
+
+    @classmethod
+    def of(cls, choice: Choice, problem: Problem, seeds: Sequence[int]) -> Self:
+        """The networks of a choice with `n_folds`."""
+        settings = choice.settings
+        rows = problem.in_unit(settings.weight_unit)
+        folds = [
+            (part.in_precision_of(settings), held_out, numbers)
+            for part, held_out, numbers in left_out(rows, settings.n_folds)
+        ]
+        parts = [part for part, *_ in folds]
+        return cls(Group.of(settings, rows, seeds[: len(parts)], parts=parts), folds)
+
+    def finished(
+        self, result: TrainingResult, events: Events, n_jobs: int | None
+    ) -> TrainingResult:
+        """The result with the errors of each network on the rows that it left out.
+
+        result, events, n_jobs : as for `_OnAllRows.finished`
+        """
+        if len(result.networks) < len(self.folds):  # after an interrupt the user is waiting
+            return result
+        parts = [(part, held_out) for part, held_out, _ in self.folds]
+        noise = noise_left_out(result.settings, parts, result.networks)
+        result = result._replace(left_out=_left_out(result, self.folds))
+        return _with_held_out_noise(result, noise, n_jobs)
 
 
 @one_blas_thread()
@@ -216,7 +236,7 @@ def _with_replacements(
     """
     settings, problem, networks = result[:3]
     try:
-        others = train_networks(settings, problem, seeds, events, n_jobs=n_jobs)
+        others = train_networks(Group.of(settings, problem, seeds), events, n_jobs)
     except KeyboardInterrupt:
         return result._replace(interrupted=True)
     complete = [one for one in others.networks if one.result.status != "interrupted"]

@@ -20,7 +20,7 @@ from sk_backprop._network.families import LIKELIHOODS
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters, evaluate
 from sk_backprop._training.budget import budget
-from sk_backprop._training.ensemble import train_networks
+from sk_backprop._training.ensemble import Group, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import evenly_spread, left_out, part_of
 from sk_backprop._training.plan import Plan
@@ -219,7 +219,7 @@ def _trained(settings: Settings, problem: Problem) -> Trained:
     if settings.solver_class.evidence:
         settings = settings._replace(max_iter=min(settings.max_iter, _MOST_STEPS))
     problem = problem.in_unit(settings.weight_unit).in_precision_of(settings)
-    result = train_networks(settings, problem, [0], Events())
+    result = train_networks(Group.of(settings, problem, [0]), Events())
     if result.interrupted:
         raise KeyboardInterrupt
     return result.networks[0]

@@ -168,6 +168,11 @@ class Settings(NamedTuple):
         """Multiply-adds of training one network; see `Solver.cost`."""
         return self.solver_class.cost(self.network, n_samples, n_iter)
 
+    @property
+    def uses_blas_threads(self) -> bool:
+        """As `Solver.uses_blas_threads`, for the network."""
+        return self.solver_class.uses_blas_threads(self.network)
+
 
 class Weights(NamedTuple):
     """Weights of MaxAbs-scaled inputs, and the scales they belong to.

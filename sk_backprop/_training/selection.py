@@ -20,7 +20,7 @@ from sk_backprop._network.likelihood import HeldOutPredictions, HeldOutScore
 from sk_backprop._network.network import evaluate
 from sk_backprop._solvers.stochastic import VERY_MANY_ROWS
 from sk_backprop._training.blending import HeldOutErrors, stacking_weight
-from sk_backprop._training.ensemble import credible, train_networks
+from sk_backprop._training.ensemble import Group, credible, train_networks
 from sk_backprop._training.events import Events
 from sk_backprop._training.folds import MOST_HELD_OUT, Folds
 from sk_backprop._training.problem import Data, Problem, Settings
@@ -308,7 +308,7 @@ class _Trial(NamedTuple):
         )
         part = part._replace(validation=part.validation if early_stopping else None)
         part = part.in_unit(trial.weight_unit).in_precision_of(trial)
-        result = train_networks(trial, part, range(n_each), Events(), n_jobs=n_jobs)
+        result = train_networks(Group.of(trial, part, range(n_each)), Events(), n_jobs)
         if result.interrupted:
             raise KeyboardInterrupt
         fitted = result.networks

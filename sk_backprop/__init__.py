@@ -66,7 +66,8 @@ before it::
         ensemble        several networks from different initial weights
         budget          how many operations a fit may take
         folds           training and held-out rows, drawn over distinct rows
-        selection       candidates scored on held-out rows
+        trials          candidates trained on some rows and scored on others
+        selection       the search among candidates
         blending        weights of two kinds of networks in their mean
         outliers        rows whose target is a gross error, to be left out
         plan            what 'auto' stands for: solver, penalty, hidden layers, networks

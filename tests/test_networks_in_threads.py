@@ -10,7 +10,10 @@ from cases import slow
 from threadpoolctl import threadpool_limits
 
 from sk_backprop import BackpropRegressor
+from sk_backprop._estimator.start import tasks_of
 from sk_backprop._inference.objective import Objective
+from sk_backprop._training.ensemble import Group, _ordered
+from sk_backprop._training.problem import Data, prepare
 from sk_backprop._training.run import TrainingRun
 
 
@@ -165,3 +168,16 @@ def test_an_error_in_one_network_ends_the_fit_soon(surface, monkeypatch):
         model.fit(*surface)
     assert len(threads) == 2
     assert not hasattr(model, "coefs_")
+
+
+def test_the_most_costly_networks_are_first_and_those_by_mini_batches_between_the_others(surface):
+    def group(n_networks, hidden, **params):
+        model = BackpropRegressor(hidden, alpha=1.0, **params)
+        data = Data(surface[0], surface[1][:, None])
+        settings = tasks_of(model, data, None)[0].plan.settings
+        return Group.of(settings, prepare(settings, data, None), range(n_networks))
+
+    small, large = (group(2, (units,), solver="lm") for units in (3, 9))
+    batches = group(5, (64, 64), solver="muon")
+    numbers = [number for number, _ in _ordered([small, batches, large])]
+    assert numbers == [2, 1, 2, 1, 0, 1, 0, 1, 1]

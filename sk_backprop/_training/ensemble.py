@@ -182,7 +182,10 @@ class _Stop(RunObserver):
 
 
 def _train_in_threads(groups: Sequence[Group], n_threads: int) -> list[TrainingResult]:
-    """Train `n_threads` networks at a time; those that remain in the end share the threads."""
+    """Train `n_threads` networks at a time.
+
+    Of networks that take equally long, those that remain in the end share the threads.
+    """
     complete: list[list[Trained]] = [[] for _ in groups]
     incomplete: list[list[Trained]] = [[] for _ in groups]
     stop = _Stop()
@@ -203,9 +206,9 @@ def _train_in_threads(groups: Sequence[Group], n_threads: int) -> list[TrainingR
             return None
         return network
 
-    todo = _interleaved(groups)
-    n_even = len(todo) // n_threads * n_threads
-    for part in filter(None, (todo[:n_even], todo[n_even:])):
+    todo = _ordered(groups)
+    n_first = len(todo) if len(groups) > 1 else len(todo) // n_threads * n_threads
+    for part in filter(None, (todo[:n_first], todo[n_first:])):
         work = [partial(train, *one) for one in part]
         networks = side_by_side(work, stop.ask, min(n_threads, len(work)))
         for (number, _), network in zip(part, networks):
@@ -223,13 +226,20 @@ def _train_in_threads(groups: Sequence[Group], n_threads: int) -> list[TrainingR
     ]
 
 
-def _interleaved(groups: Sequence[Group]) -> list[tuple[int, _Task]]:
-    """The tasks of all groups in turn, each with the number of its group.
+def _ordered(groups: Sequence[Group]) -> list[tuple[int, _Task]]:
+    """The tasks of all groups, each with the number of its group, the most costly first.
 
-    Threads that wait for the interpreter often lose less time next to one that rarely does.
+    Those by mini-batches alternate with the others: threads that wait for the interpreter often
+    lose less time next to one that rarely does.
     """
-    tasks = [[(number, task) for task in group.tasks] for number, group in enumerate(groups)]
-    return [one for turn in zip_longest(*tasks) for one in turn if one is not None]
+    by_batches: list[tuple[int, _Task]] = []
+    others: list[tuple[int, _Task]] = []
+    costs = [group.settings.cost(group.problem.n_samples) for group in groups]
+    for number in sorted(range(len(groups)), key=lambda number: -costs[number]):
+        all_rows = groups[number].settings.solver_class.all_rows
+        (others if all_rows else by_batches).extend((number, task) for task in groups[number].tasks)
+    pairs = zip_longest(others, by_batches)
+    return [one for pair in pairs for one in pair if one is not None]
 
 
 def _train_one(

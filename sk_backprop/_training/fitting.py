@@ -30,12 +30,8 @@ from sk_backprop._training.run import (
     TrainingRun,
     shows_noise,
 )
-from sk_backprop._training.selection import (
-    Choice,
-    choose,
-    held_out_noise,
-    noise_left_out,
-)
+from sk_backprop._training.selection import choose
+from sk_backprop._training.trials import Choice, held_out_noise, noise_left_out
 
 # Rows, or counts above 0, below which there are no trials: a fifth of them is too few to score on.
 _LEAST_ROWS = 10

@@ -19,7 +19,7 @@ from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import PearsonSums
 from sk_backprop._network.families import Poisson, SquaredError
 from sk_backprop._network.network import Network, evaluate, lecun_bound
-from sk_backprop._training import selection as _trials
+from sk_backprop._training import trials as _trials
 from sk_backprop._training.problem import Data
 
 # --- Pearson's statistic ---

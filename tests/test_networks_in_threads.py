@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.start import tasks_of
 from sk_backprop._inference.objective import Objective
-from sk_backprop._training.ensemble import Group, _ordered
+from sk_backprop._training.ensemble import Group, _ordered, _pays_side_by_side
 from sk_backprop._training.problem import Data, prepare
 from sk_backprop._training.run import TrainingRun
 
@@ -170,14 +170,25 @@ def test_an_error_in_one_network_ends_the_fit_soon(surface, monkeypatch):
     assert not hasattr(model, "coefs_")
 
 
-def test_the_most_costly_networks_are_first_and_those_by_mini_batches_between_the_others(surface):
-    def group(n_networks, hidden, **params):
-        model = BackpropRegressor(hidden, alpha=1.0, **params)
-        data = Data(surface[0], surface[1][:, None])
-        settings = tasks_of(model, data, None)[0].plan.settings
-        return Group.of(settings, prepare(settings, data, None), range(n_networks))
+def group(surface, n_networks, hidden, **params):
+    data = Data(surface[0], surface[1][:, None])
+    model = BackpropRegressor(hidden, alpha=1.0, **params)
+    settings = tasks_of(model, data, None)[0].plan.settings
+    return Group.of(settings, prepare(settings, data, None), range(n_networks))
 
-    small, large = (group(2, (units,), solver="lm") for units in (3, 9))
-    batches = group(5, (64, 64), solver="muon")
+
+def test_next_to_a_network_that_uses_all_blas_threads_there_is_no_other(surface):
+    wide, huge = (
+        group(surface, 1, (units, units), solver="muon", max_iter=1) for units in (250, 1000)
+    )
+    assert huge.settings.uses_blas_threads
+    assert not wide.settings.uses_blas_threads
+    assert _pays_side_by_side([wide, wide])
+    assert not _pays_side_by_side([wide, huge])
+
+
+def test_the_most_costly_networks_are_first_and_those_by_mini_batches_between_the_others(surface):
+    small, large = (group(surface, 2, (units,), solver="lm") for units in (3, 9))
+    batches = group(surface, 5, (64, 64), solver="muon")
     numbers = [number for number, _ in _ordered([small, batches, large])]
     assert numbers == [2, 1, 2, 1, 0, 1, 0, 1, 1]

@@ -1,4 +1,4 @@
-"""Several networks from different initial weights, one after the other or side by side."""
+"""Several networks, one after the other or side by side."""
 
 import math
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ def train_groups(
     in_processes = effective_n_jobs(n_jobs) > 1 and n_networks > 1
     # An observer may expect one network after the other, and to be called in the user's thread.
     in_threads = n_threads > 1 and not (in_processes or events.observed)
-    if in_threads and any(map(_pays_side_by_side, groups)):
+    if in_threads and _pays_side_by_side(groups):
         return _train_in_threads(groups, n_threads)
     results: list[TrainingResult] = []
     for group in groups:
@@ -154,15 +154,19 @@ _LEAST_SIDE_BY_SIDE = 5e9
 _LEAST_BY_MINI_BATCHES = 50_000
 
 
-def _pays_side_by_side(group: Group) -> bool:
+def _pays_side_by_side(groups: Sequence[Group]) -> bool:
     """Whether threads are likely to save more time than they lose waiting for the interpreter."""
-    settings, problem = group.settings, group.problem
-    if problem.engine_rows is not None:  # all workers share the rows of one network
+    # All workers of an engine share the rows of one network, and all BLAS threads a large network.
+    if any(one.problem.engine_rows is not None for one in groups):
         return False
-    if settings.solver_class.all_rows:
-        return settings.cost(problem.n_samples) >= _LEAST_SIDE_BY_SIDE
-    large = settings.network.n_params >= _LEAST_BY_MINI_BATCHES
-    return large and not settings.uses_blas_threads
+    if any(one.settings.uses_blas_threads for one in groups):
+        return False
+    return any(
+        settings.cost(problem.n_samples) >= _LEAST_SIDE_BY_SIDE
+        if settings.solver_class.all_rows
+        else settings.network.n_params >= _LEAST_BY_MINI_BATCHES
+        for settings, problem, _ in groups
+    )
 
 
 class _Stop(RunObserver):

@@ -80,7 +80,7 @@ class Trial(NamedTuple):
     scores: list[HeldOutScore]
     n_steps: list[int]
     errors: list[HeldOutErrors]
-    has_density: bool = True
+    has_density: bool
 
     @classmethod
     def of(cls, settings: Settings, part: Problem) -> Self:

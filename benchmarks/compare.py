@@ -1,4 +1,7 @@
-"""Two versions of the package, by the same fits: ratio of times, and whether bits are the same."""
+"""Two versions of the package, by the same fits: ratio of times, and whether bits are the same.
+
+With one version and two numbers of threads, it measures what further threads gain.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +68,16 @@ def _answer() -> None:
         print(json.dumps([seconds, predicted.tolist()]), flush=True)  # all bits of a float
 
 
-def _started(folder: str, work: Path, stack: ExitStack) -> subprocess.Popen[str]:
-    """A process that imports the package of a folder, and these benchmarks, with one thread."""
+def _started(folder: str, n_threads: int, work: Path, stack: ExitStack) -> subprocess.Popen[str]:
+    """A process that imports the package of a folder, and these benchmarks.
+
+    Parameters
+    ----------
+    folder : str
+    n_threads : int, that BLAS may use
+    work : Path, a new folder
+    stack : ExitStack, which ends the process
+    """
     work.mkdir()
     # The package alone: a checkout has benchmarks of its own.
     (work / "sk_backprop").symlink_to(Path(folder, "sk_backprop").resolve())
@@ -77,7 +88,7 @@ def _started(folder: str, work: Path, stack: ExitStack) -> subprocess.Popen[str]
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=os.environ | dict.fromkeys(names, "1") | {"PYTHONPATH": path},
+        env=os.environ | dict.fromkeys(names, str(n_threads)) | {"PYTHONPATH": path},
     )
     stack.enter_context(process)
     stack.callback(process.kill)
@@ -122,6 +133,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     problems.add_options(parser, 1)
     text = f"any of {', '.join(SETTINGS)} (default: all)"
     parser.add_argument("--settings", metavar="NAME", nargs="+", choices=SETTINGS, help=text)
+    text = "threads that each version may use (default: 1 1)"
+    parser.add_argument(
+        "--threads", metavar="N", nargs=2, type=problems.positive, default=[1, 1], help=text
+    )
     text = "fits of each version, by turns (default: 5)"
     parser.add_argument("--repeats", metavar="N", type=problems.positive, default=5, help=text)
 
@@ -130,8 +145,8 @@ def run(args: argparse.Namespace) -> Iterator[Row]:
     """Each version has one process, whose first fit warms up."""
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         work = Path(folder)
-        folders = {"old": args.old, "new": args.new}
-        processes = [_started(at, work / name, stack) for name, at in folders.items()]
+        versions = zip(("old", "new"), (args.old, args.new), args.threads)
+        processes = [_started(at, n, work / name, stack) for name, at, n in versions]
         warm_up = problems.load(None, ["diabetes"], 1)[0]
         measure(warm_up, "lbfgs", work / "data.npz", processes, 1)
         for problem in args.chosen:

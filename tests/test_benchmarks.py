@@ -533,13 +533,13 @@ def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed
 
 @pytest.mark.slow
 def test_compare_tells_the_same_bits_from_others_and_twice_the_time(tmp_path, folder, capfd):
-    """The package beside one that predicts one unit more, after a second."""
+    """The package beside one that predicts a unit more for each thread, and takes longer."""
     other = tmp_path / "other" / "sk_backprop"
     other.mkdir(parents=True)
     package = Path(sys.modules["sk_backprop"].__file__).parent
     (other / "__init__.py").write_text(
         f"""\
-import time
+import os, time
 __path__ = [{str(package)!r}]
 __version__ = "changed"
 from sk_backprop._estimator.regressor import BackpropRegressor as Before
@@ -549,7 +549,8 @@ class BackpropRegressor(Before):
         return super().fit(X, y)
     def predict(self, X, return_std=False):
         mean, std = super().predict(X, return_std=True)
-        return (mean + 1, std) if return_std else mean + 1
+        mean += int(os.environ["OPENBLAS_NUM_THREADS"])
+        return (mean, std) if return_std else mean
 """,
         encoding="utf-8",
     )
@@ -568,3 +569,7 @@ class BackpropRegressor(Before):
     spread = problems.load(str(folder), ["plane"], 1)[0].y_test.std()
     assert row.difference == pytest.approx(1 / spread, rel=1e-4)
     assert "same bits: 0 of 1" in capfd.readouterr().out
+    argv += ["--threads", "1", "3"]
+    assert run("compare", other.parent, other.parent, *argv, "--out", out) == 0
+    (row,) = table.read(str(out), compare.Row)
+    assert row.difference == pytest.approx(2 / spread, rel=1e-4)

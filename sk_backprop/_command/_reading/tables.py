@@ -121,10 +121,7 @@ def sheet_context(sheet: Sheet, columns: Sequence[Sequence[str]], options: Optio
     """
     delimiter = sheet.layout.delimiter if sheet.layout.kind == "text" else ","
     context = file_context(columns, delimiter, options.day_first)
-    other = {".": ",", ",": ".", None: None}
-    decimal = options.decimal or other.get(options.thousands, ".")
-    if options.decimal is not None and options.decimal == options.thousands:
-        raise CommandError("--decimal and --thousands must differ")
+    decimal = options.decimal or {".": ",", ",": "."}.get(options.thousands or "")
     return context if decimal is None else context._replace(decimal=decimal, forced=True)
 
 

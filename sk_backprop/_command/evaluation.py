@@ -6,7 +6,6 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,8 +30,8 @@ class Scores(NamedTuple):
 
     seconds : mean time of a fit
     notes : sentences on fits that failed or warned
-    covered, width : part of the held-out rows in their 95 % intervals, mean width of these; None
-        where there are no intervals
+    intervals : (2, folds, targets), part of the held-out rows in their 95 % intervals, and mean
+        width of these; None where there are no intervals
     fitted : estimators without each fold, of those that have intervals
     """
 
@@ -40,20 +39,18 @@ class Scores(NamedTuple):
     r2: Array
     seconds: float
     notes: tuple[str, ...] = ()
-    covered: Array | None = None
-    width: Array | None = None
+    intervals: Array | None = None
     fitted: tuple[Any, ...] = ()
 
 
 class _Fold(NamedTuple):
-    """Results of one fit: arrays of shape (targets,)."""
+    """Results of one fit: arrays of shape (targets,); `intervals` has that of `_intervals`."""
 
     rmse: Array
     r2: Array
     seconds: float
     mishaps: tuple[str, ...]
-    covered: Array | None = None
-    width: Array | None = None
+    intervals: Array | None = None
     fitted: Any = None
 
 
@@ -112,7 +109,6 @@ def _score(model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[
     model : estimator; X, y : all rows; split : training and held-out rows
     """
     train, test = split
-    nothing = np.full(y[0].size, math.nan)
     # Few rows leave nothing to share: threads of the boosted trees would only wait for each other,
     # on a busy machine for many times as long as they compute.
     threads = threadpool_limits(1 if len(y) < _ROWS_FOR_THREADS else None, user_api="openmp")
@@ -125,23 +121,24 @@ def _score(model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[
             predicted = fitted.predict(rows_of(X, test))
             rmse = root_mean_squared_error(y[test], predicted, multioutput="raw_values")
             r2 = r2_score(y[test], predicted, multioutput="raw_values")
-            covered, width = _intervals(fitted, rows_of(X, test), y[test])
+            intervals = _intervals(fitted, rows_of(X, test), y[test])
         except ValueError as error:  # such as that of MLPRegressor if its weights overflow
+            nothing = np.full(y[0].size, math.nan)
             return _Fold(nothing, nothing, math.nan, (f"failed: {error}",))
     mishaps = tuple(dict.fromkeys(map(_describe, caught)))
-    return _Fold(rmse, r2, seconds, mishaps, covered, width, None if width is None else fitted)
+    return _Fold(rmse, r2, seconds, mishaps, intervals, None if intervals is None else fitted)
 
 
-def _intervals(fitted: Any, X: Any, y: Array) -> tuple[Array | None, Array | None]:
-    """Coverage and mean width of the intervals of held-out rows, by target.
+def _intervals(fitted: Any, X: Any, y: Array) -> Array | None:
+    """Coverage and mean width of the intervals of held-out rows, (2, targets).
 
     fitted : estimator; X, y : held-out rows
     """
     if not hasattr(fitted, "predict_interval"):
-        return None, None
+        return None
     low, high = np.moveaxis(fitted.predict_interval(X, COVERAGE), -1, 0)
     inside = (low <= y) & (y <= high)
-    return np.atleast_1d(inside.mean(axis=0)), np.atleast_1d((high - low).mean(axis=0))
+    return np.reshape([inside.mean(axis=0), (high - low).mean(axis=0)], (2, -1))
 
 
 def _describe(warning: warnings.WarningMessage) -> str:
@@ -156,18 +153,13 @@ def _describe(warning: warnings.WarningMessage) -> str:
 def _joined(results: list[_Fold]) -> Scores:
     mishaps = Counter(mishap for fold in results for mishap in fold.mishaps)
     notes = [f"{times} of {len(results)} fits {mishap}" for mishap, times in mishaps.items()]
-
-    def stacked(parts: Iterator[Array | None]) -> Array | None:
-        known = [part for part in parts if part is not None]
-        return np.array(known) if known else None
-
+    intervals = [fold.intervals for fold in results if fold.intervals is not None]
     return Scores(
         np.array([fold.rmse for fold in results]),
         np.array([fold.r2 for fold in results]),
         float(np.mean([fold.seconds for fold in results])),
         tuple(notes),
-        stacked(fold.covered for fold in results),
-        stacked(fold.width for fold in results),
+        np.stack(intervals, axis=1) if intervals else None,
         tuple(fold.fitted for fold in results if fold.fitted is not None),
     )
 
@@ -209,9 +201,9 @@ def intervals_text(scores: dict[str, Scores], target: int) -> str:
     scores : {name: Scores}; target : int
     """
     ours = scores.get(OURS)
-    if ours is None or ours.covered is None or ours.width is None:
+    if ours is None or ours.intervals is None:
         return ""
-    covered, width = ours.covered[:, target].mean(), ours.width[:, target].mean()
+    covered, width = ours.intervals[:, :, target].mean(axis=1)
     return (
         f"{OURS}'s {100 * COVERAGE:.0f} % intervals hold {100 * covered:.1f} % of the held-out "
         f"values; their mean width is {shown_number(width)}."

@@ -153,7 +153,7 @@ def _results(scores: dict[str, Scores]) -> list[str]:
     best = best_of(scores, 0)
     rows = []
     for name, s in scores.items():
-        covered = "" if s.covered is None else f"{100 * s.covered.mean():.1f} %"
+        covered = "" if s.intervals is None else f"{100 * s.intervals[0].mean():.1f} %"
         error = shown_error(scores, name, 0).replace("+/-", "\u00b1")
         kind = "best" if name == best else ""
         cells = (rival_name(name), error, shown_r2(s, 0), covered, f"{s.seconds:.2f}")

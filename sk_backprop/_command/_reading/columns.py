@@ -64,6 +64,12 @@ class Column(NamedTuple):
     notes: tuple[str, ...] = ()
     plain: bool = True
 
+    def cells(self) -> Array | list[str | None]:
+        """The values as `read_by_recipe` gives them: labels of a category, otherwise numbers."""
+        if self.recipe.kind != CATEGORY:
+            return self.values
+        return [None if math.isnan(code) else self.levels[int(code)] for code in self.values]
+
 
 class LeftOut(NamedTuple):
     """A column that is not used, and why."""

@@ -10,7 +10,17 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from sk_backprop._command._reading import records
+from sk_backprop._command._reading.columns import (
+    CATEGORY,
+    DATE,
+    YES_NO,
+    Array,
+    Recipe,
+    as_datetimes,
+)
 from sk_backprop._command._reading.records import Layout, Sheet
 from sk_backprop._command._reading.sources import Source
 from sk_backprop._command.terminal import CommandError
@@ -93,9 +103,18 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def booleans(values: Any) -> Any:
+def frame_of(columns: Iterable[tuple[Recipe, Any]]) -> Any:
+    """A data frame of columns as `read_by_recipe` gives them."""
+    import pandas as pd
+
+    made = {CATEGORY: pd.Categorical, DATE: as_datetimes, YES_NO: _booleans}
+    return pd.DataFrame(
+        {name: made.get(kind, np.asarray)(values) for (name, kind, _), values in columns}
+    )
+
+
+def _booleans(values: Array) -> Any:
     """0, 1 and nan as an array of pandas that may hold missing values."""
-    import numpy as np
     import pandas as pd
 
     missing = np.isnan(values)

@@ -21,7 +21,6 @@ from sk_backprop._command._reading.columns import (
     Column,
     Context,
     LeftOut,
-    as_datetimes,
     file_context,
     is_numbering,
     read_column,
@@ -119,8 +118,7 @@ def sheet_context(sheet: Sheet, columns: Sequence[Sequence[str]], options: Optio
 
     sheet : Sheet; columns : cells of each column; options : Options
     """
-    delimiter = sheet.layout.delimiter if sheet.layout.kind == "text" else ","
-    context = file_context(columns, delimiter, options.day_first)
+    context = file_context(columns, sheet.layout.delimiter, options.day_first)
     decimal = options.decimal or {".": ",", ",": "."}.get(options.thousands or "")
     return context if decimal is None else context._replace(decimal=decimal, forced=True)
 
@@ -259,18 +257,4 @@ def _inputs(
 
 def as_frame(table: Table) -> Any:
     """The inputs as a data frame of pandas, which must be installed."""
-    import pandas as pd
-
-    data: dict[str, Any] = {}
-    for column in table.columns:
-        values, kind = column.values, column.recipe.kind
-        if kind == CATEGORY:
-            codes = np.where(np.isnan(values), -1, values).astype(int)
-            data[column.recipe.name] = pd.Categorical.from_codes(codes, list(column.levels))
-        elif kind == DATE:
-            data[column.recipe.name] = as_datetimes(values)
-        elif kind == YES_NO:
-            data[column.recipe.name] = frames.booleans(values)
-        else:
-            data[column.recipe.name] = values
-    return pd.DataFrame(data)
+    return frames.frame_of((column.recipe, column.cells()) for column in table.columns)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import joblib
+
 from sk_backprop import __version__
 from sk_backprop._command._reading.columns import Recipe
 from sk_backprop._command.terminal import CommandError, listed
@@ -44,8 +46,6 @@ def store(stored: StoredModel, path: str) -> None:
         if path.endswith(".skops"):
             _skops().dump(content, path)
         else:
-            import joblib
-
             joblib.dump(content, path, compress=3)
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror}") from error
@@ -57,14 +57,14 @@ def load(path: str) -> StoredModel:
     A .joblib file can run any code when it is read; a .skops file cannot.
     """
     try:
-        content = _load_skops(path) if path.endswith(".skops") else _load_joblib(path)
+        content = _load_skops(path) if path.endswith(".skops") else joblib.load(path)
     except CommandError:
         raise
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:
+    except Exception:
         # Unpickling a file of another program calls what the file names: any error may come of it.
-        raise CommandError(f"{path} is not a model that this command has stored") from error
+        content = None
     if not isinstance(content, dict) or content.get("format") != _KEY:
         raise CommandError(f"{path} is not a model that this command has stored")
     recipes = tuple(Recipe(*fields) for fields in content["columns"])
@@ -75,12 +75,6 @@ def load(path: str) -> StoredModel:
         content["decimal"],
         content["levels"],
     )
-
-
-def _load_joblib(path: str) -> Any:
-    import joblib
-
-    return joblib.load(path)
 
 
 def _load_skops(path: str) -> Any:

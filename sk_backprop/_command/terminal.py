@@ -82,9 +82,7 @@ class Progress:
             print(f"\r{'':79}\r", end="", file=sys.stderr, flush=True)
 
     def _show(self, text: str) -> None:
-        text = printable(text)
-        encoding = sys.stderr.encoding or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
+        text = printable(text)  # what the terminal lacks is escaped by stderr itself
         if sys.stderr.isatty():
             print(f"\r{text:<79.79}\r", end="", file=sys.stderr, flush=True)
         else:

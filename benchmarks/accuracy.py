@@ -354,16 +354,6 @@ def _cell(values: dict[int, float], mean_format: str, error_format: str, factor:
 
 # --- the picture ---
 
-LABELS = {
-    "ours": "BackpropRegressor",
-    "gp": "Gaussian process",
-    "realmlp": "RealMLP",
-    "hgb": "HistGradientBoosting",
-    "catboost": "CatBoost",
-    "mlp_scaled": "MLPRegressor, scaled",
-    "mlp": "MLPRegressor",
-    "ngboost": "NGBoost",
-}
 # Labels of the picture, each with competitors or published methods; it shows their best result.
 DRAWN: dict[str, tuple[str, ...]] = {
     "HistGradientBoosting": ("hgb",),
@@ -390,7 +380,7 @@ def beside_ours(rows: Sequence[Row], problem: str, measure: str) -> Values:
     """
     found: Values = {}
     of_ours = by_split(rows, problem, "ours", measure)
-    for name in LABELS:
+    for name in dict.fromkeys(row.competitor for row in rows):
         values = by_split(rows, problem, name, measure)
         if splits := [split for split in values if split in of_ours]:
             theirs, ours = (np.array([v[split] for split in splits]) for v in (values, of_ours))

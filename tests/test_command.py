@@ -499,10 +499,11 @@ def test_progress_on_a_terminal_overwrites_one_line(tmp_path, capsys, quick, tab
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(capsys, monkeypatch):
-    now = iter([0.0, 3.0, 9.0, 10.0, 15.0, 20.5])
-    monkeypatch.setattr("sk_backprop._command.terminal.time.monotonic", lambda: next(now))
+    clock = [0.0]
+    monkeypatch.setattr("sk_backprop._command.terminal.time.monotonic", lambda: clock[0])
     progress = Progress()
-    for text in "abcde":
+    for seconds, text in zip([3.0, 9.0, 10.0, 15.0, 20.5], "abcde", strict=True):
+        clock[0] = seconds
         progress.update(text)
     assert capsys.readouterr().err == "c\ne\n"
 

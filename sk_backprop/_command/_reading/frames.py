@@ -46,15 +46,13 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
         )
     import pandas as pd
 
-    layout, data = Layout(source.kind), io.BytesIO(source.data)
-    remarks = list(source.remarks)
+    layout, data, remarks = Layout(source.kind), io.BytesIO(source.data), source.remarks
     try:
         if source.kind == "parquet":
-            frame, sheets = pd.read_parquet(data), []
+            frame = pd.read_parquet(data)
         else:
             book = pd.ExcelFile(data)
-            sheets = book.sheet_names
-            frame = book.parse(sheets[0], header=None, dtype=object)
+            frame = book.parse(0, header=None, dtype=object)
     except Exception as error:
         # A damaged file makes openpyxl and pyarrow raise errors of many kinds (KeyError,
         # BadZipFile, ArrowInvalid, ...), which they do not document.
@@ -62,16 +60,15 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
     if source.kind == "parquet":
         if frame.index.name is not None:
             frame = frame.reset_index()
-        rows = _cells(frame)
-        return Sheet(source.name, [str(c) for c in frame.columns], rows, layout, (*remarks,))
-    if len(sheets) > 1:
-        remarks.append(f"The table is the first of {len(sheets)} sheets.")
+        return Sheet(source.name, [*map(str, frame.columns)], _cells(frame), layout, remarks)
+    if len(book.sheet_names) > 1:
+        remarks += (f"The table is the first of {len(book.sheet_names)} sheets.",)
     rows = _cells(frame)
     lines = [i + 1 for i, row in enumerate(rows) if any(row)]
     found = records.Records([row for row in rows if any(row)], lines, [])
     if not found.rows:
         raise CommandError(f"{source.name} is empty")
-    return records.arranged(source.name, found, layout, tuple(remarks), wanted)
+    return records.arranged(source.name, found, layout, remarks, wanted)
 
 
 def _cells(frame: Any) -> list[list[str]]:
@@ -88,8 +85,8 @@ def _text(value: Any) -> str:
         return value
     if value is None or pd.isna(value):
         return ""
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
-        return str(bool(value)).lower()
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, datetime.timedelta):

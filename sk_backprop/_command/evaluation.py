@@ -6,10 +6,12 @@ import math
 import time
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score, root_mean_squared_error
@@ -23,6 +25,8 @@ from sk_backprop._command.terminal import Progress
 COVERAGE = 0.95
 ERROR_WIDTH = 22
 _ROWS_FOR_THREADS = 20_000
+# A t distribution of as many degrees of freedom is normal to all digits that a picture shows.
+_NORMAL = 1e9
 
 
 class Scores(NamedTuple):
@@ -162,6 +166,20 @@ def _joined(results: list[_Fold]) -> Scores:
         np.stack(intervals, axis=1) if intervals else None,
         tuple(fold.fitted for fold in results if fold.fitted is not None),
     )
+
+
+def out_of_fold(fitted: Sequence[Any], test: Sequence[NDArray[np.intp]], X: Any) -> tuple[Any, ...]:
+    """Mean, standard deviation and distribution of every row, by the estimator fitted without it.
+
+    fitted : estimators; test : held-out rows of each; X : all rows
+    """
+    mean, std, dof = np.empty((3, len(X)))
+    for model, rows in zip(fitted, test):
+        part = rows_of(X, rows)
+        mean[rows], std[rows] = model.predict(part, return_std=True)
+        frozen = model.predict_dist(part)
+        dof[rows] = frozen.args[0] if frozen.dist.name == "t" else _NORMAL
+    return mean, std, stats.t(dof, mean, std * np.sqrt((dof - 2) / dof))
 
 
 def shown_error(scores: dict[str, Scores], name: str, target: int) -> str:

@@ -282,9 +282,8 @@ def _notation_notes(
     if example is not None:
         notes.append(f"thousands separators: {quoted(example, 16)} is {found[example].value:.15g}")
         return notes
-    either = shown.either_point if decimal == "." else shown.either_comma
-    clear = shown.point if decimal == "." else shown.comma
-    if either and not clear and not context.shown and not context.forced:
+    known = decimal in shown.certain or context.shown or context.forced
+    if decimal in shown.either and not known:
         cell = next(c for c in found if decimal in c)
         notes.append(
             f"{quoted(cell, 16)} is taken for {found[cell].value:.15g}; --thousands {decimal} if "

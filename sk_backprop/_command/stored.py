@@ -33,15 +33,9 @@ def store(stored: StoredModel, path: str) -> None:
 
     stored : StoredModel; path : of the file
     """
-    content = {
-        "format": _KEY,
-        "sk_backprop": __version__,
-        "model": stored.model,
-        "columns": [list(recipe) for recipe in stored.columns],
-        "targets": list(stored.targets),
-        "decimal": stored.decimal,
-        "levels": stored.levels,
-    }
+    content = {"format": _KEY, "sk_backprop": __version__, **stored._asdict()}
+    content["columns"] = [list(recipe) for recipe in stored.columns]
+    content["targets"] = list(stored.targets)
     try:
         if path.endswith(".skops"):
             _skops().dump(content, path)
@@ -67,14 +61,9 @@ def load(path: str) -> StoredModel:
         content = None
     if not isinstance(content, dict) or content.get("format") != _KEY:
         raise CommandError(f"{path} is not a model that this command has stored")
-    recipes = tuple(Recipe(*fields) for fields in content["columns"])
-    return StoredModel(
-        content["model"],
-        recipes,
-        tuple(content["targets"]),
-        content["decimal"],
-        content["levels"],
-    )
+    content["columns"] = tuple(Recipe(*fields) for fields in content["columns"])
+    content["targets"] = tuple(content["targets"])
+    return StoredModel(*(content[name] for name in StoredModel._fields))
 
 
 def _load_skops(path: str) -> Any:

@@ -25,7 +25,8 @@ from sk_backprop._command._reading.records import Layout, Sheet
 from sk_backprop._command._reading.sources import Source
 from sk_backprop._command.terminal import CommandError
 
-_NEEDED = {"xlsx": ("pandas", "openpyxl"), "parquet": ("pandas", "pyarrow")}
+# What it is, and what pandas reads it by.
+_KINDS = {"xlsx": ("an Excel file", "openpyxl"), "parquet": ("a Parquet file", "pyarrow")}
 
 
 def has_pandas() -> bool:
@@ -38,9 +39,8 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
 
     source : Source; wanted : names that a line of column names would contain
     """
-    needed = _NEEDED[source.kind]
-    if missing := [name for name in needed if find_spec(name) is None]:
-        kind = {"xlsx": "an Excel file", "parquet": "a Parquet file"}[source.kind]
+    kind, reader = _KINDS[source.kind]
+    if missing := [name for name in ("pandas", reader) if find_spec(name) is None]:
         raise CommandError(
             f"{source.name} is {kind}, which needs: python -m pip install {' '.join(missing)}"
         )

@@ -74,11 +74,6 @@ class Table(NamedTuple):
         kinds = [column.recipe.kind for column in self.columns]
         return [j for j, kind in enumerate(kinds) if kind == CATEGORY]
 
-    @property
-    def is_numeric(self) -> bool:
-        """Whether numbers are all that the inputs hold, missing ones included."""
-        return all(column.recipe.kind in (NUMBER, YES_NO, TIME) for column in self.columns)
-
 
 def open_sheet(path: str, options: Options, wanted: Sequence[str] = ()) -> Sheet:
     """The cells of a file, under names that are distinct.

@@ -153,7 +153,7 @@ def load_table(path: str, targets: Sequence[str], options: Options = _DEFAULTS) 
         y=y,
         targets=tuple(targets),
         left_out=tuple(left_out),
-        remarks=(*sheet.remarks, *_context_remarks(context), *_row_remarks(kept)),
+        remarks=(*sheet.remarks, *_remarks(context, kept)),
         layout=sheet.layout,
         header=tuple(sheet.header),
         target_columns=tuple(outputs),
@@ -199,18 +199,16 @@ def _target(name: str, cells: list[str], context: Context) -> Column:
     return read
 
 
-def _context_remarks(context: Context) -> list[str]:
+def _remarks(context: Context, kept: NDArray[np.bool_]) -> list[str]:
+    """What to say about the decimal separator, and about rows without a target."""
+    said = []
     if context.decimal == "," and not context.forced:
         why = "" if context.shown else ", as semicolons separate the columns"
-        return [f"Numbers are read with a decimal comma{why} (--decimal . if not)."]
-    return []
-
-
-def _row_remarks(kept: NDArray[np.bool_]) -> list[str]:
-    n_lost = int((~kept).sum())
-    if not n_lost:
-        return []
-    return [f"{counted(n_lost, 'row')} of {len(kept):,} left out, without a value of the target."]
+        said.append(f"Numbers are read with a decimal comma{why} (--decimal . if not).")
+    if n_lost := int((~kept).sum()):
+        lost = f"{counted(n_lost, 'row')} of {len(kept):,} left out"
+        said.append(f"{lost}, without a value of the target.")
+    return said
 
 
 def _inputs(

@@ -425,7 +425,7 @@ def draw(rows: Sequence[Row]) -> Any:
                 _point(axes, line - 0.5 + k / (len(drawn) + 1), *value, STYLES[name])
     ours = {"color": drawing.LIGHT, "label": "BackpropRegressor \u00b1 2 standard errors"}
     entries = [STYLES[name] | MARKER | {"label": name} for name in DRAWN if name in present]
-    drawing.legend(figure, "lower center", [ours, *entries], ncols=2, title="* as published")
+    drawing.legend(figure, [ours, *entries], ncols=2, title="* as published")
     return figure
 
 

@@ -61,9 +61,9 @@ def load(path: str) -> StoredModel:
         content = None
     if not isinstance(content, dict) or content.get("format") != _KEY:
         raise CommandError(f"{path} is not a model that this command has stored")
-    content["columns"] = tuple(Recipe(*fields) for fields in content["columns"])
-    content["targets"] = tuple(content["targets"])
-    return StoredModel(*(content[name] for name in StoredModel._fields))
+    recipes = tuple(Recipe(*fields) for fields in content["columns"])
+    targets = tuple(content["targets"])
+    return StoredModel(content["model"], recipes, targets, content["decimal"], content["levels"])
 
 
 def _load_skops(path: str) -> Any:

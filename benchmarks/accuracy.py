@@ -354,16 +354,6 @@ def _cell(values: dict[int, float], mean_format: str, error_format: str, factor:
 
 # --- the picture ---
 
-LABELS = {
-    "ours": "BackpropRegressor",
-    "gp": "Gaussian process",
-    "realmlp": "RealMLP",
-    "hgb": "HistGradientBoosting",
-    "catboost": "CatBoost",
-    "mlp_scaled": "MLPRegressor, scaled",
-    "mlp": "MLPRegressor",
-    "ngboost": "NGBoost",
-}
 # Labels of the picture, each with competitors or published methods; it shows their best result.
 DRAWN: dict[str, tuple[str, ...]] = {
     "HistGradientBoosting": ("hgb",),
@@ -390,7 +380,7 @@ def beside_ours(rows: Sequence[Row], problem: str, measure: str) -> Values:
     """
     found: Values = {}
     of_ours = by_split(rows, problem, "ours", measure)
-    for name in LABELS:
+    for name in dict.fromkeys(row.competitor for row in rows):
         values = by_split(rows, problem, name, measure)
         if splits := [split for split in values if split in of_ours]:
             theirs, ours = (np.array([v[split] for split in splits]) for v in (values, of_ours))
@@ -435,7 +425,7 @@ def draw(rows: Sequence[Row]) -> Any:
                 _point(axes, line - 0.5 + k / (len(drawn) + 1), *value, STYLES[name])
     ours = {"color": drawing.LIGHT, "label": "BackpropRegressor \u00b1 2 standard errors"}
     entries = [STYLES[name] | MARKER | {"label": name} for name in DRAWN if name in present]
-    drawing.legend(figure, "lower center", [ours, *entries], ncols=2, title="* as published")
+    drawing.legend(figure, [ours, *entries], ncols=2, title="* as published")
     return figure
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 # Okabe and Ito's, made for the colour-blind.
-COLORS = (
-    *("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"),
-    "#B8A800",
-)
+COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY, LIGHT = "#777777", "#D8D8D8"
 
 
@@ -19,8 +16,8 @@ def figure(width: float, height: float) -> Any:
     return Figure((width, height), layout="constrained")
 
 
-def legend(figure: Any, place: str, entries: list[dict[str, Any]], **options: Any) -> None:
-    """Outside the panels, at a `place` such as 'lower center'.
+def legend(figure: Any, entries: list[dict[str, Any]], **options: Any) -> None:
+    """Below the panels.
 
     entries : the styles of lines and markers, or the colours alone of rectangles
     """
@@ -30,13 +27,8 @@ def legend(figure: Any, place: str, entries: list[dict[str, Any]], **options: An
     handles = [
         Patch(**e) if e.keys() == {"color", "label"} else Line2D([], [], **e) for e in entries
     ]
-    options = {
-        "fontsize": 10,
-        "title_fontsize": 10,
-        "alignment": "left",
-        "frameon": False,
-    } | options
-    figure.legend(handles=handles, loc=f"outside {place}", **options)
+    style = {"fontsize": 10, "title_fontsize": 10, "alignment": "left", "frameon": False}
+    figure.legend(handles=handles, loc="outside lower center", **style, **options)
 
 
 def number_ticks(axes: Any, ticks: tuple[float, ...]) -> None:

@@ -67,8 +67,7 @@ class Work:
     @property
     def sizes(self) -> list[tuple[int, int]]:
         """Units before and after each layer of weights."""
-        sizes = (self.X.shape[1], *self.hidden, 1)
-        return list(pairwise(sizes))
+        return list(pairwise((self.X.shape[1], *self.hidden, 1)))
 
 
 def _shared(work: Work) -> dict[str, Any]:

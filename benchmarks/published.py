@@ -68,8 +68,6 @@ protein-tertiary-structure | -2.99| -2.97| -2.89|   -2.87|   -2.871| -2.83| -2.8
 wine-quality-red           | -0.98| -0.97| -0.93|   -0.92|   -0.928| -0.94| -0.90|        -0.90
 yacht                      | -3.43| -1.63| -1.55|   -1.38|   -1.250| -1.18| -0.47|        -1.37""")
 
-METHODS = tuple(LOG_LIKELIHOOD["yacht"])
-
 
 def with_digits(row: dict[str, Decimal]) -> dict[str, Decimal]:
     """The values that rounding has changed by at most a tenth: not the 0.00 of naval."""

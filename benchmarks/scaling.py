@@ -342,7 +342,7 @@ def draw(rows: Sequence[Row]) -> Any:
     entries = [style | {"label": solver} for solver, style in styles.items()]
     entries.append(grey | MAPPED | {"marker": "o", "ms": 4.5, "label": "X in a mapped file"})
     entries.append(grey | {"ls": ":", "label": "in proportion; 200 MB"})
-    drawing.legend(figure, "lower center", entries, ncols=6)
+    drawing.legend(figure, entries, ncols=6)
     return figure
 
 

@@ -31,16 +31,20 @@ from benchmarks.problems import Problem, surface
 from benchmarks.timing import Lap, environment, stopwatch, timed
 from sk_backprop import BackpropRegressor
 
+# Training by mini-batches: {name: (n_samples, n_features), and the rest of the work}; epochs for a
+# lap of 0.1 to 2 s.
+WORKS: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
+    "100": ((20_000, 10), {"hidden": (100,), "batch_size": 200, "n_epochs": 20}),
+    "50": ((20_000, 10), {"hidden": (50,), "batch_size": 32, "n_epochs": 10}),
+    "wide": ((20_000, 50), {"hidden": (256, 256), "batch_size": 256, "n_epochs": 5}),
+    "small": ((500, 8), {"hidden": (50,), "batch_size": 32, "n_epochs": 200}),
+}
 # {name of --rows: what it is}
 ABOUT = {
-    "adam-100": "adam, 20,000 x 10, (100,), batch 200",
-    "adam-50": "adam, 20,000 x 10, (50,), batch 32",
-    "adam-wide": "adam, 20,000 x 50, (256, 256), batch 256",
-    "adam-small": "adam, 500 x 8, (50,), batch 32",
-    "sgd-100": "sgd, 20,000 x 10, (100,), batch 200",
-    "sgd-50": "sgd, 20,000 x 10, (50,), batch 32",
-    "sgd-wide": "sgd, 20,000 x 50, (256, 256), batch 256",
-    "sgd-small": "sgd, 500 x 8, (50,), batch 32",
+    f"{solver}-{name}": f"{solver}, {n:,} x {m}, {work['hidden']}, batch {work['batch_size']}"
+    for solver in ("adam", "sgd")
+    for name, ((n, m), work) in WORKS.items()
+} | {
     "lbfgs-50000": "lbfgs, 50,000 x 10, (50,), 30 iterations",
     "lbfgs-2000": "lbfgs, 2,000 x 8, (20,), to the peer's training loss",
     "lm-step": "lm, an iteration, 40,000 rows, 551 parameters",
@@ -67,9 +71,8 @@ PACKAGES = {"torch": "torch", "torch_fused": "torch", "jax": "jax"}
 class Row:
     """Ours and a peer.
 
-    `ratio` is the peer's median over ours: higher is better. `bar` was once a least ratio, and
-    stays empty now (NaN). `threads` are those of BLAS, for both. `note` tells what was done,
-    `versions` who did it.
+    `ratio` is the peer's median over ours: higher is better. `threads` are those of BLAS, for both.
+    `note` tells what was done, `versions` who did it.
     """
 
     row: str
@@ -78,7 +81,6 @@ class Row:
     ours_median_s: float = math.nan
     peer_median_s: float = math.nan
     ratio: float = math.nan
-    bar: float = math.nan
     repeats: int = 0
     threads: int = 1
     note: str = ""
@@ -116,13 +118,6 @@ class Race(NamedTuple):
 
 # --- what is run ---
 
-# {name: (n_samples, n_features), and the rest of the work}; epochs for a lap of 0.1 to 2 s
-WORKS: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
-    "100": ((20_000, 10), {"hidden": (100,), "batch_size": 200, "n_epochs": 20}),
-    "50": ((20_000, 10), {"hidden": (50,), "batch_size": 32, "n_epochs": 10}),
-    "wide": ((20_000, 50), {"hidden": (256, 256), "batch_size": 256, "n_epochs": 5}),
-    "small": ((500, 8), {"hidden": (50,), "batch_size": 32, "n_epochs": 200}),
-}
 _ALL_ITERATIONS: dict[str, Any] = {"tol": 0.0, "n_iter_no_change": np.inf}
 
 
@@ -351,7 +346,7 @@ def measure(race: Race, repeats: int) -> Row:
         versions.append(f"{package} {version(package)}")
     mine, other = (float(seconds) for seconds in np.median(laps, axis=0))
     how = repeats, race.threads, note, "; ".join(versions)
-    return Row(*race[:3], mine, other, other / mine, math.nan, *how)
+    return Row(*race[:3], mine, other, other / mine, *how)
 
 
 def over_the_sets(rows: Sequence[Row]) -> list[Row]:

@@ -101,7 +101,7 @@ before it::
         frames                  Excel and Parquet files, by pandas
         contenders, evaluation, compare     comparison with other regressors on held-out rows
         fit, stored, predict, formula       a model in a file, its predictions and its formula
-        report, page, out_of_fold           one HTML page
+        report, page                        one HTML page
         description, advice     what was done with each column; code that does the same
         parser, checks, terminal            arguments, their errors, and output to the terminal
     __main__      the entry to _command

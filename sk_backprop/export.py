@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from numbers import Integral
+from string import ascii_uppercase
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -330,18 +331,16 @@ def _given_names(reg: BackpropRegressor, input_names: Any, syntax: str) -> list[
             f"input_names must be a sequence of {n} str, one for each of encoded_feature_names_, "
             f"got {input_names!r}."
         )
-    return [_operand(name, f"input_names[{j}]", syntax) for j, name in enumerate(names)]
-
-
-def _operand(name: str, argument: str, syntax: str) -> str:
-    """The operand for an input; ValueError, which names `argument`, if there is none."""
-    try:
-        return operand(name, syntax)
-    except ValueError as error:
-        raise ValueError(
-            f"{argument} is {name!r}, which cannot stand for an input in {syntax}: {error}. Pass "
-            "another name, or an expression of one value."
-        ) from error
+    operands = []
+    for j, name in enumerate(names):
+        try:
+            operands.append(operand(name, syntax))
+        except ValueError as error:
+            raise ValueError(
+                f"input_names[{j}] is {name!r}, which cannot stand for an input in {syntax}: "
+                f"{error}. Pass another name, or an expression of one value."
+            ) from error
+    return operands
 
 
 def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:
@@ -362,12 +361,7 @@ def _default_names(reg: BackpropRegressor, syntax: str) -> list[str]:
 
 def _column(j: int) -> str:
     """A, B, ..., Z, AA, AB, ..."""
-    letters = ""
-    j += 1
-    while j:
-        j, digit = divmod(j - 1, 26)
-        letters = chr(ord("A") + digit) + letters
-    return letters
+    return (_column(j // 26 - 1) if j >= 26 else "") + ascii_uppercase[j % 26]
 
 
 def _number(value: float) -> str:

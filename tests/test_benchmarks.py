@@ -126,7 +126,7 @@ def test_built_in_problems_are_the_same_at_every_call_and_finite():
             ),
             accuracy.Row("p", 1, "mlp", 1e6, seconds=0.25),
         ],
-        [speed.Row("uci", "mlp_scaled", "float64", ratio=7.0, bar=5.0, repeats=7, versions="x; y")],
+        [speed.Row("uci", "mlp_scaled", "float64", ratio=7.0, repeats=7, versions="x; y")],
     ],
 )
 def test_csv_is_read_as_it_was_written(rows, tmp_path):

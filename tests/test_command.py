@@ -30,7 +30,6 @@ from sk_backprop import BackpropRegressor, __version__
 from sk_backprop._command import checks, compare, contenders, evaluation, parser
 from sk_backprop._command.contenders import OURS, Contender
 from sk_backprop._command.evaluation import Scores
-from sk_backprop._command.out_of_fold import OutOfFold
 from sk_backprop._command.parser import main
 from sk_backprop._command.terminal import Progress
 
@@ -499,10 +498,11 @@ def test_progress_on_a_terminal_overwrites_one_line(tmp_path, capsys, quick, tab
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(capsys, monkeypatch):
-    now = iter([0.0, 3.0, 9.0, 10.0, 15.0, 20.5])
-    monkeypatch.setattr("sk_backprop._command.terminal.time.monotonic", lambda: next(now))
+    clock = [0.0]
+    monkeypatch.setattr("sk_backprop._command.terminal.time.monotonic", lambda: clock[0])
     progress = Progress()
-    for text in "abcde":
+    for seconds, text in zip([3.0, 9.0, 10.0, 15.0, 20.5], "abcde", strict=True):
+        clock[0] = seconds
         progress.update(text)
     assert capsys.readouterr().err == "c\ne\n"
 
@@ -637,9 +637,8 @@ def test_every_row_is_predicted_by_the_model_that_has_not_seen_it(diabetes):
     X, y = diabetes[0][:60], diabetes[1][:60]
     folds = list(KFold(3, shuffle=True, random_state=0).split(X))
     models = [BackpropRegressor(**SMALL, random_state=0).fit(X[a], y[a]) for a, _ in folds]
-    pooled = OutOfFold(models, [b for _, b in folds])
-    mean, std = pooled.predict(X, return_std=True)
-    low, high = pooled.predict_dist(X).interval(0.9)
+    mean, std, distribution = evaluation.out_of_fold(models, [b for _, b in folds], X)
+    low, high = distribution.interval(0.9)
     for model, (_, rows) in zip(models, folds):
         expected = model.predict(X[rows], return_std=True)
         np.testing.assert_array_equal((mean[rows], std[rows]), expected)

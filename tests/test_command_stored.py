@@ -222,6 +222,6 @@ def test_cells_that_cannot_be_read_are_counted(files):
     rows[1:3] = [f"old;{row.partition(';')[2]}" for row in rows[1:3]]
     (folder / "bad.csv").write_text("\n".join([header, *rows]))
     sheet = open_sheet(str(folder / "bad.csv"), Options())
-    (values, _), notes = predict._columns(stored.load(str(folder / "m.joblib")), sheet, Options())
+    values, _, notes = predict._columns(stored.load(str(folder / "m.joblib")), sheet, Options())
     assert notes == ["age: 2 cells unreadable and taken as missing, such as 'old'."]
     assert np.flatnonzero(np.isnan(values[0])).tolist() == [1, 2]

@@ -122,7 +122,7 @@ TAKEN = {
 }
 SINCE = {"sklearn.callback": (1, 9)}
 # Hooks that scikit-learn documents for developers of estimators.
-HOOKS = {"__sklearn_tags__", "__sklearn_is_fitted__"}
+HOOKS = {"__sklearn_tags__"}
 # Methods of scikit-learn's that are overridden, in `_estimator/notebook.py`, which says why.
 OVERRIDDEN = {"_get_params_html", "_get_fitted_attr_html"}
 # Private attributes that are others'. The first two are read in `_estimator/callbacks.py`.

@@ -121,14 +121,13 @@ def _read_call(layout: Layout, table: Table, path: str, rough: list[str]) -> lis
     if layout.kind == "parquet":
         return [f"table = pd.read_parquet({path!r})"]
     options = []
-    if layout.kind == "text":
-        if layout.delimiter != ",":
-            sep = r"\s+" if layout.delimiter == " " else layout.delimiter
-            options.append(f"sep={sep!r}")
-        if layout.encoding not in ("utf-8", "utf-8-sig"):
-            options.append(f"encoding={layout.encoding!r}")
-        if layout.comments:
-            options.append("comment='#'")
+    if layout.delimiter != ",":
+        sep = r"\s+" if layout.delimiter == " " else layout.delimiter
+        options.append(f"sep={sep!r}")
+    if layout.encoding not in ("utf-8", "utf-8-sig"):
+        options.append(f"encoding={layout.encoding!r}")
+    if layout.comments:
+        options.append("comment='#'")
     columns = (*table.columns, *table.target_columns)
     if any(c.recipe.kind == NUMBER and c.recipe.form == "," and c.plain for c in columns):
         options.append("decimal=','")

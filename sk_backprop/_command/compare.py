@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import indent
 
 from sklearn.model_selection import KFold
 
@@ -56,7 +57,7 @@ def compare_file(table: Table, path: str, n_folds: int, seed: int) -> None:
     """
     compare([table], n_folds, seed)
     say("The same model in Python:\n")
-    say(indented(code_for(table, path, seed)))
+    say(indent(code_for(table, path, seed), "  "))
 
 
 def compare_bundled(n_folds: int, seed: int) -> None:
@@ -69,12 +70,7 @@ def compare_bundled(n_folds: int, seed: int) -> None:
     compare(tables, n_folds, seed)
     say("On your own table:  python -m sk_backprop FILE --target COLUMN")
     say("In your own code, with X and y as they are:\n")
-    say(indented(BUNDLED))
-
-
-def indented(code: str) -> str:
-    """Code as a block of a message."""
-    return "\n".join(f"  {line}".rstrip() for line in code.split("\n"))
+    say(indent(BUNDLED, "  "))
 
 
 def results_text(table: Table, scores: dict[str, Scores]) -> str:

@@ -31,12 +31,11 @@ def columns_text(table: Table) -> str:
     rows = column_rows(table)
     plain = [name for name, kind, notes in rows if kind == NUMBER and not notes]
     lines = [wrapped(remark, hanging="  ") for remark in table.remarks]
-    if len(plain) > _MOST_PLAIN:
-        shared = set(plain)
-        rows = [row for row in rows if row[0] not in shared]
-    else:
+    if len(plain) <= _MOST_PLAIN:
         plain = []
-    width = max((min(len(shortened(row[0], _NAME_WIDTH)), _NAME_WIDTH) for row in rows), default=0)
+    shared = set(plain)
+    rows = [row for row in rows if row[0] not in shared]
+    width = max((len(shortened(row[0], _NAME_WIDTH)) for row in rows), default=0)
     for name, kind, notes in rows:
         start = f"  {shortened(name, _NAME_WIDTH):<{width}}  {kind:<11}  "
         lines.append(wrapped(f"{notes or ' '}", start, " " * len(start)).rstrip() or start.rstrip())

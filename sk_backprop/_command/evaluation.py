@@ -6,11 +6,12 @@ import math
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score, root_mean_squared_error
@@ -24,6 +25,8 @@ from sk_backprop._command.terminal import Progress
 COVERAGE = 0.95
 ERROR_WIDTH = 22
 _ROWS_FOR_THREADS = 20_000
+# A t distribution of as many degrees of freedom is normal to all digits that a picture shows.
+_NORMAL = 1e9
 
 
 class Scores(NamedTuple):
@@ -31,8 +34,8 @@ class Scores(NamedTuple):
 
     seconds : mean time of a fit
     notes : sentences on fits that failed or warned
-    covered, width : part of the held-out rows in their 95 % intervals, mean width of these; None
-        where there are no intervals
+    intervals : (2, folds, targets), part of the held-out rows in their 95 % intervals, and mean
+        width of these; None where there are no intervals
     fitted : estimators without each fold, of those that have intervals
     """
 
@@ -40,20 +43,18 @@ class Scores(NamedTuple):
     r2: Array
     seconds: float
     notes: tuple[str, ...] = ()
-    covered: Array | None = None
-    width: Array | None = None
+    intervals: Array | None = None
     fitted: tuple[Any, ...] = ()
 
 
 class _Fold(NamedTuple):
-    """Results of one fit: arrays of shape (targets,)."""
+    """Results of one fit: arrays of shape (targets,); `intervals` has that of `_intervals`."""
 
     rmse: Array
     r2: Array
     seconds: float
     mishaps: tuple[str, ...]
-    covered: Array | None = None
-    width: Array | None = None
+    intervals: Array | None = None
     fitted: Any = None
 
 
@@ -112,7 +113,6 @@ def _score(model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[
     model : estimator; X, y : all rows; split : training and held-out rows
     """
     train, test = split
-    nothing = np.full(y[0].size, math.nan)
     # Few rows leave nothing to share: threads of the boosted trees would only wait for each other,
     # on a busy machine for many times as long as they compute.
     threads = threadpool_limits(1 if len(y) < _ROWS_FOR_THREADS else None, user_api="openmp")
@@ -125,23 +125,24 @@ def _score(model: Any, X: Any, y: Array, split: tuple[NDArray[np.intp], NDArray[
             predicted = fitted.predict(rows_of(X, test))
             rmse = root_mean_squared_error(y[test], predicted, multioutput="raw_values")
             r2 = r2_score(y[test], predicted, multioutput="raw_values")
-            covered, width = _intervals(fitted, rows_of(X, test), y[test])
+            intervals = _intervals(fitted, rows_of(X, test), y[test])
         except ValueError as error:  # such as that of MLPRegressor if its weights overflow
+            nothing = np.full(y[0].size, math.nan)
             return _Fold(nothing, nothing, math.nan, (f"failed: {error}",))
     mishaps = tuple(dict.fromkeys(map(_describe, caught)))
-    return _Fold(rmse, r2, seconds, mishaps, covered, width, None if width is None else fitted)
+    return _Fold(rmse, r2, seconds, mishaps, intervals, None if intervals is None else fitted)
 
 
-def _intervals(fitted: Any, X: Any, y: Array) -> tuple[Array | None, Array | None]:
-    """Coverage and mean width of the intervals of held-out rows, by target.
+def _intervals(fitted: Any, X: Any, y: Array) -> Array | None:
+    """Coverage and mean width of the intervals of held-out rows, (2, targets).
 
     fitted : estimator; X, y : held-out rows
     """
     if not hasattr(fitted, "predict_interval"):
-        return None, None
+        return None
     low, high = np.moveaxis(fitted.predict_interval(X, COVERAGE), -1, 0)
     inside = (low <= y) & (y <= high)
-    return np.atleast_1d(inside.mean(axis=0)), np.atleast_1d((high - low).mean(axis=0))
+    return np.reshape([inside.mean(axis=0), (high - low).mean(axis=0)], (2, -1))
 
 
 def _describe(warning: warnings.WarningMessage) -> str:
@@ -156,20 +157,29 @@ def _describe(warning: warnings.WarningMessage) -> str:
 def _joined(results: list[_Fold]) -> Scores:
     mishaps = Counter(mishap for fold in results for mishap in fold.mishaps)
     notes = [f"{times} of {len(results)} fits {mishap}" for mishap, times in mishaps.items()]
-
-    def stacked(parts: Iterator[Array | None]) -> Array | None:
-        known = [part for part in parts if part is not None]
-        return np.array(known) if known else None
-
+    intervals = [fold.intervals for fold in results if fold.intervals is not None]
     return Scores(
         np.array([fold.rmse for fold in results]),
         np.array([fold.r2 for fold in results]),
         float(np.mean([fold.seconds for fold in results])),
         tuple(notes),
-        stacked(fold.covered for fold in results),
-        stacked(fold.width for fold in results),
+        np.stack(intervals, axis=1) if intervals else None,
         tuple(fold.fitted for fold in results if fold.fitted is not None),
     )
+
+
+def out_of_fold(fitted: Sequence[Any], test: Sequence[NDArray[np.intp]], X: Any) -> tuple[Any, ...]:
+    """Mean, standard deviation and distribution of every row, by the estimator fitted without it.
+
+    fitted : estimators; test : held-out rows of each; X : all rows
+    """
+    mean, std, dof = np.empty((3, len(X)))
+    for model, rows in zip(fitted, test):
+        part = rows_of(X, rows)
+        mean[rows], std[rows] = model.predict(part, return_std=True)
+        frozen = model.predict_dist(part)
+        dof[rows] = frozen.args[0] if frozen.dist.name == "t" else _NORMAL
+    return mean, std, stats.t(dof, mean, std * np.sqrt((dof - 2) / dof))
 
 
 def shown_error(scores: dict[str, Scores], name: str, target: int) -> str:
@@ -209,9 +219,9 @@ def intervals_text(scores: dict[str, Scores], target: int) -> str:
     scores : {name: Scores}; target : int
     """
     ours = scores.get(OURS)
-    if ours is None or ours.covered is None or ours.width is None:
+    if ours is None or ours.intervals is None:
         return ""
-    covered, width = ours.covered[:, target].mean(), ours.width[:, target].mean()
+    covered, width = ours.intervals[:, :, target].mean(axis=1)
     return (
         f"{OURS}'s {100 * COVERAGE:.0f} % intervals hold {100 * covered:.1f} % of the held-out "
         f"values; their mean width is {shown_number(width)}."

@@ -17,8 +17,8 @@ from sk_backprop._command.terminal import CommandError, Progress, counted, liste
 
 def check_frames(table: Table) -> None:
     """CommandError if the table needs pandas, which is missing."""
-    if not table.is_numeric and not has_pandas():
-        names = [c.recipe.name for c in table.columns if c.recipe.kind in (CATEGORY, DATE)]
+    names = [c.recipe.name for c in table.columns if c.recipe.kind in (CATEGORY, DATE)]
+    if names and not has_pandas():
         raise CommandError(
             f"columns of text and dates ({listed(names, 3)}) need: python -m pip install pandas; "
             "or leave them out with --drop"

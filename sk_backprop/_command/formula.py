@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-import sk_backprop
 from sk_backprop._command.stored import StoredModel
 from sk_backprop._command.terminal import CommandError, say, wrapped
+from sk_backprop.export import to_expression
 
 
 def formula(stored: StoredModel, syntax: str) -> None:
@@ -15,16 +15,17 @@ def formula(stored: StoredModel, syntax: str) -> None:
     stored : StoredModel; syntax : 'python', 'c' or 'excel'
     """
     inputs, names = _formula_inputs(stored), None
+    numbered = [f"x{j}" for j in range(len(inputs))]
     if syntax != "excel" and not hasattr(stored.model, "feature_names_in_"):
-        names = _numbered(inputs)
+        names = numbered
     try:
         try:
-            written = sk_backprop.export.to_expression(stored.model, syntax, input_names=names)
+            written = to_expression(stored.model, syntax, input_names=names)
         except ValueError as error:
             if "Pass input_names" not in str(error):
                 raise
-            names = _numbered(inputs)
-            written = sk_backprop.export.to_expression(stored.model, syntax, input_names=names)
+            names = numbered
+            written = to_expression(stored.model, syntax, input_names=names)
     except ValueError as error:
         message = " ".join(str(error).split())
         if "longer than" in message:
@@ -38,10 +39,6 @@ def formula(stored: StoredModel, syntax: str) -> None:
         print(wrapped(order, "", "  "), file=sys.stderr)
     for text in [written] if isinstance(written, str) else written:
         say(text)
-
-
-def _numbered(inputs: list[str]) -> list[str]:
-    return [f"x{j}" for j in range(len(inputs))]
 
 
 def _formula_inputs(stored: StoredModel) -> list[str]:

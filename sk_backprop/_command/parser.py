@@ -15,7 +15,6 @@ from sk_backprop._command.terminal import CommandError, Progress, printable
 
 # Size in megabytes above which a message says that the file is being read.
 _LARGE = 5
-JOBS = ("compare", "fit", "predict", "formula", "report")
 DESCRIPTION = """\
 BackpropRegressor on a table in a file. The jobs:
 
@@ -51,6 +50,7 @@ ABOUT = {
     "report": "Write one HTML page: what each column was taken for, held-out errors compared with "
     "other regressors, calibration, importances, effects, and code that reproduces it.",
 }
+JOBS = tuple(ABOUT)
 
 
 class _Parser(argparse.ArgumentParser):

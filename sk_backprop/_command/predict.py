@@ -11,16 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._command._reading.columns import (
-    CATEGORY,
-    DATE,
-    YES_NO,
-    Array,
-    Recipe,
-    as_datetimes,
-    read_by_recipe,
-)
-from sk_backprop._command._reading.frames import booleans, has_pandas
+from sk_backprop._command._reading.columns import CATEGORY, DATE, Array, Recipe, read_by_recipe
+from sk_backprop._command._reading.frames import frame_of, has_pandas
 from sk_backprop._command._reading.numerals import MISSING_NUMBERS
 from sk_backprop._command._reading.records import Sheet
 from sk_backprop._command._reading.tables import Options, open_sheet, sheet_context
@@ -39,7 +31,7 @@ def predict(stored: StoredModel, path: str, out: str, coverage: float, options: 
     sheet = open_sheet(path, options, [recipe.name for recipe in stored.columns])
     if not sheet.rows:
         raise CommandError(f"{sheet.name} has no rows")
-    columns, notes = _columns(stored, sheet, options)
+    columns, decimal, notes = _columns(stored, sheet, options)
     X = _inputs(stored, columns)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -52,7 +44,7 @@ def predict(stored: StoredModel, path: str, out: str, coverage: float, options: 
     n_rows, n_targets = len(sheet.rows), len(stored.targets)
     added = np.stack([mean, std, *np.moveaxis(interval, -1, 0)], axis=-1)
     added = added.reshape(n_rows, n_targets, 4)
-    text = _with_predictions(sheet, stored.targets, added, columns[1])
+    text = _with_predictions(sheet, stored.targets, added, decimal)
     _write(text, out)
     for note in dict.fromkeys([*sheet.remarks, *notes]):
         print(wrapped(note, "", "  "), file=sys.stderr)
@@ -63,7 +55,7 @@ def predict(stored: StoredModel, path: str, out: str, coverage: float, options: 
 
 def _columns(
     stored: StoredModel, sheet: Sheet, options: Options
-) -> tuple[tuple[list[Any], str], list[str]]:
+) -> tuple[list[Any], str, list[str]]:
     """Values of the model's columns in a sheet, its decimal separator, and remarks.
 
     stored : StoredModel; sheet : Sheet; options : Options
@@ -82,7 +74,7 @@ def _columns(
         read = read_by_recipe(recipe, texts, decimal)
         values.append(read)
         notes += _cell_notes(stored, recipe, texts, read)
-    return (values, decimal), notes
+    return values, decimal, notes
 
 
 def _cell_notes(
@@ -110,27 +102,14 @@ def _cell_notes(
     return [f"{recipe.name}: {counted(len(odd), 'cell')} {what}, such as {quoted(odd[0])}."]
 
 
-def _inputs(stored: StoredModel, columns: tuple[list[Any], str]) -> Any:
-    """What the model predicts from.
-
-    stored : StoredModel; columns : values of each, and the decimal separator
-    """
+def _inputs(stored: StoredModel, columns: list[Any]) -> Any:
+    """What the model predicts from, of the values of its columns."""
     kinds = [recipe.kind for recipe in stored.columns]
     if not has_pandas():
         if CATEGORY in kinds or DATE in kinds:
             raise CommandError("columns of text and dates need: python -m pip install pandas")
-        return np.column_stack(columns[0])
-    import pandas as pd
-
-    data: dict[str, Any] = {}
-    for (name, kind, _), values in zip(stored.columns, columns[0]):
-        if kind == CATEGORY:
-            data[name] = pd.Categorical(values)
-        elif kind == DATE:
-            data[name] = as_datetimes(values)
-        else:
-            data[name] = booleans(values) if kind == YES_NO else values
-    return pd.DataFrame(data)
+        return np.column_stack(columns)
+    return frame_of(zip(stored.columns, columns))
 
 
 def _with_predictions(sheet: Sheet, targets: tuple[str, ...], added: Array, decimal: str) -> str:
@@ -149,8 +128,7 @@ def _with_predictions(sheet: Sheet, targets: tuple[str, ...], added: Array, deci
                 name = f"predicted {name}"
             names.append(name)
     file = io.StringIO()
-    delimiter = sheet.layout.delimiter if sheet.layout.kind == "text" else ","
-    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    writer = csv.writer(file, delimiter=sheet.layout.delimiter, lineterminator="\n")
     writer.writerow(names)
     for row, numbers in zip(sheet.rows, added):
         shown = [f"{number:.7g}" for number in numbers.ravel()]

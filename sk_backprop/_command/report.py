@@ -30,13 +30,13 @@ from sk_backprop._command.evaluation import (
     best_of,
     cross_validate,
     intervals_text,
+    out_of_fold,
     rival_name,
     shown_error,
     shown_r2,
     verdict,
 )
 from sk_backprop._command.fit import check_frames, fit_table
-from sk_backprop._command.out_of_fold import OutOfFold
 from sk_backprop._command.terminal import CommandError, Progress, counted, say
 
 _MOST_EFFECTS = 6
@@ -48,7 +48,7 @@ class _Findings(NamedTuple):
 
     X : inputs of our estimator
     scores : {name: Scores}, by cross-validation
-    held_out : predicts each row without it
+    held_out : mean, standard deviation and distribution of each row, without it
     model : fitted to all rows
     messages : its warnings
     """
@@ -56,7 +56,7 @@ class _Findings(NamedTuple):
     table: Table
     X: Any
     scores: dict[str, Scores]
-    held_out: OutOfFold
+    held_out: tuple[Any, ...]
     model: BackpropRegressor
     messages: list[str]
 
@@ -76,9 +76,12 @@ def write_report(table: Table, path: str, out: str, settings: tuple[int, int]) -
         raise CommandError(f"{OURS} cannot be fitted: {'; '.join(scores[OURS].notes)}")
     progress.update(f"{table.name}: fit to all rows")
     model, messages = fit_table(table, seed)
-    test = [rows for _, rows in folds.split(table.y)]
-    held_out = OutOfFold(scores[OURS].fitted, test)
-    findings = _Findings(table, inputs_of(table), scores, held_out, model, messages)
+    X, test = inputs_of(table), [rows for _, rows in folds.split(table.y)]
+    with warnings.catch_warnings():
+        # The notes on the folds say so already.
+        warnings.filterwarnings("ignore", "X has missing values in column", UserWarning)
+        held_out = out_of_fold(scores[OURS].fitted, test, X)
+    findings = _Findings(table, X, scores, held_out, model, messages)
     progress.update(f"{table.name}: pictures")
     command = shlex.join(
         ["python", "-m", "sk_backprop", "report", path, "--target", table.targets[0]]
@@ -153,7 +156,7 @@ def _results(scores: dict[str, Scores]) -> list[str]:
     best = best_of(scores, 0)
     rows = []
     for name, s in scores.items():
-        covered = "" if s.covered is None else f"{100 * s.covered.mean():.1f} %"
+        covered = "" if s.intervals is None else f"{100 * s.intervals[0].mean():.1f} %"
         error = shown_error(scores, name, 0).replace("+/-", "\u00b1")
         kind = "best" if name == best else ""
         cells = (rival_name(name), error, shown_r2(s, 0), covered, f"{s.seconds:.2f}")
@@ -177,22 +180,15 @@ def _png(draw: Callable[[Any], object], size: tuple[float, float] = (4.8, 3.6)) 
 
 
 def _prediction_pictures(findings: _Findings) -> list[tuple[bytes, str]]:
-    model, X, y = findings.held_out, findings.X, _named_target(findings.table)
-
-    def drawn(kind: str) -> bytes:
-        return _png(lambda ax: PredictionDisplay.from_estimator(model, X, y, kind=kind, ax=ax))
-
-    with warnings.catch_warnings():
-        # The notes on the folds say so already.
-        warnings.filterwarnings("ignore", "X has missing values in column", UserWarning)
-        predicted, calibration = drawn("predicted_vs_actual"), drawn("calibration")
+    y, (mean, std, distribution) = _named_target(findings.table), findings.held_out
+    draw = partial(PredictionDisplay.from_predictions, y, mean, std, distribution=distribution)
     return [
         (
-            predicted,
+            _png(lambda ax: draw(ax=ax)),
             "Every row, with its 95 % interval, predicted by the model of the fold without it.",
         ),
         (
-            calibration,
+            _png(lambda ax: draw(kind="calibration", ax=ax)),
             "Which part of these rows lies in intervals of any probability: above the diagonal, "
             "intervals are wider than they need be, and below it too narrow.",
         ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import joblib
+
 from sk_backprop import __version__
 from sk_backprop._command._reading.columns import Recipe
 from sk_backprop._command.terminal import CommandError, listed
@@ -31,21 +33,13 @@ def store(stored: StoredModel, path: str) -> None:
 
     stored : StoredModel; path : of the file
     """
-    content = {
-        "format": _KEY,
-        "sk_backprop": __version__,
-        "model": stored.model,
-        "columns": [list(recipe) for recipe in stored.columns],
-        "targets": list(stored.targets),
-        "decimal": stored.decimal,
-        "levels": stored.levels,
-    }
+    content = {"format": _KEY, "sk_backprop": __version__, **stored._asdict()}
+    content["columns"] = [list(recipe) for recipe in stored.columns]
+    content["targets"] = list(stored.targets)
     try:
         if path.endswith(".skops"):
             _skops().dump(content, path)
         else:
-            import joblib
-
             joblib.dump(content, path, compress=3)
     except OSError as error:
         raise CommandError(f"cannot write {path}: {error.strerror}") from error
@@ -57,30 +51,19 @@ def load(path: str) -> StoredModel:
     A .joblib file can run any code when it is read; a .skops file cannot.
     """
     try:
-        content = _load_skops(path) if path.endswith(".skops") else _load_joblib(path)
+        content = _load_skops(path) if path.endswith(".skops") else joblib.load(path)
     except CommandError:
         raise
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:
+    except Exception:
         # Unpickling a file of another program calls what the file names: any error may come of it.
-        raise CommandError(f"{path} is not a model that this command has stored") from error
+        content = None
     if not isinstance(content, dict) or content.get("format") != _KEY:
         raise CommandError(f"{path} is not a model that this command has stored")
     recipes = tuple(Recipe(*fields) for fields in content["columns"])
-    return StoredModel(
-        content["model"],
-        recipes,
-        tuple(content["targets"]),
-        content["decimal"],
-        content["levels"],
-    )
-
-
-def _load_joblib(path: str) -> Any:
-    import joblib
-
-    return joblib.load(path)
+    targets = tuple(content["targets"])
+    return StoredModel(content["model"], recipes, targets, content["decimal"], content["levels"])
 
 
 def _load_skops(path: str) -> Any:

@@ -67,25 +67,18 @@ class Progress:
     def note(self, text: str) -> None:
         """A line that is shown everywhere, as it opens or estimates a piece of work."""
         self._last = time.monotonic()
-        self._show(text)
+        text = printable(text)  # what the terminal lacks is escaped by stderr itself
+        if sys.stderr.isatty():
+            print(f"\r{text:<79.79}\r", end="", file=sys.stderr, flush=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
 
     def update(self, text: str) -> None:
         """A line for a terminal; elsewhere it is shown if the last one was long ago."""
-        now = time.monotonic()
-        if sys.stderr.isatty() or now - self._last >= PAUSE:
-            self._last = now
-            self._show(text)
+        if sys.stderr.isatty() or time.monotonic() - self._last >= PAUSE:
+            self.note(text)
 
     def clear(self) -> None:
         """Wipe the line, before something is printed."""
         if sys.stderr.isatty():
             print(f"\r{'':79}\r", end="", file=sys.stderr, flush=True)
-
-    def _show(self, text: str) -> None:
-        text = printable(text)
-        encoding = sys.stderr.encoding or "utf-8"
-        text = text.encode(encoding, "backslashreplace").decode(encoding)
-        if sys.stderr.isatty():
-            print(f"\r{text:<79.79}\r", end="", file=sys.stderr, flush=True)
-        else:
-            print(text, file=sys.stderr, flush=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ from sk_backprop._estimator.sparse import check_structure
 _OPACITIES = (0.3, 0.45)
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class IntervalDisplay:
     """Predicted mean with 50 % and 95 % bands along one feature, averaged over the others.
 
@@ -99,28 +102,15 @@ class IntervalDisplay:
     <...IntervalDisplay object at ...>
     """
 
-    def __init__(
-        self,
-        *,
-        x: Any,
-        mean: Any,
-        bands: Mapping[float, Any],
-        x_data: Any = None,
-        y_data: Any = None,
-        x_name: str = "x",
-        y_name: str = "y",
-        data_label: str = "data",
-        note: str = "",
-    ) -> None:
-        self.x = x
-        self.mean = mean
-        self.bands = bands
-        self.x_data = x_data
-        self.y_data = y_data
-        self.x_name = x_name
-        self.y_name = y_name
-        self.data_label = data_label
-        self.note = note
+    x: Any
+    mean: Any
+    bands: Mapping[float, Any]
+    x_data: Any = None
+    y_data: Any = None
+    x_name: str = "x"
+    y_name: str = "y"
+    data_label: str = "data"
+    note: str = ""
 
     @classmethod
     def from_estimator(
@@ -216,10 +206,8 @@ class IntervalDisplay:
             If matplotlib is not installed.
         """
         ax = axes_for(ax)
-        if is_categorical(self.x):
-            at, at_data = self._draw_categories(ax)
-        else:
-            at, at_data = self._draw_curve(ax)
+        draw = self._draw_categories if is_categorical(self.x) else self._draw_curve
+        at, at_data = draw(ax)
         self.points_ = None
         if at_data is not None:
             style = {"s": np.clip(3000 / len(at_data), 6, 20), "lw": 0, "alpha": 0.6, "zorder": 2.5}
@@ -238,12 +226,7 @@ class IntervalDisplay:
     def _draw_curve(self, ax: Any) -> tuple[Array, Any]:
         """Draw mean and bands along numbers or dates; positions of `x` and `x_data`."""
         (self.line_,) = ax.plot(self.x, self.mean, color=BLUE, lw=2, label="mean", zorder=3)
-        self.bands_ = []
-        for alpha, (probability, ends) in zip(_opacities(self.bands), self.bands.items()):
-            low, high = np.transpose(ends)
-            band = ax.fill_between(self.x, low, high, color=BLUE, alpha=alpha, lw=0)
-            band.set_label(_band_label(probability))
-            self.bands_.append(band)
+        self._draw_bands(partial(ax.fill_between, self.x, lw=0))
         ax.margins(x=0.02)
         if np.asarray(self.x).dtype.kind == "M":
             _set_date_ticks(ax)
@@ -258,11 +241,9 @@ class IntervalDisplay:
         edge = {"mec": ax.get_facecolor(), "mew": 1.5}
         style = {"color": BLUE, "ms": 11, "label": "mean", "zorder": 3, **edge}
         (self.line_,) = ax.plot(at, self.mean, "o", **style)
-        self.bands_ = []
-        for alpha, (probability, ends) in zip(_opacities(self.bands), self.bands.items()):
-            low, high = np.transpose(ends)
-            style = {"width": 0.7, "bottom": low, "color": BLUE, "alpha": alpha}
-            self.bands_.append(ax.bar(at, high - low, label=_band_label(probability), **style))
+        self._draw_bands(
+            lambda low, high, **look: ax.bar(at, high - low, bottom=low, width=0.7, **look)
+        )
         _set_category_ticks(ax, self.x)
         if self.x_data is None:
             return at, None
@@ -270,6 +251,13 @@ class IntervalDisplay:
         where = np.array([place[value] for value in np.asarray(self.x_data).tolist()])
         jitter = np.random.RandomState(0).uniform(-0.25, 0.25, len(where))
         return at, where + jitter
+
+    def _draw_bands(self, draw: Callable[..., Any]) -> None:
+        """Draw each band by `draw(low, high, **style)`."""
+        self.bands_ = []
+        for k, (probability, ends) in enumerate(self.bands.items()):
+            style = {"color": BLUE, "alpha": _OPACITIES[k > 0], "label": _band_label(probability)}
+            self.bands_.append(draw(*np.transpose(ends), **style))
 
     def _label_coverage(self, at: Array, at_data: Array) -> None:
         """Say in the legend what part of the points each band holds.
@@ -313,21 +301,16 @@ def _note(fixed: Mapping[Any, Any], n_averaged: int) -> str:
 
     fixed : {name: value}; n_averaged : int, number of features that are averaged over
     """
-    given = [
+    given = ", ".join(
         f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
         for name, value in fixed.items()
-    ]
-    rest = "others" if given else "other features"
-    return "; ".join([*filter(None, [", ".join(given)])] + [f"{rest} averaged"] * (n_averaged > 0))
+    )
+    rest = f"{'others' if given else 'other features'} averaged" if n_averaged else ""
+    return "; ".join(filter(None, [given, rest]))
 
 
 def _band_label(probability: float) -> str:
     return f"{100 * probability:g} % band"
-
-
-def _opacities(bands: Mapping[float, Any]) -> tuple[float, ...]:
-    first, further = _OPACITIES
-    return first, *[further] * (len(bands) - 1)
 
 
 def _set_date_ticks(ax: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,7 @@ _LETTER, _NAMES = 0.62, 0.28
 _MOST_LETTERS = 200
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class NetworkDisplay:
     """Network with units as circles and weights as lines, blue if positive, orange if negative.
 
@@ -90,22 +92,12 @@ class NetworkDisplay:
     <...NetworkDisplay object at ...>
     """
 
-    def __init__(
-        self,
-        *,
-        coefs: Sequence[Any],
-        intercepts: Sequence[Any],
-        input_names: Sequence[str],
-        output_names: Sequence[str],
-        units_per_feature: int = 0,
-        note: str = "",
-    ) -> None:
-        self.coefs = coefs
-        self.intercepts = intercepts
-        self.input_names = input_names
-        self.output_names = output_names
-        self.units_per_feature = units_per_feature
-        self.note = note
+    coefs: Sequence[Any]
+    intercepts: Sequence[Any]
+    input_names: Sequence[str]
+    output_names: Sequence[str]
+    units_per_feature: int = 0
+    note: str = ""
 
     @classmethod
     def from_estimator(
@@ -197,11 +189,11 @@ class NetworkDisplay:
         ax = axes_for(ax, inches)
         ax.set_axis_off()
         write_note(ax, self.note)
-        inputs, outputs = (
-            [shortened(name, _MOST_LETTERS) for name in names]
-            for names in (self.input_names, self.output_names)
-        )
-        layers = _placed(ax, sizes, [inputs, outputs])
+        names = [
+            [shortened(name, _MOST_LETTERS) for name in one]
+            for one in (self.input_names, self.output_names)
+        ]
+        layers = _placed(ax, sizes, names)
         n_weights = sum(np.size(W) + len(b) for W, b in zip(self.coefs, self.intercepts))
         self.lines_, self.numbers_ = [], []
         for number, (W, b, below, above) in enumerate(zip(coefs, intercepts, layers, layers[1:])):
@@ -212,8 +204,8 @@ class NetworkDisplay:
             in_block = self.units_per_feature if number == 1 else 0
             _draw_units(ax, below, in_block=in_block, with_bias=bool(np.any(b)))
         _draw_units(ax, layers[-1])
-        _draw_names(ax, layers[0], inputs, side=-1)
-        _draw_names(ax, layers[-1], outputs, side=1)
+        _draw_names(ax, layers[0], names[0], side=-1)
+        _draw_names(ax, layers[-1], names[1], side=1)
         for color, label in ((BLUE, "positive"), (ORANGE, "negative")):
             ax.plot([], [], color=color, lw=3, label=label)
         if self.units_per_feature:
@@ -235,14 +227,13 @@ class _Layer:
 
     x : float; y : (n_units,), from the top
     bias : (x, y) of the unit that has the biases of the layer above, None for the last
-    space : between units; unit : diameter of a unit
+    unit : diameter of a unit
     font : size of the names
     """
 
     x: float
     y: Array
     bias: tuple[float, float] | None
-    space: float
     unit: float
     font: float
 
@@ -257,19 +248,18 @@ def _one_of(regressor: Any, network: int) -> tuple[list[Array], list[Array], int
     n_networks = getattr(regressor, "n_networks_", 1)
     if not 0 <= network < n_networks:
         raise ValueError(f"network must be from 0 to {n_networks - 1}, got {network}.")
-    coefs, intercepts = regressor.coefs_, regressor.intercepts_
-    members, per_feature = [], [getattr(regressor, "units_per_feature_", 0)]
-    if n_networks > 1:
-        per_feature = []
-        ends = len(coefs[0]), len(intercepts[-1])
-        for one in regressor.members_:
-            sizes = (ends[0], *one["hidden_layer_sizes"], ends[1])
-            shape = Network(sizes, regressor.activation, regressor.out_activation_)
-            members.append(Member(shape, one["n_networks"], one["weight"]))
-            per_feature += [one["units_per_feature"]] * one["n_networks"]
+    coefs, intercepts = list(regressor.coefs_), list(regressor.intercepts_)
+    if n_networks == 1:
+        return coefs, intercepts, getattr(regressor, "units_per_feature_", 0)
+    members, per_feature = [], []
+    for one in regressor.members_:
+        sizes = (len(coefs[0]), *one["hidden_layer_sizes"], len(intercepts[-1]))
+        shape = Network(sizes, regressor.activation, regressor.out_activation_)
+        members.append(Member(shape, one["n_networks"], one["weight"]))
+        per_feature += [one["units_per_feature"]] * one["n_networks"]
     by_member = separated(members, coefs, intercepts, [intercepts[-1]] * n_networks)
-    weights, biases = [one for networks in by_member for one in networks][network]
-    return list(weights), list(biases), per_feature[network]
+    weights, biases = list(chain(*by_member))[network]
+    return weights, biases, per_feature[network]
 
 
 def _scaled_inputs(regressor: Any, X: Any, n_inputs: int) -> Array:
@@ -323,12 +313,9 @@ def _placed(ax: Any, sizes: Sequence[int], names: Sequence[Sequence[str]]) -> li
     for number, (n_places, space) in enumerate(zip(places, spaces)):
         x, middle = left + number * between, (height + _LEGEND) / 2
         y = middle + space * (np.arange(n_places)[::-1] - (n_places - 1) / 2)
-        font = fonts[number > 0]
-        if number < len(sizes) - 1:
-            bias = x + 0.15 * between, y[0]
-            layers.append(_Layer(x, y[1:], bias, space, unit, font))
-        else:
-            layers.append(_Layer(x, y, None, space, unit, font))
+        has_bias = number < len(sizes) - 1
+        bias = (x + 0.15 * between, y[0]) if has_bias else None
+        layers.append(_Layer(x, y[has_bias:], bias, unit, fonts[number > 0]))
     return layers
 
 
@@ -436,18 +423,17 @@ def _draw_units(ax: Any, layer: _Layer, *, in_block: int = 0, with_bias: bool = 
     color = ax.xaxis.label.get_color()  # black, or white on black
     style = {"facecolor": ax.figure.get_facecolor(), "edgecolor": color, "zorder": 3}
     marker = "s" if in_block else "o"
+    inside = {"ha": "center", "va": "center_baseline", "zorder": 4}
     x = np.full(len(layer.y), layer.x)
     ax.scatter(x, layer.y, s=layer.unit**2, marker=marker, **style)
     if in_block and layer.unit > 10:
-        place = {"ha": "center", "va": "center_baseline", "zorder": 4}
         for y in layer.y:
-            ax.text(layer.x, y, str(in_block), fontsize=0.5 * layer.unit, **place)
+            ax.text(layer.x, y, str(in_block), fontsize=0.5 * layer.unit, **inside)
     if layer.bias is not None and with_bias:
         small = 0.7 * layer.unit
         ax.scatter(*layer.bias, s=small**2, **style | {"edgecolor": GREY})
         if small > 8:  # room for a letter that can be read
-            place = {"ha": "center", "va": "center_baseline", "zorder": 4}
-            ax.text(*layer.bias, "1", fontsize=0.6 * small, **place)
+            ax.text(*layer.bias, "1", fontsize=0.6 * small, **inside)
 
 
 def _draw_names(ax: Any, layer: _Layer, names: Sequence[str], *, side: int) -> None:

@@ -57,13 +57,7 @@ def spread_of(estimator: Any, X: Any, target: int) -> Spread:
     distribution = normal_unless(distribution_of(estimator, X, target), mean, std)
     quantiles = np.column_stack([distribution.ppf(p) for p in _LEVELS])
     if hasattr(distribution, "pmf"):
-        below, here = (
-            np.column_stack([function(q) for q in columns.T])
-            for function, columns in (
-                (distribution.cdf, quantiles - 1),
-                (distribution.pmf, quantiles),
-            )
-        )
+        below, here = distribution.cdf(quantiles.T - 1).T, distribution.pmf(quantiles.T).T
         return Spread(mean, quantiles - 0.5 + (_LEVELS - below) / here, 0.0)
     return Spread(mean, quantiles, -np.inf)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,6 +64,12 @@ class Column(NamedTuple):
     notes: tuple[str, ...] = ()
     plain: bool = True
 
+    def cells(self) -> Array | list[str | None]:
+        """The values as `read_by_recipe` gives them: labels of a category, otherwise numbers."""
+        if self.recipe.kind != CATEGORY:
+            return self.values
+        return [None if math.isnan(code) else self.levels[int(code)] for code in self.values]
+
 
 class LeftOut(NamedTuple):
     """A column that is not used, and why."""
@@ -99,24 +105,27 @@ def read_column(name: str, cells: Sequence[str], context: Context) -> Column | L
     numbers = {c: n for c, n in counts.items() if c.lower() not in numerals.MISSING_NUMBERS}
     if too_few := _too_few(sum(filled.values()), len(cells)):
         return LeftOut(name, too_few)
+    dated = _as_dates(name, numbers, context)
+    # Numbers of eight digits are dates if all of them can be.
+    certain = dated and dated[1].form == "yyyymmdd" and len(dated[0]) == len(numbers)
     found = (
         _as_yes_no(name, filled)
-        or _as_dates(name, numbers, context, only_certain=True)
+        or (dated if certain else None)
         or _as_numbers(name, numbers, context)
-        or _as_dates(name, numbers, context)
+        or dated
         or _as_times(name, numbers)
     )
     if found is None:
         return _as_category(name, cells, filled)
-    known, column = found
+    known, recipe, notes, plain = found
     values = np.array([known.get(cell.strip(), math.nan) for cell in cells])
     words = _missing_words(counts, filled, known)
-    column = column._replace(values=values, plain=column.plain and not words)
+    column = Column(recipe, values, notes=tuple(notes), plain=plain and not words)
     return _checked(column, len(cells), words)
 
 
-_Found = tuple[dict[str, float], Column] | None
-_EMPTY: Array = np.empty(0)
+# {cell: value} of those that can be read; and the recipe, the notes and `plain` of the column.
+_Found = tuple[dict[str, float], Recipe, list[str], bool] | None
 
 
 def _plain_numbers(cells: Sequence[str], context: Context) -> Array | None:
@@ -191,21 +200,16 @@ def as_datetimes(days: Array) -> NDArray[np.datetime64]:
     return moments
 
 
-def _few_enough(n_bad: int, n_good: int) -> bool:
-    return n_bad <= max(1, _MOST_BAD * (n_bad + n_good)) and n_good >= max(2, 2 * n_bad)
-
-
-def _bad(counts: dict[str, int], known: dict[str, Any]) -> list[str]:
-    return [cell for cell in counts if cell not in known]
-
-
-def _bad_note(counts: dict[str, int], bad: list[str]) -> list[str]:
-    """What to say about cells that cannot be read."""
+def _bad_notes(counts: dict[str, int], known: dict[str, Any]) -> list[str] | None:
+    """What to say about cells that cannot be read; None if they are too many."""
+    bad = [cell for cell in counts if cell not in known]
+    n_bad, n_all = sum(counts[cell] for cell in bad), sum(counts.values())
+    if n_bad > max(1, _MOST_BAD * n_all) or n_all - n_bad < max(2, 2 * n_bad):
+        return None
     if not bad:
         return []
-    times = sum(counts[cell] for cell in bad)
     what = quoted(bad[0], 20) if len(bad) == 1 else f"such as {quoted(bad[0], 20)}"
-    return [f"{counted(times, 'cell')} unreadable, taken as missing: {what}"]
+    return [f"{counted(n_bad, 'cell')} unreadable, taken as missing: {what}"]
 
 
 def _missing_words(
@@ -226,12 +230,9 @@ def _missing_words(
 
 
 def _as_yes_no(name: str, counts: dict[str, int]) -> _Found:
-    words = {cell.lower() for cell in counts}
-    for pair in _PAIRS:
-        if words == set(pair):
-            known = {cell: _WORDS[cell.lower()] for cell in counts}
-            return known, Column(Recipe(name, YES_NO), _EMPTY)
-    return None
+    if {cell.lower() for cell in counts} not in map(set, _PAIRS):
+        return None
+    return {cell: _WORDS[cell.lower()] for cell in counts}, Recipe(name, YES_NO), [], True
 
 
 def _as_numbers(name: str, counts: dict[str, int], context: Context) -> _Found:
@@ -251,17 +252,14 @@ def _as_numbers(name: str, counts: dict[str, int], context: Context) -> _Found:
     if not symbols and len(units) > 1:
         symbols = {units.most_common(1)[0][0]}
     found = {c: n for c, n in found.items() if not symbols or n.unit in symbols}
-    bad = _bad(counts, found)
-    n_bad, n_all = sum(counts[cell] for cell in bad), sum(counts.values())
-    if not _few_enough(n_bad, n_all - n_bad):
+    if (bad := _bad_notes(counts, found)) is None:
         return None
     used = {numeral.unit for numeral in found.values()} - {""}
     notes = _notation_notes(found, shown, decimal, context)
     notes += [f"written with {' and '.join(map(quoted, sorted(used)))}"] if used else []
     plain = not bad and decimal == context.decimal and all(n.plain for n in found.values())
     known = {cell: numeral.value for cell, numeral in found.items()}
-    notes += _bad_note(counts, bad)
-    return known, Column(Recipe(name, NUMBER, decimal), _EMPTY, notes=tuple(notes), plain=plain)
+    return known, Recipe(name, NUMBER, decimal), [*notes, *bad], plain
 
 
 def _notation_notes(
@@ -277,60 +275,47 @@ def _notation_notes(
     decimal : as it was decided
     context : Context
     """
-    notes = []
+    notes, word = [], "point" if decimal == "." else "comma"
     if decimal != context.decimal:
-        kind = "point" if decimal == "." else "comma"
-        notes.append(f"decimal {kind}, unlike other columns")
+        notes.append(f"decimal {word}, unlike other columns")
     example = next((cell for cell, numeral in found.items() if numeral.grouped), None)
     if example is not None:
         notes.append(f"thousands separators: {quoted(example, 16)} is {found[example].value:.15g}")
         return notes
-    either = shown.either_point if decimal == "." else shown.either_comma
-    clear = shown.point if decimal == "." else shown.comma
-    if either and not clear and not context.shown and not context.forced:
-        separator = decimal
-        cell = next(c for c in found if separator in c)
+    known = decimal in shown.certain or context.shown or context.forced
+    if decimal in shown.either and not known:
+        cell = next(c for c in found if decimal in c)
         notes.append(
-            f"{quoted(cell, 16)} is taken for {found[cell].value:.15g}; --thousands "
-            f"{separator} if its {'point' if separator == '.' else 'comma'} separates thousands"
+            f"{quoted(cell, 16)} is taken for {found[cell].value:.15g}; --thousands {decimal} if "
+            f"its {word} separates thousands"
         )
     return notes
 
 
-def _as_dates(
-    name: str, counts: dict[str, int], context: Context, *, only_certain: bool = False
-) -> _Found:
+def _as_dates(name: str, counts: dict[str, int], context: Context) -> _Found:
     """The dates of a column, if most of its cells are dates.
 
     name : of the column; counts : {cell: times}; context : Context
-    only_certain : whether a number of eight digits counts, which only all cells together can show
     """
     found = dates.find_dates(counts, context.day_first)
-    if found is None or (only_certain and found.form != "yyyymmdd"):
+    if found is None:
         return None
-    bad = _bad(counts, found.days)
-    n_bad = sum(counts[cell] for cell in bad)
-    if not _few_enough(n_bad, sum(counts.values()) - n_bad) or (only_certain and bad):
+    if (bad := _bad_notes(counts, found.days)) is None:
         return None
     notes = [found.form]
     if found.ambiguous:
         cell = next(iter(found.days))
         other = "mdy" if found.form.startswith("day") else "dmy"
         notes.append(f"the order of {quoted(cell, 16)} is a guess: --dates {other} for the other")
-    notes += _bad_note(counts, bad)
-    column = Column(Recipe(name, DATE, found.form), _EMPTY, notes=tuple(notes), plain=found.local)
-    return found.days, column
+    return found.days, Recipe(name, DATE, found.form), [*notes, *bad], found.local
 
 
 def _as_times(name: str, counts: dict[str, int]) -> _Found:
     read = {cell: dates.read_clock(cell) for cell in counts}
     known = {cell: value for cell, value in read.items() if value is not None}
-    bad = _bad(counts, known)
-    n_bad = sum(counts[cell] for cell in bad)
-    if not _few_enough(n_bad, sum(counts.values()) - n_bad):
+    if (bad := _bad_notes(counts, known)) is None:
         return None
-    notes = ("hours since midnight", *_bad_note(counts, bad))
-    return known, Column(Recipe(name, TIME), _EMPTY, notes=notes)
+    return known, Recipe(name, TIME), ["hours since midnight", *bad], True
 
 
 def _as_category(name: str, cells: Sequence[str], counts: dict[str, int]) -> Column | LeftOut:
@@ -402,7 +387,7 @@ def _read_cell(recipe: Recipe, text: str, decimal: str) -> float:
 
 
 def file_context(
-    columns: Iterable[Sequence[str]], delimiter: str, day_first: bool | None
+    columns: Sequence[Sequence[str]], delimiter: str, day_first: bool | None
 ) -> Context:
     """What the columns of a file say together.
 
@@ -410,7 +395,6 @@ def file_context(
     delimiter : of the columns
     day_first : what the user says of dates such as 1/2/2020; None if nothing
     """
-    columns = list(columns)
     commas = ["," in "".join(cells) for cells in columns]
     found = []
     if any(commas) or delimiter != ",":
@@ -425,7 +409,7 @@ def file_context(
     return Context(decimal, shown, False, day_first)
 
 
-def _day_first(columns: list[Sequence[str]]) -> bool | None:
+def _day_first(columns: Sequence[Sequence[str]]) -> bool | None:
     """Whether a column of dates shows that days or months come first; None if none does."""
     for cells in columns:
         sample = list(dict.fromkeys(cell.strip() for cell in cells[:1000]))

@@ -10,12 +10,23 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from sk_backprop._command._reading import records
+from sk_backprop._command._reading.columns import (
+    CATEGORY,
+    DATE,
+    YES_NO,
+    Array,
+    Recipe,
+    as_datetimes,
+)
 from sk_backprop._command._reading.records import Layout, Sheet
 from sk_backprop._command._reading.sources import Source
 from sk_backprop._command.terminal import CommandError
 
-_NEEDED = {"xlsx": ("pandas", "openpyxl"), "parquet": ("pandas", "pyarrow")}
+# What it is, and what pandas reads it by.
+_KINDS = {"xlsx": ("an Excel file", "openpyxl"), "parquet": ("a Parquet file", "pyarrow")}
 
 
 def has_pandas() -> bool:
@@ -28,23 +39,20 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
 
     source : Source; wanted : names that a line of column names would contain
     """
-    needed = _NEEDED[source.kind]
-    if missing := [name for name in needed if find_spec(name) is None]:
-        kind = {"xlsx": "an Excel file", "parquet": "a Parquet file"}[source.kind]
+    kind, reader = _KINDS[source.kind]
+    if missing := [name for name in ("pandas", reader) if find_spec(name) is None]:
         raise CommandError(
             f"{source.name} is {kind}, which needs: python -m pip install {' '.join(missing)}"
         )
     import pandas as pd
 
-    layout, data = Layout(source.kind), io.BytesIO(source.data)
-    remarks = list(source.remarks)
+    layout, data, remarks = Layout(source.kind), io.BytesIO(source.data), source.remarks
     try:
         if source.kind == "parquet":
-            frame, sheets = pd.read_parquet(data), []
+            frame = pd.read_parquet(data)
         else:
             book = pd.ExcelFile(data)
-            sheets = book.sheet_names
-            frame = book.parse(sheets[0], header=None, dtype=object)
+            frame = book.parse(0, header=None, dtype=object)
     except Exception as error:
         # A damaged file makes openpyxl and pyarrow raise errors of many kinds (KeyError,
         # BadZipFile, ArrowInvalid, ...), which they do not document.
@@ -52,16 +60,15 @@ def read_sheet(source: Source, wanted: Iterable[str]) -> Sheet:
     if source.kind == "parquet":
         if frame.index.name is not None:
             frame = frame.reset_index()
-        rows = _cells(frame)
-        return Sheet(source.name, [str(c) for c in frame.columns], rows, layout, (*remarks,))
-    if len(sheets) > 1:
-        remarks.append(f"The table is the first of {len(sheets)} sheets.")
+        return Sheet(source.name, [*map(str, frame.columns)], _cells(frame), layout, remarks)
+    if len(book.sheet_names) > 1:
+        remarks += (f"The table is the first of {len(book.sheet_names)} sheets.",)
     rows = _cells(frame)
     lines = [i + 1 for i, row in enumerate(rows) if any(row)]
     found = records.Records([row for row in rows if any(row)], lines, [])
     if not found.rows:
         raise CommandError(f"{source.name} is empty")
-    return records.arranged(source.name, found, layout, tuple(remarks), wanted)
+    return records.arranged(source.name, found, layout, remarks, wanted)
 
 
 def _cells(frame: Any) -> list[list[str]]:
@@ -78,8 +85,8 @@ def _text(value: Any) -> str:
         return value
     if value is None or pd.isna(value):
         return ""
-    if isinstance(value, bool) or type(value).__name__ == "bool_":
-        return str(bool(value)).lower()
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
     if isinstance(value, datetime.datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, datetime.timedelta):
@@ -93,9 +100,18 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def booleans(values: Any) -> Any:
+def frame_of(columns: Iterable[tuple[Recipe, Any]]) -> Any:
+    """A data frame of columns as `read_by_recipe` gives them."""
+    import pandas as pd
+
+    made = {CATEGORY: pd.Categorical, DATE: as_datetimes, YES_NO: _booleans}
+    return pd.DataFrame(
+        {name: made.get(kind, np.asarray)(values) for (name, kind, _), values in columns}
+    )
+
+
+def _booleans(values: Array) -> Any:
     """0, 1 and nan as an array of pandas that may hold missing values."""
-    import numpy as np
     import pandas as pd
 
     missing = np.isnan(values)

@@ -60,12 +60,10 @@ class Numeral(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """Cells that only make sense with a decimal point or comma, and those that allow both."""
+    """Points and commas that can only be decimal separators, and that may separate thousands."""
 
-    point: int
-    comma: int
-    either_point: int
-    either_comma: int
+    certain: set[str]
+    either: set[str]
 
 
 def read_numeral(cell: str, decimal: str) -> Numeral | None:
@@ -106,28 +104,23 @@ def has_labels(text: str) -> bool:
 
 def evidence(cells: Iterable[str]) -> Evidence:
     """What cells say of the decimal separator."""
-    point = comma = either_point = either_comma = 0
+    found = Evidence(set(), set())
     for cell in cells:
         if "," not in cell and "." not in cell:
             continue
         digits = _SPACED.sub("", _TRIM.sub("", cell.strip()))
         if _EITHER.fullmatch(digits):
-            either_comma += "," in digits
-            either_point += "." in digits
+            found.either.update({".", ","} & set(digits))
         elif _POINT.fullmatch(digits):
-            point += 1
+            found.certain.add(".")
         elif _COMMA.fullmatch(digits):
-            comma += 1
-    return Evidence(point, comma, either_point, either_comma)
+            found.certain.add(",")
+    return found
 
 
 def column_decimal(found: Evidence) -> str | None:
     """The decimal separator that a column shows by itself, or None."""
-    if found.point and not found.comma:
-        return "."
-    if found.comma and not found.point:
-        return ","
-    return None
+    return next(iter(found.certain)) if len(found.certain) == 1 else None
 
 
 def file_decimal(columns: Iterable[Evidence], delimiter: str) -> tuple[str, bool]:
@@ -144,7 +137,5 @@ def file_decimal(columns: Iterable[Evidence], delimiter: str) -> tuple[str, bool
         return ".", False  # as many columns of either kind
     # Where semicolons separate columns, that is because numbers have commas; where commas do,
     # numbers have points.
-    only_commas = any(one.either_comma for one in found) and not any(
-        one.either_point for one in found
-    )
+    only_commas = {separator for one in found for separator in one.either} == {","}
     return (",", False) if delimiter == ";" and only_commas else (".", delimiter == ",")

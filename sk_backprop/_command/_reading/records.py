@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -303,7 +302,6 @@ def _rectangle(
             f"{counted(len(short), 'row')} shorter than the line of names: what they lack is "
             f"missing (line {lines[short[0]]} is the first)."
         )
-    fill = itertools.repeat("")
     n = len(header)
-    rows = [row if len(row) == n else [*row, *itertools.islice(fill, n - len(row))] for row in rows]
+    rows = [row if len(row) == n else row + [""] * (n - len(row)) for row in rows]
     return header, rows, said

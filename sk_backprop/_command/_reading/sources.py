@@ -59,14 +59,6 @@ class Source(NamedTuple):
     remarks: tuple[str, ...] = ()
 
 
-class Text(NamedTuple):
-    """The text of a file, and the encoding that it was decoded from."""
-
-    text: str
-    encoding: str
-    remarks: tuple[str, ...] = ()
-
-
 def open_source(path: str) -> Source:
     """Read a file, or standard input if `path` is -, and unpack it."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
@@ -75,7 +67,7 @@ def open_source(path: str) -> Source:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from error
-    name, remarks = ("standard input" if path == "-" else Path(path).name), ()
+    name = "standard input" if path == "-" else Path(path).name
     for magic, unpack in _PACKERS.items():
         if data.startswith(magic):
             try:
@@ -89,7 +81,7 @@ def open_source(path: str) -> Source:
     for magic, what in _OTHER_FORMATS.items():
         if data.startswith(magic):
             raise CommandError(f"{path} is {what}")
-    return Source(name, data, "text", remarks)
+    return Source(name, data, "text")
 
 
 def _from_zip(name: str, data: bytes) -> Source:
@@ -112,15 +104,12 @@ def _from_zip(name: str, data: bytes) -> Source:
     return Source(name, inner, kind, (f"The table is {members[0]} in {name}.",))
 
 
-def decode(source: Source, encoding: str | None) -> Text:
-    """The text of a source; CommandError if it is not text, or not a table.
+def decode(source: Source, encoding: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """The text of a source, its encoding, and remarks; CommandError if it is not text, or no table.
 
     source : Source; encoding : str, or None to detect it
     """
-    if encoding is None:
-        encoding, remarks = _detect(source)
-    else:
-        remarks = ()
+    encoding, remarks = _detect(source) if encoding is None else (encoding, ())
     try:
         text = source.data.decode(encoding)
     except LookupError as error:
@@ -136,7 +125,7 @@ def decode(source: Source, encoding: str | None) -> Text:
     for pattern, what in _OTHER_TEXTS.items():
         if re.match(pattern, text, re.IGNORECASE):
             raise CommandError(f"{source.name} is {what}")
-    return Text(text, encoding, remarks)
+    return text, encoding, remarks
 
 
 def _detect(source: Source) -> tuple[str, tuple[str, ...]]:

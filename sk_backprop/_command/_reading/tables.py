@@ -21,7 +21,6 @@ from sk_backprop._command._reading.columns import (
     Column,
     Context,
     LeftOut,
-    as_datetimes,
     file_context,
     is_numbering,
     read_column,
@@ -75,11 +74,6 @@ class Table(NamedTuple):
         kinds = [column.recipe.kind for column in self.columns]
         return [j for j, kind in enumerate(kinds) if kind == CATEGORY]
 
-    @property
-    def is_numeric(self) -> bool:
-        """Whether numbers are all that the inputs hold, missing ones included."""
-        return all(column.recipe.kind in (NUMBER, YES_NO, TIME) for column in self.columns)
-
 
 def open_sheet(path: str, options: Options, wanted: Sequence[str] = ()) -> Sheet:
     """The cells of a file, under names that are distinct.
@@ -119,12 +113,8 @@ def sheet_context(sheet: Sheet, columns: Sequence[Sequence[str]], options: Optio
 
     sheet : Sheet; columns : cells of each column; options : Options
     """
-    delimiter = sheet.layout.delimiter if sheet.layout.kind == "text" else ","
-    context = file_context(columns, delimiter, options.day_first)
-    other = {".": ",", ",": ".", None: None}
-    decimal = options.decimal or other.get(options.thousands, ".")
-    if options.decimal is not None and options.decimal == options.thousands:
-        raise CommandError("--decimal and --thousands must differ")
+    context = file_context(columns, sheet.layout.delimiter, options.day_first)
+    decimal = options.decimal or {".": ",", ",": "."}.get(options.thousands or "")
     return context if decimal is None else context._replace(decimal=decimal, forced=True)
 
 
@@ -163,7 +153,7 @@ def load_table(path: str, targets: Sequence[str], options: Options = _DEFAULTS) 
         y=y,
         targets=tuple(targets),
         left_out=tuple(left_out),
-        remarks=(*sheet.remarks, *_context_remarks(context), *_row_remarks(kept)),
+        remarks=(*sheet.remarks, *_remarks(context, kept)),
         layout=sheet.layout,
         header=tuple(sheet.header),
         target_columns=tuple(outputs),
@@ -209,18 +199,16 @@ def _target(name: str, cells: list[str], context: Context) -> Column:
     return read
 
 
-def _context_remarks(context: Context) -> list[str]:
+def _remarks(context: Context, kept: NDArray[np.bool_]) -> list[str]:
+    """What to say about the decimal separator, and about rows without a target."""
+    said = []
     if context.decimal == "," and not context.forced:
         why = "" if context.shown else ", as semicolons separate the columns"
-        return [f"Numbers are read with a decimal comma{why} (--decimal . if not)."]
-    return []
-
-
-def _row_remarks(kept: NDArray[np.bool_]) -> list[str]:
-    n_lost = int((~kept).sum())
-    if not n_lost:
-        return []
-    return [f"{counted(n_lost, 'row')} of {len(kept):,} left out, without a value of the target."]
+        said.append(f"Numbers are read with a decimal comma{why} (--decimal . if not).")
+    if n_lost := int((~kept).sum()):
+        lost = f"{counted(n_lost, 'row')} of {len(kept):,} left out"
+        said.append(f"{lost}, without a value of the target.")
+    return said
 
 
 def _inputs(
@@ -262,18 +250,4 @@ def _inputs(
 
 def as_frame(table: Table) -> Any:
     """The inputs as a data frame of pandas, which must be installed."""
-    import pandas as pd
-
-    data: dict[str, Any] = {}
-    for column in table.columns:
-        values, kind = column.values, column.recipe.kind
-        if kind == CATEGORY:
-            codes = np.where(np.isnan(values), -1, values).astype(int)
-            data[column.recipe.name] = pd.Categorical.from_codes(codes, list(column.levels))
-        elif kind == DATE:
-            data[column.recipe.name] = as_datetimes(values)
-        elif kind == YES_NO:
-            data[column.recipe.name] = frames.booleans(values)
-        else:
-            data[column.recipe.name] = values
-    return pd.DataFrame(data)
+    return frames.frame_of((column.recipe, column.cells()) for column in table.columns)

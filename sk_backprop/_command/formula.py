@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+import sk_backprop
 from sk_backprop._command.stored import StoredModel
 from sk_backprop._command.terminal import CommandError, say, wrapped
-from sk_backprop.export import to_expression
 
 
 def formula(stored: StoredModel, syntax: str) -> None:
@@ -20,12 +20,12 @@ def formula(stored: StoredModel, syntax: str) -> None:
         names = numbered
     try:
         try:
-            written = to_expression(stored.model, syntax, input_names=names)
+            written = sk_backprop.export.to_expression(stored.model, syntax, input_names=names)
         except ValueError as error:
             if "Pass input_names" not in str(error):
                 raise
             names = numbered
-            written = to_expression(stored.model, syntax, input_names=names)
+            written = sk_backprop.export.to_expression(stored.model, syntax, input_names=names)
     except ValueError as error:
         message = " ".join(str(error).split())
         if "longer than" in message:

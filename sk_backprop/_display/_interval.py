@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -46,7 +45,6 @@ from sk_backprop._estimator.sparse import check_structure
 _OPACITIES = (0.3, 0.45)
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class IntervalDisplay:
     """Predicted mean with 50 % and 95 % bands along one feature, averaged over the others.
 
@@ -102,15 +100,28 @@ class IntervalDisplay:
     <...IntervalDisplay object at ...>
     """
 
-    x: Any
-    mean: Any
-    bands: Mapping[float, Any]
-    x_data: Any = None
-    y_data: Any = None
-    x_name: str = "x"
-    y_name: str = "y"
-    data_label: str = "data"
-    note: str = ""
+    def __init__(
+        self,
+        *,
+        x: Any,
+        mean: Any,
+        bands: Mapping[float, Any],
+        x_data: Any = None,
+        y_data: Any = None,
+        x_name: str = "x",
+        y_name: str = "y",
+        data_label: str = "data",
+        note: str = "",
+    ) -> None:
+        self.x = x
+        self.mean = mean
+        self.bands = bands
+        self.x_data = x_data
+        self.y_data = y_data
+        self.x_name = x_name
+        self.y_name = y_name
+        self.data_label = data_label
+        self.note = note
 
     @classmethod
     def from_estimator(

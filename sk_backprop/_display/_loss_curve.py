@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,6 @@ from sk_backprop._display._shared import (
 _LOG_FROM = 10.0
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class LossCurveDisplay:
     """What is minimised at each iteration, for one or several estimators.
 
@@ -70,12 +68,22 @@ class LossCurveDisplay:
     <...LossCurveDisplay object at ...>
     """
 
-    names: Sequence[str]
-    loss_curves: Sequence[Any]
-    validation_loss_curves: Sequence[Any]
-    best_iters: Sequence[int | None]
-    quantity: str = "loss"
-    note: str = ""
+    def __init__(
+        self,
+        *,
+        names: Sequence[str],
+        loss_curves: Sequence[Any],
+        validation_loss_curves: Sequence[Any],
+        best_iters: Sequence[int | None],
+        quantity: str = "loss",
+        note: str = "",
+    ) -> None:
+        self.names = names
+        self.loss_curves = loss_curves
+        self.validation_loss_curves = validation_loss_curves
+        self.best_iters = best_iters
+        self.quantity = quantity
+        self.note = note
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> LossCurveDisplay:

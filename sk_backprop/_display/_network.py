@@ -46,7 +46,6 @@ _LETTER, _NAMES = 0.62, 0.28
 _MOST_LETTERS = 200
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class NetworkDisplay:
     """Network with units as circles and weights as lines, blue if positive, orange if negative.
 
@@ -92,12 +91,22 @@ class NetworkDisplay:
     <...NetworkDisplay object at ...>
     """
 
-    coefs: Sequence[Any]
-    intercepts: Sequence[Any]
-    input_names: Sequence[str]
-    output_names: Sequence[str]
-    units_per_feature: int = 0
-    note: str = ""
+    def __init__(
+        self,
+        *,
+        coefs: Sequence[Any],
+        intercepts: Sequence[Any],
+        input_names: Sequence[str],
+        output_names: Sequence[str],
+        units_per_feature: int = 0,
+        note: str = "",
+    ) -> None:
+        self.coefs = coefs
+        self.intercepts = intercepts
+        self.input_names = input_names
+        self.output_names = output_names
+        self.units_per_feature = units_per_feature
+        self.note = note
 
     @classmethod
     def from_estimator(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,6 @@ from sk_backprop._display._shared import (
 _KINDS = ("predicted_vs_actual", "calibration")
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class PredictionDisplay:
     """Predicted against actual values with error bars, or the calibration of the error bars.
 
@@ -83,11 +81,20 @@ class PredictionDisplay:
     <...PredictionDisplay object at ...>
     """
 
-    y_true: Any
-    y_pred: Any
-    y_std: Any = None
-    name: str = "y"
-    distribution: Any = None
+    def __init__(
+        self,
+        *,
+        y_true: Any,
+        y_pred: Any,
+        y_std: Any = None,
+        name: str = "y",
+        distribution: Any = None,
+    ) -> None:
+        self.y_true = y_true
+        self.y_pred = y_pred
+        self.y_std = y_std
+        self.name = name
+        self.distribution = distribution
 
     @classmethod
     def from_estimator(

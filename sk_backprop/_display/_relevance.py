@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,6 @@ from sk_backprop._display._shared import (
 _BAR = 14.0
 
 
-@dataclass(kw_only=True, eq=False, repr=False)
 class RelevanceDisplay:
     """Relevance of each input as a bar, with the largest on top.
 
@@ -62,9 +60,12 @@ class RelevanceDisplay:
     's5'
     """
 
-    relevance: Any
-    names: Sequence[str]
-    quantity: str = "input relevance"
+    def __init__(
+        self, *, relevance: Any, names: Sequence[str], quantity: str = "input relevance"
+    ) -> None:
+        self.relevance = relevance
+        self.names = names
+        self.quantity = quantity
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> RelevanceDisplay:

@@ -15,11 +15,12 @@ from sk_backprop._coordinates.scales import CentredSparse, Scales
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.importance import feature_importances
 from sk_backprop._estimator.state import (
+    NO_EVIDENCE,
     Columns,
     Continuation,
+    Evidence,
     FittedState,
     History,
-    Regularization,
     Trainer,
 )
 from sk_backprop._inference.consistency import all_finite
@@ -105,7 +106,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     if not call.streaming:  # the next batch updates the exact factors
         posteriors = [one.rounded() for one in posteriors]
         leverage = _largest_leverage(settings, problem.sample, networks, posteriors)
-    history = _history(call, settings, networks[0].result)
+    history = _history(call, networks[0].result)
     optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
     return FittedState(
@@ -119,13 +120,14 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
         ),
         _noise_precision(blend),
         [Trainer(one.settings.solver, one.settings.alpha) for one in blend.results],
-        _regularization(settings, problem, networks),
+        _evidence(settings, problem, networks),
         history,
         Continuation(
             # Plus the samples seen, so that a stream after a fit is shuffled in another way.
-            (int(rng.randint(2**31 - 1)) + history.n_seen) % 2**31,
+            (int(rng.randint(2**31 - 1)) + history.t) % 2**31,
             {settings.solver: [one for one in optimizers if one is not None]} if goes_on else {},
             call.rows,
+            settings.weight_groups,
         ),
         call.outliers,
         feature_importances(blend, call.columns),
@@ -176,21 +178,17 @@ def _fitted_function(blend: Blend, columns: Columns) -> FittedFunction:
     )
 
 
-def _history(call: Call, settings: Settings, result: SolverResult) -> History:
-    """History of training; in a stream, counts include all earlier batches.
-
-    call : Call; settings : Settings; result : SolverResult of the first network
-    """
+def _history(call: Call, result: SolverResult) -> History:
+    """History of training of the first network; in a stream, counts include earlier batches."""
     scores, best_iter = result.validation_scores, result.best_iter
     best_loss = min(result.loss_curve, default=result.loss)
     n_seen, n_before = call.n_samples * result.n_iter, 0
     if call.before is not None:
-        n_seen += call.before.history.n_seen
+        n_seen += call.before.history.t
         if call.streaming:
             n_before = len(call.before.history.loss_curve)
             best_loss = min(best_loss, call.before.history.best_loss)
     return History(
-        settings.solver,
         result.loss,
         result.loss_curve,
         best_loss,
@@ -266,13 +264,10 @@ def _noise_precision(blend: Blend) -> Array:
         return np.asarray(precision)
 
 
-def _regularization(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
-) -> Regularization:
-    """The penalty, or the precisions and the log evidence of the networks."""
-    penalty = Regularization(settings.alpha, settings.weight_groups, None, None, None, None)
+def _evidence(settings: Settings, problem: Problem, networks: Sequence[Trained]) -> Evidence:
+    """The precisions and the log evidence of the networks, if the evidence was used."""
     if networks[0].precisions is None:
-        return penalty
+        return NO_EVIDENCE
     groups = groups_of(settings, settings.network)
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
     # As a density in units of y: a factor of the scale for each row and output that has a density.
@@ -284,19 +279,15 @@ def _regularization(
     with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
-    curve = networks[0].result.log_evidence_curve
-    penalty = penalty._replace(
-        weight_precision=by_group,
-        log_evidence=log_evidence,
-        log_evidence_curve=None if curve is None else [float(value - unit) for value in curve],
-    )
+    relevance = None
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]
         with np.errstate(divide="ignore"):  # a warm start from an X 1e200 times as small
             relevance = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
         relevance = np.where(problem.scales.x.constant, 0.0, relevance)
-        penalty = penalty._replace(input_relevance=relevance)
-    return penalty
+    curve = networks[0].result.log_evidence_curve
+    curve = None if curve is None else [float(value - unit) for value in curve]
+    return Evidence(by_group, log_evidence, relevance, curve)
 
 
 def fit_warnings(

@@ -15,12 +15,12 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.exact import Weights
 from sk_backprop._tables.distinct import Repeats, keys_of_names, keys_of_numbers
 from sk_backprop._tables.kinds import Kind, common_kind
-from sk_backprop._tables.reading import MISSING, days_of, levels_of, numbers_of, seconds_of
+from sk_backprop._tables.reading import MISSING, levels_of, numbers_of
 from sk_backprop._tables.refusals import several_kinds
 from sk_backprop._tables.table import (
     DATES,
-    DURATIONS,
     LEVELS,
+    READERS,
     TAKEN_FOR,
     Table,
     TableColumn,
@@ -249,8 +249,7 @@ class ColumnStatistics(NamedTuple):
         """
         numbers = dates = levels = integers = None
         if column.taken_for != LEVELS:
-            read = _READERS.get(column.taken_for, numbers_of)
-            values = np.ascontiguousarray(read(column.values))
+            values = np.ascontiguousarray(READERS[column.taken_for](column.values))
             numbers = NumberStatistics.of(values, weights)
             if column.taken_for == DATES:
                 dates = DateStatistics.of(values, weights)
@@ -355,8 +354,6 @@ class TableStatistics(NamedTuple):
         """Whether a value is missing, in rows of any weight."""
         return any(one.numbers is not None and one.numbers.n_missing > 0 for one in self.columns)
 
-
-_READERS = {DATES: days_of, DURATIONS: seconds_of}
 
 S = TypeVar("S", NumberStatistics, LevelStatistics, IntegerStatistics, DateStatistics)
 

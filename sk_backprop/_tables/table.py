@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sk_backprop._tables.kinds import Column, Kind
-from sk_backprop._tables.reading import as_frame
+from sk_backprop._tables.reading import as_frame, days_of, levels_of, numbers_of, seconds_of
 
 # What a column is taken for, by its kind.
 NUMBERS, LEVELS, DATES, DURATIONS = "numbers", "categories", "dates", "durations"
@@ -15,6 +15,9 @@ TAKEN_FOR = {
     **dict.fromkeys((Kind.CATEGORY, Kind.STRING), LEVELS),
     **{Kind.DATE: DATES, Kind.DURATION: DURATIONS},
 }
+
+# What reads a column that is taken for that.
+READERS = {NUMBERS: numbers_of, LEVELS: levels_of, DATES: days_of, DURATIONS: seconds_of}
 
 # The kinds that are taken from a table.
 ENCODED = frozenset(TAKEN_FOR)

@@ -20,7 +20,7 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.exact import rounded
 from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
-from sk_backprop._estimator.calls import Messages, as_warnings, train
+from sk_backprop._estimator.calls import Messages, train
 from sk_backprop._estimator.checks import (
     always_check_finite,
     check_part,
@@ -262,13 +262,13 @@ def _validation(
 
 def _messages(rows: Collection, decision: Decided) -> Messages:
     """Warnings about the columns of X and the shape of y."""
-    messages = as_warnings(decision.messages)
+    messages: Messages = [*decision.messages]
     if len(rows.y_shape) == 2 and rows.y_shape[1] == 1:
         message = (
             "A column-vector y was passed when a 1d array was expected. Please change the shape of "
             "y to (n_samples,)."
         )
-        messages.append((message, DataConversionWarning))
+        messages.append(DataConversionWarning(message))
     return messages
 
 

@@ -107,7 +107,7 @@ def fit_on_workers(
             engine.release()
         kernels = engine.kernels()
     if len(kernels | {versions()}) > 1:
-        messages.append((_mixed(kernels), UserWarning))
+        messages.append(_mixed(kernels))
     return messages
 
 

@@ -290,10 +290,8 @@ def _evidence(settings: Settings, problem: Problem, networks: Sequence[Trained])
     return Evidence(by_group, log_evidence, relevance, curve)
 
 
-def fit_warnings(
-    call: Call, blend: Blend, *, alpha_given: bool
-) -> Iterator[tuple[str, type[Warning]]]:
-    """Messages of warnings, each kind at most once for all networks.
+def fit_warnings(call: Call, blend: Blend, *, alpha_given: bool) -> Iterator[str | Warning]:
+    """Warnings to issue, each kind at most once for all networks; a string is a UserWarning.
 
     call : Call; blend : Blend; alpha_given : bool, whether the user set `alpha`
     """
@@ -301,7 +299,7 @@ def fit_warnings(
     streaming = call.streaming
     yield from _ends_of_runs(blend, streaming=streaming)
     if len(call.outliers) and settings.likelihood.sensitive_to_outliers:
-        yield _left_out(call), UserWarning
+        yield _left_out(call)
     likelihood = settings.likelihood
     if likelihood.sensitive_to_outliers and not streaming:
         yield from _outliers(settings, problem, networks)
@@ -316,14 +314,13 @@ def fit_warnings(
         yield (
             f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: so few rows "
             "matter little compared with the penalty. If they are relative, divide them by their "
-            "mean.",
-            UserWarning,
+            "mean."
         )
         return
     yield from _few_rows_for_noise(settings, problem, networks, streaming=streaming)
     warned_before = call.before is not None and call.before.continuation.rows.warned
     if call.rows.warned and not warned_before:
-        yield _REPEATED_ROWS, UserWarning
+        yield _REPEATED_ROWS
 
 
 def _left_out(call: Call) -> str:
@@ -337,7 +334,7 @@ def _left_out(call: Call) -> str:
     )
 
 
-def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[Warning]]]:
+def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[str | Warning]:
     """Warn of an interrupt, and once of each way to end without an optimum.
 
     blend : Blend; streaming : bool, whether the rows are one batch of a stream
@@ -345,7 +342,7 @@ def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[
     n_networks, statuses = len(blend.networks), [one.result.status for one in blend.networks]
     if blend.interrupted and "interrupted" not in statuses:
         whole = "network is" if n_networks == 1 else "networks are"
-        yield f"Training interrupted; {n_networks} complete {whole} kept.", UserWarning
+        yield f"Training interrupted; {n_networks} complete {whole} kept."
     seen = {"max_iter"} if streaming else set()
     for result in blend.results:
         for one in result.networks:
@@ -358,7 +355,7 @@ def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[
 
 def _few_rows_for_noise(
     settings: Settings, problem: Problem, networks: Sequence[Trained], *, streaming: bool
-) -> Iterator[tuple[str, type[Warning]]]:
+) -> Iterator[str]:
     """Warn where too few rows are left to estimate the noise from.
 
     settings : Settings; problem : Problem; networks : Trained for each network
@@ -393,14 +390,11 @@ def _few_rows_for_noise(
             f"The networks use {used[worst]:.0f} effective parameters on {n_rows[worst]:.0f} "
             f"{rows}, which leaves too few to estimate the noise from: the standard deviations "
             "that predict returns are unreliable, and so may be the fit. Use more rows or fewer "
-            "hidden units.",
-            UserWarning,
+            "hidden units."
         )
 
 
-def _outliers(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
-) -> Iterator[tuple[str, type[Warning]]]:
+def _outliers(settings: Settings, problem: Problem, networks: Sequence[Trained]) -> Iterator[str]:
     """Warn of a single row that has nearly all of the squared error.
 
     settings : Settings; problem : Problem; networks : Trained for each network
@@ -428,13 +422,12 @@ def _outliers(
             share = squares[worst, k] / total[k]
             yield (
                 f"A single row, of y = {value:.6g}, makes up {share:.0%} of the squared error. If "
-                "it is an outlier, it bends the fit and widens the standard deviations: check it.",
-                UserWarning,
+                "it is an outlier, it bends the fit and widens the standard deviations: check it."
             )
             return
 
 
-def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
+def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[str]:
     """Warn of a column with nearly all of its variance in a single row.
 
     columns : Columns; problem : Problem
@@ -461,13 +454,12 @@ def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[s
         yield (
             f"Column {name} of X has {share:.0%} of its variance in a single row, of value "
             f"{value:.6g}; in comparison, the others hardly differ. Check it: replace an outlier, "
-            "or a number that stands for a missing value; take the logarithm of a skewed column.",
-            UserWarning,
+            "or a number that stands for a missing value; take the logarithm of a skewed column."
         )
         return
 
 
-def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
+def _outliers_of_stream(problem: Problem) -> Iterator[str]:
     """Warn of a single row that has nearly all of the variance of y so far."""
     rows, scales = problem.rows, problem.scales
     so_far = scales.y
@@ -487,15 +479,14 @@ def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]
                 f"A single row, of y = {unit[k] * y[worst, k]:.6g}, makes up "
                 f"{1 - others / so_far.var[k]:.0%} of the variance of y so far. If it is an "
                 "outlier, it bends the function, and stays in the scale of y and the standard "
-                "deviations: continue from the estimator before this batch.",
-                UserWarning,
+                "deviations: continue from the estimator before this batch."
             )
             return
 
 
 def _end_of_run(
     settings: Settings, result: SolverResult, n_ended_so: int, n_networks: int
-) -> Iterator[tuple[str, type[Warning]]]:
+) -> Iterator[str | Warning]:
     """Warn of how training ended, unless it converged or was stopped by a callback.
 
     settings : Settings; result : SolverResult of one network
@@ -508,4 +499,4 @@ def _end_of_run(
         solver += f", {n_ended_so} of {n_networks} networks"
     advice = settings.solver_class.advice.get(result.status, ending.advice)
     message = ending.warning.format(result=result, settings=settings, solver=solver, advice=advice)
-    yield message, UserWarning if result.status == "interrupted" else ConvergenceWarning
+    yield message if result.status == "interrupted" else ConvergenceWarning(message)

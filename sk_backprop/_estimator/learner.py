@@ -127,8 +127,8 @@ class Learner(Predictor):
         else:
             fit = _calls().fit_rows
         messages = fit(self, rows, validation_rows, (coefs_init, intercepts_init))
-        for message, category in messages:
-            warnings.warn(message, category, stacklevel=2)
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
         return self
 
     @OnlyIfStreaming
@@ -209,6 +209,6 @@ class Learner(Predictor):
         """
         for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             refuse_collection(given, "partial_fit", "Pass", name)
-        for message, category in _calls().fit_next_batch(self, (X, y, sample_weight)):
-            warnings.warn(message, category, stacklevel=2)
+        for message in _calls().fit_next_batch(self, (X, y, sample_weight)):
+            warnings.warn(message, stacklevel=2)
         return self

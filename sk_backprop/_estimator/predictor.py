@@ -596,5 +596,5 @@ class Predictor(RegressorMixin, ParameterTooltips):
             check_is_fitted(self, "coefs_")
         checked, messages = check_new_rows(self, X)
         for message in messages:
-            warnings.warn(message, UserWarning, stacklevel=3)
+            warnings.warn(message, stacklevel=3)
         return checked, fitted_function(self)

@@ -20,7 +20,6 @@ from sk_backprop._estimator.checks import (
     check_rows,
     check_target_range,
     check_validation_rows,
-    numbers_of_rows,
     set_aside,
 )
 from sk_backprop._estimator.diagnostics import (
@@ -76,7 +75,7 @@ def fit_rows(
         check_target_range(validation.y, likelihood_of(estimator), "y_val")
     tasks = tasks_of(estimator, data, last, init)
     rng = check_random_state(estimator.random_state)
-    all_rows, numbers = data, numbers_of_rows(data, rows[2])
+    all_rows, numbers = data, checked.numbers
     if estimator.early_stopping and validation is None:
         data, validation = set_aside(data, estimator.validation_fraction, rng)
     problem = prepare(tasks[0].plan.settings, data, validation)

@@ -40,11 +40,12 @@ always_check_finite = config_context(assume_finite=False)
 class Checked(NamedTuple):
     """Checked arguments of `fit` or `partial_fit`.
 
-    data : Data, without the rows of zero weight; columns : Columns of X
-    messages : list of str, warnings to issue
+    data : Data, without the rows of zero weight; numbers : of its rows, among those given
+    columns : Columns of X; messages : list of str, warnings to issue
     """
 
     data: Data
+    numbers: Array
     columns: Columns
     messages: list[str]
 
@@ -75,14 +76,7 @@ def check_rows(
     X, encoding, messages = inputs
     names = getattr(estimator, "feature_names_in_", None)
     columns = Columns(estimator.n_features_in_, names, encoding)
-    return Checked(_rows(X, _target(y, "y"), sample_weight, ""), columns, messages)
-
-
-def numbers_of_rows(data: Data, sample_weight: Any) -> Array:
-    """Numbers, among the rows given, of those in `data`, as returned by `check_rows`."""
-    if data.sample_weight is None or isinstance(sample_weight, Real):
-        return np.arange(data.n_samples)
-    return np.flatnonzero(np.asarray(sample_weight, dtype=float) > 0)
+    return Checked(*_rows(X, _target(y, "y"), sample_weight, ""), columns, messages)
 
 
 def check_new_rows(estimator: Any, X: Any) -> tuple[Any, list[str]]:
@@ -100,11 +94,11 @@ def check_new_rows(estimator: Any, X: Any) -> tuple[Any, list[str]]:
 
 def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Checked y and weights of `score`: numbers."""
-    arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
-    for name, values in arguments.items():
-        with checking(name):
-            require_numeric(values, name)
-    return arguments["y"], arguments["sample_weight"]
+    with checking("y"):
+        y = _numeric(y, "y")
+    with checking("sample_weight"):
+        sample_weight = _numeric(sample_weight, "sample_weight")
+    return y, sample_weight
 
 
 def inputs_module() -> Any:
@@ -254,7 +248,7 @@ def check_validation_rows(
     checked, _, messages = _later_inputs(estimator, X_val, training.columns, data)
     _check_range(checked, "X_val", data.X.dtype)
     checked = checked.astype(data.X.dtype, copy=False)
-    rows = _rows(checked, _target(y_val, "y_val"), sample_weight_val, "_val")
+    rows, _ = _rows(checked, _target(y_val, "y_val"), sample_weight_val, "_val")
     if rows.y.shape[1] != data.y.shape[1]:
         raise ValueError(
             f"y_val has {rows.y.shape[1]} outputs; y has {data.y.shape[1]} and they must agree."
@@ -273,15 +267,16 @@ def check_both_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
 
 
-def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
-    """Checked X and y with their weights; `suffix` completes their names in errors."""
-    rows, name = _without_weights(X, y, suffix), f"sample_weight{suffix}"
-    if sample_weight is None:
-        return rows
-    weights = _weights(sample_weight, rows.n_samples, name)
-    with np.errstate(over="ignore"):
-        check_total_weight(float(weights.sum()), name)
-    return _of_weights(rows, weights)
+def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> tuple[Data, Array]:
+    """Checked X and y with their weights, and the numbers of the rows, as of `check_part`.
+
+    `suffix` completes the names of the arguments in errors.
+    """
+    data, numbers = _part(X, y, sample_weight, suffix)
+    if data.sample_weight is not None:
+        with np.errstate(over="ignore"):
+            check_total_weight(float(data.sample_weight.sum()), f"sample_weight{suffix}")
+    return data, numbers
 
 
 def check_part(X: Any, y: Any, sample_weight: Any) -> tuple[Data, Array]:
@@ -289,30 +284,26 @@ def check_part(X: Any, y: Any, sample_weight: Any) -> tuple[Data, Array]:
 
     X : the inputs of the network, checked; y, sample_weight : as given
     """
-    rows = _without_weights(X, check_numbers(y, "y", least=0), "")
-    if sample_weight is None or not rows.n_samples:
-        return rows, np.arange(rows.n_samples)
-    weights = _weights(sample_weight, rows.n_samples, "sample_weight")
-    return _of_weights(rows, weights), np.flatnonzero(weights > 0)
+    return _part(X, check_numbers(y, "y", least=0), sample_weight, "")
 
 
-def _without_weights(X: Any, y: Array, suffix: str) -> Data:
-    """Checked X and y, whose names `suffix` completes in errors."""
-    if X.shape[0] != y.shape[0]:
+def _part(X: Any, y: Array, sample_weight: Any, suffix: str) -> tuple[Data, Array]:
+    """As `_rows`, whatever the total weight."""
+    n_samples = X.shape[0]
+    if n_samples != y.shape[0]:
         raise ValueError(
-            f"X{suffix} has {X.shape[0]} rows and y{suffix} has {y.shape[0]}; they must agree."
+            f"X{suffix} has {n_samples} rows and y{suffix} has {y.shape[0]}; they must agree."
         )
     y = y.reshape(-1, 1) if y.ndim == 1 else y
     _check_range(y, f"y{suffix}", X.dtype)
-    return Data(X, y)
-
-
-def _of_weights(rows: Data, weights: Array) -> Data:
-    """The rows, but those of zero weight."""
-    (X, y, _), kept = rows, weights > 0
+    numbers = np.arange(n_samples)
+    if sample_weight is None or not n_samples:
+        return Data(X, y), numbers
+    weights = _weights(sample_weight, n_samples, f"sample_weight{suffix}")
+    kept = weights > 0
     if not kept.all():
-        X, y, weights = X[kept], y[kept], weights[kept]
-    return Data(X, y, weights)
+        X, y, weights, numbers = X[kept], y[kept], weights[kept], numbers[kept]
+    return Data(X, y, weights), numbers
 
 
 def _check_range(values: Any, name: str, dtype: Any) -> None:
@@ -457,7 +448,7 @@ def check_pass(
     X = np.array(check_numbers(X, "X"))
     if X.ndim != 2:
         raise ValueError(f"X must have two dimensions, a row for each sample; got shape {X.shape}.")
-    rows = _rows(X, np.array(check_numbers(y, "y")), None, "")
+    rows, _ = _rows(X, np.array(check_numbers(y, "y")), None, "")
     hidden = _hidden_units(coefs, "coefs", "the hidden layers are taken")
     shapes = list(pairwise((X.shape[1], *hidden, rows.y.shape[1])))
     coefs = _arrays(coefs, shapes, "coefs", np.float64)

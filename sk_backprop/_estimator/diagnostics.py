@@ -73,9 +73,6 @@ _EXACT = 1e-12
 _FEW_ROWS = 3.0
 
 
-NO_ROWS = np.empty(0, dtype=np.intp)
-
-
 class Call(NamedTuple):
     """Properties of a call of `fit` or `partial_fit` that are known before training.
 
@@ -91,7 +88,7 @@ class Call(NamedTuple):
     n_samples: int
     rows: SeenRows
     before: FittedState | None
-    outliers: Array = NO_ROWS
+    outliers: Array = np.empty(0, dtype=np.intp)
     streaming: bool = False
 
 

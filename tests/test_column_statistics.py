@@ -164,7 +164,7 @@ def by_parts(model, parts, weights):
     found = [statistics_of(reading, *rows) for rows in zip(parts, weights)]
     merged = reduce(TableStatistics.merge, pickle.loads(pickle.dumps(found)))
     decision = decided(reading, merged)
-    return decision, [encoded_part(reading, decision, part) for part in parts]
+    return decision, [encoded_part(decision, part) for part in parts]
 
 
 def check_parts(table, weights, parts, **params):
@@ -353,7 +353,7 @@ def test_what_is_refused_of_a_table_is_refused_of_parts():
     infinite = frame.assign(a=np.inf)
     decision = decided(reading, statistics_of(reading, infinite))
     with pytest.raises(ValueError, match=r"infinity.*column 'a'"):
-        encoded_part(reading, decision, infinite)
+        encoded_part(decision, infinite)
     numbers = reading_of_parts(BackpropRegressor(), infinite[["a"]])
     with pytest.raises(ValueError, match="infinity"):
         statistics_of(numbers, infinite[["a"]])

@@ -72,7 +72,7 @@ def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bo
     decision = decided(reading, TableStatistics.of(table, categorical, weights), declared)
     assert decision.encoding is not None
     encoded, _ = decision.encoding.transform(table, "X")
-    return encoded, decision.encoding, decision.messages
+    return encoded, decision.encoding, list(decision.messages)
 
 
 # --- training rows in parts ---
@@ -110,18 +110,18 @@ def statistics_of(reading: Reading, part: Any, sample_weight: Any = None) -> Tab
     return TableStatistics.of(table, with_levels, _usable(sample_weight, table.n_rows))
 
 
-def encoded_part(reading: Reading, decision: Decided, part: Any) -> Array:
+def encoded_part(decision: Decided, part: Any) -> Array:
     """The inputs of some of the rows whose statistics led to `decision`: (n_rows, n_inputs).
 
-    reading : Reading; decision : Decided; part : as for `statistics_of`
+    decision : Decided; part : as for `statistics_of`
     """
-    rows = _read_part(reading, part)
+    rows = _read_part(decision.reading, part)
     if decision.encoding is None:
         if isinstance(rows, Table):
             rows = np.column_stack([numbers_of(column.values) for column in rows.columns])
         checked = check_array(rows, input_name="X", ensure_min_samples=0)
         return np.asarray(checked, dtype=decision.dtype)
-    table = _table_of_part(reading, rows)
+    table = _table_of_part(decision.reading, rows)
     # Objects of a part may all be numbers, or missing, and be strings elsewhere.
     columns = [
         column._replace(kind=kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -222,6 +222,10 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
         raise ValueError(
             f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
         )
+    arguments = [
+        one._replace(collection=in_blocks_of(X, one.collection, (one.name, "X")))
+        for one in arguments
+    ]
     frames = all(hasattr(one.collection, "map_partitions") for one in arguments)
     sums = (_sums_of_frames if frames else _sums_of_arrays)(arguments, n_outputs)
     return _r2(tree_sum(sums.compute(), _merged))
@@ -235,8 +239,6 @@ def _sums_of_frames(arguments: list[_Argument], n_outputs: int) -> Any:
     from dask import delayed
 
     X, *others = (one.collection for one in arguments)
-    for one in arguments[1:]:
-        check_same_number(one.collection.npartitions, X.npartitions, (one.name, "X"))
     functions = [partial(_of_block, one.numbers, one.empty) for one in arguments]
     return X.map_partitions(
         _call_together,
@@ -257,8 +259,6 @@ def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
     from dask.array import blockwise
 
     rows = [_map_blocks(one.numbers, one.collection, one.empty, one.name) for one in arguments]
-    wanted = rows[0].chunks[0]
-    rows = [in_blocks(numbers, wanted, (one.name, "X")) for numbers, one in zip(rows, arguments)]
     # An axis of its own for the columns of each.
     axes = [(0, -number)[: one.ndim] for number, one in enumerate(rows, start=1)]
     return blockwise(
@@ -299,36 +299,33 @@ def name_of_type(data: Any) -> str:
     return f"{type(data).__module__.partition('.')[0]} {type(data).__qualname__}"
 
 
-def in_blocks(given: Any, like: Sequence[float], names: tuple[str, str]) -> Any:
-    """A dask array in the blocks of X; ValueError unless they have the same number of rows.
+def in_blocks_of(X: Any, given: Any, names: tuple[str, str]) -> Any:
+    """A collection in the blocks of X; ValueError unless they have the same number of rows.
 
-    given : dask array
-    like : numbers of rows of the blocks of X, nan where they are not known
-    names : of the argument, and of X
+    X, given : collections; names : of the argument, and of X
     """
-    chunks, (name, name_of_x) = given.chunks[0], names
-    if np.isnan([*chunks, *like]).any():
-        check_same_number(len(chunks), len(like), names)
-        return given
-    if sum(chunks) != sum(like):
+    (name, name_of_x), sizes, like = names, _block_sizes(given), _block_sizes(X)
+    if hasattr(given, "chunks"):
+        given = given.rechunk(dict.fromkeys(range(1, given.ndim), -1))
+    if not np.isnan([*sizes, *like]).any():
+        if sum(sizes) != sum(like):
+            raise ValueError(
+                f"{name_of_x} has {sum(like)} rows and {name} has {sum(sizes)}; they must agree."
+            )
+        return given.rechunk({0: like})
+    if len(sizes) != len(like):
         raise ValueError(
-            f"{name_of_x} has {sum(like)} rows and {name} has {sum(chunks)}; they must agree."
+            f"{name_of_x} has {len(like)} partitions and {name} has {len(sizes)}, whose numbers of "
+            f"rows are not all known; they must agree. Take {name} from the collection that "
+            f"{name_of_x} comes from, or call compute_chunk_sizes() on dask arrays."
         )
-    return given.rechunk({0: tuple(like)})
+    return given
 
 
-def check_same_number(n_blocks: int, n_of_x: int, names: tuple[str, str]) -> None:
-    """ValueError unless X and an argument, whose numbers of rows are not known, match by block.
-
-    n_blocks, n_of_x : numbers of blocks; names : of the argument, and of X
-    """
-    name, name_of_x = names
-    if n_blocks != n_of_x:
-        raise ValueError(
-            f"{name_of_x} has {n_of_x} partitions and {name} has {n_blocks}, whose numbers of rows "
-            f"are not all known; they must agree. Take {name} from the collection that {name_of_x} "
-            "comes from, or call compute_chunk_sizes() on dask arrays."
-        )
+def _block_sizes(collection: Any) -> tuple[float, ...]:
+    """Numbers of rows of the blocks, nan where they are not known."""
+    is_array = hasattr(collection, "chunks")
+    return tuple(collection.chunks[0] if is_array else [np.nan] * collection.npartitions)
 
 
 def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:

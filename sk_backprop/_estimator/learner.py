@@ -12,7 +12,7 @@ from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._blocks.threads import no_forks
 from sk_backprop._estimator.continued import OnlyIfStreaming
 from sk_backprop._estimator.lazy import is_collection, refuse_collection
-from sk_backprop._estimator.notebook import shown_in
+from sk_backprop._estimator.notebook import shown_in_regressor
 from sk_backprop._estimator.predictor import Predictor
 
 
@@ -23,7 +23,7 @@ def _calls() -> Any:
     return calls
 
 
-@shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
+@shown_in_regressor
 class Learner(Predictor):
     """A predictor that learns its fitted attributes from rows."""
 

@@ -5,7 +5,7 @@ return checked arrays and change nothing.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -72,10 +72,12 @@ def check_rows(
         vars(estimator).pop("feature_names_in_", None)
         inputs = X, None, []
     else:
-        inputs = _first_inputs(estimator, X, sample_weight, streaming=streaming)
+        read = partial(
+            inputs_module().training_inputs, estimator, X, sample_weight, streaming=streaming
+        )
+        inputs = _checked_inputs(X, "X", read)
     X, encoding, messages = inputs
-    names = getattr(estimator, "feature_names_in_", None)
-    columns = Columns(estimator.n_features_in_, names, encoding)
+    columns = Columns.known(estimator, encoding)
     return Checked(*_rows(X, _target(y, "y"), sample_weight, ""), columns, messages)
 
 
@@ -108,16 +110,6 @@ def inputs_module() -> Any:
     return inputs
 
 
-def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Any:
-    """X of the first rows; parameters as in `check_rows`."""
-    check_structure(X, "X")
-    with checking("X"):
-        X, encoding, messages = inputs_module().training_inputs(
-            estimator, X, sample_weight, streaming=streaming
-        )
-    return summed(X), encoding, messages
-
-
 def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Any:
     """X of rows that follow the first.
 
@@ -133,12 +125,16 @@ def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | Non
     plain = _is_plain_input(X) and columns.encoding is None
     if plain and X.shape[1] == columns.n_features and columns.names is None:
         return X, None, []
+    read = partial(inputs_module().new_inputs, estimator, X, name, columns.encoding, means)
+    return _checked_inputs(X, name, read)
+
+
+def _checked_inputs(X: Any, name: str, read: Callable[[], Any]) -> Any:
+    """What `read` makes of X, called `name`, as `_estimator.inputs.Inputs`."""
     check_structure(X, name)
     with checking(name):
-        X, encoding, messages = inputs_module().new_inputs(
-            estimator, X, name, columns.encoding, means
-        )
-    return summed(X), encoding, messages
+        inputs, encoding, messages = read()
+    return summed(inputs), encoding, messages
 
 
 def _numeric(values: Any, name: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.engine import Engine, reduced
@@ -206,8 +206,7 @@ def _read(estimator: Any, rows: Collection, before: Columns | None) -> _Read:
             decision = decided(reading, statistics)
     if before is not None and before.encoding is not None:
         decision = decision._replace(encoding=before.encoding)
-    names = getattr(estimator, "feature_names_in_", None)
-    columns = Columns(estimator.n_features_in_, names, decision.encoding)
+    columns = Columns.known(estimator, decision.encoding)
     return _Read(columns, _partitions(rows, starts, decision, "X"), decision)
 
 
@@ -379,21 +378,10 @@ def _partition(
     X, y, w = block
     name, number, first_row = place
     with _in_partition(number, name):
-        if sp.issparse(X):
-            check_structure(X, "X")
-            with checking("X"):
-                X = check_array(
-                    X,
-                    accept_sparse="csr",
-                    dtype=(np.float64, np.float32),
-                    ensure_min_samples=0,
-                    input_name="X",
-                )
-            X = summed(X)
-        else:
-            with checking("X"):
-                X = encoded_part(decision, X)
-        data, numbers = check_part(X, y, w)
+        check_structure(X, "X")
+        with checking("X"):
+            X = encoded_part(decision, X)
+        data, numbers = check_part(summed(X), y, w)
     return RawPartition(data, first_row + numbers)
 
 

@@ -48,15 +48,15 @@ class Columns(NamedTuple):
 
     n_features: int
     names: Array | None
-    encoding: "Encoding | None" = None
+    encoding: "Encoding | None"
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """The columns of a fitted estimator."""
         try:
-            kept, names = estimator._fit_state, getattr(estimator, "feature_names_in_", None)
+            kept = estimator._fit_state
             if kept["encoding"] is None:
-                return cls(estimator.n_features_in_, names)
+                return cls.known(estimator, None)
             with no_forks():  # plain arrays do not need it
                 from sk_backprop._tables.encoding import Encoding
             encoding = Encoding.from_state(kept["encoding"])
@@ -64,6 +64,12 @@ class Columns(NamedTuple):
                 raise inconsistent(f"the encoding has {len(encoding.labels)} columns")
         except READING_ERRORS as error:
             raise inconsistent(error) from error
+        return cls.known(estimator, encoding)
+
+    @classmethod
+    def known(cls, estimator: Any, encoding: "Encoding | None") -> Self:
+        """The columns whose number and names an estimator has, with their encoding."""
+        names = getattr(estimator, "feature_names_in_", None)
         return cls(estimator.n_features_in_, names, encoding)
 
     @property

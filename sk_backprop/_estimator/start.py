@@ -14,7 +14,7 @@ from sk_backprop._estimator.checks import (
     check_initial_weights,
     check_one_network,
 )
-from sk_backprop._estimator.continued import check_same_likelihood, check_same_network
+from sk_backprop._estimator.continued import check_same_function
 from sk_backprop._estimator.parameters import hidden_layers
 from sk_backprop._estimator.state import FittedState
 from sk_backprop._inference.online import Earlier, StreamState
@@ -107,8 +107,7 @@ def _task(
         n_networks = n_networks or len(starts)
     network = network.with_hidden(hidden or ())
     if last is not None:
-        check_same_network(last.function.network, network, len(starts or ()), n_networks)
-        check_same_likelihood(last.function.likelihood, likelihood)
+        check_same_function(last.function, network, likelihood, n_networks)
     solver = None
     if last is not None and not streaming and estimator.solver == "auto":
         # Networks of 'muon' have no penalty, without which 'lbfgs' would fit the noise.

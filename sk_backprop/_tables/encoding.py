@@ -322,10 +322,6 @@ def _check_same_kind(column: TableColumn, block: Block, name: str) -> None:
     """
     numbers_as_levels = isinstance(block, Levels) and block.of_numbers
     allowed = {block.taken_for, *[NUMBERS] * numbers_as_levels}
-    if column.taken_for not in allowed and not _lacks_all(column):
+    # Where no value is known, the kind is not known either.
+    if column.taken_for not in allowed and levels_of(column.values)[1] not in ([MISSING], []):
         raise other_kind(name, column.kind, column.label, block.taken_for)
-
-
-def _lacks_all(column: TableColumn) -> bool:
-    """Whether no value of a column is known, so that its kind is not known either."""
-    return bool(levels_of(column.values)[1] in ([MISSING], []))

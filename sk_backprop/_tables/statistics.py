@@ -347,7 +347,7 @@ class TableStatistics(NamedTuple):
     @property
     def dtype(self) -> Any:
         """The precision of the numbers, as of a `Table`."""
-        return dtype_of((column.kind, column.is_float32) for column in self.columns)
+        return dtype_of(self.columns)
 
     @property
     def lacks_values(self) -> bool:

@@ -76,10 +76,10 @@ class Table(NamedTuple):
     @property
     def dtype(self) -> Any:
         """The precision of the numbers: float32 if no column needs more."""
-        return dtype_of((column.kind, column.is_float32) for column in self.columns)
+        return dtype_of(self.columns)
 
 
-def dtype_of(columns: Iterable[tuple[Kind, bool]]) -> Any:
-    """The precision of the numbers in columns of these kinds, and whether each is in float32."""
-    single = [is_float32 for kind, is_float32 in columns if kind is Kind.NUMBER]
+def dtype_of(columns: Iterable[Any]) -> Any:
+    """The precision of the numbers in columns that have a `kind`, and `is_float32`."""
+    single = [column.is_float32 for column in columns if column.kind is Kind.NUMBER]
     return np.float32 if single and all(single) else np.float64

@@ -77,7 +77,7 @@ class Quantity(NamedTuple):
         block = cls(TAKEN_FOR[column.kind], numbers.mean, numbers.lacks_values)
         if dates is None:
             return block
-        origin = float(np.floor(dates.first)) if numbers.weight else 0.0
+        origin = float(np.floor(dates.low[0])) if numbers.weight else 0.0
         return block._replace(origin=origin, periods=_periods(dates))
 
     def parts(self) -> list[str]:
@@ -192,13 +192,11 @@ def _periods(dates: DateStatistics) -> list[str]:
     """The periods that dates cover, and are close enough to show."""
     if dates.distinct is not None and len(dates.distinct) < 3:
         return []
-    gap, ranges = dates.gap, dates.last_phases - dates.first_phases
+    gap, (days, *ranges) = dates.gap, dates.high - dates.low
     return [
         name
         for (name, (period, least)), phases in zip(PERIODS.items(), ranges, strict=True)
-        if dates.last - dates.first >= least
-        and gap <= _LARGEST_GAP * period
-        and phases > _LEAST_RANGE * period
+        if days >= least and gap <= _LARGEST_GAP * period and phases > _LEAST_RANGE * period
     ]
 
 

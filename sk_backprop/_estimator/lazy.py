@@ -113,21 +113,22 @@ def _example_row(X: Any) -> Any:
             if of.dtype == object or (of.dtype == "category" and not has_known_categories(of)):
                 row[name] = None
         return row
-    rows = without_rows(X)
-    shape = (1, *X.shape[1:])
-    return type(rows)(shape, dtype=X.dtype) if sp.issparse(rows) else np.zeros(shape, X.dtype)
+    return _zeros(X, 1)
 
 
 def without_rows(X: Any) -> Any:
     """No rows, in the container of the blocks of a collection, with its dtypes and columns."""
-    if hasattr(X, "map_partitions"):
-        return X._meta
+    return X._meta if hasattr(X, "map_partitions") else _zeros(X, 0)
+
+
+def _zeros(X: Any, n_rows: int) -> Any:
+    """Rows of zeros, in the container of the blocks of a dask array."""
     if np.isnan(X.shape[1:]).any():
         raise ValueError(
             f"X has an unknown number of columns (shape {X.shape}). Call X.compute_chunk_sizes()."
         )
-    shape = (0, *X.shape[1:])
-    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.empty(shape, X.dtype)
+    shape = (n_rows, *X.shape[1:])
+    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.zeros(shape, X.dtype)
 
 
 def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any, name: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -223,55 +223,42 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
         raise ValueError(
             f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
         )
-    arguments = [
-        one._replace(collection=in_blocks_of(X, one.collection, (one.name, "X")))
-        for one in arguments
-    ]
-    frames = all(hasattr(one.collection, "map_partitions") for one in arguments)
-    sums = (_sums_of_frames if frames else _sums_of_arrays)(arguments, n_outputs)
-    return _r2(tree_sum(sums.compute(), _merged))
+    collections = [in_blocks_of(X, one.collection, (one.name, "X")) for one in arguments]
+    of_blocks = [partial(_of_block, one.numbers, one.empty) for one in arguments]
+    return _r2(tree_sum(_sums(collections, of_blocks, n_outputs), _merged))
 
 
-def _sums_of_frames(arguments: list[_Argument], n_outputs: int) -> Any:
-    """A dask array of `_block_sums` of the partitions of data frames and series.
+def _sums(collections: list[Any], of_blocks: Sequence[Callable[[Any], Any]], n_outputs: int) -> Any:
+    """`_block_sums` of the blocks of collections: (n_blocks, 5, n_outputs).
 
-    One expression, as dask may merge the partitions of a file, by how many columns are used.
+    Parameters
+    ----------
+    collections : X, y and perhaps sample_weight, in the same blocks
+    of_blocks : for each, a callable, a block -> predictions, or targets, or weights
+    n_outputs : int
     """
-    from dask import delayed
+    from dask import compute, delayed
 
-    X, *others = (one.collection for one in arguments)
-    functions = [partial(_of_block, one.numbers, one.empty) for one in arguments]
-    return X.map_partitions(
-        _call_together,
-        *others,
-        of_blocks=delayed(functions, traverse=False),
-        meta=np.empty((0, 5, n_outputs)),
-        enforce_metadata=False,
-        token="score",
-    )
+    numbers = delayed(of_blocks, traverse=False)
+    if all(hasattr(one, "map_partitions") for one in collections):
+        # One expression, as dask may merge the partitions of a file, by how many columns are used.
+        X, *others = collections
+        return X.map_partitions(
+            _sums_of_block,
+            *others,
+            of_blocks=numbers,
+            meta=np.empty((0, 5, n_outputs)),
+            enforce_metadata=False,
+            token="score",
+        ).compute()
+    # Not optimized one by one: a block that X and y have in common is loaded once.
+    blocks = [np.ravel(one.to_delayed(optimize_graph=False)) for one in collections]
+    tasks = [delayed(_sums_of_block)(*row, of_blocks=numbers) for row in zip(*blocks, strict=True)]
+    return np.concatenate(compute(*tasks))
 
 
-def _call_together(*blocks: Any, of_blocks: list[Callable[[Any], Any]]) -> Array:
+def _sums_of_block(*blocks: Any, of_blocks: Sequence[Callable[[Any], Any]]) -> Array:
     return _block_sums(*(of(block) for of, block in zip(of_blocks, blocks, strict=True)))
-
-
-def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
-    """A dask array of `_block_sums` of the blocks of X, if not all are data frames."""
-    from dask.array import blockwise
-
-    rows = [_map_blocks(one.numbers, one.collection, one.empty, one.name) for one in arguments]
-    # An axis of its own for the columns of each.
-    axes = [(0, -number)[: one.ndim] for number, one in enumerate(rows, start=1)]
-    return blockwise(
-        _block_sums,
-        (0, 1, 2),
-        *(part for pair in zip(rows, axes, strict=True) for part in pair),
-        new_axes={1: 5, 2: n_outputs},
-        adjust_chunks={0: 1},
-        align_arrays=False,
-        meta=np.empty((0, 0, 0)),
-        token="score",
-    )
 
 
 def check_both_or_neither(X: Any, other: Any, name: str, name_of_x: str = "X") -> None:
@@ -338,7 +325,6 @@ def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:
     -------
     sums : (1, 5, n_outputs), rows in the order of the first line
     """
-    predicted, y, sample_weight = _single(predicted), _single(y), _single(sample_weight)
     n_rows = predicted.shape[0]
     for name, values in {"y": y, "sample_weight": sample_weight}.items():
         if values is not None and values.shape[0] != n_rows:

@@ -264,27 +264,23 @@ def check_both_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
 
 
 def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> tuple[Data, Array]:
-    """Checked X and y with their weights, and the numbers of the rows, as of `check_part`.
-
-    `suffix` completes the names of the arguments in errors.
-    """
-    data, numbers = _part(X, y, sample_weight, suffix)
+    """All rows of a fit; parameters and result as of `check_part`."""
+    data, numbers = check_part(X, y, sample_weight, suffix)
     if data.sample_weight is not None:
         with np.errstate(over="ignore"):
             check_total_weight(float(data.sample_weight.sum()), f"sample_weight{suffix}")
     return data, numbers
 
 
-def check_part(X: Any, y: Any, sample_weight: Any) -> tuple[Data, Array]:
-    """Checked rows that are a part of those of a fit, and the numbers of those that have a weight.
+def check_part(X: Any, y: Array, sample_weight: Any, suffix: str = "") -> tuple[Data, Array]:
+    """Rows that may be a part of those of a fit, and the numbers of those that have a weight.
 
-    X : the inputs of the network, checked; y, sample_weight : as given
+    Parameters
+    ----------
+    X, y : checked; X are the inputs of the network
+    sample_weight : as given
+    suffix : completes the names of the arguments in errors
     """
-    return _part(X, check_numbers(y, "y", least=0), sample_weight, "")
-
-
-def _part(X: Any, y: Array, sample_weight: Any, suffix: str) -> tuple[Data, Array]:
-    """As `_rows`, whatever the total weight."""
     n_samples = X.shape[0]
     if n_samples != y.shape[0]:
         raise ValueError(

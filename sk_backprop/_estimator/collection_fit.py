@@ -24,6 +24,7 @@ from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
 from sk_backprop._estimator.calls import Messages, train
 from sk_backprop._estimator.checks import (
     always_check_finite,
+    check_numbers,
     check_part,
     check_target_range,
     check_total_weight,
@@ -381,7 +382,7 @@ def _partition(
         check_structure(X, "X")
         with checking("X"):
             X = encoded_part(decision, X)
-        data, numbers = check_part(summed(X), y, w)
+        data, numbers = check_part(summed(X), check_numbers(y, "y", least=0), w)
     return RawPartition(data, first_row + numbers)
 
 

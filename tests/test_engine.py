@@ -93,7 +93,7 @@ def fit_on(engine, model, rows, cuts, validation=None, init=(None, None)):
     if validation is not None:
         validation = in_partitions(engine, validation, [1, 1, 100])
     messages = fit_collection(model, given, validation, init, rows)
-    return model, [message for message, _ in messages]
+    return model, [str(message) for message in messages]
 
 
 def network(hidden=(3,), **params):

@@ -5,7 +5,7 @@ Nothing is set on the estimator until training has ended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,6 @@ from sk_backprop._estimator.checks import (
     check_rows,
     check_target_range,
     check_validation_rows,
-    numbers_of_rows,
     set_aside,
 )
 from sk_backprop._estimator.diagnostics import (
@@ -48,8 +47,8 @@ _NOT_VARYING = (
     "alpha='auto'."
 )
 
-# Messages of warnings to issue, and their categories.
-Messages = list[tuple[str, type[Warning]]]
+# Warnings to issue; a string is a UserWarning.
+Messages = list[str | Warning]
 
 
 def fit_rows(
@@ -76,7 +75,7 @@ def fit_rows(
         check_target_range(validation.y, likelihood_of(estimator), "y_val")
     tasks = tasks_of(estimator, data, last, init)
     rng = check_random_state(estimator.random_state)
-    all_rows, numbers = data, numbers_of_rows(data, rows[2])
+    all_rows, numbers = data, checked.numbers
     if estimator.early_stopping and validation is None:
         data, validation = set_aside(data, estimator.validation_fraction, rng)
     problem = prepare(tasks[0].plan.settings, data, validation)
@@ -95,7 +94,7 @@ def fit_rows(
         return np.asarray(numbers[weights.without(all_rows)])
 
     messages: Messages = train(estimator, call, tasks, problem, rng, rows, without_weight)
-    return [*as_warnings([*checked.messages, *of_validation]), *messages]
+    return [*checked.messages, *of_validation, *messages]
 
 
 def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
@@ -120,17 +119,16 @@ def fit_next_batch(estimator: Any, rows: tuple[Any, Any, Any]) -> Messages:
     events = Events(*printers(estimator.verbose, len(curve)))
     trained = _train_tasks(tasks, last, problem, rng, estimator.n_jobs, events)
     if trained.interrupted:
-        return [(NOTHING_KEPT, UserWarning)]
+        return [NOTHING_KEPT]
     call = Call(checked.columns, data.n_samples, rows_so_far(tasks), last, streaming=True)
     store(estimator, fitted_state(call, trained, rng), curve)
-    messages = as_warnings(checked.messages)
-    messages += fit_warnings(call, trained, alpha_given=estimator.alpha != "auto")
+    found = fit_warnings(call, trained, alpha_given=estimator.alpha != "auto")
+    messages = [*checked.messages, *found]
     if problem.scales.likelihood.max_target_is_unit and np.any(data.y > estimator.y_scale_):
-        beyond = (
+        messages.append(
             f"y has values up to {data.y.max():g}, above the largest of the first batch, "
             f"{estimator.y_scale_}, which a logistic output cannot exceed."
         )
-        messages.append((beyond, UserWarning))
     return messages
 
 
@@ -154,10 +152,6 @@ def _checked(
     checked = check_rows(copied, *rows, streaming=streaming, before=before)
     check_target_range(checked.data.y, likelihood_of(estimator), "y")
     return copied, checked
-
-
-def as_warnings(messages: Sequence[str]) -> Messages:
-    return [(message, UserWarning) for message in messages]
 
 
 @all_or_nothing
@@ -188,13 +182,13 @@ def train(
     trained = _calibrated(trained, estimator.noise, goes_on=n_starts > 1)
     events.end_fit(trained)
     if len(trained.networks) < n_starts:  # interrupted, or stopped by a callback
-        return [(NOTHING_KEPT, UserWarning)]
+        return [NOTHING_KEPT]
     if np.isfinite(problem.scales.likelihood.dof):
         call = call._replace(outliers=without_weight(WeightsOfRows.of(trained)))
     store(estimator, fitted_state(call, trained, rng))
     messages = list(fit_warnings(call, trained, alpha_given=estimator.alpha != "auto"))
     if estimator.noise == "varying" and estimator.noise_ == "constant" and not trained.interrupted:
-        messages.append((_NOT_VARYING, UserWarning))
+        messages.append(_NOT_VARYING)
     return messages
 
 

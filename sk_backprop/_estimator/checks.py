@@ -5,7 +5,7 @@ return checked arrays and change nothing.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
@@ -40,11 +40,12 @@ always_check_finite = config_context(assume_finite=False)
 class Checked(NamedTuple):
     """Checked arguments of `fit` or `partial_fit`.
 
-    data : Data, without the rows of zero weight; columns : Columns of X
-    messages : list of str, warnings to issue
+    data : Data, without the rows of zero weight; numbers : of its rows, among those given
+    columns : Columns of X; messages : list of str, warnings to issue
     """
 
     data: Data
+    numbers: Array
     columns: Columns
     messages: list[str]
 
@@ -71,18 +72,13 @@ def check_rows(
         vars(estimator).pop("feature_names_in_", None)
         inputs = X, None, []
     else:
-        inputs = _first_inputs(estimator, X, sample_weight, streaming=streaming)
+        read = partial(
+            inputs_module().training_inputs, estimator, X, sample_weight, streaming=streaming
+        )
+        inputs = _checked_inputs(X, "X", read)
     X, encoding, messages = inputs
-    names = getattr(estimator, "feature_names_in_", None)
-    columns = Columns(estimator.n_features_in_, names, encoding)
-    return Checked(_rows(X, _target(y, "y"), sample_weight, ""), columns, messages)
-
-
-def numbers_of_rows(data: Data, sample_weight: Any) -> Array:
-    """Numbers, among the rows given, of those in `data`, as returned by `check_rows`."""
-    if data.sample_weight is None or isinstance(sample_weight, Real):
-        return np.arange(data.n_samples)
-    return np.flatnonzero(np.asarray(sample_weight, dtype=float) > 0)
+    columns = Columns.known(estimator, encoding)
+    return Checked(*_rows(X, _target(y, "y"), sample_weight, ""), columns, messages)
 
 
 def check_new_rows(estimator: Any, X: Any) -> tuple[Any, list[str]]:
@@ -100,11 +96,11 @@ def check_new_rows(estimator: Any, X: Any) -> tuple[Any, list[str]]:
 
 def check_scored(y: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Checked y and weights of `score`: numbers."""
-    arguments = {"y": readable(y), "sample_weight": readable(sample_weight)}
-    for name, values in arguments.items():
-        with checking(name):
-            require_numeric(values, name)
-    return arguments["y"], arguments["sample_weight"]
+    with checking("y"):
+        y = _numeric(y, "y")
+    with checking("sample_weight"):
+        sample_weight = _numeric(sample_weight, "sample_weight")
+    return y, sample_weight
 
 
 def inputs_module() -> Any:
@@ -112,16 +108,6 @@ def inputs_module() -> Any:
     with no_forks():
         from sk_backprop._estimator import inputs
     return inputs
-
-
-def _first_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Any:
-    """X of the first rows; parameters as in `check_rows`."""
-    check_structure(X, "X")
-    with checking("X"):
-        X, encoding, messages = inputs_module().training_inputs(
-            estimator, X, sample_weight, streaming=streaming
-        )
-    return summed(X), encoding, messages
 
 
 def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | None = None) -> Any:
@@ -139,12 +125,16 @@ def _later_inputs(estimator: Any, X: Any, columns: Columns, training: Data | Non
     plain = _is_plain_input(X) and columns.encoding is None
     if plain and X.shape[1] == columns.n_features and columns.names is None:
         return X, None, []
+    read = partial(inputs_module().new_inputs, estimator, X, name, columns.encoding, means)
+    return _checked_inputs(X, name, read)
+
+
+def _checked_inputs(X: Any, name: str, read: Callable[[], Any]) -> Any:
+    """What `read` makes of X, called `name`, as `_estimator.inputs.Inputs`."""
     check_structure(X, name)
     with checking(name):
-        X, encoding, messages = inputs_module().new_inputs(
-            estimator, X, name, columns.encoding, means
-        )
-    return summed(X), encoding, messages
+        inputs, encoding, messages = read()
+    return summed(inputs), encoding, messages
 
 
 def _numeric(values: Any, name: str) -> Any:
@@ -254,7 +244,7 @@ def check_validation_rows(
     checked, _, messages = _later_inputs(estimator, X_val, training.columns, data)
     _check_range(checked, "X_val", data.X.dtype)
     checked = checked.astype(data.X.dtype, copy=False)
-    rows = _rows(checked, _target(y_val, "y_val"), sample_weight_val, "_val")
+    rows, _ = _rows(checked, _target(y_val, "y_val"), sample_weight_val, "_val")
     if rows.y.shape[1] != data.y.shape[1]:
         raise ValueError(
             f"y_val has {rows.y.shape[1]} outputs; y has {data.y.shape[1]} and they must agree."
@@ -273,46 +263,39 @@ def check_both_given(X_val: Any, y_val: Any, sample_weight_val: Any) -> None:
         raise ValueError(f"{there} was given without {missing[0]}; pass both or neither.")
 
 
-def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> Data:
-    """Checked X and y with their weights; `suffix` completes their names in errors."""
-    rows, name = _without_weights(X, y, suffix), f"sample_weight{suffix}"
-    if sample_weight is None:
-        return rows
-    weights = _weights(sample_weight, rows.n_samples, name)
-    with np.errstate(over="ignore"):
-        check_total_weight(float(weights.sum()), name)
-    return _of_weights(rows, weights)
+def _rows(X: Any, y: Array, sample_weight: Any, suffix: str) -> tuple[Data, Array]:
+    """All rows of a fit; parameters and result as of `check_part`."""
+    data, numbers = check_part(X, y, sample_weight, suffix)
+    if data.sample_weight is not None:
+        with np.errstate(over="ignore"):
+            check_total_weight(float(data.sample_weight.sum()), f"sample_weight{suffix}")
+    return data, numbers
 
 
-def check_part(X: Any, y: Any, sample_weight: Any) -> tuple[Data, Array]:
-    """Checked rows that are a part of those of a fit, and the numbers of those that have a weight.
+def check_part(X: Any, y: Array, sample_weight: Any, suffix: str = "") -> tuple[Data, Array]:
+    """Rows that may be a part of those of a fit, and the numbers of those that have a weight.
 
-    X : the inputs of the network, checked; y, sample_weight : as given
+    Parameters
+    ----------
+    X, y : checked; X are the inputs of the network
+    sample_weight : as given
+    suffix : completes the names of the arguments in errors
     """
-    rows = _without_weights(X, check_numbers(y, "y", least=0), "")
-    if sample_weight is None or not rows.n_samples:
-        return rows, np.arange(rows.n_samples)
-    weights = _weights(sample_weight, rows.n_samples, "sample_weight")
-    return _of_weights(rows, weights), np.flatnonzero(weights > 0)
-
-
-def _without_weights(X: Any, y: Array, suffix: str) -> Data:
-    """Checked X and y, whose names `suffix` completes in errors."""
-    if X.shape[0] != y.shape[0]:
+    n_samples = X.shape[0]
+    if n_samples != y.shape[0]:
         raise ValueError(
-            f"X{suffix} has {X.shape[0]} rows and y{suffix} has {y.shape[0]}; they must agree."
+            f"X{suffix} has {n_samples} rows and y{suffix} has {y.shape[0]}; they must agree."
         )
     y = y.reshape(-1, 1) if y.ndim == 1 else y
     _check_range(y, f"y{suffix}", X.dtype)
-    return Data(X, y)
-
-
-def _of_weights(rows: Data, weights: Array) -> Data:
-    """The rows, but those of zero weight."""
-    (X, y, _), kept = rows, weights > 0
+    numbers = np.arange(n_samples)
+    if sample_weight is None or not n_samples:
+        return Data(X, y), numbers
+    weights = _weights(sample_weight, n_samples, f"sample_weight{suffix}")
+    kept = weights > 0
     if not kept.all():
-        X, y, weights = X[kept], y[kept], weights[kept]
-    return Data(X, y, weights)
+        X, y, weights, numbers = X[kept], y[kept], weights[kept], numbers[kept]
+    return Data(X, y, weights), numbers
 
 
 def _check_range(values: Any, name: str, dtype: Any) -> None:
@@ -457,7 +440,7 @@ def check_pass(
     X = np.array(check_numbers(X, "X"))
     if X.ndim != 2:
         raise ValueError(f"X must have two dimensions, a row for each sample; got shape {X.shape}.")
-    rows = _rows(X, np.array(check_numbers(y, "y")), None, "")
+    rows, _ = _rows(X, np.array(check_numbers(y, "y")), None, "")
     hidden = _hidden_units(coefs, "coefs", "the hidden layers are taken")
     shapes = list(pairwise((X.shape[1], *hidden, rows.y.shape[1])))
     coefs = _arrays(coefs, shapes, "coefs", np.float64)

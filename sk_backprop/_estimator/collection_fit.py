@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
+from functools import partial, reduce
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import DataConversionWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.exact import rounded
 from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
-from sk_backprop._estimator.calls import Messages, as_warnings, train
+from sk_backprop._estimator.calls import Messages, train
 from sk_backprop._estimator.checks import (
     always_check_finite,
+    check_numbers,
     check_part,
     check_target_range,
     check_total_weight,
@@ -172,12 +174,11 @@ class _Read(NamedTuple):
     """Rows as they were read.
 
     columns : Columns of X; partitions : list of handles of RawPartition
-    reading : Reading and decision : Decided, by which each block is read
+    decision : Decided, by which each block is read
     """
 
     columns: Columns
     partitions: list[Any]
-    reading: Reading
     decision: Decided
 
 
@@ -195,20 +196,19 @@ def _read(estimator: Any, rows: Collection, before: Columns | None) -> _Read:
     starts = _starts(rows, rows.meta.shape[1], "")
     with checking("X"):
         reading = reading_of_parts(estimator, rows.meta)
-    decision = Decided(None, [], None, [])
+    decision = Decided(reading, None)
     if not sp.issparse(rows.meta):
         handles = [
             engine.submit(_statistics, k, reading, X, w) for k, (X, _, w) in enumerate(rows.blocks)
         ]
-        statistics = reduced(engine, handles, _merged, _FAN_IN)
+        merge = partial(reduce, TableStatistics.merge)
+        statistics = reduced(engine, handles, merge, _FAN_IN)
         with checking("X"):
             decision = decided(reading, statistics)
     if before is not None and before.encoding is not None:
         decision = decision._replace(encoding=before.encoding)
-    names = getattr(estimator, "feature_names_in_", None)
-    columns = Columns(estimator.n_features_in_, names, decision.encoding)
-    partitions = _partitions(rows, starts, (reading, decision), "X")
-    return _Read(columns, partitions, reading, decision)
+    columns = Columns.known(estimator, decision.encoding)
+    return _Read(columns, _partitions(rows, starts, decision, "X"), decision)
 
 
 def _starts(rows: Collection, n_columns: int, suffix: str) -> Array:
@@ -221,19 +221,16 @@ def _starts(rows: Collection, n_columns: int, suffix: str) -> Array:
     return np.cumsum([0, *engine.gather(sizes)])
 
 
-def _partitions(
-    rows: Collection, starts: Array, read_by: tuple[Reading, Decided], name: str
-) -> list[Any]:
+def _partitions(rows: Collection, starts: Array, decision: Decided, name: str) -> list[Any]:
     """Handles of RawPartition.
 
     Parameters
     ----------
     rows : Collection; starts : numbers of the first row of each block
-    read_by : Reading and Decided
-    name : of X in errors
+    decision : Decided; name : of X in errors
     """
     return [
-        rows.engine.submit(_partition, (name, k, int(starts[k])), *read_by, block)
+        rows.engine.submit(_partition, (name, k, int(starts[k])), decision, block)
         for k, block in enumerate(rows.blocks)
     ]
 
@@ -254,7 +251,7 @@ def _validation(
             "must agree."
         )
     starts = _starts(rows, training.meta.shape[1], "_val")
-    partitions = _partitions(rows, starts, (read.reading, read.decision), "X_val")
+    partitions = _partitions(rows, starts, read.decision, "X_val")
     facts = _checked_facts(rows.engine, partitions, "sample_weight_val")
     check_target_range(facts.y_min, likelihood, "y_val")
     return holders_of(rows.engine, partitions)
@@ -262,13 +259,13 @@ def _validation(
 
 def _messages(rows: Collection, decision: Decided) -> Messages:
     """Warnings about the columns of X and the shape of y."""
-    messages = as_warnings(decision.messages)
+    messages: Messages = [*decision.messages]
     if len(rows.y_shape) == 2 and rows.y_shape[1] == 1:
         message = (
             "A column-vector y was passed when a 1d array was expected. Please change the shape of "
             "y to (n_samples,)."
         )
-        messages.append((message, DataConversionWarning))
+        messages.append(DataConversionWarning(message))
     return messages
 
 
@@ -322,8 +319,8 @@ def _without_outliers(
         if gap is None:
             break
         split = [engine.submit(_split, one, gap, problem.scales) for one in kept]
-        kept = [engine.submit(_first, one) for one in split]
-        numbers += engine.gather([engine.submit(_second, one) for one in split])
+        kept = [engine.submit(itemgetter(0), one) for one in split]
+        numbers += engine.gather([engine.submit(itemgetter(1), one) for one in split])
     return kept, np.sort(np.concatenate(numbers))
 
 
@@ -368,40 +365,24 @@ def _statistics(number: int, reading: Reading, X: Any, w: Any) -> TableStatistic
         return statistics_of(reading, X, w)
 
 
-def _merged(found: list[TableStatistics]) -> TableStatistics:
-    return reduce(TableStatistics.merge, found)
-
-
 @always_check_finite
 def _partition(
-    place: tuple[str, int, int], reading: Reading, decision: Decided, block: tuple[Any, Any, Any]
+    place: tuple[str, int, int], decision: Decided, block: tuple[Any, Any, Any]
 ) -> RawPartition:
     """Checked rows of a block.
 
     Parameters
     ----------
     place : name of X, number of the block, and of its first row
-    reading : Reading; decision : Decided
-    block : X, y and sample_weight
+    decision : Decided; block : X, y and sample_weight
     """
     X, y, w = block
     name, number, first_row = place
     with _in_partition(number, name):
-        if sp.issparse(X):
-            check_structure(X, "X")
-            with checking("X"):
-                X = check_array(
-                    X,
-                    accept_sparse="csr",
-                    dtype=(np.float64, np.float32),
-                    ensure_min_samples=0,
-                    input_name="X",
-                )
-            X = summed(X)
-        else:
-            with checking("X"):
-                X = encoded_part(reading, decision, X)
-        data, numbers = check_part(X, y, w)
+        check_structure(X, "X")
+        with checking("X"):
+            X = encoded_part(decision, X)
+        data, numbers = check_part(summed(X), check_numbers(y, "y", least=0), w)
     return RawPartition(data, first_row + numbers)
 
 
@@ -419,14 +400,6 @@ def _split(partition: RawPartition, gap: Gap, scales: Any) -> tuple[RawPartition
     """The rows within a gap, and the numbers of those beyond; scales : Scales."""
     beyond = gap.beyond_raw(partition.data, scales)
     return partition.take(np.flatnonzero(~beyond)), partition.numbers[beyond]
-
-
-def _first(pair: tuple[Any, Any]) -> Any:
-    return pair[0]
-
-
-def _second(pair: tuple[Any, Any]) -> Any:
-    return pair[1]
 
 
 def _numbers_without_weight(partition: RawPartition, weights: WeightsOfRows) -> Array:

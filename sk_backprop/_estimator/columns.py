@@ -56,18 +56,20 @@ class Reading(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """How X is encoded.
+    """How X is read and encoded.
 
+    reading : Reading
     encoding : Encoding, or None where the columns of X are the inputs
     kinds : list of Kind, of the columns
     dtype : of the inputs
     messages : list of str, warnings to issue
     """
 
+    reading: Reading
     encoding: Encoding | None
-    kinds: list[Kind]
-    dtype: Any
-    messages: list[str]
+    kinds: Sequence[Kind] = ()
+    dtype: Any = None
+    messages: Sequence[str] = ()
 
 
 def decided(
@@ -97,10 +99,10 @@ def decided(
         statistics = statistics._replace(columns=columns)
     if plain and not (categorical.any() or statistics.lacks_values):
         messages = identifiers(statistics.n_rows, columns) if reading.labels is not None else []
-        return Decided(None, kinds, statistics.dtype, messages)
+        return Decided(reading, None, kinds, statistics.dtype, messages)
     encoding = Encoding.of(statistics, categorical, declared)
     messages = [*identifiers(statistics.n_rows, columns), *_unused(columns, encoding)]
-    return Decided(encoding, kinds, statistics.dtype, messages)
+    return Decided(reading, encoding, kinds, statistics.dtype, messages)
 
 
 def plain_kinds(given: Any) -> frozenset[Kind]:

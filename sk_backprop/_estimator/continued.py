@@ -4,6 +4,7 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
+from sk_backprop._inference.predictive import FittedFunction
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network
 from sk_backprop._solvers import SOLVERS
@@ -46,32 +47,30 @@ class OnlyIfStreaming:
         return MethodType(self.method, estimator)
 
 
-def check_same_network(
-    last: Network, network: Network, n_last: int, n_networks: int | None
+def check_same_function(
+    last: FittedFunction, network: Network, likelihood: Likelihood, n_networks: int | None
 ) -> None:
-    """Raise ValueError unless `n_last` networks like `last` can be continued as requested."""
+    """Raise ValueError unless the networks of `last` can be continued as requested.
+
+    Parameters
+    ----------
+    last : FittedFunction of the last fit
+    network : Network, likelihood : Likelihood and n_networks : int, as requested now
+    """
+    before = last.network
     for what, has, asked in (
-        ("n_features", last.layer_sizes[0], network.layer_sizes[0]),
-        ("units_per_feature", last.units_per_feature, network.units_per_feature),
-        ("hidden_layer_sizes", last.layer_sizes[1:-1], network.layer_sizes[1:-1]),
-        ("the number of outputs of y", last.layer_sizes[-1], network.layer_sizes[-1]),
-        ("n_networks", n_last, n_networks),
-        ("activation", last.activation, network.activation),
+        ("n_features", before.layer_sizes[0], network.layer_sizes[0]),
+        ("units_per_feature", before.units_per_feature, network.units_per_feature),
+        ("hidden_layer_sizes", before.layer_sizes[1:-1], network.layer_sizes[1:-1]),
+        ("the number of outputs of y", before.layer_sizes[-1], network.layer_sizes[-1]),
+        ("n_networks", len(last.output_intercepts), n_networks),
+        ("activation", before.activation, network.activation),
+        ("loss", last.likelihood.loss, likelihood.loss),
+        ("output_activation", last.likelihood.output_parameter, likelihood.output_parameter),
     ):
-        _check_same(what, has, asked)
-
-
-def check_same_likelihood(last: Likelihood, likelihood: Likelihood) -> None:
-    """Raise ValueError if the last fit had another likelihood."""
-    _check_same("loss", last.loss, likelihood.loss)
-    _check_same("output_activation", last.output_parameter, likelihood.output_parameter)
-
-
-def _check_same(what: str, has: Any, asked: Any) -> None:
-    """Raise ValueError if `what` differs between the last fit (`has`) and this call (`asked`)."""
-    if has != asked:
-        raise ValueError(
-            f"warm_start=True and partial_fit continue the network fitted before, in which "
-            f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
-            "clone(estimator)."
-        )
+        if has != asked:
+            raise ValueError(
+                f"warm_start=True and partial_fit continue the network fitted before, in which "
+                f"{what} is {has!r}; now it would be {asked!r}. Keep it, or start anew with "
+                "clone(estimator)."
+            )

@@ -16,8 +16,7 @@ from sk_backprop._estimator.checks import check_both_given
 from sk_backprop._estimator.collection_fit import Collection, fit_collection
 from sk_backprop._estimator.lazy import (
     check_both_or_neither,
-    check_same_number,
-    in_blocks,
+    in_blocks_of,
     is_collection,
     name_of_type,
     without_rows,
@@ -107,7 +106,7 @@ def fit_on_workers(
             engine.release()
         kernels = engine.kernels()
     if len(kernels | {versions()}) > 1:
-        messages.append((_mixed(kernels), UserWarning))
+        messages.append(_mixed(kernels))
     return messages
 
 
@@ -180,24 +179,11 @@ def _collection(engine: DaskEngine, rows: tuple[Any, Any, Any], suffix: str) -> 
     columns = [engine.blocks(X)]
     for name, given in {f"y{suffix}": y, f"sample_weight{suffix}": sample_weight}.items():
         if is_collection(given):
-            columns.append(engine.blocks(_in_blocks_of(X, given, (name, f"X{suffix}"))))
+            columns.append(engine.blocks(in_blocks_of(X, given, (name, f"X{suffix}"))))
         else:  # one weight for all rows, or none
             columns.append([given] * X.npartitions)
     y_shape = (np.nan, *y.shape[1:])
     return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
-
-
-def _in_blocks_of(X: Any, given: Any, names: tuple[str, str]) -> Any:
-    """A collection in the blocks of X.
-
-    X, given : collections; names : of the argument, and of X
-    """
-    if hasattr(given, "chunks"):
-        given = given.rechunk(dict.fromkeys(range(1, given.ndim), -1))
-        if hasattr(X, "chunks"):
-            return in_blocks(given, X.chunks[0], names)
-    check_same_number(given.npartitions, X.npartitions, names)
-    return given
 
 
 def _mixed(kernels: set[tuple[str, ...]]) -> str:

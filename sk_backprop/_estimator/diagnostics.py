@@ -15,11 +15,12 @@ from sk_backprop._coordinates.scales import CentredSparse, Scales
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._estimator.importance import feature_importances
 from sk_backprop._estimator.state import (
+    NO_EVIDENCE,
     Columns,
     Continuation,
+    Evidence,
     FittedState,
     History,
-    Regularization,
     Trainer,
 )
 from sk_backprop._inference.consistency import all_finite
@@ -72,9 +73,6 @@ _EXACT = 1e-12
 _FEW_ROWS = 3.0
 
 
-NO_ROWS = np.empty(0, dtype=np.intp)
-
-
 class Call(NamedTuple):
     """Properties of a call of `fit` or `partial_fit` that are known before training.
 
@@ -90,7 +88,7 @@ class Call(NamedTuple):
     n_samples: int
     rows: SeenRows
     before: FittedState | None
-    outliers: Array = NO_ROWS
+    outliers: Array = np.empty(0, dtype=np.intp)
     streaming: bool = False
 
 
@@ -105,7 +103,7 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
     if not call.streaming:  # the next batch updates the exact factors
         posteriors = [one.rounded() for one in posteriors]
         leverage = _largest_leverage(settings, problem.sample, networks, posteriors)
-    history = _history(call, settings, networks[0].result)
+    history = _history(call, networks[0].result)
     optimizers = [one.result.optimizer_state for one in blend.networks]
     goes_on = call.streaming and None not in optimizers
     return FittedState(
@@ -119,13 +117,14 @@ def fitted_state(call: Call, blend: Blend, rng: np.random.RandomState) -> Fitted
         ),
         _noise_precision(blend),
         [Trainer(one.settings.solver, one.settings.alpha) for one in blend.results],
-        _regularization(settings, problem, networks),
+        _evidence(settings, problem, networks),
         history,
         Continuation(
             # Plus the samples seen, so that a stream after a fit is shuffled in another way.
-            (int(rng.randint(2**31 - 1)) + history.n_seen) % 2**31,
+            (int(rng.randint(2**31 - 1)) + history.t) % 2**31,
             {settings.solver: [one for one in optimizers if one is not None]} if goes_on else {},
             call.rows,
+            settings.weight_groups,
         ),
         call.outliers,
         feature_importances(blend, call.columns),
@@ -176,21 +175,17 @@ def _fitted_function(blend: Blend, columns: Columns) -> FittedFunction:
     )
 
 
-def _history(call: Call, settings: Settings, result: SolverResult) -> History:
-    """History of training; in a stream, counts include all earlier batches.
-
-    call : Call; settings : Settings; result : SolverResult of the first network
-    """
+def _history(call: Call, result: SolverResult) -> History:
+    """History of training of the first network; in a stream, counts include earlier batches."""
     scores, best_iter = result.validation_scores, result.best_iter
     best_loss = min(result.loss_curve, default=result.loss)
     n_seen, n_before = call.n_samples * result.n_iter, 0
     if call.before is not None:
-        n_seen += call.before.history.n_seen
+        n_seen += call.before.history.t
         if call.streaming:
             n_before = len(call.before.history.loss_curve)
             best_loss = min(best_loss, call.before.history.best_loss)
     return History(
-        settings.solver,
         result.loss,
         result.loss_curve,
         best_loss,
@@ -266,13 +261,10 @@ def _noise_precision(blend: Blend) -> Array:
         return np.asarray(precision)
 
 
-def _regularization(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
-) -> Regularization:
-    """The penalty, or the precisions and the log evidence of the networks."""
-    penalty = Regularization(settings.alpha, settings.weight_groups, None, None, None, None)
+def _evidence(settings: Settings, problem: Problem, networks: Sequence[Trained]) -> Evidence:
+    """The precisions and the log evidence of the networks, if the evidence was used."""
     if networks[0].precisions is None:
-        return penalty
+        return NO_EVIDENCE
     groups = groups_of(settings, settings.network)
     precision = np.array([one.precisions.weight for one in networks if one.precisions])
     # As a density in units of y: a factor of the scale for each row and output that has a density.
@@ -284,25 +276,19 @@ def _regularization(
     with np.errstate(over="ignore"):  # of rows with a total weight of 1e306
         log_evidence = np.array([one.log_evidence for one in networks]) - unit
     by_group = dict(zip(groups.names, precision.T.copy(), strict=True))
-    curve = networks[0].result.log_evidence_curve
-    penalty = penalty._replace(
-        weight_precision=by_group,
-        log_evidence=log_evidence,
-        log_evidence_curve=None if curve is None else [float(value - unit) for value in curve],
-    )
+    relevance = None
     if settings.weight_groups != "layer":
         n_features = settings.network.layer_sizes[0]
         with np.errstate(divide="ignore"):  # a warm start from an X 1e200 times as small
             relevance = np.mean(1 / np.sqrt(precision[:, :n_features]), axis=0)
         relevance = np.where(problem.scales.x.constant, 0.0, relevance)
-        penalty = penalty._replace(input_relevance=relevance)
-    return penalty
+    curve = networks[0].result.log_evidence_curve
+    curve = None if curve is None else [float(value - unit) for value in curve]
+    return Evidence(by_group, log_evidence, relevance, curve)
 
 
-def fit_warnings(
-    call: Call, blend: Blend, *, alpha_given: bool
-) -> Iterator[tuple[str, type[Warning]]]:
-    """Messages of warnings, each kind at most once for all networks.
+def fit_warnings(call: Call, blend: Blend, *, alpha_given: bool) -> Iterator[str | Warning]:
+    """Warnings to issue, each kind at most once for all networks; a string is a UserWarning.
 
     call : Call; blend : Blend; alpha_given : bool, whether the user set `alpha`
     """
@@ -310,7 +296,7 @@ def fit_warnings(
     streaming = call.streaming
     yield from _ends_of_runs(blend, streaming=streaming)
     if len(call.outliers) and settings.likelihood.sensitive_to_outliers:
-        yield _left_out(call), UserWarning
+        yield _left_out(call)
     likelihood = settings.likelihood
     if likelihood.sensitive_to_outliers and not streaming:
         yield from _outliers(settings, problem, networks)
@@ -325,14 +311,13 @@ def fit_warnings(
         yield (
             f"sample_weight sums to {n:.3g} for {n_samples} rows. Weights are counts: so few rows "
             "matter little compared with the penalty. If they are relative, divide them by their "
-            "mean.",
-            UserWarning,
+            "mean."
         )
         return
     yield from _few_rows_for_noise(settings, problem, networks, streaming=streaming)
     warned_before = call.before is not None and call.before.continuation.rows.warned
     if call.rows.warned and not warned_before:
-        yield _REPEATED_ROWS, UserWarning
+        yield _REPEATED_ROWS
 
 
 def _left_out(call: Call) -> str:
@@ -346,7 +331,7 @@ def _left_out(call: Call) -> str:
     )
 
 
-def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[Warning]]]:
+def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[str | Warning]:
     """Warn of an interrupt, and once of each way to end without an optimum.
 
     blend : Blend; streaming : bool, whether the rows are one batch of a stream
@@ -354,7 +339,7 @@ def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[
     n_networks, statuses = len(blend.networks), [one.result.status for one in blend.networks]
     if blend.interrupted and "interrupted" not in statuses:
         whole = "network is" if n_networks == 1 else "networks are"
-        yield f"Training interrupted; {n_networks} complete {whole} kept.", UserWarning
+        yield f"Training interrupted; {n_networks} complete {whole} kept."
     seen = {"max_iter"} if streaming else set()
     for result in blend.results:
         for one in result.networks:
@@ -367,7 +352,7 @@ def _ends_of_runs(blend: Blend, *, streaming: bool) -> Iterator[tuple[str, type[
 
 def _few_rows_for_noise(
     settings: Settings, problem: Problem, networks: Sequence[Trained], *, streaming: bool
-) -> Iterator[tuple[str, type[Warning]]]:
+) -> Iterator[str]:
     """Warn where too few rows are left to estimate the noise from.
 
     settings : Settings; problem : Problem; networks : Trained for each network
@@ -402,14 +387,11 @@ def _few_rows_for_noise(
             f"The networks use {used[worst]:.0f} effective parameters on {n_rows[worst]:.0f} "
             f"{rows}, which leaves too few to estimate the noise from: the standard deviations "
             "that predict returns are unreliable, and so may be the fit. Use more rows or fewer "
-            "hidden units.",
-            UserWarning,
+            "hidden units."
         )
 
 
-def _outliers(
-    settings: Settings, problem: Problem, networks: Sequence[Trained]
-) -> Iterator[tuple[str, type[Warning]]]:
+def _outliers(settings: Settings, problem: Problem, networks: Sequence[Trained]) -> Iterator[str]:
     """Warn of a single row that has nearly all of the squared error.
 
     settings : Settings; problem : Problem; networks : Trained for each network
@@ -437,13 +419,12 @@ def _outliers(
             share = squares[worst, k] / total[k]
             yield (
                 f"A single row, of y = {value:.6g}, makes up {share:.0%} of the squared error. If "
-                "it is an outlier, it bends the fit and widens the standard deviations: check it.",
-                UserWarning,
+                "it is an outlier, it bends the fit and widens the standard deviations: check it."
             )
             return
 
 
-def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
+def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[str]:
     """Warn of a column with nearly all of its variance in a single row.
 
     columns : Columns; problem : Problem
@@ -470,13 +451,12 @@ def _outliers_of_columns(columns: Columns, problem: Problem) -> Iterator[tuple[s
         yield (
             f"Column {name} of X has {share:.0%} of its variance in a single row, of value "
             f"{value:.6g}; in comparison, the others hardly differ. Check it: replace an outlier, "
-            "or a number that stands for a missing value; take the logarithm of a skewed column.",
-            UserWarning,
+            "or a number that stands for a missing value; take the logarithm of a skewed column."
         )
         return
 
 
-def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]:
+def _outliers_of_stream(problem: Problem) -> Iterator[str]:
     """Warn of a single row that has nearly all of the variance of y so far."""
     rows, scales = problem.rows, problem.scales
     so_far = scales.y
@@ -496,15 +476,14 @@ def _outliers_of_stream(problem: Problem) -> Iterator[tuple[str, type[Warning]]]
                 f"A single row, of y = {unit[k] * y[worst, k]:.6g}, makes up "
                 f"{1 - others / so_far.var[k]:.0%} of the variance of y so far. If it is an "
                 "outlier, it bends the function, and stays in the scale of y and the standard "
-                "deviations: continue from the estimator before this batch.",
-                UserWarning,
+                "deviations: continue from the estimator before this batch."
             )
             return
 
 
 def _end_of_run(
     settings: Settings, result: SolverResult, n_ended_so: int, n_networks: int
-) -> Iterator[tuple[str, type[Warning]]]:
+) -> Iterator[str | Warning]:
     """Warn of how training ended, unless it converged or was stopped by a callback.
 
     settings : Settings; result : SolverResult of one network
@@ -517,4 +496,4 @@ def _end_of_run(
         solver += f", {n_ended_so} of {n_networks} networks"
     advice = settings.solver_class.advice.get(result.status, ending.advice)
     message = ending.warning.format(result=result, settings=settings, solver=solver, advice=advice)
-    yield message, UserWarning if result.status == "interrupted" else ConvergenceWarning
+    yield message if result.status == "interrupted" else ConvergenceWarning(message)

@@ -38,6 +38,11 @@ Inputs = tuple[Any, Encoding | None, list[str]]
 _OF_ARRAY = PLAIN | {Kind.NUMBER_CATEGORY, Kind.MISSING}
 _WITHOUT_CATEGORIES = ENCODED - {Kind.CATEGORY, Kind.STRING}
 
+_DTYPES = (np.float64, np.float32)
+
+# Options of scikit-learn's check of a part of X, which may have no rows.
+_ANY_ROWS = {"dtype": _DTYPES, "ensure_min_samples": 0, "input_name": "X"}
+
 
 def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bool) -> Inputs:
     """X of the first rows, which decide how columns are encoded.
@@ -72,7 +77,7 @@ def training_inputs(estimator: Any, X: Any, sample_weight: Any, *, streaming: bo
     decision = decided(reading, TableStatistics.of(table, categorical, weights), declared)
     assert decision.encoding is not None
     encoded, _ = decision.encoding.transform(table, "X")
-    return encoded, decision.encoding, decision.messages
+    return encoded, decision.encoding, list(decision.messages)
 
 
 # --- training rows in parts ---
@@ -110,18 +115,20 @@ def statistics_of(reading: Reading, part: Any, sample_weight: Any = None) -> Tab
     return TableStatistics.of(table, with_levels, _usable(sample_weight, table.n_rows))
 
 
-def encoded_part(reading: Reading, decision: Decided, part: Any) -> Array:
+def encoded_part(decision: Decided, part: Any) -> Any:
     """The inputs of some of the rows whose statistics led to `decision`: (n_rows, n_inputs).
 
-    reading : Reading; decision : Decided; part : as for `statistics_of`
+    decision : Decided; part : as for `statistics_of`, or sparse
     """
-    rows = _read_part(reading, part)
+    if sp.issparse(part):
+        return check_array(part, accept_sparse="csr", **_ANY_ROWS)
+    rows = _read_part(decision.reading, part)
     if decision.encoding is None:
         if isinstance(rows, Table):
             rows = np.column_stack([numbers_of(column.values) for column in rows.columns])
         checked = check_array(rows, input_name="X", ensure_min_samples=0)
         return np.asarray(checked, dtype=decision.dtype)
-    table = _table_of_part(reading, rows)
+    table = _table_of_part(decision.reading, rows)
     # Objects of a part may all be numbers, or missing, and be strings elsewhere.
     columns = [
         column._replace(kind=kind)
@@ -148,13 +155,7 @@ def _read_part(reading: Reading, part: Any) -> Any:
             return Table.of_frame(data, columns)
     if Kind.MISSING in kinds:
         data = object_numbers(np.asarray(data, dtype=object))
-    return check_array(
-        data,
-        dtype=(np.float64, np.float32),
-        ensure_all_finite="allow-nan",
-        ensure_min_samples=0,
-        input_name="X",
-    )
+    return check_array(data, ensure_all_finite="allow-nan", **_ANY_ROWS)
 
 
 def _table_of_part(reading: Reading, rows: Any) -> Table:
@@ -259,7 +260,7 @@ def _read(estimator: Any, data: Any, name: str, plain: frozenset[Kind], *, reset
             data = object_numbers(np.asarray(data, dtype=object))
     allowed = {
         "accept_sparse": "csr",
-        "dtype": (np.float64, np.float32),
+        "dtype": _DTYPES,
         "ensure_all_finite": True if sp.issparse(data) else "allow-nan",
     }
     if name == "X":

@@ -113,21 +113,22 @@ def _example_row(X: Any) -> Any:
             if of.dtype == object or (of.dtype == "category" and not has_known_categories(of)):
                 row[name] = None
         return row
-    rows = without_rows(X)
-    shape = (1, *X.shape[1:])
-    return type(rows)(shape, dtype=X.dtype) if sp.issparse(rows) else np.zeros(shape, X.dtype)
+    return _zeros(X, 1)
 
 
 def without_rows(X: Any) -> Any:
     """No rows, in the container of the blocks of a collection, with its dtypes and columns."""
-    if hasattr(X, "map_partitions"):
-        return X._meta
+    return X._meta if hasattr(X, "map_partitions") else _zeros(X, 0)
+
+
+def _zeros(X: Any, n_rows: int) -> Any:
+    """Rows of zeros, in the container of the blocks of a dask array."""
     if np.isnan(X.shape[1:]).any():
         raise ValueError(
             f"X has an unknown number of columns (shape {X.shape}). Call X.compute_chunk_sizes()."
         )
-    shape = (0, *X.shape[1:])
-    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.empty(shape, X.dtype)
+    shape = (n_rows, *X.shape[1:])
+    return type(X._meta)(shape, dtype=X.dtype) if sp.issparse(X._meta) else np.zeros(shape, X.dtype)
 
 
 def _map_blocks(function: Callable[[Any], Any], collection: Any, empty: Any, name: str) -> Any:
@@ -222,55 +223,42 @@ def score_blocks(estimator: Any, X: Any, y: Any, sample_weight: Any) -> float:
         raise ValueError(
             f"sample_weight has {sample_weight.ndim} axes; expected one weight per row."
         )
-    frames = all(hasattr(one.collection, "map_partitions") for one in arguments)
-    sums = (_sums_of_frames if frames else _sums_of_arrays)(arguments, n_outputs)
-    return _r2(tree_sum(sums.compute(), _merged))
+    collections = [in_blocks_of(X, one.collection, (one.name, "X")) for one in arguments]
+    of_blocks = [partial(_of_block, one.numbers, one.empty) for one in arguments]
+    return _r2(tree_sum(_sums(collections, of_blocks, n_outputs), _merged))
 
 
-def _sums_of_frames(arguments: list[_Argument], n_outputs: int) -> Any:
-    """A dask array of `_block_sums` of the partitions of data frames and series.
+def _sums(collections: list[Any], of_blocks: Sequence[Callable[[Any], Any]], n_outputs: int) -> Any:
+    """`_block_sums` of the blocks of collections: (n_blocks, 5, n_outputs).
 
-    One expression, as dask may merge the partitions of a file, by how many columns are used.
+    Parameters
+    ----------
+    collections : X, y and perhaps sample_weight, in the same blocks
+    of_blocks : for each, a callable, a block -> predictions, or targets, or weights
+    n_outputs : int
     """
-    from dask import delayed
+    from dask import compute, delayed
 
-    X, *others = (one.collection for one in arguments)
-    for one in arguments[1:]:
-        check_same_number(one.collection.npartitions, X.npartitions, (one.name, "X"))
-    functions = [partial(_of_block, one.numbers, one.empty) for one in arguments]
-    return X.map_partitions(
-        _call_together,
-        *others,
-        of_blocks=delayed(functions, traverse=False),
-        meta=np.empty((0, 5, n_outputs)),
-        enforce_metadata=False,
-        token="score",
-    )
+    numbers = delayed(of_blocks, traverse=False)
+    if all(hasattr(one, "map_partitions") for one in collections):
+        # One expression, as dask may merge the partitions of a file, by how many columns are used.
+        X, *others = collections
+        return X.map_partitions(
+            _sums_of_block,
+            *others,
+            of_blocks=numbers,
+            meta=np.empty((0, 5, n_outputs)),
+            enforce_metadata=False,
+            token="score",
+        ).compute()
+    # Not optimized one by one: a block that X and y have in common is loaded once.
+    blocks = [np.ravel(one.to_delayed(optimize_graph=False)) for one in collections]
+    tasks = [delayed(_sums_of_block)(*row, of_blocks=numbers) for row in zip(*blocks, strict=True)]
+    return np.concatenate(compute(*tasks))
 
 
-def _call_together(*blocks: Any, of_blocks: list[Callable[[Any], Any]]) -> Array:
+def _sums_of_block(*blocks: Any, of_blocks: Sequence[Callable[[Any], Any]]) -> Array:
     return _block_sums(*(of(block) for of, block in zip(of_blocks, blocks, strict=True)))
-
-
-def _sums_of_arrays(arguments: list[_Argument], n_outputs: int) -> Any:
-    """A dask array of `_block_sums` of the blocks of X, if not all are data frames."""
-    from dask.array import blockwise
-
-    rows = [_map_blocks(one.numbers, one.collection, one.empty, one.name) for one in arguments]
-    wanted = rows[0].chunks[0]
-    rows = [in_blocks(numbers, wanted, (one.name, "X")) for numbers, one in zip(rows, arguments)]
-    # An axis of its own for the columns of each.
-    axes = [(0, -number)[: one.ndim] for number, one in enumerate(rows, start=1)]
-    return blockwise(
-        _block_sums,
-        (0, 1, 2),
-        *(part for pair in zip(rows, axes, strict=True) for part in pair),
-        new_axes={1: 5, 2: n_outputs},
-        adjust_chunks={0: 1},
-        align_arrays=False,
-        meta=np.empty((0, 0, 0)),
-        token="score",
-    )
 
 
 def check_both_or_neither(X: Any, other: Any, name: str, name_of_x: str = "X") -> None:
@@ -299,36 +287,33 @@ def name_of_type(data: Any) -> str:
     return f"{type(data).__module__.partition('.')[0]} {type(data).__qualname__}"
 
 
-def in_blocks(given: Any, like: Sequence[float], names: tuple[str, str]) -> Any:
-    """A dask array in the blocks of X; ValueError unless they have the same number of rows.
+def in_blocks_of(X: Any, given: Any, names: tuple[str, str]) -> Any:
+    """A collection in the blocks of X; ValueError unless they have the same number of rows.
 
-    given : dask array
-    like : numbers of rows of the blocks of X, nan where they are not known
-    names : of the argument, and of X
+    X, given : collections; names : of the argument, and of X
     """
-    chunks, (name, name_of_x) = given.chunks[0], names
-    if np.isnan([*chunks, *like]).any():
-        check_same_number(len(chunks), len(like), names)
-        return given
-    if sum(chunks) != sum(like):
+    (name, name_of_x), sizes, like = names, _block_sizes(given), _block_sizes(X)
+    if hasattr(given, "chunks"):
+        given = given.rechunk(dict.fromkeys(range(1, given.ndim), -1))
+    if not np.isnan([*sizes, *like]).any():
+        if sum(sizes) != sum(like):
+            raise ValueError(
+                f"{name_of_x} has {sum(like)} rows and {name} has {sum(sizes)}; they must agree."
+            )
+        return given.rechunk({0: like})
+    if len(sizes) != len(like):
         raise ValueError(
-            f"{name_of_x} has {sum(like)} rows and {name} has {sum(chunks)}; they must agree."
+            f"{name_of_x} has {len(like)} partitions and {name} has {len(sizes)}, whose numbers of "
+            f"rows are not all known; they must agree. Take {name} from the collection that "
+            f"{name_of_x} comes from, or call compute_chunk_sizes() on dask arrays."
         )
-    return given.rechunk({0: tuple(like)})
+    return given
 
 
-def check_same_number(n_blocks: int, n_of_x: int, names: tuple[str, str]) -> None:
-    """ValueError unless X and an argument, whose numbers of rows are not known, match by block.
-
-    n_blocks, n_of_x : numbers of blocks; names : of the argument, and of X
-    """
-    name, name_of_x = names
-    if n_blocks != n_of_x:
-        raise ValueError(
-            f"{name_of_x} has {n_of_x} partitions and {name} has {n_blocks}, whose numbers of rows "
-            f"are not all known; they must agree. Take {name} from the collection that {name_of_x} "
-            "comes from, or call compute_chunk_sizes() on dask arrays."
-        )
+def _block_sizes(collection: Any) -> tuple[float, ...]:
+    """Numbers of rows of the blocks, nan where they are not known."""
+    is_array = hasattr(collection, "chunks")
+    return tuple(collection.chunks[0] if is_array else [np.nan] * collection.npartitions)
 
 
 def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:
@@ -340,7 +325,6 @@ def _block_sums(predicted: Any, y: Any, sample_weight: Any = None) -> Array:
     -------
     sums : (1, 5, n_outputs), rows in the order of the first line
     """
-    predicted, y, sample_weight = _single(predicted), _single(y), _single(sample_weight)
     n_rows = predicted.shape[0]
     for name, values in {"y": y, "sample_weight": sample_weight}.items():
         if values is not None and values.shape[0] != n_rows:

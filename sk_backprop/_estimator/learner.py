@@ -12,7 +12,7 @@ from sk_backprop._blocks.arrays import TableLike
 from sk_backprop._blocks.threads import no_forks
 from sk_backprop._estimator.continued import OnlyIfStreaming
 from sk_backprop._estimator.lazy import is_collection, refuse_collection
-from sk_backprop._estimator.notebook import shown_in
+from sk_backprop._estimator.notebook import shown_in_regressor
 from sk_backprop._estimator.predictor import Predictor
 
 
@@ -23,7 +23,7 @@ def _calls() -> Any:
     return calls
 
 
-@shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
+@shown_in_regressor
 class Learner(Predictor):
     """A predictor that learns its fitted attributes from rows."""
 
@@ -127,8 +127,8 @@ class Learner(Predictor):
         else:
             fit = _calls().fit_rows
         messages = fit(self, rows, validation_rows, (coefs_init, intercepts_init))
-        for message, category in messages:
-            warnings.warn(message, category, stacklevel=2)
+        for message in messages:
+            warnings.warn(message, stacklevel=2)
         return self
 
     @OnlyIfStreaming
@@ -209,6 +209,6 @@ class Learner(Predictor):
         """
         for name, given in {"X": X, "y": y, "sample_weight": sample_weight}.items():
             refuse_collection(given, "partial_fit", "Pass", name)
-        for message, category in _calls().fit_next_batch(self, (X, y, sample_weight)):
-            warnings.warn(message, category, stacklevel=2)
+        for message in _calls().fit_next_batch(self, (X, y, sample_weight)):
+            warnings.warn(message, stacklevel=2)
         return self

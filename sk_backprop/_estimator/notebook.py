@@ -9,11 +9,12 @@ removed.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 
 from sklearn.base import BaseEstimator
+
+T = TypeVar("T", bound=type)
 
 
 class ParameterTooltips(BaseEstimator):
@@ -35,14 +36,11 @@ def _with_tooltips(table: Any) -> Any:
     return table
 
 
-def shown_in(name: str, module: str) -> Callable[[type], type]:
+def shown_in_regressor(cls: T) -> T:
     """Class decorator: errors and help() show the methods under the class that users know."""
-
-    def rename(cls: type) -> type:
-        for method in vars(cls).values():
-            method = getattr(method, "method", method)
-            if isinstance(method, FunctionType):
-                method.__qualname__, method.__module__ = f"{name}.{method.__name__}", module
-        return cls
-
-    return rename
+    for method in vars(cls).values():
+        method = getattr(method, "method", method)
+        if isinstance(method, FunctionType):
+            method.__qualname__ = f"BackpropRegressor.{method.__name__}"
+            method.__module__ = "sk_backprop._estimator.regressor"
+    return cls

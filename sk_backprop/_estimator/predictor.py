@@ -20,7 +20,7 @@ from sk_backprop._estimator.checks import (
     inputs_module,
 )
 from sk_backprop._estimator.lazy import by_blocks, is_collection, refuse_collection, score_blocks
-from sk_backprop._estimator.notebook import ParameterTooltips, shown_in
+from sk_backprop._estimator.notebook import ParameterTooltips, shown_in_regressor
 from sk_backprop._estimator.state import (
     Columns,
     fitted_function,
@@ -51,7 +51,7 @@ def shallow_copy(estimator: Any) -> Any:
     return new
 
 
-@shown_in("BackpropRegressor", "sk_backprop._estimator.regressor")
+@shown_in_regressor
 class Predictor(RegressorMixin, ParameterTooltips):
     """An estimator that predicts from its fitted attributes."""
 
@@ -596,5 +596,5 @@ class Predictor(RegressorMixin, ParameterTooltips):
             check_is_fitted(self, "coefs_")
         checked, messages = check_new_rows(self, X)
         for message in messages:
-            warnings.warn(message, UserWarning, stacklevel=3)
+            warnings.warn(message, stacklevel=3)
         return checked, fitted_function(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 
 from sk_backprop._network.network import Parameters
 from sk_backprop._solvers._result import ENDINGS, Monitor, SolverResult
@@ -71,9 +72,7 @@ class Printer(FitObserver):
         if len(results) == 1:
             self.print_line(how + _ended(results[0]))
             return
-        counts = {one.status: 0 for one in results}
-        for one in results:
-            counts[one.status] += 1
+        counts = Counter(one.status for one in results)
         ends = ", ".join(f"{n} {ENDINGS[status].summary}" for status, n in counts.items())
         steps = sum(one.n_iter for one in results)
         self.print_line(f"{how}{len(results)} networks: {ends}; {steps} iterations in all")

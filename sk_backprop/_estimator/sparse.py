@@ -18,19 +18,13 @@ def check_structure(X: Any, name: str) -> None:
 
     One pass over the indices; nothing is copied, and X is left as it is.
     """
-    if not sp.issparse(X):
-        return
-    fault = _FAULTS.get(X.format, _none)(X)
+    fault = _FAULTS[X.format](X) if sp.issparse(X) and X.format in _FAULTS else ""
     if fault:
         raise ValueError(
             f"{name} is a sparse {X.format.upper()} matrix of shape {X.shape} whose {fault}. Its "
             "arrays have been changed or damaged: build it again from the original data, for "
             f"example by scipy.sparse.coo_matrix((values, (rows, columns)), shape={X.shape})."
         )
-
-
-def _none(X: Any) -> str:
-    return ""
 
 
 def _compressed(X: Any) -> str:

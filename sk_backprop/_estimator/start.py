@@ -14,7 +14,7 @@ from sk_backprop._estimator.checks import (
     check_initial_weights,
     check_one_network,
 )
-from sk_backprop._estimator.continued import check_same_likelihood, check_same_network
+from sk_backprop._estimator.continued import check_same_function
 from sk_backprop._estimator.parameters import hidden_layers
 from sk_backprop._estimator.state import FittedState
 from sk_backprop._inference.online import Earlier, StreamState
@@ -107,19 +107,18 @@ def _task(
         n_networks = n_networks or len(starts)
     network = network.with_hidden(hidden or ())
     if last is not None:
-        check_same_network(last.function.network, network, len(starts or ()), n_networks)
-        check_same_likelihood(last.function.likelihood, likelihood)
+        check_same_function(last.function, network, likelihood, n_networks)
     solver = None
     if last is not None and not streaming and estimator.solver == "auto":
         # Networks of 'muon' have no penalty, without which 'lbfgs' would fit the noise.
-        solver = "muon" if last.history.solver == "muon" else None
+        solver = "muon" if last.trainers[0].solver == "muon" else None
     settings = settings_of(
         estimator, network, likelihood, data.n_samples, streaming=streaming, solver=solver
     )
     if last is not None:  # what was selected before
-        alpha = last.regularization.alpha if settings.alpha is None else settings.alpha
+        alpha = last.trainers[0].alpha if settings.alpha is None else settings.alpha
         groups = estimator.weight_groups
-        groups = last.regularization.weight_groups if groups == "auto" else groups
+        groups = last.continuation.weight_groups if groups == "auto" else groups
         settings = settings._replace(alpha=alpha, weight_groups=groups)
     n_rows = data.n_samples if streaming else data.n_distinct
     mean_weight = data.total_weight / n_rows if streaming else data.mean_weight(n_rows)
@@ -212,12 +211,12 @@ def in_stream(task: Task, problem: Problem, rows: SeenRows) -> list[Start]:
         problem.scales.solver_coordinates(network),
     )
     was_fit = not last.continuation.optimizers
-    from_optimum = was_fit and SOLVERS[last.history.solver].settles
+    from_optimum = was_fit and SOLVERS[last.trainers[0].solver].settles
     seen_weight, weight = seen.weight, rows.weight
     return [
         start._replace(
             stream=StreamState(
-                last.history.n_seen,
+                last.history.t,
                 state,
                 Earlier(posterior, seen_weight, n_seen, move),
                 from_optimum,

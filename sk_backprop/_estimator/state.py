@@ -11,7 +11,7 @@ Predictions read and check no more than they need at each call: `fitted_function
 
 import warnings
 from operator import ge, gt
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -48,15 +48,15 @@ class Columns(NamedTuple):
 
     n_features: int
     names: Array | None
-    encoding: "Encoding | None" = None
+    encoding: "Encoding | None"
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
         """The columns of a fitted estimator."""
         try:
-            kept, names = estimator._fit_state, getattr(estimator, "feature_names_in_", None)
+            kept = estimator._fit_state
             if kept["encoding"] is None:
-                return cls(estimator.n_features_in_, names)
+                return cls.known(estimator, None)
             with no_forks():  # plain arrays do not need it
                 from sk_backprop._tables.encoding import Encoding
             encoding = Encoding.from_state(kept["encoding"])
@@ -64,6 +64,12 @@ class Columns(NamedTuple):
                 raise inconsistent(f"the encoding has {len(encoding.labels)} columns")
         except READING_ERRORS as error:
             raise inconsistent(error) from error
+        return cls.known(estimator, encoding)
+
+    @classmethod
+    def known(cls, estimator: Any, encoding: "Encoding | None") -> Self:
+        """The columns whose number and names an estimator has, with their encoding."""
+        names = getattr(estimator, "feature_names_in_", None)
         return cls(estimator.n_features_in_, names, encoding)
 
     @property
@@ -80,39 +86,34 @@ class Columns(NamedTuple):
 
 
 class History(NamedTuple):
-    """History of training, of the first network.
+    """History of training, of the first network: the fitted attributes of these names.
 
-    n_seen : int, samples seen, including those of earlier warm starts and batches
-    loss_curve : of each iteration; in a stream, of this batch alone, as `store` appends it
-    others : as the fitted attributes of these names
+    In a stream, `loss_curve` is that of this batch alone, as `store` appends it.
     """
 
-    solver: str
     loss: float
     loss_curve: list[float]
     best_loss: float
     n_iter: int
     best_iter: int
-    n_seen: int
+    t: int
     validation_loss_curve: list[float] | None
     validation_scores: list[float] | None
     best_validation_score: float | None
 
 
-class Regularization(NamedTuple):
-    """The penalty, or the precisions determined by the evidence.
+class Evidence(NamedTuple):
+    """Results of the evidence, None with a fixed penalty: the fitted attributes of these names."""
 
-    alpha : float, or None where the evidence determined several penalties
-    weight_groups : {'input', 'layer', 'auto'}, weights that share one precision
-    weight_precision, log_evidence, log_evidence_curve, input_relevance : as the fitted attributes
-    """
-
-    alpha: float | None
-    weight_groups: str
     weight_precision: dict[str, Array] | None
     log_evidence: Array | None
-    log_evidence_curve: list[float] | None
     input_relevance: Array | None
+    log_evidence_curve: list[float] | None = None  # missing in files of an early version
+
+
+NO_EVIDENCE = Evidence(None, None, None)
+
+R = TypeVar("R", History, Evidence)
 
 
 class Trainer(NamedTuple):
@@ -128,11 +129,13 @@ class Continuation(NamedTuple):
     seed : int, of the random numbers of the next batch
     optimizers : {solver: `_solvers._result.OptimizerState` of each network}; empty after `fit`
     rows : SeenRows, of this fit, or of the stream
+    weight_groups : {'input', 'layer', 'auto'}, weights of the first member that share one precision
     """
 
     seed: int
     optimizers: dict[str, list[dict[str, Any]]]
     rows: SeenRows
+    weight_groups: str
 
 
 class FittedState(NamedTuple):
@@ -144,7 +147,7 @@ class FittedState(NamedTuple):
     predictive : Predictive, the fitted function and its uncertainty
     noise_precision : (n_outputs,), in units of 1 / y^2, or for counts of 1 / y
     trainers : list of Trainer, one for each member
-    regularization : Regularization, of the first member
+    evidence : Evidence, of the first member
     history : History
     continuation : Continuation
     outliers : (n_outliers,) int, rows of X that are left out, or that the loss gives no weight
@@ -155,7 +158,7 @@ class FittedState(NamedTuple):
     predictive: Predictive
     noise_precision: Array
     trainers: list[Trainer]
-    regularization: Regularization
+    evidence: Evidence
     history: History
     continuation: Continuation
     outliers: Array
@@ -168,14 +171,16 @@ class FittedState(NamedTuple):
 
     def attributes(self) -> dict[str, Any]:
         """The fitted attributes by name: plain data."""
-        function, history, penalty = self.function, self.history, self.regularization
-        posteriors = self.predictive.posteriors
+        function, calibration = self.function, self.predictive.calibration
+        encoding, posteriors = self.columns.encoding, self.predictive.posteriors
         columns: dict[str, Any] = {"n_features_in_": self.columns.n_features}
         if self.columns.names is not None:
             columns["feature_names_in_"] = self.columns.names
         dof = [one.dof for one in posteriors if one.dof is not None]
         return {
             **columns,
+            **_attributes_of(self.history),
+            **_attributes_of(self.evidence),
             "coefs_": function.coefs,
             "intercepts_": function.intercepts,
             "scaler_": function.scaler,
@@ -188,45 +193,28 @@ class FittedState(NamedTuple):
             "n_layers_": len(function.coefs) + 1,
             "n_outputs_": function.network.layer_sizes[-1],
             "out_activation_": function.network.output_activation,
-            "solver_": history.solver,
-            "loss_": history.loss,
-            "loss_curve_": history.loss_curve,
-            "best_loss_": history.best_loss,
-            "n_iter_": history.n_iter,
-            "best_iter_": history.best_iter,
-            "t_": history.n_seen,
-            "validation_loss_curve_": history.validation_loss_curve,
-            "validation_scores_": history.validation_scores,
-            "best_validation_score_": history.best_validation_score,
+            "solver_": self.trainers[0].solver,
+            "alpha_": self.trainers[0].alpha,
             "n_effective_params_": np.array([one.n_effective.sum() for one in posteriors]),
             "noise_precision_": self.noise_precision,
             "residual_dof_": np.mean(dof, axis=0) if dof else None,
-            "noise_": self.predictive.calibration.noise,
-            "degrees_of_freedom_": self.predictive.calibration.dof,
+            "noise_": calibration.noise,
+            "degrees_of_freedom_": calibration.dof,
             "outliers_": self.outliers,
             "feature_importances_": self.importances,
-            "alpha_": penalty.alpha,
             "uncertain_weights_": posteriors[0].weights,
-            "weight_precision_": penalty.weight_precision,
-            "log_evidence_": penalty.log_evidence,
-            "log_evidence_curve_": penalty.log_evidence_curve,
-            "input_relevance_": penalty.input_relevance,
             "_fit_state": {
-                "seed": self.continuation.seed,
+                **self.continuation._asdict(),
+                "rows": self.continuation.rows._asdict(),
                 "activation": function.network.activation,
                 "likelihood": function.likelihood.key,
                 "two_valued": [list(one.network.two_valued) for one in function.members],
-                "weight_groups": penalty.weight_groups,
-                "encoding": None
-                if self.columns.encoding is None
-                else self.columns.encoding.state(),
+                "encoding": None if encoding is None else encoding.state(),
                 "scales": self.predictive.scales.state(),
                 "output_intercepts": function.output_intercepts,
-                "optimizers": self.continuation.optimizers,
-                "rows": self.continuation.rows._asdict(),
                 "posteriors": [one.state() for one in posteriors],
                 "largest_leverage": self.predictive.largest_leverage,
-                "calibration": self.predictive.calibration.state(),
+                "calibration": calibration.state(),
                 "sound": function.sound,
             },
         }
@@ -257,27 +245,14 @@ class FittedState(NamedTuple):
                 predictive,
                 estimator.noise_precision_,
                 [Trainer(one["solver"], one["alpha"]) for one in estimator.members_],
-                Regularization(
-                    estimator.alpha_,
+                _from_attributes(Evidence, estimator),
+                _from_attributes(History, estimator),
+                Continuation(
+                    kept["seed"],
+                    kept["optimizers"],
+                    SeenRows(**kept["rows"]),
                     kept["weight_groups"],
-                    estimator.weight_precision_,
-                    estimator.log_evidence_,
-                    getattr(estimator, "log_evidence_curve_", None),  # stored by an early version
-                    estimator.input_relevance_,
                 ),
-                History(
-                    estimator.solver_,
-                    estimator.loss_,
-                    estimator.loss_curve_,
-                    estimator.best_loss_,
-                    estimator.n_iter_,
-                    estimator.best_iter_,
-                    estimator.t_,
-                    estimator.validation_loss_curve_,
-                    estimator.validation_scores_,
-                    estimator.best_validation_score_,
-                ),
-                Continuation(kept["seed"], kept["optimizers"], SeenRows(**kept["rows"])),
                 estimator.outliers_,
                 estimator.feature_importances_,
             )
@@ -289,11 +264,10 @@ class FittedState(NamedTuple):
         if len(self.trainers) == 1:
             return [self]
         function, states, first = self.function, [], 0
-        for number, (member, trainer, networks) in enumerate(
-            zip(function.members, self.trainers, function.networks(), strict=True)
+        for member, trainer, networks in zip(
+            function.members, self.trainers, function.networks(), strict=True
         ):
             own = slice(first, first + member.n_networks)
-            first += member.n_networks
             alone = member._replace(weight=1.0)
             coefs, intercepts = merged([alone], [networks])
             predictive = self.predictive._replace(
@@ -309,28 +283,35 @@ class FittedState(NamedTuple):
             state = self._replace(
                 predictive=predictive,
                 trainers=[trainer],
-                history=self.history._replace(solver=trainer.solver),
                 continuation=self.continuation._replace(
                     optimizers={name: each[own] for name, each in optimizers.items()}
                 ),
+                evidence=NO_EVIDENCE if first else self.evidence,
             )
-            if number:
-                groups = self.regularization.weight_groups
-                penalty = Regularization(trainer.alpha, groups, None, None, None, None)
-                state = state._replace(regularization=penalty)
+            first += member.n_networks
             states.append(state)
         return states
 
     def weights(self) -> list[Weights]:
         """Initial weights of each network of the only member, for a warm start."""
         (networks,), scales = self.function.networks(), self.predictive.scales
-        if self.regularization.weight_precision is None:
+        if self.evidence.weight_precision is None:
             return [Weights(*one, scales) for one in networks]
-        by_network = np.array(list(self.regularization.weight_precision.values())).T
+        by_network = np.array(list(self.evidence.weight_precision.values())).T
         return [
             Weights(*one, scales, Precisions(weight, 1 / posterior.noise))
             for one, weight, posterior in zip(networks, by_network, self.predictive.posteriors)
         ]
+
+
+def _attributes_of(record: History | Evidence) -> dict[str, Any]:
+    return {f"{name}_": value for name, value in record._asdict().items()}
+
+
+def _from_attributes(kind: type[R], estimator: Any) -> R:
+    """The inverse of `_attributes_of`; TypeError for a missing attribute without a default."""
+    kept = vars(estimator)
+    return kind(**{name: kept[f"{name}_"] for name in kind._fields if f"{name}_" in kept})
 
 
 def fitted_function(estimator: Any) -> FittedFunction:

@@ -19,13 +19,7 @@ import numpy as np
 
 from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.exact import rounded
-from sk_backprop._tables.reading import (
-    MISSING,
-    days_of,
-    levels_of,
-    numbers_of,
-    seconds_of,
-)
+from sk_backprop._tables.reading import MISSING, levels_of
 from sk_backprop._tables.refusals import other_kind
 from sk_backprop._tables.statistics import (
     PERIODS,
@@ -36,9 +30,9 @@ from sk_backprop._tables.statistics import (
 )
 from sk_backprop._tables.table import (
     DATES,
-    DURATIONS,
     LEVELS,
     NUMBERS,
+    READERS,
     TAKEN_FOR,
     Table,
     TableColumn,
@@ -60,40 +54,46 @@ _MOST_INPUTS = 256
 _LARGEST_GAP, _LEAST_RANGE = 0.5, 0.01
 
 
-class Numbers(NamedTuple):
-    """Numbers, booleans or durations: one input, and perhaps one for missing values.
+class Quantity(NamedTuple):
+    """Numbers, booleans, durations or dates: the value, and perhaps phases and an indicator.
 
-    fill : float, what replaces a missing value; indicator : bool, whether there is an input for
-    that; durations : bool
+    taken_for : NUMBERS, DURATIONS or DATES
+    fill : float, what replaces a missing value
+    indicator : bool, whether there is an input for missing values
+    origin : float, the value at which the first input is 0; periods : list of names in `PERIODS`
     """
 
+    taken_for: str
     fill: float
     indicator: bool
-    durations: bool
+    origin: float = 0.0
+    periods: Sequence[str] = ()
 
     @classmethod
     def of(cls, column: ColumnStatistics) -> Self:
         """From statistics of training rows."""
-        assert column.numbers is not None
-        durations = TAKEN_FOR[column.kind] == DURATIONS
-        return cls(column.numbers.mean, column.numbers.lacks_values, durations)
-
-    @property
-    def taken_for(self) -> str:
-        """What the column was taken for in training."""
-        return DURATIONS if self.durations else NUMBERS
-
-    def read(self, values: Any) -> Array:
-        """Numbers, or seconds: (n_rows,), nan where missing."""
-        return seconds_of(values) if self.durations else numbers_of(values)
+        numbers, dates = column.numbers, column.dates
+        assert numbers is not None
+        block = cls(TAKEN_FOR[column.kind], numbers.mean, numbers.lacks_values)
+        if dates is None:
+            return block
+        origin = float(np.floor(dates.low[0])) if numbers.weight else 0.0
+        return block._replace(origin=origin, periods=_periods(dates))
 
     def parts(self) -> list[str]:
         """What each input is, to be added to the name of the column."""
-        return ["", *["=(missing)"] * self.indicator]
+        value = " (days)" if self.taken_for == DATES else ""
+        phases = [f" ({wave} of {period})" for period in self.periods for wave in ("sin", "cos")]
+        return [value, *phases, *["=(missing)"] * self.indicator]
 
     def encode(self, read: Array) -> Array:
         """Inputs of rows that were read, (n_rows, n_inputs); inf stays."""
-        return _with_indicator([read], np.isnan(read), self.fill, self.indicator)
+        missing = np.isnan(read)
+        waves = [wave(angle) for angle in self._angles(read) for wave in (np.sin, np.cos)]
+        found = np.column_stack([read - self.origin, *waves, *[missing] * self.indicator])
+        found[missing, 0] = self.fill - self.origin
+        found[missing, 1 : 1 + len(waves)] = 0.0  # no phase rather than that of the mean
+        return found
 
     def newly_missing(self, read: Array) -> bool:
         """Whether values are missing, as none was in training."""
@@ -104,66 +104,12 @@ class Numbers(NamedTuple):
 
         read : (n_rows,); gradient : (n_rows, n_outputs, n_inputs), by the inputs
         """
-        return np.where(np.isnan(read)[:, None], 0.0, gradient[..., 0])
-
-
-class Dates(NamedTuple):
-    """Dates: days since the first, phases of periods, and perhaps an input for missing ones.
-
-    origin : float, days since 1970; fill : float, what replaces a missing value
-    indicator : bool, whether there is an input for that; periods : list of names in `PERIODS`
-    """
-
-    origin: float
-    fill: float
-    indicator: bool
-    periods: list[str]
-
-    @property
-    def taken_for(self) -> str:
-        """What the column was taken for in training."""
-        return DATES
-
-    @classmethod
-    def of(cls, column: ColumnStatistics) -> Self:
-        """From statistics of training rows."""
-        numbers, dates = column.numbers, column.dates
-        assert numbers is not None
-        assert dates is not None
-        origin = float(np.floor(dates.first)) if numbers.weight else 0.0
-        return cls(origin, numbers.mean, numbers.lacks_values, _periods(dates))
-
-    def read(self, values: Any) -> Array:
-        """Days since 1970: (n_rows,), nan where missing."""
-        return days_of(values)
-
-    def parts(self) -> list[str]:
-        """What each input is, to be added to the name of the column."""
-        phases = [f" ({wave} of {period})" for period in self.periods for wave in ("sin", "cos")]
-        return [" (days)", *phases, *["=(missing)"] * self.indicator]
-
-    def encode(self, days: Array) -> Array:
-        """As for `Numbers`."""
-        missing = np.isnan(days)
-        angles = self._angles(days)
-        waves = [wave(angle) for angle in angles for wave in (np.sin, np.cos)]
-        inputs = [days - self.origin, *waves]
-        found = _with_indicator(inputs, missing, self.fill - self.origin, self.indicator)
-        found[missing, 1 : len(inputs)] = 0.0  # no phase rather than that of the mean
-        return found
-
-    def newly_missing(self, days: Array) -> bool:
-        """As for `Numbers`."""
-        return not self.indicator and bool(np.isnan(days).any())
-
-    def slope(self, days: Array, gradient: Array) -> Array:
-        """Derivatives by the day, 0 where the date is missing; as for `Numbers`."""
         found = gradient[..., 0].copy()
-        for number, (angle, period) in enumerate(zip(self._angles(days), self.periods)):
+        for number, (angle, period) in enumerate(zip(self._angles(read), self.periods)):
             by_sin, by_cos = gradient[..., 1 + 2 * number], gradient[..., 2 + 2 * number]
             sin, cos = np.sin(angle)[:, None], np.cos(angle)[:, None]
             found += 2 * np.pi / PERIODS[period][0] * (by_sin * cos - by_cos * sin)
-        return np.where(np.isnan(days)[:, None], 0.0, found)
+        return np.where(np.isnan(read)[:, None], 0.0, found)
 
     def _angles(self, days: Array) -> list[Array]:
         return [2 * np.pi * (days / PERIODS[period][0]) for period in self.periods]
@@ -174,17 +120,13 @@ class Levels(NamedTuple):
 
     levels : list of str or None, which stands for a missing value
     other : bool, whether there is an input for levels that are rare or unknown
-    of_numbers : bool, whether the levels were numbers
+    of_numbers : bool, whether the levels were numbers; taken_for : LEVELS
     """
 
     levels: list[str | None]
     other: bool
     of_numbers: bool
-
-    @property
-    def taken_for(self) -> str:
-        """What the column was taken for in training."""
-        return LEVELS
+    taken_for: str = LEVELS
 
     @classmethod
     def of(
@@ -218,10 +160,6 @@ class Levels(NamedTuple):
         kept = sorted(self.levels[:most], key=lambda level: (level is MISSING, str(level)))
         return self._replace(levels=kept, other=self.other or len(self.levels) > most)
 
-    def read(self, values: Any) -> tuple[Array, list[str | None]]:
-        """Codes of the rows, and the level of each code."""
-        return levels_of(values)
-
     def parts(self) -> list[str]:
         """What each input is, to be added to the name of the column."""
         names = ["(missing)" if level is MISSING else level for level in self.levels]
@@ -243,34 +181,22 @@ class Levels(NamedTuple):
         return not self.other and MISSING not in self.levels and MISSING in read[1]
 
     def slope(self, read: Any, gradient: Array) -> Array:
-        """The function has no derivative by a category: nan; as for `Numbers`."""
+        """The function has no derivative by a category: nan; as for `Quantity`."""
         return np.full(gradient.shape[:2], np.nan)
 
 
-Block = Numbers | Dates | Levels
-
-
-def _with_indicator(inputs: Sequence[Array], missing: Array, fill: float, indicator: bool) -> Array:
-    """Inputs side by side, the first with `fill` for missing values, with their indicator last.
-
-    inputs : arrays of shape (n_rows,); missing : (n_rows,) bool
-    """
-    found = np.column_stack([*inputs, *[missing] * indicator]).astype(float)
-    found[missing, 0] = fill
-    return found
+Block = Quantity | Levels
 
 
 def _periods(dates: DateStatistics) -> list[str]:
     """The periods that dates cover, and are close enough to show."""
     if dates.distinct is not None and len(dates.distinct) < 3:
         return []
-    gap, ranges = dates.gap, dates.last_phases - dates.first_phases
+    gap, (days, *ranges) = dates.gap, dates.high - dates.low
     return [
         name
         for (name, (period, least)), phases in zip(PERIODS.items(), ranges, strict=True)
-        if dates.last - dates.first >= least
-        and gap <= _LARGEST_GAP * period
-        and phases > _LEAST_RANGE * period
+        if days >= least and gap <= _LARGEST_GAP * period and phases > _LEAST_RANGE * period
     ]
 
 
@@ -305,10 +231,8 @@ class Encoding(NamedTuple):
                 assert column.levels is not None
                 levels = Levels.of(column.levels, weight, None if declared is None else declared[j])
                 blocks.append(levels._replace(of_numbers=TAKEN_FOR[column.kind] == NUMBERS))
-            elif TAKEN_FOR[column.kind] == DATES:
-                blocks.append(Dates.of(column))
             else:
-                blocks.append(Numbers.of(column))
+                blocks.append(Quantity.of(column))
         labels = [column.label for column in statistics.columns]
         for most in _MOST_LEVELS:
             limited = [one.limited(most) if isinstance(one, Levels) else one for one in blocks]
@@ -348,7 +272,7 @@ class Encoding(NamedTuple):
         found, lacking = np.empty((table.n_rows, sum(self.widths)), dtype), []
         for column, block, inputs in zip(table.columns, self.blocks, self._slices, strict=True):
             _check_same_kind(column, block, name)
-            read: Any = block.read(column.values)
+            read: Any = READERS[block.taken_for](column.values)
             found[:, inputs] = encoded = block.encode(read)
             if not np.isfinite(encoded).all():
                 raise ValueError(
@@ -364,10 +288,9 @@ class Encoding(NamedTuple):
 
         table : Table; gradient : (n_rows, n_outputs, n_inputs)
         """
-        parts = zip(table.columns, self.blocks, self._slices, strict=True)
         slopes = []
-        for column, block, own in parts:
-            read: Any = block.read(column.values)
+        for column, block, own in zip(table.columns, self.blocks, self._slices, strict=True):
+            read: Any = READERS[block.taken_for](column.values)
             slopes.append(block.slope(read, gradient[..., own]))
         return np.stack(slopes, axis=-1)
 
@@ -378,15 +301,16 @@ class Encoding(NamedTuple):
     def state(self) -> list[dict[str, Any]]:
         """Plain data that `from_state` restores."""
         pairs = zip(self.labels, self.blocks, strict=True)
-        return [{"label": label, "taken_for": b.taken_for, **b._asdict()} for label, b in pairs]
+        return [{"label": label, **block._asdict()} for label, block in pairs]
 
     @classmethod
     def from_state(cls, state: list[dict[str, Any]]) -> Self:
-        """The inverse of `state`."""
-        classes = {NUMBERS: Numbers, DURATIONS: Numbers, DATES: Dates, LEVELS: Levels}
-        columns = [dict(one) for one in state]
-        labels = [one.pop("label") for one in columns]
-        return cls(labels, [classes[one.pop("taken_for")](**one) for one in columns])
+        """The inverse of `state`, also for that of an earlier version."""
+        blocks: list[Block] = []
+        for one in state:
+            kind = Levels if one["taken_for"] == LEVELS else Quantity
+            blocks.append(kind(**{name: one[name] for name in kind._fields if name in one}))
+        return cls([one["label"] for one in state], blocks)
 
 
 def _check_same_kind(column: TableColumn, block: Block, name: str) -> None:
@@ -396,10 +320,6 @@ def _check_same_kind(column: TableColumn, block: Block, name: str) -> None:
     """
     numbers_as_levels = isinstance(block, Levels) and block.of_numbers
     allowed = {block.taken_for, *[NUMBERS] * numbers_as_levels}
-    if column.taken_for not in allowed and not _lacks_all(column):
+    # Where no value is known, the kind is not known either.
+    if column.taken_for not in allowed and levels_of(column.values)[1] not in ([MISSING], []):
         raise other_kind(name, column.kind, column.label, block.taken_for)
-
-
-def _lacks_all(column: TableColumn) -> bool:
-    """Whether no value of a column is known, so that its kind is not known either."""
-    return bool(levels_of(column.values)[1] in ([MISSING], []))

@@ -129,7 +129,7 @@ def columns_of(data: Any) -> list[Column]:
 
     An array of one dtype counts as a single column.
     """
-    names_and_dtypes = None if isinstance(data, np.ndarray) else _names_and_dtypes(data)
+    names_and_dtypes = _names_and_dtypes(data)
     if names_and_dtypes is None:
         of_arrow = type(data).__module__.partition(".")[0] == "pyarrow"
         dtype = getattr(data, "type" if of_arrow else "dtype", None)
@@ -148,12 +148,12 @@ def columns_of(data: Any) -> list[Column]:
 
 def is_table(data: Any) -> bool:
     """Whether these are columns with names and dtypes of their own: a data frame."""
-    return not isinstance(data, np.ndarray) and _names_and_dtypes(data) is not None
+    return _names_and_dtypes(data) is not None
 
 
 def column_labels(data: Any) -> list[str] | None:
     """The names of the columns of a table, as strings; None for what is not a table."""
-    found = None if isinstance(data, np.ndarray) else _names_and_dtypes(data)
+    found = _names_and_dtypes(data)
     return None if found is None else [str(name) for name in found[0]]
 
 
@@ -167,7 +167,8 @@ def common_kind(first: Kind, second: Kind) -> Kind:
 
 def _names_and_dtypes(data: Any) -> tuple[Sequence[Any], Sequence[Any]] | None:
     """Names and dtypes of the columns of a table; None for what is not a table."""
-    if not hasattr(data, "__array__"):  # lazy, or not readable by numpy
+    # Without that method, it is lazy or not readable by numpy.
+    if isinstance(data, np.ndarray) or not hasattr(data, "__array__"):
         return None
     names: Any = getattr(data, "columns", None)
     dtypes: Any = getattr(data, "dtypes", None)

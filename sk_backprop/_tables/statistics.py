@@ -7,6 +7,7 @@ and dates are kept up to `MOST_DISTINCT` different ones.
 
 from fractions import Fraction
 from functools import reduce
+from operator import add
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -15,12 +16,12 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.exact import Weights
 from sk_backprop._tables.distinct import Repeats, keys_of_names, keys_of_numbers
 from sk_backprop._tables.kinds import Kind, common_kind
-from sk_backprop._tables.reading import MISSING, days_of, levels_of, numbers_of, seconds_of
+from sk_backprop._tables.reading import MISSING, levels_of, numbers_of
 from sk_backprop._tables.refusals import several_kinds
 from sk_backprop._tables.table import (
     DATES,
-    DURATIONS,
     LEVELS,
+    READERS,
     TAKEN_FOR,
     Table,
     TableColumn,
@@ -69,13 +70,7 @@ class NumberStatistics(NamedTuple):
 
     def merge(self, other: Self) -> Self:
         """Those of the rows of both."""
-        return type(self)(
-            self.total + other.total,
-            self.weight + other.weight,
-            self.n_present + other.n_present,
-            self.n_missing + other.n_missing,
-            self.missing_weight + other.missing_weight,
-        )
+        return type(self)(*map(add, self, other))  # all are sums
 
     @property
     def mean(self) -> float:
@@ -92,46 +87,34 @@ class DateStatistics(NamedTuple):
     """Finite days of rows of positive weight.
 
     distinct : (n_distinct,) ascending, or None if there are more than `MOST_DISTINCT`
-    first, last : float; first_phases, last_phases : (n_periods,), of the days modulo each period
+    low, high : (1 + n_periods,), extremes of the days, and of the days modulo each period
     """
 
     distinct: Array | None
-    first: float
-    last: float
-    first_phases: Array
-    last_phases: Array
+    low: Array
+    high: Array
 
     @classmethod
     def of(cls, days: Array, weights: Weights) -> Self:
         """From days, (n_rows,), nan where missing, and their weights."""
         distinct = np.unique(days[np.isfinite(days) & weights.positive])
-        phases = [distinct % period for period, _ in PERIODS.values()]
-        return cls(
-            _if_few(distinct),
-            float(distinct.min(initial=np.inf)),
-            float(distinct.max(initial=-np.inf)),
-            np.array([phase.min(initial=np.inf) for phase in phases]),
-            np.array([phase.max(initial=-np.inf) for phase in phases]),
-        )
+        phases = np.array([distinct, *(distinct % period for period, _ in PERIODS.values())])
+        low, high = phases.min(axis=1, initial=np.inf), phases.max(axis=1, initial=-np.inf)
+        return cls(_if_few(distinct), low, high)
 
     def merge(self, other: Self) -> Self:
         """Those of the rows of both."""
         distinct = None
         if self.distinct is not None and other.distinct is not None:
             distinct = _if_few(np.union1d(self.distinct, other.distinct))
-        return type(self)(
-            distinct,
-            min(self.first, other.first),
-            max(self.last, other.last),
-            np.minimum(self.first_phases, other.first_phases),
-            np.maximum(self.last_phases, other.last_phases),
-        )
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        return type(self)(distinct, low, high)
 
     @property
     def gap(self) -> float:
         """The median gap between different dates; of too many to keep, an upper bound."""
         if self.distinct is None:  # half of the gaps are at least the median
-            return 2 * (self.last - self.first) / MOST_DISTINCT
+            return float(2 * (self.high[0] - self.low[0]) / MOST_DISTINCT)
         return float(np.median(np.diff(self.distinct)))
 
 
@@ -249,8 +232,7 @@ class ColumnStatistics(NamedTuple):
         """
         numbers = dates = levels = integers = None
         if column.taken_for != LEVELS:
-            read = _READERS.get(column.taken_for, numbers_of)
-            values = np.ascontiguousarray(read(column.values))
+            values = np.ascontiguousarray(READERS[column.taken_for](column.values))
             numbers = NumberStatistics.of(values, weights)
             if column.taken_for == DATES:
                 dates = DateStatistics.of(values, weights)
@@ -348,15 +330,13 @@ class TableStatistics(NamedTuple):
     @property
     def dtype(self) -> Any:
         """The precision of the numbers, as of a `Table`."""
-        return dtype_of((column.kind, column.is_float32) for column in self.columns)
+        return dtype_of(self.columns)
 
     @property
     def lacks_values(self) -> bool:
         """Whether a value is missing, in rows of any weight."""
         return any(one.numbers is not None and one.numbers.n_missing > 0 for one in self.columns)
 
-
-_READERS = {DATES: days_of, DURATIONS: seconds_of}
 
 S = TypeVar("S", NumberStatistics, LevelStatistics, IntegerStatistics, DateStatistics)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from sk_backprop._tables.kinds import Column, Kind
-from sk_backprop._tables.reading import as_frame
+from sk_backprop._tables.reading import as_frame, days_of, levels_of, numbers_of, seconds_of
 
 # What a column is taken for, by its kind.
 NUMBERS, LEVELS, DATES, DURATIONS = "numbers", "categories", "dates", "durations"
@@ -15,6 +15,9 @@ TAKEN_FOR = {
     **dict.fromkeys((Kind.CATEGORY, Kind.STRING), LEVELS),
     **{Kind.DATE: DATES, Kind.DURATION: DURATIONS},
 }
+
+# What reads a column that is taken for that.
+READERS = {NUMBERS: numbers_of, LEVELS: levels_of, DATES: days_of, DURATIONS: seconds_of}
 
 # The kinds that are taken from a table.
 ENCODED = frozenset(TAKEN_FOR)
@@ -73,10 +76,10 @@ class Table(NamedTuple):
     @property
     def dtype(self) -> Any:
         """The precision of the numbers: float32 if no column needs more."""
-        return dtype_of((column.kind, column.is_float32) for column in self.columns)
+        return dtype_of(self.columns)
 
 
-def dtype_of(columns: Iterable[tuple[Kind, bool]]) -> Any:
-    """The precision of the numbers in columns of these kinds, and whether each is in float32."""
-    single = [is_float32 for kind, is_float32 in columns if kind is Kind.NUMBER]
+def dtype_of(columns: Iterable[Any]) -> Any:
+    """The precision of the numbers in columns that have a `kind`, and `is_float32`."""
+    single = [column.is_float32 for column in columns if column.kind is Kind.NUMBER]
     return np.float32 if single and all(single) else np.float64

@@ -5,7 +5,6 @@ headers or the formula itself use for something else would compile to another fu
 """
 
 import ast
-import errno
 import keyword
 import re
 from typing import NamedTuple
@@ -26,15 +25,28 @@ _C_KEYWORDS = _words(
     "this thread_local throw true try typedef typeid typename typeof typeof_unqual union unsigned "
     "using virtual void volatile wchar_t while xor xor_eq"
 )
-# Types and macros of <math.h>, <stddef.h> and <errno.h>, including those of POSIX and of this
-# system, and names that compilers predefine. (Functions are not reserved: an input may shadow those
-# that a formula does not call, such as y1.)
+# Types and macros of <math.h>, <stddef.h> and <errno.h>, including those of POSIX, and names that
+# compilers predefine. (Functions are not reserved: an input may shadow those that a formula does
+# not call, such as y1.)
 _C_NAMES = _words(
     "NULL offsetof size_t ptrdiff_t max_align_t nullptr_t unreachable float_t double_t "
     "INFINITY NAN MAXFLOAT HUGE DOMAIN SING OVERFLOW UNDERFLOW PLOSS TLOSS X_TLOSS "
     "math_errhandling errno errno_t linux unix i386 vax sun near far "
-    "EHWPOISON"  # of Linux; Python has it from 3.14 on
-) | {name for name in dir(errno) if name.startswith("E")}
+    "E2BIG EACCES EADDRINUSE EADDRNOTAVAIL EAFNOSUPPORT EAGAIN EALREADY EBADF EBADMSG EBUSY "
+    "ECANCELED ECHILD ECONNABORTED ECONNREFUSED ECONNRESET EDEADLK EDESTADDRREQ EDOM EDQUOT EEXIST "
+    "EFAULT EFBIG EHOSTUNREACH EIDRM EILSEQ EINPROGRESS EINTR EINVAL EIO EISCONN EISDIR ELOOP "
+    "EMFILE EMLINK EMSGSIZE EMULTIHOP ENAMETOOLONG ENETDOWN ENETRESET ENETUNREACH ENFILE ENOBUFS "
+    "ENODATA ENODEV ENOENT ENOEXEC ENOLCK ENOLINK ENOMEM ENOMSG ENOPROTOOPT ENOSPC ENOSR ENOSTR "
+    "ENOSYS ENOTCONN ENOTDIR ENOTEMPTY ENOTRECOVERABLE ENOTSOCK ENOTSUP ENOTTY ENXIO EOPNOTSUPP "
+    "EOVERFLOW EOWNERDEAD EPERM EPIPE EPROTO EPROTONOSUPPORT EPROTOTYPE ERANGE EROFS "
+    "ESOCKTNOSUPPORT ESPIPE ESRCH ESTALE ETIME ETIMEDOUT ETXTBSY EWOULDBLOCK EXDEV "
+    # Those of Linux, which <errno.h> defines too.
+    "EADV EBADE EBADFD EBADR EBADRQC EBADSLT EBFONT ECHRNG ECOMM EDEADLOCK EDOTDOT EHOSTDOWN "
+    "EHWPOISON EISNAM EKEYEXPIRED EKEYREJECTED EKEYREVOKED EL2HLT EL2NSYNC EL3HLT EL3RST ELIBACC "
+    "ELIBBAD ELIBEXEC ELIBMAX ELIBSCN ELNRNG EMEDIUMTYPE ENAVAIL ENOANO ENOCSI ENOKEY ENOMEDIUM "
+    "ENONET ENOPKG ENOTBLK ENOTNAM ENOTUNIQ EPFNOSUPPORT EREMCHG EREMOTE EREMOTEIO ERESTART "
+    "ERFKILL ESHUTDOWN ESRMNT ESTRPIPE ETOOMANYREFS EUCLEAN EUNATCH EUSERS EXFULL"
+)
 # Families of names that C reserves: for macros of its headers, and for its implementation.
 _C_FAMILIES = re.compile(r"(M|FP|MATH|HUGE|DEC|SNAN)_\w+|HUGE_?\w*|SNAN\w*|_[A-Z_]\w*")
 

@@ -211,6 +211,20 @@ def test_predictions_of_the_same_data_frame():
 
 
 @pytest.mark.usefixtures("client")
+def test_few_columns_of_a_wide_file(tmp_path):
+    # Of y alone, dask would read several of these files as one partition.
+    rng = np.random.RandomState(0)
+    frame = pd.DataFrame(rng.rand(240, 40)).rename(columns=str)
+    dd.from_pandas(frame, npartitions=12).to_parquet(tmp_path, write_index=False)
+    read = dd.read_parquet(tmp_path)
+    X, y, w = read[[str(k) for k in range(30)]], read["30"], read["31"]
+    assert len(y.to_delayed()) < y.npartitions == 12
+    found, _ = fitted(X, y, sample_weight=w)
+    expected, _ = fitted(X.compute(), y.compute(), sample_weight=w.compute())
+    assert_same_fit(found, expected)
+
+
+@pytest.mark.usefixtures("client")
 def test_validation_data():
     X_val, y_val = curve(150, seed=1)
     params = {**LBFGS, "early_stopping": True}

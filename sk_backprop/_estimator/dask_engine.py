@@ -53,11 +53,17 @@ class DaskEngine:
         self._futures.add(future)
         return future
 
-    def blocks(self, collection: Any) -> list[Any]:
-        """A handle for each block of a collection along its rows."""
-        futures = list(self._client.compute(list(np.ravel(collection.to_delayed()))))
+    def blocks(self, collections: Sequence[Any]) -> list[list[Any]]:
+        """Handles for the blocks of collections along their rows, as many for each.
+
+        The collections are not optimized one by one: of a file of which few columns are used, dask
+        would read several partitions as one, and a block that X and y have in common twice.
+        """
+        blocks = [np.ravel(one.to_delayed(optimize_graph=False)) for one in collections]
+        futures = list(self._client.compute([one for row in blocks for one in row]))
         self._futures.update(futures)
-        return futures
+        ends = np.cumsum([len(row) for row in blocks])
+        return [futures[end - len(row) : end] for row, end in zip(blocks, ends, strict=True)]
 
     def release(self) -> None:
         """Release all results, also those to which a kept traceback refers, as a notebook's."""
@@ -176,12 +182,15 @@ def _collection(engine: DaskEngine, rows: tuple[Any, Any, Any], suffix: str) -> 
     meta = without_rows(X)
     if hasattr(X, "chunks"):
         X = X.rechunk({1: -1})
-    columns = [engine.blocks(X)]
-    for name, given in {f"y{suffix}": y, f"sample_weight{suffix}": sample_weight}.items():
-        if is_collection(given):
-            columns.append(engine.blocks(in_blocks_of(X, given, (name, f"X{suffix}"))))
-        else:  # one weight for all rows, or none
-            columns.append([given] * X.npartitions)
+    others = [
+        in_blocks_of(X, one, (f"{name}{suffix}", f"X{suffix}")) if is_collection(one) else one
+        for name, one in {"y": y, "sample_weight": sample_weight}.items()
+    ]
+    handles = iter(engine.blocks([X, *filter(is_collection, others)]))
+    # One weight for all rows, or none, is that of each block.
+    columns = [
+        next(handles) if is_collection(one) else [one] * X.npartitions for one in (X, *others)
+    ]
     y_shape = (np.nan, *y.shape[1:])
     return Collection(engine, list(zip(*columns, strict=True)), meta, y_shape)
 

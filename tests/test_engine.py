@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from cases import slow, slow_but
+from engines import InProcess
 from same_fit import assert_same_fit, curve, with_warnings
 from sklearn.base import clone
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch
-from sk_backprop._blocks.engine import InProcess, reduced
+from sk_backprop._blocks.engine import reduced
 from sk_backprop._coordinates.row_order import canonical_rows
 from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
 from sk_backprop._estimator.collection_fit import Collection, fit_collection

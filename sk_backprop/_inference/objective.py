@@ -41,9 +41,9 @@ from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import (
     Network,
     Parameters,
-    Workspaces,
     forward,
     last_layer,
+    workspaces,
 )
 
 # Rows from which the last layer's noise and curvature are estimated: they give the standard
@@ -133,7 +133,7 @@ class Objective:
         self.network, self.likelihood, self._sums = network, likelihood, sums
         self.n_samples, self.n_outputs, self.dtype = sums.n_samples, sums.n_outputs, sums.dtype
         self.total_weight, self._density_weight = total_weight, total_weight * density
-        self._workspaces = Workspaces(network, self.dtype)
+        self._workspace = workspaces(network, self.dtype)
         self._penalty_grad = np.empty(network.n_params, self.dtype)
 
     def _set_penalty(self, alpha: float, penalty_weight: float) -> None:
@@ -186,7 +186,7 @@ class Objective:
         return self._of_total(PearsonSums(squares, ratio, float(weight[0])))
 
     def _outputs(self, params: Parameters, batch: Batch) -> Array:
-        return forward(self.network, params, batch.X, self._workspaces.of(len(batch.y)))
+        return forward(self.network, params, batch.X, self._workspace(len(batch.y)))
 
     def batch_pearson(self, params: Parameters, batch: Batch) -> PearsonSums:
         """As `pearson`, over the rows of a mini-batch."""
@@ -261,7 +261,7 @@ class Objective:
         grad : Parameters, overwritten
         """
         n_rows = batch.y.shape[0]
-        work = self._workspaces.of(n_rows)
+        work = self._workspace(n_rows)
         loss = mean_loss_gradient(self.likelihood, params, batch, n_rows, grad, work)
         return loss + self._add_penalty(params, grad)
 

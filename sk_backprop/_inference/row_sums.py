@@ -30,11 +30,11 @@ from sk_backprop._network.network import (
     Network,
     Parameters,
     Workspace,
-    Workspaces,
     backward,
     forward,
     jacobian,
     rows_per_block,
+    workspaces,
 )
 
 # Bytes of a Jacobian of some rows, and fewest of these rows. Between calls threads wait for the
@@ -134,7 +134,7 @@ class RowSums:
         shared = self.n_samples * network.n_params >= _LEAST_SHARED
         self._blocks = RowBlocks(rows, block_rows, shared=shared, **self._place)
         # One for each thread.
-        self._workspaces = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
+        self._workspaces = [workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
         # Not a method: in a circle of references, the arrays would outlive their last use.
         self._gradients = Sums(partial(_new_gradient, network, self.dtype), _add_gradient)
         self._equation_rows = equation_rows
@@ -144,7 +144,7 @@ class RowSums:
     def gradient(self, likelihood: Likelihood, params: Parameters, grad: Parameters) -> float:
         """The sum of the losses divided by `n_samples`; its gradient is written to `grad`."""
         if len(self._blocks.blocks) == 1:
-            work = self._workspaces[0].of(len(self._rows.y))
+            work = self._workspaces[0](len(self._rows.y))
             return mean_loss_gradient(likelihood, params, self._rows, self.n_samples, grad, work)
         found = self._blocks.sum(*self._gradient(likelihood, params))
         grad.flat[...] = found.grad.flat
@@ -179,7 +179,7 @@ class RowSums:
         thread : int, number of the calling thread
         total : _GradientSum, overwritten
         """
-        work, n_rows = self._workspaces[thread].of(len(block.y)), self.n_samples
+        work, n_rows = self._workspaces[thread](len(block.y)), self.n_samples
         total.loss[0] = mean_loss_gradient(likelihood, params, block, n_rows, total.grad, work)
 
     # --- statistics of the outputs ---
@@ -221,7 +221,7 @@ class RowSums:
 
         def part(block: slice) -> Arrays:
             X, y, w = self._rows.take(block)
-            f = forward(self._network, params, X, self._workspaces[0].of(len(y)))
+            f = forward(self._network, params, X, self._workspaces[0](len(y)))
             return of_block(f, y.T, None if w is None else w.T)
 
         parts = map(part, self._blocks.blocks)
@@ -339,7 +339,7 @@ class _Equations:
         self._network = network
         self._jacobian_rows = min(max(rows_at_once, _LEAST_ROWS), EQUATION_ROWS, n_samples)
         self._of_thread = [
-            (np.empty(network.n_params * self._jacobian_rows), Workspaces(network, y.dtype))
+            (np.empty(network.n_params * self._jacobian_rows), workspaces(network, y.dtype))
             for _ in range(self.blocks.n_threads)
         ]
 
@@ -367,12 +367,12 @@ class _Equations:
         total : NormalEquations, overwritten
         """
         network = self._network
-        buffer, workspaces = self._of_thread[thread]
+        buffer, workspace = self._of_thread[thread]
         for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
             array[...] = 0
         for rows in row_blocks(len(block.y), self._jacobian_rows):
             X, y, w = block.take(rows)
-            n_rows, work = len(y), workspaces.of(len(y))
+            n_rows, work = len(y), workspace(len(y))
             f, y = forward(network, params, X, work), y.T
             w = None if w is None else w.T
             pearson = PearsonSums.of(*likelihood.pearson_terms(f, y), w)

@@ -25,7 +25,7 @@ of a `Workspace`: for dense X no array of the size of a batch is allocated.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise, repeat
 from typing import Any, NamedTuple, Self
 
@@ -286,19 +286,9 @@ class Workspace:
         self.ones = np.ones(n_rows, dtype)
 
 
-class Workspaces:
-    """A `Workspace` for each number of rows that is asked for."""
-
-    def __init__(self, network: Network, dtype: Any) -> None:
-        self._network, self._dtype = network, dtype
-        self._made: dict[int, Workspace] = {}
-
-    def of(self, n_rows: int) -> Workspace:
-        """The workspace for `n_rows` rows."""
-        work = self._made.get(n_rows)
-        if work is None:
-            work = self._made[n_rows] = Workspace(self._network, n_rows, self._dtype)
-        return work
+def workspaces(network: Network, dtype: Any) -> Callable[[int], Workspace]:
+    """A function that returns a `Workspace` for a number of rows, always the same one."""
+    return cache(partial(Workspace, network, dtype=dtype))
 
 
 def rows_per_block(
@@ -499,10 +489,10 @@ def evaluate(
     dtype = np.result_type(X.dtype, *coefs, *intercepts)
     params = network.pack(coefs, intercepts, dtype)
     output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
-    work = Workspaces(network, dtype)
+    work = workspaces(network, dtype)
     for rows in row_blocks(X.shape[0], rows_per_block(network, dtype)):
         block = X[rows] if X.dtype == dtype else X[rows].astype(dtype)
-        output[rows] = forward(network, params, block, work.of(rows.stop - rows.start)).T
+        output[rows] = forward(network, params, block, work(rows.stop - rows.start)).T
     return output
 
 

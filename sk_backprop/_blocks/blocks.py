@@ -117,7 +117,7 @@ class Sums(Generic[T]):
     add : callable that adds its second argument to the first, in place
     """
 
-    def __init__(self, make: Callable[[], T], add: Callable[[T, T], None]) -> None:
+    def __init__(self, make: Callable[[], T], add: Callable[[T, T], object]) -> None:
         self._make, self._add = make, add
         self._free: list[T] = []
 

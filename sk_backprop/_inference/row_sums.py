@@ -124,7 +124,7 @@ class RowSums:
         first_row: int = 0,
         n_threads: int | None = None,
     ) -> None:
-        self._network, self._rows = network, rows
+        self.network, self._rows = network, rows
         self._place: dict[str, Any] = {"first_row": first_row, "n_threads": n_threads}
         self.n_samples = len(rows.y) if n_samples is None else n_samples
         self.dtype, self.n_outputs = rows.y.dtype, rows.y.shape[1]
@@ -221,7 +221,7 @@ class RowSums:
 
         def part(block: slice) -> Arrays:
             X, y, w = self._rows.take(block)
-            f = forward(self._network, params, X, self._workspaces[0](len(y)))
+            f = forward(self.network, params, X, self._workspaces[0](len(y)))
             return of_block(f, y.T, None if w is None else w.T)
 
         parts = map(part, self._blocks.blocks)
@@ -249,9 +249,9 @@ class RowSums:
 
     @cached_property
     def _equations(self) -> "_Equations":
-        shared = self.n_samples * self._network.n_params**2 >= _LEAST_SHARED_EQUATIONS
+        shared = self.n_samples * self.network.n_params**2 >= _LEAST_SHARED_EQUATIONS
         blocks = RowBlocks(self._rows, self._equation_rows, shared=shared, **self._place)
-        return _Equations(self._network, blocks, self.n_samples)
+        return _Equations(self.network, blocks, self.n_samples)
 
     # --- some of the rows ---
 
@@ -274,10 +274,6 @@ def _new_gradient(network: Network, dtype: Any) -> _GradientSum:
 
 def _add_gradient(first: _GradientSum, second: _GradientSum) -> None:
     add_arrays((first.loss, first.grad.flat), (second.loss, second.grad.flat))
-
-
-def _add_equations(first: NormalEquations, second: NormalEquations) -> None:
-    add_arrays(first, second)
 
 
 def rows_of_block(network: Network, dtype: Any, n_samples: int, *, dense: bool) -> int:
@@ -332,7 +328,7 @@ class _Equations:
         self.blocks, y = blocks, blocks.rows.y
         n_outputs = y.shape[1]
         self.sums: Sums[NormalEquations] = Sums(
-            lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
+            lambda: NormalEquations.zeros(n_outputs, network.n_params), add_arrays
         )
         # J is formed for some rows at a time.
         rows_at_once = _nearest_power_of_two(_JACOBIAN_BYTES / (8 * network.n_params))

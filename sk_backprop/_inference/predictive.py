@@ -73,8 +73,7 @@ class _Summand(NamedTuple):
 
 def _largest(summands: Sequence[_Summand]) -> Network:
     """The network with most parameters, which decides how rows are divided."""
-    networks = [one.network for one in summands]
-    return networks[0] if len(networks) == 1 else max(networks, key=lambda one: one.n_params)
+    return max((one.network for one in summands), key=lambda network: network.n_params)
 
 
 class FittedFunction(NamedTuple):
@@ -119,10 +118,8 @@ class FittedFunction(NamedTuple):
                 f"{self.likelihood.output_activation!r}"
             )
         sizes, scale = network.layer_sizes, self.scaler.scale_
-        n_of_members, weights = 0, []
-        for member in self.members:
-            n_of_members += member.n_networks
-            weights.append(member.weight)
+        n_of_members = sum(member.n_networks for member in self.members)
+        weights = [member.weight for member in self.members]
         if n_of_members != n_networks:
             raise inconsistent(
                 f"members_ has {n_of_members} networks, and n_networks_ is {n_networks}"

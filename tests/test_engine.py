@@ -398,7 +398,7 @@ def test_many_partitions_exchange_their_rows_in_two_steps(most_pieces):
     ]
     facts = PartitionFacts.merged([PartitionFacts.of(one) for one in partitions])
     found = sorted_ranges(engine, partitions, facts, most_pieces)
-    data = [one.data for one in found.ranges if one is not None]
+    data = [one.data for one in found.rows.handles if one is not None]
     assert len(data) > 3
     units = found.units
     order, weights = canonical_rows(X, units.x, rows.y / units.y, w)

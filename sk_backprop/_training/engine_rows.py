@@ -140,7 +140,7 @@ def problem_of(
     parts = [
         part._replace(rows=engine.submit(_scaled, part.rows, scales, within)) for part in parts
     ]
-    engine_rows = with_weights(engine, parts, weighted=rows.weighted)
+    engine_rows = with_weights(engine, parts, weighted=rows.rows.weighted)
     unit = engine_rows.unit
     share = 1 / rows.n_distinct if unit is None else (unit.largest, unit.total)
     products = _total(engine, parts, _products, share, merge=add)

@@ -52,7 +52,9 @@ class Folds:
         if not 0 <= number < len(self):
             raise IndexError(number)
         if number not in self._made:
-            self._made[number] = _split(self._problem, self._place, *self._masks(number))
+            kept, held_out = self._masks(number)
+            part = part_of(self._problem, _in_places(kept, self._place))
+            self._made[number] = part, self._problem.rows.take(np.flatnonzero(held_out))
         return self._made[number]
 
     def _masks(self, number: int) -> tuple[Array, Array]:
@@ -77,9 +79,9 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data, Array]
     n_folds : int
     """
     size, place = min(-(-problem.n_distinct // n_folds), MOST_HELD_OUT), _places(problem)
-    folds = [place // size == number for number in range(n_folds)]
     found = []
-    for held_out in folds:
+    for number in range(n_folds):
+        held_out = place // size == number
         kept, rows = _in_places(~held_out, place), np.flatnonzero(held_out)
         part = part_of(problem, kept, problem.rows.select(kept))
         found.append((part, problem.rows.take(rows), rows))
@@ -105,17 +107,6 @@ def _places(problem: Problem) -> Array:
     place = np.empty(n_distinct, dtype=np.intp)
     place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
     return np.asarray(place[rank])
-
-
-def _split(problem: Problem, place: Array, kept: Array, held_out: Array) -> tuple[Problem, Data]:
-    """The problem of the rows that are kept, and the rows that are held out.
-
-    problem : Problem, with all rows; place : (n_samples,), as returned by `_places`
-    kept, held_out : (n_samples,) bool
-    """
-    kept = _in_places(kept, place)
-    part = part_of(problem, kept)
-    return part, problem.rows.take(np.flatnonzero(held_out))
 
 
 def _in_places(chosen: Array, place: Array) -> Array:

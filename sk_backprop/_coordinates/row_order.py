@@ -172,9 +172,7 @@ def ranks_of(products: Array, n_features: int) -> Array:
     sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
     # Another order of columns may change the last digits of the sums.
     rounded = np.round(sizes, _DIGITS)
-    ranks = np.empty(n_features, dtype=np.intp)
-    ranks[np.lexsort(-rounded.T[::-1])] = np.arange(n_features)
-    return ranks
+    return np.argsort(np.lexsort(-rounded.T[::-1]))
 
 
 def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:

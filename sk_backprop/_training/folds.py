@@ -99,13 +99,12 @@ def evenly_spread(problem: Problem, rows: Array, most: int) -> Array:
 
 def _places(problem: Problem) -> Array:
     """The place of each row's distinct row in an order that any fold is spread over evenly."""
-    n_distinct, rank = problem.n_distinct, _ranks(problem)
+    rank = _ranks(problem)
     if problem.groups is not None:
         rank = _ranks_of_groups(rank, problem.groups)
     # Multiples of the golden ratio fill the unit interval evenly, without a period. Every
     # fifth row has one, which may be that of a full factorial design.
-    place = np.empty(n_distinct, dtype=np.intp)
-    place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
+    place = np.argsort(np.argsort((np.arange(problem.n_distinct) * _GOLDEN) % 1.0))
     return np.asarray(place[rank])
 
 
@@ -145,10 +144,7 @@ def _ranks(problem: Problem) -> Array:
     products = [inputs[block] @ coefficients[:, None] for block in blocks]
     place = np.concatenate(products).ravel() + np.abs(rows.y).sum(axis=1)
     # The order of the columns changes the last digits of the sums.
-    place = np.round(place, _DIGITS)
-    rank = np.empty(len(place), dtype=np.intp)
-    rank[np.argsort(place, kind="stable")] = np.arange(len(place))
-    return rank
+    return np.argsort(np.argsort(np.round(place, _DIGITS), kind="stable"))
 
 
 # Decimals of the sums that order the rows, in the solver's coordinates; and values of X that are
@@ -160,6 +156,4 @@ def _ranks_of_groups(rank: Array, groups: Array) -> Array:
     """Rank, among the distinct rows, of the one that each row equals."""
     first = np.full(groups.max() + 1, len(rank))
     np.minimum.at(first, groups, rank)
-    rank_of_group = np.empty(len(first), dtype=np.intp)
-    rank_of_group[np.argsort(first)] = np.arange(len(first))
-    return np.asarray(rank_of_group[groups])
+    return np.asarray(np.argsort(np.argsort(first))[groups])

@@ -80,6 +80,11 @@ class SelectedRows:
         return SelectedRows(self._X, self._selected, dtype)
 
 
+def as_dense(X: Any) -> Array:
+    """Dense rows as they are, sparse ones as an array."""
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())
+
+
 def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
     """Consecutive slices of at most `block_rows` rows."""
     return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]

@@ -112,7 +112,7 @@ class EngineSums:
                 self._engine.submit(_sample, part.rows, self._unit, -part.first_row % step, step)
                 for part in self._parts
             ]
-            self._samples[step] = concatenated(self._engine.gather(handles))
+            self._samples[step] = Batch(*concatenated(self._engine.gather(handles)))
         return self._samples[step]
 
     def _sum(
@@ -150,11 +150,12 @@ class EngineSums:
         return total_of(reduced(self._engine, handles, merged_nodes, fan_in), added)
 
 
-def concatenated(batches: Sequence[Batch]) -> Batch:
-    """Batches one after the other, as one; their X are dense, CSR or centred CSR."""
-    X, y, w = zip(*batches, strict=True)
-    weights = None if w[0] is None else np.concatenate(w)
-    return Batch(stacked(X), np.concatenate(y), weights)
+def concatenated(
+    parts: Sequence[tuple[Any, Array, Array | None]],
+) -> tuple[Any, Array, Array | None]:
+    """X, y and weights of parts below each other; their X are dense, CSR or centred CSR."""
+    X, y, w = zip(*parts, strict=True)
+    return stacked(X), np.concatenate(y), None if w[0] is None else np.concatenate(w)
 
 
 def stacked(rows: Sequence[Any]) -> Any:

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, Rows, row_blocks
+from sk_backprop._blocks.arrays import Array, Rows, as_dense, row_blocks
 
 # Coefs and intercepts, one of each for every layer.
 NetworkWeights = tuple[list[Array], list[Array]]
@@ -413,9 +413,7 @@ def jacobian(
             np.dot(params.coefs[layer], delta, out=work.delta[layer - 1])
             times_slope(work.delta[layer - 1], work.h[layer - 1], work.scratch[layer - 1])
         else:
-            rows: Any = X
-            dense = rows if isinstance(X, np.ndarray) else rows.toarray()
-            inputs = np.ascontiguousarray(dense[:, : network.layer_sizes[0]].T)
+            inputs = np.ascontiguousarray(as_dense(X)[:, : network.layer_sizes[0]].T)
             np.multiply(inputs[:, None, :], delta, out=by_weight[:-1])
             by_weight[-1] = delta
             if network.units_per_feature:
@@ -445,10 +443,8 @@ def jacobians(network: Network, flat: Array, X: Rows) -> tuple[Array, Array]:
         flat[:, slice(*network.layer_slice(layer))].reshape(n_networks, n_in + 1, n_out)
         for layer, (n_in, n_out) in enumerate(pairwise(network.layer_sizes))
     ]
-    rows: Any = X
-    dense = rows if isinstance(X, np.ndarray) else rows.toarray()
     below = np.ones((1, n_features + 1, n_rows))
-    below[0, :-1] = dense.T[:n_features]
+    below[0, :-1] = as_dense(X).T[:n_features]
     inputs, activations = [below], [*repeat(hidden, len(layers) - 1), output]
     for V, activation in zip(layers, activations):
         h = np.ones((n_networks, V.shape[2] + 1, n_rows))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, weighted_quantiles
+from sk_backprop._blocks.arrays import Array, as_dense, weighted_quantiles
 from sk_backprop._network.network import Network, Parameters, glorot_bound, lecun_bound
 from sk_backprop._training.problem import Data, Problem
 
@@ -125,8 +125,7 @@ def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:
     """
     n_features = network.layer_sizes[0]
     step = -(-rows.n_samples * n_features // _MOST_VALUES)
-    X: Any = rows.X[::step]
-    X = X if isinstance(X, np.ndarray) else X.toarray()
+    X = as_dense(rows.X[::step])
     w = rows.weights[::step]
     W = np.zeros(network.layer_sizes[:2])
     b = np.zeros(network.layer_sizes[1])

@@ -35,7 +35,7 @@ from sk_backprop._coordinates.scales import (
     sampling_step,
 )
 from sk_backprop._coordinates.seen_rows import SeenRows
-from sk_backprop._inference.engine_sums import Part, stacked
+from sk_backprop._inference.engine_sums import Part, concatenated
 from sk_backprop._inference.row_sums import EQUATION_ROWS, rows_of_block
 from sk_backprop._network.network import Network
 from sk_backprop._training.problem import Data
@@ -193,7 +193,7 @@ class Holders(NamedTuple):
             for one, start, size in zip(self.handles, ends, self.sizes)
             if size
         ]
-        return _concatenated(self.engine.gather(chosen))
+        return Data(*concatenated(self.engine.gather(chosen)))
 
 
 class SortedRanges(NamedTuple):
@@ -389,7 +389,7 @@ def _pieces(
 
 def _joined_pieces(pieces: list[RawPartition]) -> RawPartition:
     numbers = np.concatenate([one.numbers for one in pieces])
-    return RawPartition(_concatenated([one.data for one in pieces]), numbers)
+    return RawPartition(Data(*concatenated([one.data for one in pieces])), numbers)
 
 
 def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
@@ -446,12 +446,7 @@ def _between(holders: list[Any], slices: list[tuple[int, int]], weighted: bool) 
         X, y, _ = one.data
         w = one.data.weights[start:stop] if weighted else None
         parts.append(Data(X[start:stop], y[start:stop], w))
-    return _concatenated(parts)
-
-
-def _concatenated(parts: Sequence[Data]) -> Data:
-    X, y, w = zip(*parts, strict=True)
-    return Data(stacked(X), np.concatenate(y), None if w[0] is None else np.concatenate(w))
+    return Data(*concatenated(parts))
 
 
 def _every(rows: RawPartition | SortedRows, first: int, step: int, weighted: bool) -> Data:

@@ -232,7 +232,6 @@ def of_stream(
     errors : of the mini-batches of these rows, as in `PassErrors.sums`
     """
     earlier, weight, total = stream.earlier, objective.total_weight, stream.weight
-    before = 0.0 if earlier is None else earlier.weight
     mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
     behind, falls = np.ones_like(mean.squares), mean.squares < slow_mean.squares
     np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
@@ -248,25 +247,21 @@ def of_stream(
     factors: list[Factor] = []
     prior: list[Array] = []
     at_inputs = weights == "all" or objective.network.is_linear
+    newest_share = min(max(weight / total, min(_NEWEST_SHARE, weight / _CURVATURE_ROWS)), 1.0)
     for outputs, part, part_params in uncertain_objectives(weights, objective, params):
         groups, fixed = penalties(part, alpha)
         held = fixed.weight[groups.index] * np.mean(1 / noise[outputs])
         curvature = part.normal_equations(part_params).curvature
-        precision = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
-        diverged = not np.isfinite(precision).all()
-        if diverged:
-            precision[...] = 0
+        newest = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
+        before = None
         if earlier is not None and earlier.has_precision_of(weights):
-            others = earlier.data_precision(
+            before = earlier.data_precision(
                 len(factors), part.network, outputs, at_inputs=at_inputs
             )
-            others *= total / before * float(np.mean(earlier.noise[outputs] / noise[outputs]))
-            if np.isfinite(others).all():  # not if units have grown beyond the range of float64
-                part_of_newest = max(weight / total, min(_NEWEST_SHARE, weight / _CURVATURE_ROWS))
-                part_of_newest = 0.0 if diverged else min(part_of_newest, 1.0)
-                precision *= part_of_newest
-                others *= 1 - part_of_newest
-                precision += others
+            before *= (
+                total / earlier.weight * float(np.mean(earlier.noise[outputs] / noise[outputs]))
+            )
+        precision = _running_precision(before, newest, newest_share)
         A = np.empty_like(precision, order="F")
         L = cholesky(partial(np.copyto, A, precision), held, A)
         factors.append(CholeskyFactor.of(L))
@@ -276,6 +271,23 @@ def of_stream(
         n_effective[outputs] = np.clip(1 - unknown, 0, 1).sum() / part.n_outputs
     n_effective = np.minimum(n_effective, total)  # without a penalty all parameters count
     return Posterior(weights, factors, noise, n_effective, prior, *running)
+
+
+def _running_precision(before: Array | None, newest: Array, share: float) -> Array:
+    """Running mean of the precision that comes from data, (n_params, n_params).
+
+    Parameters
+    ----------
+    before, newest : of the earlier rows, if there are any, and of the newest, both overwritten
+    share : float, weight of `newest` in the result, unless training diverged on these rows
+    """
+    if not np.isfinite(newest).all():
+        newest[...], share = 0, 0.0
+    if before is not None and np.isfinite(before).all():  # not if units are beyond float64
+        newest *= share
+        before *= 1 - share
+        newest += before
+    return newest
 
 
 def _noise_means(

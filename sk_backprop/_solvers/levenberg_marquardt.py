@@ -109,11 +109,7 @@ class LevenbergMarquardt(Solver):
                     status = progress
                     break
                 exact = normal.loss.sum() <= 0.5 * LEAST_NOISE**2 * total
-                if (
-                    progress == "stalled"
-                    or (prior.n_plain_steps is None and not moved)
-                    or (prior.n_plain_steps is not None and exact)
-                ):
+                if progress == "stalled" or (not moved if prior.n_plain_steps is None else exact):
                     status = "converged"
                     break
         except KeyboardInterrupt:

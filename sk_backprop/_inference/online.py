@@ -232,18 +232,10 @@ def of_stream(
     errors : of the mini-batches of these rows, as in `PassErrors.sums`
     """
     earlier, weight, total = stream.earlier, objective.total_weight, stream.weight
-    mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
-    behind, falls = np.ones_like(mean.squares), mean.squares < slow_mean.squares
-    np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
-    noise = np.maximum(mean.value * np.maximum(behind, _MOST_BEHIND), LEAST_VARIANCE)
-    usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
-    if earlier is not None and earlier.n_seen >= objective.likelihood.error_rows:
-        least_noise = np.minimum(usual, earlier.least_noise)
-    n_effective = np.zeros_like(noise)
-    means = mean.ratio, mean.value, slow_mean.value
-    running = *means, usual, least_noise, noise / noise_part
+    found = _noise_of_stream(stream, objective, errors)
     if weights == "none":
-        return Posterior(weights, [], noise, n_effective, [], *running)
+        return found
+    noise, n_effective = found.noise, np.zeros_like(found.noise)
     factors: list[Factor] = []
     prior: list[Array] = []
     at_inputs = weights == "all" or objective.network.is_linear
@@ -258,9 +250,8 @@ def of_stream(
             before = earlier.data_precision(
                 len(factors), part.network, outputs, at_inputs=at_inputs
             )
-            before *= (
-                total / earlier.weight * float(np.mean(earlier.noise[outputs] / noise[outputs]))
-            )
+            ratio = float(np.mean(earlier.noise[outputs] / noise[outputs]))
+            before *= total / earlier.weight * ratio
         precision = _running_precision(before, newest, newest_share)
         A = np.empty_like(precision, order="F")
         L = cholesky(partial(np.copyto, A, precision), held, A)
@@ -270,7 +261,29 @@ def of_stream(
         unknown = held * np.einsum("ij,ij->j", L, L)
         n_effective[outputs] = np.clip(1 - unknown, 0, 1).sum() / part.n_outputs
     n_effective = np.minimum(n_effective, total)  # without a penalty all parameters count
-    return Posterior(weights, factors, noise, n_effective, prior, *running)
+    return found._replace(weights=weights, factors=factors, n_effective=n_effective, prior=prior)
+
+
+def _noise_of_stream(
+    stream: StreamState, objective: Objective, errors: Sequence[PearsonSums]
+) -> Posterior:
+    """The posterior of `of_stream` where no weights are uncertain: the noise, by running means.
+
+    Parameters
+    ----------
+    stream, objective, errors : as for `of_stream`
+    """
+    earlier = stream.earlier
+    mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
+    behind, falls = np.ones_like(mean.squares), mean.squares < slow_mean.squares
+    np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
+    noise = np.maximum(mean.value * np.maximum(behind, _MOST_BEHIND), LEAST_VARIANCE)
+    usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
+    if earlier is not None and earlier.n_seen >= objective.likelihood.error_rows:
+        least_noise = np.minimum(usual, earlier.least_noise)
+    means = mean.ratio, mean.value, slow_mean.value
+    running = *means, usual, least_noise, noise / noise_part
+    return Posterior("none", [], noise, np.zeros_like(noise), [], *running)
 
 
 def _running_precision(before: Array | None, newest: Array, share: float) -> Array:

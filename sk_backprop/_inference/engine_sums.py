@@ -13,13 +13,7 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import Batch, Node, joined, total_of
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._inference.row_sums import (
-    EQUATION_ROWS,
-    Arrays,
-    NormalEquations,
-    RowSums,
-    added,
-)
+from sk_backprop._inference.row_sums import EQUATION_ROWS, Arrays, NormalEquations, RowSums, added
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters
 

@@ -40,13 +40,7 @@ from sk_backprop._inference.row_sums import (
 )
 from sk_backprop._network.dispersion import LEAST_NOISE, PearsonSums
 from sk_backprop._network.likelihood import Likelihood
-from sk_backprop._network.network import (
-    Network,
-    Parameters,
-    forward,
-    last_layer,
-    workspaces,
-)
+from sk_backprop._network.network import Network, Parameters, forward, last_layer, workspaces
 
 # Rows from which the last layer's noise and curvature are estimated: they give the standard
 # deviation to 1 %. (Four times as many took as long as an epoch of 20,000 rows, with two layers

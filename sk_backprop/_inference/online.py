@@ -18,12 +18,7 @@ from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._inference.evidence import cholesky
 from sk_backprop._inference.factors import CholeskyFactor, Factor
-from sk_backprop._inference.laplace import (
-    Posterior,
-    Uncertain,
-    penalties,
-    uncertain_objectives,
-)
+from sk_backprop._inference.laplace import Posterior, Uncertain, penalties, uncertain_objectives
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._network.network import Network, Parameters

@@ -21,12 +21,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
-from sk_backprop._inference.evidence import (
-    Precisions,
-    WeightGroups,
-    factor,
-    reestimate,
-)
+from sk_backprop._inference.evidence import Precisions, WeightGroups, factor, reestimate
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.row_sums import NormalEquations
 from sk_backprop._network.dispersion import LEAST_NOISE

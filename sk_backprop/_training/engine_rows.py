@@ -16,15 +16,8 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch, Node, joined, sum_nodes, total_of
 from sk_backprop._blocks.engine import Engine
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._coordinates.row_order import (
-    products_with_y,
-    ranks_of,
-)
-from sk_backprop._coordinates.scales import (
-    Moments,
-    Scales,
-    moments_for,
-)
+from sk_backprop._coordinates.row_order import products_with_y, ranks_of
+from sk_backprop._coordinates.scales import Moments, Scales, moments_for
 from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.row_sums import Arrays, added

@@ -22,9 +22,7 @@ from sk_backprop._coordinates.scales import (
     largest_values,
     sampling_step,
 )
-from sk_backprop._inference.evidence import (
-    Precisions,
-)
+from sk_backprop._inference.evidence import Precisions
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.online import StreamState
 from sk_backprop._network.dispersion import HeldOutNoise

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, as_dense, weighted_quantiles
-from sk_backprop._network.network import Network, Parameters, glorot_bound, lecun_bound
+from sk_backprop._network.network import (
+    Network,
+    Parameters,
+    glorot_bound,
+    lecun_bound,
+    own_features,
+)
 from sk_backprop._training.problem import Data, Problem
 
 
@@ -40,10 +46,7 @@ def random_start(
         by_rank = by_rank[~constant[by_rank]]
     first, per_feature = network.layer_sizes[1:], network.units_per_feature
     if per_feature:
-        units_of = np.array(network.units_of_features)
-        ends = np.cumsum(units_of)
-        own = [np.arange(ends[j] - units_of[j], ends[j]) for j in by_rank]
-        units = np.concatenate([np.empty(0, np.intp), *own])
+        units = np.nonzero(own_features(network)[by_rank])[1]
         first = (len(units), *first[1:])
     narrow = replace(network, layer_sizes=(len(by_rank), *first))
     drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
@@ -129,10 +132,8 @@ def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:
     w = rows.weights[::step]
     W = np.zeros(network.layer_sizes[:2])
     b = np.zeros(network.layer_sizes[1])
-    first = 0
-    for j, n_units in enumerate(network.units_of_features):
-        own = slice(first, first + n_units)
-        first += n_units
+    for j, own in enumerate(own_features(network)):
+        n_units = np.count_nonzero(own)
         x = X[:, j].astype(float)
         spread = _spread(x, w)
         if spread > 0:

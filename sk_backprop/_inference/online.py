@@ -62,13 +62,12 @@ class Earlier(NamedTuple):
         """Variance of the noise, in the coordinates of the next batch: (n_outputs,)."""
         return np.asarray(np.maximum(self.posterior.noise * self.move.noise_factor, LEAST_VARIANCE))
 
-    def _sums(self, variance: Array | None, otherwise: Array) -> PearsonSums:
-        """Means over rows whose `value` is the given variance.
+    def _sums(self, variance: Array | None) -> PearsonSums:
+        """Means over rows whose `value` is the given variance, or the noise if there is none.
 
         variance : (n_outputs,) or None, in the coordinates of the earlier batches
-        otherwise : (n_outputs,), the variance if that is None, in those of the next batch
         """
-        value = otherwise if variance is None else variance * self.move.noise_factor
+        value = self.noise if variance is None else variance * self.move.noise_factor
         ratio = self.posterior.ratio
         ratio = np.zeros_like(value) if ratio is None else ratio
         one = PearsonSums(np.ones_like(ratio), ratio, 1.0)
@@ -93,12 +92,12 @@ class Earlier(NamedTuple):
     @property
     def mean(self) -> PearsonSums:
         """The running mean from which the noise is computed."""
-        return self._sums(self.posterior.mean, self.noise)
+        return self._sums(self.posterior.mean)
 
     @property
     def slow_mean(self) -> PearsonSums:
         """The running mean of `mean`."""
-        return self._sums(self.posterior.slow_mean, self.noise)
+        return self._sums(self.posterior.slow_mean)
 
     @property
     def variance_of_new(self) -> Array:
@@ -111,7 +110,7 @@ class Earlier(NamedTuple):
     @property
     def usual(self) -> PearsonSums:
         """Running mean over the rows of about ten batches."""
-        return self._sums(self.posterior.usual, self.noise)
+        return self._sums(self.posterior.usual)
 
     @property
     def least_noise(self) -> Array:

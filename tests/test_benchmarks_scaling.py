@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from engines import InProcess
 
 # The checkout, which holds `benchmarks`; last, so that an installed sk_backprop comes first.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -17,7 +18,6 @@ sys.path.append(str(Path(__file__).parents[1]))
 import benchmarks.__main__ as program
 from benchmarks import distributed, scaling, table
 from benchmarks.scaling import Row
-from sk_backprop._blocks.engine import InProcess
 
 MB = 2**20
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

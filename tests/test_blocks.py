@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, tree_sum
+from sk_backprop._blocks.blocks import Batch, RowBlocks, Sums, power_of_two, total_of, tree_sum
 from sk_backprop._blocks.linalg import factorise, gram, invert_triangle
 
 
@@ -32,7 +32,8 @@ def sum_of_y(rows, block_rows, *, shared=False):
     def into(first, second):
         first += second
 
-    total = RowBlocks(rows, block_rows, shared=shared).sum(kernel, Sums(make, into))
+    sums = Sums(make, into)
+    total = total_of(RowBlocks(rows, block_rows, shared=shared).nodes(kernel, sums), sums.add)
     return total[0], len(made)
 
 
@@ -95,10 +96,10 @@ def test_as_many_threads_as_allowed_share_the_blocks(allowed, threads):
 
     sums = Sums(lambda: np.empty(1), lambda first, second: None)
     with threadpool_limits(allowed, user_api="blas"):
-        RowBlocks(rows, 8, shared=True).sum(kernel, sums)
+        RowBlocks(rows, 8, shared=True).nodes(kernel, sums)
         assert set(seen) == threads
         seen.clear()
-        RowBlocks(rows, 8, shared=False).sum(kernel, sums)
+        RowBlocks(rows, 8, shared=False).nodes(kernel, sums)
         assert set(seen) == {0}
 
 

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from cases import slow, slow_but
+from engines import InProcess
 from same_fit import assert_same_fit, curve, with_warnings
 from sklearn.base import clone
 
 from sk_backprop import BackpropRegressor
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch
-from sk_backprop._blocks.engine import InProcess, reduced
+from sk_backprop._blocks.engine import reduced
 from sk_backprop._coordinates.row_order import canonical_rows
 from sk_backprop._coordinates.scales import MOST_IN_SAMPLE
 from sk_backprop._estimator.collection_fit import Collection, fit_collection
@@ -397,7 +398,7 @@ def test_many_partitions_exchange_their_rows_in_two_steps(most_pieces):
     ]
     facts = PartitionFacts.merged([PartitionFacts.of(one) for one in partitions])
     found = sorted_ranges(engine, partitions, facts, most_pieces)
-    data = [one.data for one in found.ranges if one is not None]
+    data = [one.data for one in found.rows.handles if one is not None]
     assert len(data) > 3
     units = found.units
     order, weights = canonical_rows(X, units.x, rows.y / units.y, w)

@@ -192,7 +192,7 @@ def test_variance_of_the_last_layer_is_that_of_a_linear_model_of_its_units(hidde
     number = network.parameters(np.arange(network.n_params))
     for k in range(2):
         own = np.append(number.coefs[-1][:, k], number.intercepts[-1][k])
-        X, y = objective._X, objective._y[:, k]
+        X, y = objective._rows.X, objective._rows.y[:, k]
         g = gradients(network, params, X, own)[:, k]
         f = evaluate(network, params.coefs, params.intercepts, X)[:, k]
         # Squared error: (f - y)^2. Poisson: Fletcher's X^2, and Fisher's information 1 / f.
@@ -216,7 +216,7 @@ def test_variance_of_the_last_layer_is_that_of_a_linear_model_of_its_units(hidde
 
 def test_one_penalty_holds_the_weights_to_outputs_of_different_noise():
     network, params, objective, Xt = network_problem((4,), "tanh")
-    objective._y[:, 1] *= 30
+    objective._rows.y[:, 1] *= 30
     posterior = laplace("all", objective, params, 5.0)
     beta = 1 / posterior.noise
     assert beta[0] > 100 * beta[1]
@@ -254,7 +254,7 @@ def test_residual_degrees_of_freedom_are_rows_less_effective_parameters():
 @pytest.mark.parametrize("weights", ["all", "last_layer"])
 def test_copies_of_a_row_do_not_make_the_weights_more_certain(weights):
     network, params, once, Xt = network_problem((4,), "tanh")
-    thrice = Objective(network, SquaredError(), once._X, once._y, np.full(60, 3.0))
+    thrice = Objective(network, SquaredError(), once._rows.X, once._rows.y, np.full(60, 3.0))
     one, many = laplace(weights, once, params, 1.0), laplace(weights, thrice, params, 3.0)
     np.testing.assert_allclose(many.noise, one.noise)
     np.testing.assert_allclose(many.dof, 3 * one.dof)

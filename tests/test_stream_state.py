@@ -67,7 +67,7 @@ def told_by(posterior, network, number=0, outputs=slice(None), *, at_inputs=True
 
 
 def batches_of(objective, size):
-    X, y = objective._X, objective._y
+    X, y = objective._rows.X, objective._rows.y
     return [(X[k : k + size], y[k : k + size]) for k in range(0, len(y), size)]
 
 
@@ -141,7 +141,9 @@ def test_a_stream_forgets_noise_by_rows_and_curvature_by_ten_batches(output, n_r
     network, params, objective, _ = problem(output)
     other = network.parameters(params.flat * 0.1)
     for size, share in ((60, 0.06), (1, 0.001)):
-        batch = Objective(network, objective.likelihood, objective._X[:size], objective._y[:size])
+        batch = Objective(
+            network, objective.likelihood, objective._rows.X[:size], objective._rows.y[:size]
+        )
         before = posterior_after(None, "all", objective, other, 2.0)
         after = posterior_after(past(before, 1e6), "all", batch, params, 2)
         newest = posterior_after(None, "all", batch, params, 2)
@@ -307,7 +309,7 @@ def test_the_first_mini_batches_give_the_mean_squared_error_of_their_rows(batch_
 def test_rows_count_as_half_of_their_weight_at_least():
     # Their mean takes a degree of freedom: n - 1, but n / 2 where n is below 2.
     network, params, objective, _ = problem()
-    X, y = objective._X[:4], objective._y[:4]
+    X, y = objective._rows.X[:4], objective._rows.y[:4]
     rows = Objective(network, objective.likelihood, X, y, np.full(4, 0.5))
     squares = [rows.batch_pearson(params, one).squares for one in rows.batches(1)]
     one, two, three, four = (each / 0.5 for each in squares)
@@ -353,7 +355,7 @@ def test_errors_of_new_rows_after_a_fit_are_larger_than_its_noise(n_effective, n
 @pytest.mark.parametrize(("output", "kept"), [("identity", 900), ("exp", 3000)])
 def test_errors_of_three_windows_of_the_running_mean_are_kept(output, kept):
     network, params, objective, _ = problem(output)
-    X, y = np.tile(objective._X, (60, 1)), np.tile(objective._y, (60, 1))
+    X, y = np.tile(objective._rows.X, (60, 1)), np.tile(objective._rows.y, (60, 1))
     many = Objective(network, objective.likelihood, X, y)
     errors = PassErrors(many)
     for batch in many.batches(100):

@@ -80,13 +80,26 @@ class SelectedRows:
         return SelectedRows(self._X, self._selected, dtype)
 
 
+def as_dense(X: Any) -> Array:
+    """Dense rows as they are, sparse ones as an array."""
+    return np.asarray(X if isinstance(X, np.ndarray) else X.toarray())
+
+
 def row_blocks(n_rows: int, block_rows: int) -> list[slice]:
     """Consecutive slices of at most `block_rows` rows."""
     return [slice(start, min(start + block_rows, n_rows)) for start in range(0, n_rows, block_rows)]
 
 
-def weighted_median(values: Array, w: Array) -> float:
-    """Median of values, (n_rows,), with weights w: the smallest that half of the weight reaches."""
+def weighted_quantiles(values: Array, w: Array, p: Any) -> Array:
+    """The smallest values up to which there is at least the fraction `p` of the weight.
+
+    values, w : (n_rows,); p : array or float
+    """
     order = np.argsort(values, kind="stable")
     up_to = np.cumsum(w[order])
-    return float(values[order[np.searchsorted(up_to, 0.5 * up_to[-1])]])
+    return np.asarray(values[order[np.searchsorted(up_to, p * up_to[-1])]])
+
+
+def weighted_median(values: Array, w: Array) -> float:
+    """Median of values, (n_rows,), with weights w: the smallest that half of the weight reaches."""
+    return float(weighted_quantiles(values, w, 0.5))

@@ -12,7 +12,7 @@ from itertools import pairwise
 from operator import add
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sk_backprop._blocks.arrays import Array, Rows, row_blocks
+from sk_backprop._blocks.arrays import Array, Rows, beyond_range_is_inf, row_blocks
 from sk_backprop._blocks.threads import Team, allowed_threads
 
 T = TypeVar("T")
@@ -117,7 +117,7 @@ class Sums(Generic[T]):
     add : callable that adds its second argument to the first, in place
     """
 
-    def __init__(self, make: Callable[[], T], add: Callable[[T, T], None]) -> None:
+    def __init__(self, make: Callable[[], T], add: Callable[[T, T], object]) -> None:
         self._make, self._add = make, add
         self._free: list[T] = []
 
@@ -173,7 +173,9 @@ class RowBlocks:
         self._groups = _groups(len(self.blocks), self.first, self.n_threads)
 
     def nodes(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> list[Node[T]]:
-        """Sums over these rows, as nodes of the tree of all rows.
+        """Sums over these rows, as nodes of the tree of all rows; beyond the range they are inf.
+
+        Pass a sum that is no longer needed to `sums.release`.
 
         kernel : callable that writes the sum over a block; its arguments are the rows of the
             block, the number of the thread, and arrays of `sums` to write to
@@ -185,6 +187,7 @@ class RowBlocks:
             kernel(self.rows.take(block), thread, total)
             return total
 
+        @beyond_range_is_inf
         def of_thread(thread: int) -> None:
             for number in range(thread, len(self._groups), self.n_threads):
                 group = self._groups[number]
@@ -193,13 +196,6 @@ class RowBlocks:
 
         self._team.run(of_thread)
         return joined((node for nodes in found for node in nodes), sums.add)
-
-    def sum(self, kernel: Callable[[Batch, int, T], None], sums: Sums[T]) -> T:
-        """The sum over all blocks; pass it to `sums.release` when it is no longer needed.
-
-        kernel, sums : as for `nodes`
-        """
-        return total_of(self.nodes(kernel, sums), sums.add)
 
 
 def _groups(n_blocks: int, first: int, n_threads: int) -> list[slice]:

@@ -1,4 +1,4 @@
-"""Tasks on rows that are elsewhere: what a distributed engine must offer, and one that has none.
+"""Tasks on rows that are elsewhere: what a distributed engine must offer.
 
 An engine runs pure functions where their arguments are. Handles stand for results that stay there;
 a task may have handles, and lists of handles, among its arguments. Which worker runs a task, and
@@ -31,25 +31,6 @@ class Engine(Protocol):
 
     def gather(self, handles: Sequence[Any]) -> list[Any]:
         """The results that handles stand for; raises what their tasks have raised."""
-
-
-class InProcess:
-    """An engine without workers: tasks run at once, and handles are their results."""
-
-    def __init__(self, n_threads: int = 1) -> None:
-        self.n_threads = n_threads
-
-    def threads_of_task(self, n_tasks: int) -> int:
-        """As for `Engine`."""
-        return max(1, self.n_threads // n_tasks)
-
-    def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
-        """As for `Engine`."""
-        return function(*args)
-
-    def gather(self, handles: Sequence[Any]) -> list[Any]:
-        """As for `Engine`."""
-        return list(handles)
 
 
 def reduced(

@@ -172,9 +172,7 @@ def ranks_of(products: Array, n_features: int) -> Array:
     sizes = np.abs(products[:n_features]).reshape(n_features, 3, -1).sum(axis=2)
     # Another order of columns may change the last digits of the sums.
     rounded = np.round(sizes, _DIGITS)
-    ranks = np.empty(n_features, dtype=np.intp)
-    ranks[np.lexsort(-rounded.T[::-1])] = np.arange(n_features)
-    return ranks
+    return np.argsort(np.lexsort(-rounded.T[::-1]))
 
 
 def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
@@ -196,8 +194,12 @@ def _sorted_rows(X: Any, x_scale: Array, y: Array) -> tuple[Array, Array]:
 
 def row_keys(X: Any, x_scale: Array, y: Array) -> Array:
     """The keys by which rows are sorted, (n_samples,) uint64; parameters as `canonical_rows`."""
-    keys = _row_keys(X, x_scale)
-    keys += _row_keys(y, np.ones(y.shape[1]), first_column=X.shape[1])
+    (n_rows, n_columns), n_outputs = X.shape, y.shape[1]
+    per_row = n_outputs + (X.nnz // max(1, n_rows) if sp.issparse(X) else n_columns)
+    keys = np.empty(n_rows, dtype=np.uint64)
+    for rows in row_blocks(n_rows, max(1, _BLOCK_VALUES // per_row)):
+        keys[rows] = _row_keys(X[rows], x_scale)
+        keys[rows] += _row_keys(y[rows], np.ones(n_outputs), first_column=n_columns)
     return keys
 
 
@@ -235,12 +237,8 @@ def _row_keys(X: Any, scale: Array, first_column: int = 0) -> Array:
         sums = np.concatenate([[np.uint64(0)], np.cumsum(keys, dtype=np.uint64)])
         return np.asarray(sums[X.indptr[1:]] - sums[X.indptr[:-1]])
     columns = np.arange(first_column, first_column + X.shape[1])
-    step = max(1, _BLOCK_VALUES // max(1, X.shape[1]))
-    keys = np.empty(X.shape[0], dtype=np.uint64)
-    for start in range(0, X.shape[0], step):
-        block = _value_keys(divide_columns(X[start : start + step], scale), columns)
-        keys[start : start + step] = block.sum(axis=1, dtype=np.uint64)
-    return keys
+    keys = _value_keys(divide_columns(X, scale), columns)
+    return np.asarray(keys.sum(axis=1, dtype=np.uint64))
 
 
 def _equal_rows(X: Any, a: Array, b: Array) -> Array:
@@ -260,17 +258,4 @@ def _equal_rows(X: Any, a: Array, b: Array) -> Array:
 
 def hashed_rows(X: Any, y: Array) -> Array:
     """A hash of each row of X and y together, in the units of the user: (n_samples,) uint64."""
-    n_columns = X.shape[1] + y.shape[1]
-    columns, ones = np.arange(n_columns), np.ones(n_columns)
-    per_row = n_columns if not sp.issparse(X) else 1 + y.shape[1] + X.nnz // X.shape[0]
-    step = max(1, _BLOCK_VALUES // per_row)
-    keys = np.empty(len(y), dtype=np.uint64)
-    for start in range(0, len(y), step):
-        rows = slice(start, start + step)
-        if sp.issparse(X):
-            keys[rows] = _row_keys(X[rows], ones)
-            keys[rows] += _row_keys(y[rows], ones[: y.shape[1]], first_column=X.shape[1])
-        else:
-            block = _value_keys(np.concatenate([X[rows], y[rows]], axis=1), columns)
-            keys[rows] = block.sum(axis=1, dtype=np.uint64)
-    return _mixed(keys)
+    return _mixed(row_keys(X, np.ones(X.shape[1]), y))

@@ -30,14 +30,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sk_backprop._blocks.arrays import Array, row_blocks
-from sk_backprop._blocks.blocks import (
-    STATISTICS_ROWS,
-    Node,
-    joined,
-    leaves,
-    power_of_two,
-    total_of,
-)
+from sk_backprop._blocks.blocks import STATISTICS_ROWS, Node, joined, leaves, power_of_two, total_of
 from sk_backprop._blocks.threads import cached_property
 from sk_backprop._coordinates.affine import SAME_UNITS, TANH_FOR_SIGMOID, Coordinates
 from sk_backprop._network.likelihood import Likelihood

@@ -55,28 +55,23 @@ class SeenRows(NamedTuple):
     @classmethod
     def of_hashes(cls, hashes: Array, sample_weight: Array | None) -> Self:
         """As `of`, from what `hashed_rows` returned."""
-        if len(hashes) == 1:
-            weights = np.ones(1) if sample_weight is None else sample_weight.astype(float)
-            return cls(hashes, weights)
-        order = np.argsort(hashes, kind="stable")
-        hashes = hashes[order]
-        weights = np.ones(len(order)) if sample_weight is None else sample_weight[order]
-        starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
-        return cls(hashes[starts], np.add.reduceat(weights, starts)).kept()
+        weights = np.ones(len(hashes)) if sample_weight is None else sample_weight
+        return cls(hashes, weights)._distinct(np.add)
 
     def joined_with(self, other: Self) -> Self:
-        """The sketch of two disjoint sets of rows."""
+        """The sketch of both sets of rows; a row of both has the larger of its weights."""
         hashes = np.concatenate([self.hashes, other.hashes])
         weights = np.concatenate([self.weights, other.weights])
-        order = np.argsort(hashes, kind="stable")
-        return self._replace(hashes=hashes[order], weights=weights[order]).kept()
+        return self._replace(hashes=hashes, weights=weights)._distinct(np.maximum)
 
-    def kept(self) -> Self:
-        """The rows with the smallest hashes."""
-        if len(self.hashes) <= _N_KEPT:
-            return self
+    def _distinct(self, merge: np.ufunc) -> Self:
+        """The distinct rows with the smallest hashes; `merge` combines weights of equal ones."""
+        order = np.argsort(self.hashes, kind="stable")
+        hashes = self.hashes[order]
+        starts = np.flatnonzero(np.append(True, hashes[1:] != hashes[:-1]))
+        weights = merge.reduceat(self.weights[order], starts)
         # Copies, since views would keep those of all rows.
-        hashes, weights = self.hashes[:_N_KEPT].copy(), self.weights[:_N_KEPT].copy()
+        hashes, weights = hashes[starts[:_N_KEPT]], weights[:_N_KEPT].copy()
         return self._replace(hashes=hashes, weights=weights)
 
     @property
@@ -95,34 +90,18 @@ class SeenRows(NamedTuple):
         """The sketch of all earlier rows and those of a batch."""
         if self._is_sample and batch.hashes[0] > self.hashes[-1]:
             return self  # as for most small batches
-        place = np.searchsorted(self.hashes, batch.hashes)
-        known = np.append(self.hashes, batch.hashes[-1:])[place] == batch.hashes
-        known &= place < len(self.hashes)
-        repeated = self._repeated_with(batch, place, known)
-        weights = self.weights.copy()
-        again = place[known]
-        weights[again] = np.maximum(weights[again], batch.weights[known])
-        hashes = np.insert(self.hashes, place[~known], batch.hashes[~known])
-        weights = np.insert(weights, place[~known], batch.weights[~known])
-        sketch = self._replace(hashes=hashes, weights=weights, repeated=repeated)
-        return sketch.kept()
+        return self.joined_with(batch)._replace(repeated=self._repeated_with(batch))
 
-    def _repeated_with(self, batch: Self, place: Array, known: Array) -> float:
-        """`repeated` after a batch.
-
-        Parameters
-        ----------
-        batch : SeenRows
-        place : (n_hashes,) int, where its hashes belong in `hashes`
-        known : (n_hashes,) bool, whether they are there already
-        """
+    def _repeated_with(self, batch: Self) -> float:
+        """`repeated` after a batch."""
         # Rows beyond the largest hash of a sample may or may not have been seen.
         weights = batch.weights
         if self._is_sample:
-            weights = weights * (place < _N_KEPT)
+            weights = weights * (batch.hashes <= self.hashes[-1])
         total = float(weights.sum())
         if total == 0:
             return self.repeated
+        known = np.isin(batch.hashes, self.hashes, assume_unique=True)
         share = float(weights[known].sum()) / total
         if not self._is_sample:
             return share

@@ -20,12 +20,7 @@ from scipy.optimize import minimize
 from scipy.special import betaln, digamma
 
 from sk_backprop._blocks.arrays import Array, weighted_median
-from sk_backprop._inference.consistency import (
-    check_float,
-    check_range,
-    check_weights,
-    inconsistent,
-)
+from sk_backprop._inference.consistency import check_float, check_range, check_weights, inconsistent
 from sk_backprop._network.network import Network, evaluate
 
 # Smallest degrees of freedom: the standard deviation of t is 1.7 times its scale there, and

@@ -12,9 +12,8 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from sk_backprop._blocks.arrays import Array
 
 # Tolerance for the rounding of a mean in float32, relative to the largest value.
 _ROUNDING = 1e-5

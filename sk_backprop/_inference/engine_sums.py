@@ -1,6 +1,7 @@
 """The sums of `row_sums` over rows on an engine: tasks return nodes of one tree."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,13 +13,7 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import Batch, Node, joined, total_of
 from sk_backprop._blocks.engine import Engine, reduced
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._inference.row_sums import (
-    EQUATION_ROWS,
-    Arrays,
-    NormalEquations,
-    RowSums,
-    added,
-)
+from sk_backprop._inference.row_sums import EQUATION_ROWS, Arrays, NormalEquations, RowSums, added
 from sk_backprop._network.likelihood import Likelihood
 from sk_backprop._network.network import Network, Parameters
 
@@ -111,7 +106,7 @@ class EngineSums:
                 self._engine.submit(_sample, part.rows, self._unit, -part.first_row % step, step)
                 for part in self._parts
             ]
-            self._samples[step] = concatenated(self._engine.gather(handles))
+            self._samples[step] = Batch(*concatenated(self._engine.gather(handles)))
         return self._samples[step]
 
     def _sum(
@@ -125,14 +120,22 @@ class EngineSums:
         likelihood : Likelihood; params : Parameters
         fan_in : int or None, as for `reduced`
         """
-        n_threads = self._engine.threads_of_task(len(self._parts))
-        of_all = self._network, self._unit, self.n_samples, self._block_rows, n_threads
+        block_rows, equation_rows = self._block_rows
+        sums_of = partial(
+            RowSums,
+            self._network,
+            n_samples=self.n_samples,
+            block_rows=block_rows,
+            equation_rows=equation_rows,
+            n_threads=self._engine.threads_of_task(len(self._parts)),
+        )
         handles = [
             self._engine.submit(
                 _nodes,
                 kind,
                 part.rows,
-                _Place(*of_all, part.first_row),
+                self._unit,
+                partial(sums_of, first_row=part.first_row),
                 likelihood,
                 params.flat,
             )
@@ -141,11 +144,12 @@ class EngineSums:
         return total_of(reduced(self._engine, handles, merged_nodes, fan_in), added)
 
 
-def concatenated(batches: Sequence[Batch]) -> Batch:
-    """Batches one after the other, as one; their X are dense, CSR or centred CSR."""
-    X, y, w = zip(*batches, strict=True)
-    weights = None if w[0] is None else np.concatenate(w)
-    return Batch(stacked(X), np.concatenate(y), weights)
+def concatenated(
+    parts: Sequence[tuple[Any, Array, Array | None]],
+) -> tuple[Any, Array, Array | None]:
+    """X, y and weights of parts below each other; their X are dense, CSR or centred CSR."""
+    X, y, w = zip(*parts, strict=True)
+    return stacked(X), np.concatenate(y), None if w[0] is None else np.concatenate(w)
 
 
 def stacked(rows: Sequence[Any]) -> Any:
@@ -171,22 +175,6 @@ def weighted(rows: Batch, unit: WeightUnit | None) -> Batch:
 # --- tasks ---
 
 
-class _Place(NamedTuple):
-    """What the sums over a part depend on, but for the loss.
-
-    network : Network; unit : WeightUnit or None; n_samples : int, of all rows
-    block_rows : as for `EngineSums`; n_threads : int, that share the rows
-    first_row : int
-    """
-
-    network: Network
-    unit: WeightUnit | None
-    n_samples: int
-    block_rows: tuple[int | None, int]
-    n_threads: int
-    first_row: int
-
-
 def _sample(rows: Batch, unit: WeightUnit | None, first: int, step: int) -> Batch:
     X, y, w = weighted(rows.take(slice(first, len(rows.y), step)), unit)
     # Copies, since views would keep, and send, all rows.
@@ -197,7 +185,8 @@ def _sample(rows: Batch, unit: WeightUnit | None, first: int, step: int) -> Batc
 def _nodes(
     kind: str,
     rows: Batch,
-    place: _Place,
+    unit: WeightUnit | None,
+    sums_of: Callable[[Batch], RowSums],
     likelihood: Likelihood,
     theta: Array,
 ) -> list[Node[Arrays]]:
@@ -206,24 +195,14 @@ def _nodes(
     Parameters
     ----------
     kind : str, as for `EngineSums._sum`
-    rows : Batch
-    place : _Place
+    rows : Batch; unit : WeightUnit or None
+    sums_of : callable that makes the sums over rows with weights in this unit
     likelihood : Likelihood
     theta : (n_params,)
     """
-    block_rows, equation_rows = place.block_rows
     with one_blas_thread():  # with two, BLAS adds up in another order
-        sums = RowSums(
-            place.network,
-            weighted(rows, place.unit),
-            place.n_samples,
-            block_rows=block_rows,
-            equation_rows=equation_rows,
-            first_row=place.first_row,
-            n_threads=place.n_threads,
-        )
-        params = place.network.parameters(theta.copy())
-        nodes = getattr(sums, f"{kind}_nodes")(likelihood, params)
+        sums = sums_of(weighted(rows, unit))
+        nodes = getattr(sums, f"{kind}_nodes")(likelihood, sums.network.parameters(theta.copy()))
     if kind != "equations":
         return list(nodes)
     return [one.holding(tuple(_packed(NormalEquations(*one.total)))) for one in nodes]

@@ -119,16 +119,9 @@ class Posterior(NamedTuple):
         X : (n_samples, n_features), in the solver's coordinates
         """
         variance = np.zeros((X.shape[0], network.layer_sizes[-1]))
-        if self.weights == "none":
-            return variance
         variance_of = [one.variance() for one in self.factors]
-        step = max(16, _BLOCK_BYTES // (8 * self.factors[0].order))
-        for rows in row_blocks(X.shape[0], step):
-            parts = _uncertain_parts(self.weights, network, params, X[rows])
-            gradients = [gradient for part in parts for gradient in _output_gradients(*part)]
-            for k, gradient in enumerate(gradients):
-                number = k if self.weights == "last_layer" else 0
-                variance[rows, k] = variance_of[number](gradient)
+        for rows, k, number, gradient in self._gradients(network, params, X):
+            variance[rows, k] = variance_of[number](gradient)
         return variance
 
     def draw(self, network: Network, params: Parameters, X: Rows, normal: Array) -> Array:
@@ -140,19 +133,33 @@ class Posterior(NamedTuple):
         normal : (n_uncertain, n_draws), standard normal; `n_uncertain` rows are used
         """
         found = np.zeros((X.shape[0], network.layer_sizes[-1], normal.shape[1]))
-        if self.weights == "none":
-            return found
         first, deltas = 0, []
         for one in self.factors:
             deltas.append(one.draw(normal[first : first + one.order]))
             first += one.order
-        step = max(16, _BLOCK_BYTES // (8 * max(len(delta) for delta in deltas)))
+        for rows, k, number, gradient in self._gradients(network, params, X):
+            found[rows, k] = gradient.T @ deltas[number]
+        return found
+
+    def _gradients(
+        self, network: Network, params: Parameters, X: Rows
+    ) -> Iterator[tuple[slice, int, int, Array]]:
+        """Gradients of each output by the uncertain weights, (order, n_rows), by blocks of rows.
+
+        With each gradient come its rows, the number of the output, and that of the factor.
+
+        network, params, X : as for `variance`
+        """
+        if self.weights == "none":
+            return
+        last_layer_only = self.weights == "last_layer"
+        step = max(16, _BLOCK_BYTES // (8 * self.factors[0].order))
         for rows in row_blocks(X.shape[0], step):
-            parts = _uncertain_parts(self.weights, network, params, X[rows])
+            whole = (network, params, X[rows])
+            parts = last_layer(*whole) if last_layer_only else [whole]
             gradients = [gradient for part in parts for gradient in _output_gradients(*part)]
             for k, gradient in enumerate(gradients):
-                found[rows, k] = gradient.T @ deltas[k if self.weights == "last_layer" else 0]
-        return found
+                yield rows, k, k if last_layer_only else 0, gradient
 
     @property
     def n_uncertain(self) -> int:
@@ -221,20 +228,6 @@ def outputs_and_variances(
         for k, gradient in enumerate(of_network):
             found[k] = variance_of(gradient)
     return outputs.transpose(0, 2, 1), variances.transpose(0, 2, 1)
-
-
-def _uncertain_parts(
-    weights: Uncertain, network: Network, params: Parameters, X: Rows
-) -> Sequence[tuple[Network, Parameters, Any]]:
-    """Networks all of whose weights are uncertain, with their parameters and inputs.
-
-    Parameters
-    ----------
-    weights : {'all', 'last_layer'}, weights of `network` that are uncertain
-    network, params : Network and Parameters
-    X : (n_rows, n_features)
-    """
-    return [(network, params, X)] if weights == "all" else last_layer(network, params, X)
 
 
 def _output_gradients(network: Network, params: Parameters, X: Rows) -> list[Array]:

@@ -22,14 +22,16 @@ Every quantity over all rows is a sum over blocks of rows (`row_sums`). A solver
 vectors; mini-batches it passes on unread.
 """
 
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
+from typing import Self
 
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array, Rows, row_blocks
 from sk_backprop._blocks.blocks import Batch, block_sum
 from sk_backprop._coordinates.scales import sampling_step
+from sk_backprop._inference.engine_sums import EngineSums
 from sk_backprop._inference.row_sums import (
     EQUATION_ROWS,
     NormalEquations,
@@ -38,13 +40,7 @@ from sk_backprop._inference.row_sums import (
 )
 from sk_backprop._network.dispersion import LEAST_NOISE, PearsonSums
 from sk_backprop._network.likelihood import Likelihood
-from sk_backprop._network.network import (
-    Network,
-    Parameters,
-    Workspaces,
-    forward,
-    last_layer,
-)
+from sk_backprop._network.network import Network, Parameters, forward, last_layer, workspaces
 
 # Rows from which the last layer's noise and curvature are estimated: they give the standard
 # deviation to 1 %. (Four times as many took as long as an epoch of 20,000 rows, with two layers
@@ -88,21 +84,23 @@ class Objective:
     ) -> None:
         relative, total = relative_weights(sample_weight, len(y))
         w = None if relative is None else relative.astype(y.dtype)[:, None]
-        sums = RowSums(network, Batch(X, y, w), block_rows=block_rows, equation_rows=equation_rows)
+        rows = Batch(X, y, w)
+        sums = RowSums(network, rows, block_rows=block_rows, equation_rows=equation_rows)
         every = slice(0, len(y), sampling_step(len(y)))
         chosen = None if sample_weight is None else sample_weight[every]
         density = likelihood.density_fraction(y[every], chosen)
-        self._set(network, likelihood, sums, total, density)
-        self._set_penalty(alpha, total if penalty_weight is None else penalty_weight)
-        self._X, self._y, self._w = X, y, w
-        self._taken: dict[int, tuple[Array | None, Array, Array | None]] = {}
+        decay = alpha / (total if penalty_weight is None else penalty_weight)
+        self._set(network, likelihood, sums, total, density, decay)
+        self._rows = rows
+        # One number of rows for all chunks, and one for the last, which may be smaller.
+        self._buffers = cache(partial(_empty_like, rows))
 
     @classmethod
     def over(
         cls,
         network: Network,
         likelihood: Likelihood,
-        sums: Any,
+        sums: RowSums | EngineSums,
         total_weight: float,
         density: Array,
         alpha: float,
@@ -112,35 +110,40 @@ class Objective:
         Parameters
         ----------
         network, likelihood, alpha : as for the class
-        sums : with the methods and attributes of `RowSums`
+        sums : RowSums or EngineSums
         total_weight : float, of the rows
         density : (n_outputs,), fraction of the total weight in rows whose y has a density
         """
         self = cls.__new__(cls)
-        self._set(network, likelihood, sums, total_weight, density)
-        self._set_penalty(alpha, total_weight)
+        self._set(network, likelihood, sums, total_weight, density, alpha / total_weight)
         return self
 
     def _set(
         self,
         network: Network,
         likelihood: Likelihood,
-        sums: Any,
+        sums: RowSums | EngineSums,
         total_weight: float,
         density: Array,
+        decay: float,
     ) -> None:
-        """Set what does not depend on where the rows are; parameters as for `over`."""
+        """Set what does not depend on where the rows are.
+
+        Parameters
+        ----------
+        network, likelihood, sums, total_weight, density : as for `over`
+        decay : float, derivative of the penalty, divided by the weight
+        """
         self.network, self.likelihood, self._sums = network, likelihood, sums
         self.n_samples, self.n_outputs, self.dtype = sums.n_samples, sums.n_outputs, sums.dtype
-        self.total_weight, self._density_weight = total_weight, total_weight * density
-        self._workspaces = Workspaces(network, self.dtype)
+        self.total_weight, self._mean_weight = total_weight, total_weight / sums.n_samples
+        self._density_weight = total_weight * density
+        self._workspace = workspaces(network, self.dtype)
         self._penalty_grad = np.empty(network.n_params, self.dtype)
-
-    def _set_penalty(self, alpha: float, penalty_weight: float) -> None:
-        decay = self.network.parameters(np.zeros(self.network.n_params, self.dtype))
-        for W in decay.coefs:
-            W[...] = alpha / penalty_weight
-        self._decay = decay.flat if alpha > 0 else None
+        of_params = network.parameters(np.zeros(network.n_params, self.dtype))
+        for W in of_params.coefs:
+            W[...] = decay
+        self._decay = of_params.flat if decay > 0 else None
 
     def parameters(self, flat: Array) -> Parameters:
         """Parameters over a copy of `flat`, in the precision of the data."""
@@ -162,7 +165,7 @@ class Objective:
         if not self.likelihood.follows_noise:
             return False
         if noise is None:
-            _, y, w = batch = self._every(_LAST_LAYER_ROWS)
+            _, y, w = batch = self._some_rows()
             f = self._outputs(params, batch).astype(float)
             w = np.ones(len(y)) if w is None else w[:, 0]
             noise = self.likelihood.noise_of(f, y.T.astype(float), w)
@@ -170,34 +173,28 @@ class Objective:
         self.likelihood = before.at_noise(np.maximum(noise, LEAST_NOISE**2))
         return self.likelihood is not before
 
-    def _every(self, most: int) -> Batch:
-        """Every m-th row, at most `most`."""
-        rows: Batch = self._sums.sample(-(-self.n_samples // most))
-        return rows
+    def _some_rows(self) -> Batch:
+        """Every m-th row, at most `_LAST_LAYER_ROWS`."""
+        return self._sums.sample(-(-self.n_samples // _LAST_LAYER_ROWS))
 
     def losses(self, params: Parameters) -> Array:
         """Sum of the weighted losses of each output, without penalty: (n_outputs,)."""
         (total,) = self._sums.losses(self.likelihood, params)
-        return np.asarray(total * (self.total_weight / self.n_samples))
+        return np.asarray(total * self._mean_weight)
 
     def pearson(self, params: Parameters) -> PearsonSums:
         """Sums over all rows from which Pearson's statistic of each output is computed."""
         squares, ratio, weight = self._sums.pearson(self.likelihood, params)
-        return self._of_total(PearsonSums(squares, ratio, float(weight[0])))
+        return PearsonSums(squares, ratio, float(weight[0])) * self._mean_weight
 
     def _outputs(self, params: Parameters, batch: Batch) -> Array:
-        return forward(self.network, params, batch.X, self._workspaces.of(len(batch.y)))
+        return forward(self.network, params, batch.X, self._workspace(len(batch.y)))
 
     def batch_pearson(self, params: Parameters, batch: Batch) -> PearsonSums:
         """As `pearson`, over the rows of a mini-batch."""
         _, y, w = batch
         terms = self.likelihood.pearson_terms(self._outputs(params, batch), y.T)
-        return self._of_total(PearsonSums.of(*terms, None if w is None else w.T))
-
-    def _of_total(self, sums: PearsonSums) -> PearsonSums:
-        """Sums with weights of mean 1 as sums with the weights given."""
-        whole: PearsonSums = sums * (self.total_weight / self.n_samples)
-        return whole
+        return PearsonSums.of(*terms, None if w is None else w.T) * self._mean_weight
 
     def normal_equations(
         self, params: Parameters, out: NormalEquations | None = None
@@ -208,12 +205,12 @@ class Objective:
         """
         if out is not None:
             self._sums.release(out)
-        found: NormalEquations = self._sums.equations(self.likelihood, params)
+        found = self._sums.equations(self.likelihood, params)
         pearson = PearsonSums(found.pearson, found.ratio, float(found.weight[0])).value
         found.pearson[...] = pearson
         if self.total_weight != self.n_samples:
             for array in found:
-                array *= self.total_weight / self.n_samples
+                array *= self._mean_weight
         found.density_weight[...] = self._density_weight
         return found
 
@@ -222,7 +219,7 @@ class Objective:
 
         Of many rows, every m-th is used, with m times its weight.
         """
-        X, y, weights = self._every(_LAST_LAYER_ROWS)
+        X, y, weights = self._some_rows()
         y = y.astype(float)
         w = np.ones(len(y)) if weights is None else weights[:, 0].astype(float)
         w *= self.total_weight / w.sum()
@@ -238,18 +235,13 @@ class Objective:
 
         They are views of buffers of about `chunk_bytes`, which later mini-batches overwrite.
         """
-        if order is None:
-            yield from self._cut(Batch(self._X, self._y, self._w), batch_size)
-            return
-        row_bytes = self.dtype.itemsize * (self._X.shape[1] + 1)
-        chunk_rows = max(1, chunk_bytes // (row_bytes * batch_size)) * batch_size
-        for rows in row_blocks(self.n_samples, chunk_rows):
-            yield from self._cut(self._take(order[rows]), batch_size)
-
-    def _cut(self, rows: Batch, batch_size: int) -> Iterator[Batch]:
-        X, y, w = rows
-        for part in row_blocks(y.shape[0], batch_size):
-            yield Batch(X[part], y[part], None if w is None else w[part])
+        chunks: Iterable[Batch] = [self._rows]
+        if order is not None:
+            row_bytes = self.dtype.itemsize * (self._rows.X.shape[1] + 1)
+            chunk_rows = max(1, chunk_bytes // (row_bytes * batch_size)) * batch_size
+            chunks = (self._take(order[rows]) for rows in row_blocks(self.n_samples, chunk_rows))
+        for chunk in chunks:
+            yield from map(chunk.take, row_blocks(len(chunk.y), batch_size))
 
     def batch_loss_gradient(self, params: Parameters, batch: Batch, grad: Parameters) -> float:
         """Estimate of E at `params` from a mini-batch; its gradient is written to `grad`.
@@ -261,7 +253,7 @@ class Objective:
         grad : Parameters, overwritten
         """
         n_rows = batch.y.shape[0]
-        work = self._workspaces.of(n_rows)
+        work = self._workspace(n_rows)
         loss = mean_loss_gradient(self.likelihood, params, batch, n_rows, grad, work)
         return loss + self._add_penalty(params, grad)
 
@@ -275,23 +267,23 @@ class Objective:
         return 0.5 * float(np.dot(penalty_grad, params.flat))
 
     def _take(self, rows: Array) -> Batch:
-        # Buffers are kept for each number of rows: one number for all chunks, and one for the
-        # last, which may be smaller. mode="clip" lets take write to `out` directly.
-        n_rows, n_columns = len(rows), self._X.shape[1]
-        dense = isinstance(self._X, np.ndarray)
-        if n_rows not in self._taken:
-            self._taken[n_rows] = (
-                np.empty((n_rows, n_columns), self.dtype) if dense else None,
-                np.empty((n_rows, self.n_outputs), self.dtype),
-                None if self._w is None else np.empty((n_rows, 1), self.dtype),
-            )
-        X_out, y_out, w_out = self._taken[n_rows]
-        X: Any = self._X
-        X = X[rows] if X_out is None else X.take(rows, axis=0, out=X_out, mode="clip")
-        self._y.take(rows, axis=0, out=y_out, mode="clip")
-        if self._w is not None:
-            self._w.take(rows, axis=0, out=w_out, mode="clip")
-        return Batch(X, y_out, w_out)
+        """A copy of rows, in memory that is used again; mode="clip" lets `take` write there."""
+        X, y, w = self._rows
+        X_out, y_out, w_out = self._buffers(len(rows))
+        X = X.take(rows, axis=0, out=X_out, mode="clip") if isinstance(X, np.ndarray) else X[rows]
+        return Batch(
+            X,
+            y.take(rows, axis=0, out=y_out, mode="clip"),
+            None if w is None else w.take(rows, axis=0, out=w_out, mode="clip"),
+        )
+
+
+def _empty_like(rows: Batch, n_rows: int) -> list[Array | None]:
+    """Arrays for some of the rows; None for those that are no dense array."""
+    return [
+        np.empty((n_rows, one.shape[1]), one.dtype) if isinstance(one, np.ndarray) else None
+        for one in rows
+    ]
 
 
 def relative_weights(sample_weight: Array | None, n_samples: int) -> tuple[Array | None, float]:

@@ -18,12 +18,7 @@ from sk_backprop._coordinates.affine import AffineMap
 from sk_backprop._coordinates.seen_rows import SeenRows
 from sk_backprop._inference.evidence import cholesky
 from sk_backprop._inference.factors import CholeskyFactor, Factor
-from sk_backprop._inference.laplace import (
-    Posterior,
-    Uncertain,
-    penalties,
-    uncertain_objectives,
-)
+from sk_backprop._inference.laplace import Posterior, Uncertain, penalties, uncertain_objectives
 from sk_backprop._inference.objective import Objective
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._network.network import Network, Parameters
@@ -67,13 +62,12 @@ class Earlier(NamedTuple):
         """Variance of the noise, in the coordinates of the next batch: (n_outputs,)."""
         return np.asarray(np.maximum(self.posterior.noise * self.move.noise_factor, LEAST_VARIANCE))
 
-    def _sums(self, variance: Array | None, otherwise: Array) -> PearsonSums:
-        """Means over rows whose `value` is the given variance.
+    def _sums(self, variance: Array | None) -> PearsonSums:
+        """Means over rows whose `value` is the given variance, or the noise if there is none.
 
         variance : (n_outputs,) or None, in the coordinates of the earlier batches
-        otherwise : (n_outputs,), the variance if that is None, in those of the next batch
         """
-        value = otherwise if variance is None else variance * self.move.noise_factor
+        value = self.noise if variance is None else variance * self.move.noise_factor
         ratio = self.posterior.ratio
         ratio = np.zeros_like(value) if ratio is None else ratio
         one = PearsonSums(np.ones_like(ratio), ratio, 1.0)
@@ -98,12 +92,12 @@ class Earlier(NamedTuple):
     @property
     def mean(self) -> PearsonSums:
         """The running mean from which the noise is computed."""
-        return self._sums(self.posterior.mean, self.noise)
+        return self._sums(self.posterior.mean)
 
     @property
     def slow_mean(self) -> PearsonSums:
         """The running mean of `mean`."""
-        return self._sums(self.posterior.slow_mean, self.noise)
+        return self._sums(self.posterior.slow_mean)
 
     @property
     def variance_of_new(self) -> Array:
@@ -116,7 +110,7 @@ class Earlier(NamedTuple):
     @property
     def usual(self) -> PearsonSums:
         """Running mean over the rows of about ten batches."""
-        return self._sums(self.posterior.usual, self.noise)
+        return self._sums(self.posterior.usual)
 
     @property
     def least_noise(self) -> Array:
@@ -232,41 +226,27 @@ def of_stream(
     errors : of the mini-batches of these rows, as in `PassErrors.sums`
     """
     earlier, weight, total = stream.earlier, objective.total_weight, stream.weight
-    before = 0.0 if earlier is None else earlier.weight
-    mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
-    behind, falls = np.ones_like(mean.squares), mean.squares < slow_mean.squares
-    np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
-    noise = np.maximum(mean.value * np.maximum(behind, _MOST_BEHIND), LEAST_VARIANCE)
-    usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
-    if earlier is not None and earlier.n_seen >= objective.likelihood.error_rows:
-        least_noise = np.minimum(usual, earlier.least_noise)
-    n_effective = np.zeros_like(noise)
-    means = mean.ratio, mean.value, slow_mean.value
-    running = *means, usual, least_noise, noise / noise_part
+    found = _noise_of_stream(stream, objective, errors)
     if weights == "none":
-        return Posterior(weights, [], noise, n_effective, [], *running)
+        return found
+    noise, n_effective = found.noise, np.zeros_like(found.noise)
     factors: list[Factor] = []
     prior: list[Array] = []
     at_inputs = weights == "all" or objective.network.is_linear
+    newest_share = min(max(weight / total, min(_NEWEST_SHARE, weight / _CURVATURE_ROWS)), 1.0)
     for outputs, part, part_params in uncertain_objectives(weights, objective, params):
         groups, fixed = penalties(part, alpha)
         held = fixed.weight[groups.index] * np.mean(1 / noise[outputs])
         curvature = part.normal_equations(part_params).curvature
-        precision = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
-        diverged = not np.isfinite(precision).all()
-        if diverged:
-            precision[...] = 0
+        newest = np.einsum("k,kij->ij", 1 / noise[outputs], curvature) * (total / weight)
+        before = None
         if earlier is not None and earlier.has_precision_of(weights):
-            others = earlier.data_precision(
+            before = earlier.data_precision(
                 len(factors), part.network, outputs, at_inputs=at_inputs
             )
-            others *= total / before * float(np.mean(earlier.noise[outputs] / noise[outputs]))
-            if np.isfinite(others).all():  # not if units have grown beyond the range of float64
-                part_of_newest = max(weight / total, min(_NEWEST_SHARE, weight / _CURVATURE_ROWS))
-                part_of_newest = 0.0 if diverged else min(part_of_newest, 1.0)
-                precision *= part_of_newest
-                others *= 1 - part_of_newest
-                precision += others
+            ratio = float(np.mean(earlier.noise[outputs] / noise[outputs]))
+            before *= total / earlier.weight * ratio
+        precision = _running_precision(before, newest, newest_share)
         A = np.empty_like(precision, order="F")
         L = cholesky(partial(np.copyto, A, precision), held, A)
         factors.append(CholeskyFactor.of(L))
@@ -275,7 +255,46 @@ def of_stream(
         unknown = held * np.einsum("ij,ij->j", L, L)
         n_effective[outputs] = np.clip(1 - unknown, 0, 1).sum() / part.n_outputs
     n_effective = np.minimum(n_effective, total)  # without a penalty all parameters count
-    return Posterior(weights, factors, noise, n_effective, prior, *running)
+    return found._replace(weights=weights, factors=factors, n_effective=n_effective, prior=prior)
+
+
+def _noise_of_stream(
+    stream: StreamState, objective: Objective, errors: Sequence[PearsonSums]
+) -> Posterior:
+    """The posterior of `of_stream` where no weights are uncertain: the noise, by running means.
+
+    Parameters
+    ----------
+    stream, objective, errors : as for `of_stream`
+    """
+    earlier = stream.earlier
+    mean, slow_mean, noise_part = _noise_means(stream, objective, errors)
+    behind, falls = np.ones_like(mean.squares), mean.squares < slow_mean.squares
+    np.divide(mean.squares, slow_mean.squares, out=behind, where=falls)
+    noise = np.maximum(mean.value * np.maximum(behind, _MOST_BEHIND), LEAST_VARIANCE)
+    usual = least_noise = _usual_error(earlier, objective, errors, mean.ratio)
+    if earlier is not None and earlier.n_seen >= objective.likelihood.error_rows:
+        least_noise = np.minimum(usual, earlier.least_noise)
+    means = mean.ratio, mean.value, slow_mean.value
+    running = *means, usual, least_noise, noise / noise_part
+    return Posterior("none", [], noise, np.zeros_like(noise), [], *running)
+
+
+def _running_precision(before: Array | None, newest: Array, share: float) -> Array:
+    """Running mean of the precision that comes from data, (n_params, n_params).
+
+    Parameters
+    ----------
+    before, newest : of the earlier rows, if there are any, and of the newest, both overwritten
+    share : float, weight of `newest` in the result, unless training diverged on these rows
+    """
+    if not np.isfinite(newest).all():
+        newest[...], share = 0, 0.0
+    if before is not None and np.isfinite(before).all():  # not if units are beyond float64
+        newest *= share
+        before *= 1 - share
+        newest += before
+    return newest
 
 
 def _noise_means(

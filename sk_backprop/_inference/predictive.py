@@ -4,7 +4,7 @@
 (`_network.averaging`); those of each network are parts of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import gt
 from typing import Any, NamedTuple
@@ -38,11 +38,12 @@ from sk_backprop._network.network import (
     Network,
     NetworkWeights,
     Parameters,
-    Workspaces,
+    Workspace,
     evaluate,
     forward,
     input_gradient,
     rows_per_block,
+    workspaces,
 )
 
 
@@ -53,12 +54,12 @@ class _Summand(NamedTuple):
     networks: list[Parameters]
     weight: float
 
-    def output(self, X: Any, work: Workspaces) -> Array:
+    def output(self, X: Any, work: Callable[[int], Workspace]) -> Array:
         """The weighted mean of their outputs, (n_outputs, n_rows), an array that may be changed.
 
-        X : scaled; work : Workspaces of the networks
+        X : scaled; work : `workspaces` of the networks
         """
-        own = work.of(X.shape[0])
+        own = work(X.shape[0])
         f = forward(self.network, self.networks[0], X, own)
         if len(self.networks) > 1:
             f = f.copy()
@@ -72,8 +73,7 @@ class _Summand(NamedTuple):
 
 def _largest(summands: Sequence[_Summand]) -> Network:
     """The network with most parameters, which decides how rows are divided."""
-    networks = [one.network for one in summands]
-    return networks[0] if len(networks) == 1 else max(networks, key=lambda one: one.n_params)
+    return max((one.network for one in summands), key=lambda network: network.n_params)
 
 
 class FittedFunction(NamedTuple):
@@ -118,10 +118,8 @@ class FittedFunction(NamedTuple):
                 f"{self.likelihood.output_activation!r}"
             )
         sizes, scale = network.layer_sizes, self.scaler.scale_
-        n_of_members, weights = 0, []
-        for member in self.members:
-            n_of_members += member.n_networks
-            weights.append(member.weight)
+        n_of_members = sum(member.n_networks for member in self.members)
+        weights = [member.weight for member in self.members]
         if n_of_members != n_networks:
             raise inconsistent(
                 f"members_ has {n_of_members} networks, and n_networks_ is {n_networks}"
@@ -218,7 +216,7 @@ class FittedFunction(NamedTuple):
         blocks : slices of rows
         output : (n_samples, n_outputs)
         """
-        spaces = [Workspaces(one.network, output.dtype) for one in summands]
+        spaces = [workspaces(one.network, output.dtype) for one in summands]
         apply_output = ACTIVATIONS[self.network.output_activation].apply
         for rows in blocks:
             scaled = self._scaled(X[rows], output.dtype)
@@ -247,7 +245,7 @@ class FittedFunction(NamedTuple):
         gradient = np.empty((X.shape[0], sizes[-1], sizes[0]), dtype)
         output = ACTIVATIONS[self.network.output_activation]
         x_scale, y_scale = self.scaler.scale_, self.y_scale[:, None]
-        spaces = [Workspaces(one.network, dtype) for one in summands]
+        spaces = [workspaces(one.network, dtype) for one in summands]
         for rows in row_blocks(X.shape[0], rows_per_block(largest, dtype)):
             scaled = self._scaled(X[rows], dtype)
             f, df_dx = np.zeros((len(gradient[rows]), sizes[-1]), dtype), gradient[rows]
@@ -255,8 +253,8 @@ class FittedFunction(NamedTuple):
             for (network, networks, weight), work in zip(summands, spaces):
                 share = weight / len(networks)
                 for one in networks:
-                    f += share * forward(network, one, scaled, work.of(len(f))).T
-                    df_dx += share * input_gradient(network, one, work.of(len(f)))
+                    f += share * forward(network, one, scaled, work(len(f))).T
+                    df_dx += share * input_gradient(network, one, work(len(f)))
             slope = np.ones_like(f)
             output.apply(f)
             output.times_slope(slope, f, np.empty_like(f))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, beyond_range_is_inf, row_blocks
+from sk_backprop._blocks.arrays import Array, row_blocks
 from sk_backprop._blocks.blocks import (
     Batch,
     Node,
@@ -30,11 +30,11 @@ from sk_backprop._network.network import (
     Network,
     Parameters,
     Workspace,
-    Workspaces,
     backward,
     forward,
     jacobian,
     rows_per_block,
+    workspaces,
 )
 
 # Bytes of a Jacobian of some rows, and fewest of these rows. Between calls threads wait for the
@@ -124,7 +124,7 @@ class RowSums:
         first_row: int = 0,
         n_threads: int | None = None,
     ) -> None:
-        self._network, self._rows = network, rows
+        self.network, self._rows = network, rows
         self._place: dict[str, Any] = {"first_row": first_row, "n_threads": n_threads}
         self.n_samples = len(rows.y) if n_samples is None else n_samples
         self.dtype, self.n_outputs = rows.y.dtype, rows.y.shape[1]
@@ -134,7 +134,7 @@ class RowSums:
         shared = self.n_samples * network.n_params >= _LEAST_SHARED
         self._blocks = RowBlocks(rows, block_rows, shared=shared, **self._place)
         # One for each thread.
-        self._workspaces = [Workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
+        self._workspaces = [workspaces(network, self.dtype) for _ in range(self._blocks.n_threads)]
         # Not a method: in a circle of references, the arrays would outlive their last use.
         self._gradients = Sums(partial(_new_gradient, network, self.dtype), _add_gradient)
         self._equation_rows = equation_rows
@@ -144,9 +144,9 @@ class RowSums:
     def gradient(self, likelihood: Likelihood, params: Parameters, grad: Parameters) -> float:
         """The sum of the losses divided by `n_samples`; its gradient is written to `grad`."""
         if len(self._blocks.blocks) == 1:
-            work = self._workspaces[0].of(len(self._rows.y))
+            work = self._workspaces[0](len(self._rows.y))
             return mean_loss_gradient(likelihood, params, self._rows, self.n_samples, grad, work)
-        found = self._blocks.sum(*self._gradient(likelihood, params))
+        found = total_of(self._gradient(likelihood, params), self._gradients.add)
         grad.flat[...] = found.grad.flat
         loss = float(found.loss[0])
         self._gradients.release(found)
@@ -154,33 +154,15 @@ class RowSums:
 
     def gradient_nodes(self, likelihood: Likelihood, params: Parameters) -> list[Node[Arrays]]:
         """Loss, (1,), and gradient, (n_params,), as nodes of the tree of all rows."""
-        nodes = self._blocks.nodes(*self._gradient(likelihood, params))
+        nodes = self._gradient(likelihood, params)
         return [one.holding((one.total.loss, one.total.grad.flat)) for one in nodes]
 
-    def _gradient(self, likelihood: Likelihood, params: Parameters) -> Any:
-        return partial(self._write_gradient, likelihood, params), self._gradients
+    def _gradient(self, likelihood: Likelihood, params: Parameters) -> "list[Node[_GradientSum]]":
+        def write(block: Batch, thread: int, total: _GradientSum) -> None:
+            work, n_rows = self._workspaces[thread](len(block.y)), self.n_samples
+            total.loss[0] = mean_loss_gradient(likelihood, params, block, n_rows, total.grad, work)
 
-    @beyond_range_is_inf
-    def _write_gradient(
-        self,
-        likelihood: Likelihood,
-        params: Parameters,
-        block: Batch,
-        thread: int,
-        total: "_GradientSum",
-    ) -> None:
-        """Write the loss of a block of rows and its gradient to `total`.
-
-        Parameters
-        ----------
-        likelihood : Likelihood
-        params : Parameters
-        block : Batch, the rows of the block
-        thread : int, number of the calling thread
-        total : _GradientSum, overwritten
-        """
-        work, n_rows = self._workspaces[thread].of(len(block.y)), self.n_samples
-        total.loss[0] = mean_loss_gradient(likelihood, params, block, n_rows, total.grad, work)
+        return self._blocks.nodes(write, self._gradients)
 
     # --- statistics of the outputs ---
 
@@ -221,7 +203,7 @@ class RowSums:
 
         def part(block: slice) -> Arrays:
             X, y, w = self._rows.take(block)
-            f = forward(self._network, params, X, self._workspaces[0].of(len(y)))
+            f = forward(self.network, params, X, self._workspaces[0](len(y)))
             return of_block(f, y.T, None if w is None else w.T)
 
         parts = map(part, self._blocks.blocks)
@@ -234,13 +216,11 @@ class RowSums:
 
         Pass them to `release` when they are no longer needed.
         """
-        found: NormalEquations
-        found = self._equations.blocks.sum(*self._equations.kernel(likelihood, params))
-        return found
+        return total_of(self._equations.nodes(likelihood, params), self._equations.sums.add)
 
     def equations_nodes(self, likelihood: Likelihood, params: Parameters) -> list[Node[Arrays]]:
         """As `equations`, as nodes of the tree of all rows."""
-        nodes = self._equations.blocks.nodes(*self._equations.kernel(likelihood, params))
+        nodes = self._equations.nodes(likelihood, params)
         return [one.holding(tuple(one.total)) for one in nodes]
 
     def release(self, found: NormalEquations) -> None:
@@ -249,9 +229,9 @@ class RowSums:
 
     @cached_property
     def _equations(self) -> "_Equations":
-        shared = self.n_samples * self._network.n_params**2 >= _LEAST_SHARED_EQUATIONS
+        shared = self.n_samples * self.network.n_params**2 >= _LEAST_SHARED_EQUATIONS
         blocks = RowBlocks(self._rows, self._equation_rows, shared=shared, **self._place)
-        return _Equations(self._network, blocks, self.n_samples)
+        return _Equations(self.network, blocks, self.n_samples)
 
     # --- some of the rows ---
 
@@ -274,10 +254,6 @@ def _new_gradient(network: Network, dtype: Any) -> _GradientSum:
 
 def _add_gradient(first: _GradientSum, second: _GradientSum) -> None:
     add_arrays((first.loss, first.grad.flat), (second.loss, second.grad.flat))
-
-
-def _add_equations(first: NormalEquations, second: NormalEquations) -> None:
-    add_arrays(first, second)
 
 
 def rows_of_block(network: Network, dtype: Any, n_samples: int, *, dense: bool) -> int:
@@ -329,66 +305,49 @@ class _Equations:
     """The normal equations, as a sum over blocks of rows."""
 
     def __init__(self, network: Network, blocks: RowBlocks, n_samples: int) -> None:
-        self.blocks, y = blocks, blocks.rows.y
+        self._blocks, y = blocks, blocks.rows.y
         n_outputs = y.shape[1]
         self.sums: Sums[NormalEquations] = Sums(
-            lambda: NormalEquations.zeros(n_outputs, network.n_params), _add_equations
+            lambda: NormalEquations.zeros(n_outputs, network.n_params), add_arrays
         )
         # J is formed for some rows at a time.
         rows_at_once = _nearest_power_of_two(_JACOBIAN_BYTES / (8 * network.n_params))
         self._network = network
         self._jacobian_rows = min(max(rows_at_once, _LEAST_ROWS), EQUATION_ROWS, n_samples)
         self._of_thread = [
-            (np.empty(network.n_params * self._jacobian_rows), Workspaces(network, y.dtype))
-            for _ in range(self.blocks.n_threads)
+            (np.empty(network.n_params * self._jacobian_rows), workspaces(network, y.dtype))
+            for _ in range(blocks.n_threads)
         ]
 
-    def kernel(self, likelihood: Likelihood, params: Parameters) -> Any:
-        """The arguments of `RowBlocks.sum` and `RowBlocks.nodes`."""
-        return partial(self._write, likelihood, params), self.sums
-
-    @beyond_range_is_inf
-    def _write(
-        self,
-        likelihood: Likelihood,
-        params: Parameters,
-        block: Batch,
-        thread: int,
-        total: NormalEquations,
-    ) -> None:
-        """Write the normal equations of a block of rows to `total`.
-
-        Parameters
-        ----------
-        likelihood : Likelihood
-        params : Parameters
-        block : Batch, the rows of the block
-        thread : int, number of the calling thread
-        total : NormalEquations, overwritten
-        """
+    def nodes(self, likelihood: Likelihood, params: Parameters) -> list[Node[NormalEquations]]:
+        """The sums as nodes of the tree of all rows."""
         network = self._network
-        buffer, workspaces = self._of_thread[thread]
-        for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
-            array[...] = 0
-        for rows in row_blocks(len(block.y), self._jacobian_rows):
-            X, y, w = block.take(rows)
-            n_rows, work = len(y), workspaces.of(len(y))
-            f, y = forward(network, params, X, work), y.T
-            w = None if w is None else w.T
-            pearson = PearsonSums.of(*likelihood.pearson_terms(f, y), w)
-            loss, rho, root = likelihood.residual_root(f, y)
-            if w is not None:
-                loss = loss * w
-                rho, root = rho * np.sqrt(w), root * np.sqrt(w)
-            total.loss[...] += loss.sum(axis=1)
-            total.pearson[...] += pearson.squares
-            total.ratio[...] += pearson.ratio
-            total.weight[...] += pearson.weight
-            jac_t = buffer[: network.n_params * n_rows].reshape(network.n_params, n_rows)
-            for k in range(len(total.loss)):
-                seed = np.zeros_like(root)
-                seed[k] = root[k]
-                jacobian(network, params, X, work, seed, jac_t)
-                total.gradient[k] += jac_t @ rho[k]
-                # The first rows overwrite what was there.
-                gram(jac_t, total.curvature[k], add=rows.start > 0)
+
+        def write(block: Batch, thread: int, total: NormalEquations) -> None:
+            buffer, workspace = self._of_thread[thread]
+            for array in (total.loss, total.pearson, total.ratio, total.weight, total.gradient):
+                array[...] = 0
+            for rows in row_blocks(len(block.y), self._jacobian_rows):
+                X, y, w = block.take(rows)
+                n_rows, work = len(y), workspace(len(y))
+                f, y = forward(network, params, X, work), y.T
+                w = None if w is None else w.T
+                pearson = PearsonSums.of(*likelihood.pearson_terms(f, y), w)
+                loss, rho, root = likelihood.residual_root(f, y)
+                if w is not None:
+                    loss = loss * w
+                    rho, root = rho * np.sqrt(w), root * np.sqrt(w)
+                total.loss[...] += loss.sum(axis=1)
+                total.pearson[...] += pearson.squares
+                total.ratio[...] += pearson.ratio
+                total.weight[...] += pearson.weight
+                jac_t = buffer[: network.n_params * n_rows].reshape(network.n_params, n_rows)
+                for k in range(len(total.loss)):
+                    seed = np.zeros_like(root)
+                    seed[k] = root[k]
+                    jacobian(network, params, X, work, seed, jac_t)
+                    total.gradient[k] += jac_t @ rho[k]
+                    # The first rows overwrite what was there.
+                    gram(jac_t, total.curvature[k], add=rows.start > 0)
+
+        return self._blocks.nodes(write, self.sums)

@@ -74,9 +74,6 @@ def merged(
 def sizes_of_merged(members: Sequence[Member]) -> list[int]:
     """Layer sizes of the network that `merged` returns."""
     shapes = [member.network.layer_sizes for member in members]
-    if len(members) == 1:
-        first, *widths, last = shapes[0]
-        return [first, *[members[0].n_networks * width for width in widths], last]
     depth = max(len(sizes) for sizes in shapes)
     hidden = [0] * (depth - 2)
     for member, sizes in zip(members, shapes):

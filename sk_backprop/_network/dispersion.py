@@ -74,10 +74,6 @@ class PearsonSums:
         """The sums over `factor` times the rows."""
         return PearsonSums(self.squares * factor, self.ratio * factor, self.weight * factor)
 
-    def __getitem__(self, outputs: slice) -> "PearsonSums":
-        """The sums of some outputs."""
-        return PearsonSums(self.squares[outputs], self.ratio[outputs], self.weight)
-
     @property
     def value(self) -> Array:
         """Pearson's statistic X^2, (n_outputs,).

@@ -25,13 +25,13 @@ of a `Workspace`: for dense X no array of the size of a batch is allocated.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import pairwise, repeat
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array, Rows, row_blocks
+from sk_backprop._blocks.arrays import Array, Rows, as_dense, row_blocks
 
 # Coefs and intercepts, one of each for every layer.
 NetworkWeights = tuple[list[Array], list[Array]]
@@ -286,19 +286,9 @@ class Workspace:
         self.ones = np.ones(n_rows, dtype)
 
 
-class Workspaces:
-    """A `Workspace` for each number of rows that is asked for."""
-
-    def __init__(self, network: Network, dtype: Any) -> None:
-        self._network, self._dtype = network, dtype
-        self._made: dict[int, Workspace] = {}
-
-    def of(self, n_rows: int) -> Workspace:
-        """The workspace for `n_rows` rows."""
-        work = self._made.get(n_rows)
-        if work is None:
-            work = self._made[n_rows] = Workspace(self._network, n_rows, self._dtype)
-        return work
+def workspaces(network: Network, dtype: Any) -> Callable[[int], Workspace]:
+    """A function that returns a `Workspace` for a number of rows, always the same one."""
+    return cache(partial(Workspace, network, dtype=dtype))
 
 
 def rows_per_block(
@@ -423,9 +413,7 @@ def jacobian(
             np.dot(params.coefs[layer], delta, out=work.delta[layer - 1])
             times_slope(work.delta[layer - 1], work.h[layer - 1], work.scratch[layer - 1])
         else:
-            rows: Any = X
-            dense = rows if isinstance(X, np.ndarray) else rows.toarray()
-            inputs = np.ascontiguousarray(dense[:, : network.layer_sizes[0]].T)
+            inputs = np.ascontiguousarray(as_dense(X)[:, : network.layer_sizes[0]].T)
             np.multiply(inputs[:, None, :], delta, out=by_weight[:-1])
             by_weight[-1] = delta
             if network.units_per_feature:
@@ -455,10 +443,8 @@ def jacobians(network: Network, flat: Array, X: Rows) -> tuple[Array, Array]:
         flat[:, slice(*network.layer_slice(layer))].reshape(n_networks, n_in + 1, n_out)
         for layer, (n_in, n_out) in enumerate(pairwise(network.layer_sizes))
     ]
-    rows: Any = X
-    dense = rows if isinstance(X, np.ndarray) else rows.toarray()
     below = np.ones((1, n_features + 1, n_rows))
-    below[0, :-1] = dense.T[:n_features]
+    below[0, :-1] = as_dense(X).T[:n_features]
     inputs, activations = [below], [*repeat(hidden, len(layers) - 1), output]
     for V, activation in zip(layers, activations):
         h = np.ones((n_networks, V.shape[2] + 1, n_rows))
@@ -499,10 +485,10 @@ def evaluate(
     dtype = np.result_type(X.dtype, *coefs, *intercepts)
     params = network.pack(coefs, intercepts, dtype)
     output = np.empty((X.shape[0], network.layer_sizes[-1]), dtype)
-    work = Workspaces(network, dtype)
+    work = workspaces(network, dtype)
     for rows in row_blocks(X.shape[0], rows_per_block(network, dtype)):
         block = X[rows] if X.dtype == dtype else X[rows].astype(dtype)
-        output[rows] = forward(network, params, block, work.of(rows.stop - rows.start)).T
+        output[rows] = forward(network, params, block, work(rows.stop - rows.start)).T
     return output
 
 

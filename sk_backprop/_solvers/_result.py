@@ -251,7 +251,7 @@ class Monitor:
         """
         keep_best = self._early_stopping or status == "diverged" or self.n_iter == 0
         best_iter = self._best_iter if keep_best else self.n_iter
-        watched = self._validation is not None
+        watched, evidence = self._validation is not None, self.log_evidence_curve
         theta = self._best_theta if keep_best else params.flat
         if status == "diverged" and self._start_is_best():
             theta, best_iter = self._start.flat, 0
@@ -264,17 +264,13 @@ class Monitor:
             status=status,
             n_iter=self.n_iter,
             best_iter=best_iter,
-            loss_curve=self.loss_curve,
-            validation_loss_curve=self.validation_loss_curve if watched else None,
-            validation_scores=self.validation_scores if watched else None,
+            loss_curve=list(self.loss_curve),
+            validation_loss_curve=list(self.validation_loss_curve) if watched else None,
+            validation_scores=list(self.validation_scores) if watched else None,
             precisions=self.precisions,
             optimizer_state=optimizer_state,
-            log_evidence_curve=self._evidence_curve(),
+            log_evidence_curve=list(evidence) if np.isfinite(evidence).any() else None,
         )
-
-    def _evidence_curve(self) -> list[float] | None:
-        known = np.isfinite(self.log_evidence_curve).any()
-        return list(self.log_evidence_curve) if known else None
 
     def _start_is_best(self) -> bool:
         """Whether, under early stopping, no iteration was as good as the start."""
@@ -285,11 +281,4 @@ class Monitor:
     def so_far(self, params: Parameters) -> SolverResult:
         """The result if the run stopped here, at `params`: a copy that does not change."""
         result = self.result(params, "stopped")
-        curves = result.validation_loss_curve, result.validation_scores
-        losses, scores = (None if curve is None else list(curve) for curve in curves)
-        return result._replace(
-            theta=result.theta.copy(),
-            loss_curve=list(result.loss_curve),
-            validation_loss_curve=losses,
-            validation_scores=scores,
-        )
+        return result._replace(theta=result.theta.copy())

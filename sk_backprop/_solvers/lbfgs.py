@@ -63,65 +63,75 @@ class LBFGS(Solver):
     @beyond_range_is_inf
     def minimize(self, objective: Objective, theta: Array, monitor: Monitor) -> SolverResult:
         """Minimise until `monitor` sees a stall, or an iteration no longer gains anything."""
-        params = objective.network.parameters(theta.copy())
-        trial = objective.parameters(theta)
-        grad = objective.parameters(theta)
-        n_evaluations = 0
-        stopped: Status | None = None
-
-        def loss(at: Array) -> float:
-            nonlocal n_evaluations
-            n_evaluations += 1
-            monitor.begin_iteration(params)
-            trial.flat[...] = at
-            return objective.loss_gradient(trial, grad)
-
-        def gradient(at: Array) -> Array:
-            # scipy asks for it where it last asked for the loss. (With jac=True it caches both,
-            # which takes 20 of the 110 us of an iteration.)
-            return grad.flat.astype(np.float64)
-
-        def end_iteration(intermediate_result: OptimizeResult) -> None:
-            nonlocal stopped
-            params.flat[...] = intermediate_result.x
-            progress = monitor.record(params, float(intermediate_result.fun))
-            if progress != "going":
-                stopped = "converged" if progress == "stalled" else progress
-                raise StopIteration
-
+        search = _Search(objective, theta, monitor)
+        params = search.params
         try:
             objective.follow_noise(params)
             while True:
                 found = scipy_minimize(
-                    loss,
+                    search.loss,
                     params.flat.astype(np.float64),
-                    jac=gradient,
+                    jac=search.gradient,
                     method="L-BFGS-B",
-                    callback=end_iteration,
+                    callback=search.end_iteration,
                     options={
                         "maxiter": self.max_iter - monitor.n_iter,
-                        "maxfun": self.max_fun - n_evaluations,
+                        "maxfun": self.max_fun - search.n_evaluations,
                         "maxcor": _affordable_memory(self.memory, theta.size),
                         "ftol": 0.0,
                         "gtol": 0.0,
                     },
                 )
-                at_limit = monitor.n_iter >= self.max_iter or n_evaluations >= self.max_fun
-                if at_limit or stopped not in (None, "converged"):
+                out_of_evaluations = search.n_evaluations >= self.max_fun
+                at_limit = monitor.n_iter >= self.max_iter or out_of_evaluations
+                if at_limit or search.stopped not in (None, "converged"):
                     break
                 if not objective.follow_noise(params):
                     break
-                stopped = None
+                search.stopped = None
                 monitor.watch_anew()
         except KeyboardInterrupt:
             return monitor.result(params, "interrupted")
         if monitor.n_iter == 0:
             progress = monitor.record(params, float(found.fun))
             if progress in ("diverged", "stopped"):
-                stopped = progress
-        if stopped is None:
-            stopped = _end_of_search(found, out_of_evaluations=n_evaluations >= self.max_fun)
-        return monitor.result(params, stopped)
+                search.stopped = progress
+        ended = _end_of_search(found, out_of_evaluations=out_of_evaluations)
+        return monitor.result(params, search.stopped or ended)
+
+
+class _Search:
+    """What scipy's routine calls, and where it is.
+
+    params : Parameters, at the end of the last iteration
+    n_evaluations : int, of loss and gradient
+    stopped : Status that the monitor asked for, or None
+    """
+
+    def __init__(self, objective: Objective, theta: Array, monitor: Monitor) -> None:
+        self._objective, self._monitor = objective, monitor
+        self.params = objective.network.parameters(theta.copy())
+        self._trial, self._grad = objective.parameters(theta), objective.parameters(theta)
+        self.n_evaluations = 0
+        self.stopped: Status | None = None
+
+    def loss(self, at: Array) -> float:
+        self.n_evaluations += 1
+        self._monitor.begin_iteration(self.params)
+        self._trial.flat[...] = at
+        return self._objective.loss_gradient(self._trial, self._grad)
+
+    def gradient(self, at: Array) -> Array:
+        # scipy asks for it where it last asked for the loss. (With jac=True it caches both,
+        # which takes 20 of the 110 us of an iteration.)
+        return self._grad.flat.astype(np.float64)
+
+    def end_iteration(self, intermediate_result: OptimizeResult) -> None:
+        self.params.flat[...] = intermediate_result.x
+        progress = self._monitor.record(self.params, float(intermediate_result.fun))
+        if progress != "going":
+            self.stopped = "converged" if progress == "stalled" else progress
+            raise StopIteration
 
 
 def _affordable_memory(memory: int, n_params: int) -> int:

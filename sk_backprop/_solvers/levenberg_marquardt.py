@@ -21,12 +21,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from sk_backprop._blocks.arrays import Array, beyond_range_is_inf
-from sk_backprop._inference.evidence import (
-    Precisions,
-    WeightGroups,
-    factor,
-    reestimate,
-)
+from sk_backprop._inference.evidence import Precisions, WeightGroups, factor, reestimate
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.row_sums import NormalEquations
 from sk_backprop._network.dispersion import LEAST_NOISE
@@ -109,11 +104,7 @@ class LevenbergMarquardt(Solver):
                     status = progress
                     break
                 exact = normal.loss.sum() <= 0.5 * LEAST_NOISE**2 * total
-                if (
-                    progress == "stalled"
-                    or (prior.n_plain_steps is None and not moved)
-                    or (prior.n_plain_steps is not None and exact)
-                ):
+                if progress == "stalled" or (not moved if prior.n_plain_steps is None else exact):
                     status = "converged"
                     break
         except KeyboardInterrupt:

@@ -66,14 +66,10 @@ def calibrated(blend: Blend, noise: str) -> Blend:
     blend : Blend, not of a stream
     noise : {'auto', 'constant', 'varying'}, as the parameter of that name
     """
-    found = uncalibrated(blend)
-    return blend._replace(calibration=_of_errors(_on_sample(blend), found, noise))
-
-
-def _on_sample(blend: Blend) -> Blend:
-    """The blend with problems of at most so many rows as are in a sample."""
+    # With problems of at most so many rows as are in a sample.
     results = [one._replace(problem=one.problem.sample) for one in blend.results]
-    return blend._replace(results=results)
+    found = _of_errors(blend._replace(results=results), uncalibrated(blend), noise)
+    return blend._replace(calibration=found)
 
 
 def _of_errors(blend: Blend, found: Calibration, noise: str) -> Calibration:

@@ -16,15 +16,8 @@ from sk_backprop._blocks.arrays import Array
 from sk_backprop._blocks.blocks import STATISTICS_ROWS, Batch, Node, joined, sum_nodes, total_of
 from sk_backprop._blocks.engine import Engine
 from sk_backprop._blocks.threads import one_blas_thread
-from sk_backprop._coordinates.row_order import (
-    products_with_y,
-    ranks_of,
-)
-from sk_backprop._coordinates.scales import (
-    Moments,
-    Scales,
-    moments_for,
-)
+from sk_backprop._coordinates.row_order import products_with_y, ranks_of
+from sk_backprop._coordinates.scales import Moments, Scales, moments_for
 from sk_backprop._inference.engine_sums import EngineSums, Part, WeightUnit
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.row_sums import Arrays, added
@@ -140,10 +133,9 @@ def problem_of(
     parts = [
         part._replace(rows=engine.submit(_scaled, part.rows, scales, within)) for part in parts
     ]
-    engine_rows = with_weights(engine, parts, weighted=rows.weighted)
-    unit = engine_rows.unit
-    share = 1 / rows.n_distinct if unit is None else (unit.largest, unit.total)
-    products = _total(engine, parts, _products, share, merge=add)
+    engine_rows = with_weights(engine, parts, weighted=rows.rows.weighted)
+    of_all = rows.n_distinct, engine_rows.unit
+    products = _total(engine, parts, _products, *of_all, merge=add)
     inputs = _in_coordinates(sample, scales, within)
     of_validation: Data | SampledRows | None = None
     if isinstance(validation, Holders):
@@ -262,16 +254,18 @@ def _scaled(rows: Data, scales: Scales, within: Any) -> Batch:
     return Batch(X, y, None if w is None else w[:, None])
 
 
-def _products(rows: Batch, first_row: int, share: float | tuple[float, float]) -> list[Node[Array]]:
-    """As `products_with_y`; share : of each row, or what its weight is divided by."""
+def _products(
+    rows: Batch, first_row: int, n_samples: int, unit: WeightUnit | None
+) -> list[Node[Array]]:
+    """As `products_with_y`.
+
+    rows : Batch; first_row : int; n_samples, unit : as for `_with_shares`
+    """
+    share: Array | float = 1 / n_samples
+    if unit is not None:
+        share = _weights_of(rows)[:, None] / unit.largest / unit.total
     with one_blas_thread():
-        of_rows: Array | float
-        if isinstance(share, tuple):
-            assert rows.w is not None
-            of_rows = rows.w / share[0] / share[1]
-        else:
-            of_rows = share
-        return products_with_y(rows.X, rows.y, of_rows, first_row)
+        return products_with_y(rows.X, rows.y, share, first_row)
 
 
 def _in_precision(rows: Batch, dtype: Any) -> Batch:

@@ -52,7 +52,9 @@ class Folds:
         if not 0 <= number < len(self):
             raise IndexError(number)
         if number not in self._made:
-            self._made[number] = _split(self._problem, self._place, *self._masks(number))
+            kept, held_out = self._masks(number)
+            part = part_of(self._problem, _in_places(kept, self._place))
+            self._made[number] = part, self._problem.rows.take(np.flatnonzero(held_out))
         return self._made[number]
 
     def _masks(self, number: int) -> tuple[Array, Array]:
@@ -77,9 +79,9 @@ def left_out(problem: Problem, n_folds: int) -> list[tuple[Problem, Data, Array]
     n_folds : int
     """
     size, place = min(-(-problem.n_distinct // n_folds), MOST_HELD_OUT), _places(problem)
-    folds = [place // size == number for number in range(n_folds)]
     found = []
-    for held_out in folds:
+    for number in range(n_folds):
+        held_out = place // size == number
         kept, rows = _in_places(~held_out, place), np.flatnonzero(held_out)
         part = part_of(problem, kept, problem.rows.select(kept))
         found.append((part, problem.rows.take(rows), rows))
@@ -97,25 +99,13 @@ def evenly_spread(problem: Problem, rows: Array, most: int) -> Array:
 
 def _places(problem: Problem) -> Array:
     """The place of each row's distinct row in an order that any fold is spread over evenly."""
-    n_distinct, rank = problem.n_distinct, _ranks(problem)
+    rank = _ranks(problem)
     if problem.groups is not None:
         rank = _ranks_of_groups(rank, problem.groups)
     # Multiples of the golden ratio fill the unit interval evenly, without a period. Every
     # fifth row has one, which may be that of a full factorial design.
-    place = np.empty(n_distinct, dtype=np.intp)
-    place[np.argsort((np.arange(n_distinct) * _GOLDEN) % 1.0)] = np.arange(n_distinct)
+    place = np.argsort(np.argsort((np.arange(problem.n_distinct) * _GOLDEN) % 1.0))
     return np.asarray(place[rank])
-
-
-def _split(problem: Problem, place: Array, kept: Array, held_out: Array) -> tuple[Problem, Data]:
-    """The problem of the rows that are kept, and the rows that are held out.
-
-    problem : Problem, with all rows; place : (n_samples,), as returned by `_places`
-    kept, held_out : (n_samples,) bool
-    """
-    kept = _in_places(kept, place)
-    part = part_of(problem, kept)
-    return part, problem.rows.take(np.flatnonzero(held_out))
 
 
 def _in_places(chosen: Array, place: Array) -> Array:
@@ -154,10 +144,7 @@ def _ranks(problem: Problem) -> Array:
     products = [inputs[block] @ coefficients[:, None] for block in blocks]
     place = np.concatenate(products).ravel() + np.abs(rows.y).sum(axis=1)
     # The order of the columns changes the last digits of the sums.
-    place = np.round(place, _DIGITS)
-    rank = np.empty(len(place), dtype=np.intp)
-    rank[np.argsort(place, kind="stable")] = np.arange(len(place))
-    return rank
+    return np.argsort(np.argsort(np.round(place, _DIGITS), kind="stable"))
 
 
 # Decimals of the sums that order the rows, in the solver's coordinates; and values of X that are
@@ -169,6 +156,4 @@ def _ranks_of_groups(rank: Array, groups: Array) -> Array:
     """Rank, among the distinct rows, of the one that each row equals."""
     first = np.full(groups.max() + 1, len(rank))
     np.minimum.at(first, groups, rank)
-    rank_of_group = np.empty(len(first), dtype=np.intp)
-    rank_of_group[np.argsort(first)] = np.arange(len(first))
-    return np.asarray(rank_of_group[groups])
+    return np.asarray(np.argsort(np.argsort(first))[groups])

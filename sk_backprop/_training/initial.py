@@ -7,8 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from sk_backprop._blocks.arrays import Array
-from sk_backprop._network.network import Network, Parameters, glorot_bound, lecun_bound
+from sk_backprop._blocks.arrays import Array, as_dense, weighted_quantiles
+from sk_backprop._network.network import (
+    Network,
+    Parameters,
+    glorot_bound,
+    lecun_bound,
+    own_features,
+)
 from sk_backprop._training.problem import Data, Problem
 
 
@@ -40,10 +46,7 @@ def random_start(
         by_rank = by_rank[~constant[by_rank]]
     first, per_feature = network.layer_sizes[1:], network.units_per_feature
     if per_feature:
-        units_of = np.array(network.units_of_features)
-        ends = np.cumsum(units_of)
-        own = [np.arange(ends[j] - units_of[j], ends[j]) for j in by_rank]
-        units = np.concatenate([np.empty(0, np.intp), *own])
+        units = np.nonzero(own_features(network)[by_rank])[1]
         first = (len(units), *first[1:])
     narrow = replace(network, layer_sizes=(len(by_rank), *first))
     drawn = narrow.initial_parameters(rng, dtype, lambda i, o: bound(max(i, 1), o))
@@ -125,19 +128,16 @@ def soft_bins(network: Network, rows: Data) -> tuple[Array, Array]:
     """
     n_features = network.layer_sizes[0]
     step = -(-rows.n_samples * n_features // _MOST_VALUES)
-    X: Any = rows.X[::step]
-    X = X if isinstance(X, np.ndarray) else X.toarray()
+    X = as_dense(rows.X[::step])
     w = rows.weights[::step]
     W = np.zeros(network.layer_sizes[:2])
     b = np.zeros(network.layer_sizes[1])
-    first = 0
-    for j, n_units in enumerate(network.units_of_features):
-        own = slice(first, first + n_units)
-        first += n_units
+    for j, own in enumerate(own_features(network)):
+        n_units = np.count_nonzero(own)
         x = X[:, j].astype(float)
         spread = _spread(x, w)
         if spread > 0:
-            centres = _quantiles(x, w, (np.arange(n_units) + 0.5) / n_units)
+            centres = weighted_quantiles(x, w, (np.arange(n_units) + 0.5) / n_units)
             gaps = np.gradient(centres) if n_units > 1 else spread
             W[j, own] = np.minimum(1 / np.maximum(gaps, _CLOSEST * spread), _STEEPEST / spread)
             b[own] = -W[j, own] * centres
@@ -150,22 +150,21 @@ def _spread(x: Array, w: Array) -> float:
     A single value far away, or a number that stands for a missing one, would make the steps of all
     others flat: with one 1e4 among 300 rows of friedman1 the units saw a constant.
     """
-    first, third = _quantiles(x, w, np.array([0.25, 0.75]))
+    first, third = _quartiles(x, w)
     if third > first:
-        return float(third - first) / _QUARTILES
+        return (third - first) / _QUARTILES
     mean = np.average(x, weights=w)
     return float(np.sqrt(np.average((x - mean) ** 2, weights=w)))
 
 
+def _quartiles(x: Array, w: Array) -> tuple[float, float]:
+    """The first and the third quartile of values with weights w."""
+    first, third = weighted_quantiles(x, w, np.array([0.25, 0.75]))
+    return float(first), float(third)
+
+
 # Distance of the quartiles of a normal distribution, in standard deviations.
 _QUARTILES = 1.349
-
-
-def _quantiles(x: Array, w: Array, p: Array) -> Array:
-    """The smallest values up to which there is at least the fraction `p` of the weight."""
-    order = np.argsort(x, kind="stable")
-    up_to = np.cumsum(w[order])
-    return np.asarray(x[order[np.searchsorted(up_to, p * up_to[-1])]])
 
 
 def two_valued(X: Array) -> tuple[int, ...]:
@@ -190,8 +189,7 @@ def has_far_values(rows: Any) -> bool:
     X: Any = rows.X
     w = rows.weights
     for x in X.T:  # one at a time, for a few columns' worth of memory
-        first, third = _quantiles(x, w, np.array([0.25, 0.75]))
-        first, third = float(first), float(third)
+        first, third = _quartiles(x, w)
         far = _FAR * (third - first)
         if far > 0 and max(float(x.max()) - third, first - float(x.min())) > far:
             return True

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import reduce
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -35,7 +35,7 @@ from sk_backprop._coordinates.scales import (
     sampling_step,
 )
 from sk_backprop._coordinates.seen_rows import SeenRows
-from sk_backprop._inference.engine_sums import Part, stacked
+from sk_backprop._inference.engine_sums import Part, concatenated
 from sk_backprop._inference.row_sums import EQUATION_ROWS, rows_of_block
 from sk_backprop._network.network import Network
 from sk_backprop._training.problem import Data
@@ -162,6 +162,12 @@ class Holders(NamedTuple):
     sizes: list[int]
     weighted: bool
 
+    @classmethod
+    def of(cls, engine: Engine, handles: Sequence[Any], about: "Sequence[_About]") -> Self:
+        """Rows of which a task has told the number; arguments and `about` in one order."""
+        sizes, weighted = [one.n_rows for one in about], any(one.weighted for one in about)
+        return cls(engine, list(handles), sizes, weighted)
+
     def parts(self, unit: int) -> list[Part]:
         """The rows, as Data, in parts of about equal size that begin at multiples of `unit`."""
         ends, parts = np.cumsum([0, *self.sizes]), []
@@ -187,32 +193,34 @@ class Holders(NamedTuple):
             for one, start, size in zip(self.handles, ends, self.sizes)
             if size
         ]
-        return _concatenated(self.engine.gather(chosen))
+        return Data(*concatenated(self.engine.gather(chosen)))
 
 
 class SortedRanges(NamedTuple):
     """Distinct rows in the order of their values, raw, in ranges of their keys.
 
-    engine : Engine; ranges : list of handles of SortedRows; sizes : list of int, their rows
+    rows : Holders, of SortedRows
     facts : PartitionFacts, of the rows before equal ones were merged; units : Units
-    weighted, dense : bool, whether the rows have weights, and X is dense
+    dense : bool, whether X is dense
     seen : SeenRows; sample : Data, every m-th row
     """
 
-    engine: Engine
-    ranges: list[Any]
-    sizes: list[int]
+    rows: Holders
     facts: PartitionFacts
     units: Units
-    weighted: bool
     dense: bool
     seen: SeenRows
     sample: Data
 
     @property
+    def engine(self) -> Engine:
+        """The engine that holds the rows."""
+        return self.rows.engine
+
+    @property
     def n_distinct(self) -> int:
         """Number of distinct rows."""
-        return sum(self.sizes)
+        return sum(self.rows.sizes)
 
     @property
     def overview(self) -> Overview:
@@ -226,7 +234,7 @@ class SortedRanges(NamedTuple):
 
         As there, rows whose sums are equal are in the order of the user.
         """
-        numbers = [self.engine.submit(_numbers, one) for one in self.ranges]
+        numbers = [self.engine.submit(_numbers, one) for one in self.rows.handles]
         by_user = np.argsort(np.concatenate(self.engine.gather(numbers)))
         in_order = row_order(self.sample.X[by_user], self.sample.y[by_user])
         return np.asarray(by_user[in_order])
@@ -249,7 +257,7 @@ class SortedRanges(NamedTuple):
         networks : those that may be trained
         """
         unit = alignment(networks, self.sample.X.dtype, self.n_distinct, dense=self.dense)
-        return Holders(self.engine, self.ranges, self.sizes, self.weighted).parts(unit)
+        return self.rows.parts(unit)
 
 
 def sorted_ranges(
@@ -279,19 +287,9 @@ def sorted_ranges(
             "X, y = dask.persist(X, y)."
         )
     seen = reduce(SeenRows.joined_with, (one.seen for one in about if one.seen is not None))
-    weighted, sizes = any(one.weighted for one in about), [one.n_rows for one in about]
-    holders = Holders(engine, ranges, sizes, weighted)
-    return SortedRanges(
-        engine,
-        ranges,
-        sizes,
-        facts,
-        units,
-        weighted,
-        all(one.dense for one in about),
-        seen,
-        holders.sample(),
-    )
+    rows = Holders.of(engine, ranges, about)
+    dense = all(one.dense for one in about)
+    return SortedRanges(rows, facts, units, dense, seen, rows.sample())
 
 
 def _exchanged(
@@ -329,9 +327,8 @@ def holders_of(engine: Engine, partitions: Sequence[Any]) -> Holders:
 
     engine : Engine; partitions : list of handles of RawPartition
     """
-    about = engine.gather([engine.submit(_about_partition, one) for one in partitions])
-    sizes = [one.n_rows for one in about]
-    return Holders(engine, list(partitions), sizes, any(one.weighted for one in about))
+    about = engine.gather([engine.submit(_about, one) for one in partitions])
+    return Holders.of(engine, partitions, about)
 
 
 def facts_of(engine: Engine, partitions: Sequence[Any]) -> PartitionFacts | None:
@@ -358,13 +355,13 @@ def alignment(networks: Sequence[Network], dtype: Any, n_samples: int, *, dense:
 
 
 class _About(NamedTuple):
-    """seen : SeenRows or None; checksum, n_rows : int; weighted, dense : bool."""
+    """n_rows, checksum : int; weighted, dense : bool; seen : SeenRows or None."""
 
-    seen: SeenRows | None
-    checksum: int
     n_rows: int
     weighted: bool
     dense: bool
+    seen: SeenRows | None
+    checksum: int
 
 
 def _item(values: Sequence[Any], number: int) -> Any:
@@ -392,7 +389,7 @@ def _pieces(
 
 def _joined_pieces(pieces: list[RawPartition]) -> RawPartition:
     numbers = np.concatenate([one.numbers for one in pieces])
-    return RawPartition(_concatenated([one.data for one in pieces]), numbers)
+    return RawPartition(Data(*concatenated([one.data for one in pieces])), numbers)
 
 
 def _sorted(pieces: list[RawPartition], units: Units) -> SortedRows | None:
@@ -428,19 +425,14 @@ def _checksum(hashes: Array) -> int:
     return int(hashes.sum(dtype=np.uint64))
 
 
-def _about(rows: SortedRows | None) -> _About:
+def _about(rows: SortedRows | RawPartition | None) -> _About:
     if rows is None:
-        return _About(None, 0, 0, False, True)
-    return _about_data(rows.data)._replace(seen=rows.seen, checksum=rows.checksum)
-
-
-def _about_partition(partition: RawPartition) -> _About:
-    return _about_data(partition.data)
-
-
-def _about_data(data: Data) -> _About:
+        return _About(0, False, True, None, 0)
+    data, seen, checksum = rows.data, None, 0
+    if isinstance(rows, SortedRows):
+        seen, checksum = rows.seen, rows.checksum
     dense = isinstance(data.X, np.ndarray)
-    return _About(None, 0, data.n_samples, data.sample_weight is not None, dense)
+    return _About(data.n_samples, data.sample_weight is not None, dense, seen, checksum)
 
 
 def _between(holders: list[Any], slices: list[tuple[int, int]], weighted: bool) -> Data:
@@ -454,12 +446,7 @@ def _between(holders: list[Any], slices: list[tuple[int, int]], weighted: bool) 
         X, y, _ = one.data
         w = one.data.weights[start:stop] if weighted else None
         parts.append(Data(X[start:stop], y[start:stop], w))
-    return _concatenated(parts)
-
-
-def _concatenated(parts: Sequence[Data]) -> Data:
-    X, y, w = zip(*parts, strict=True)
-    return Data(stacked(X), np.concatenate(y), None if w[0] is None else np.concatenate(w))
+    return Data(*concatenated(parts))
 
 
 def _every(rows: RawPartition | SortedRows, first: int, step: int, weighted: bool) -> Data:

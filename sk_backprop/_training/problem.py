@@ -22,9 +22,7 @@ from sk_backprop._coordinates.scales import (
     largest_values,
     sampling_step,
 )
-from sk_backprop._inference.evidence import (
-    Precisions,
-)
+from sk_backprop._inference.evidence import Precisions
 from sk_backprop._inference.objective import Objective
 from sk_backprop._inference.online import StreamState
 from sk_backprop._network.dispersion import HeldOutNoise
@@ -327,7 +325,7 @@ def prepare(
     x_max, order, y, w = None, None, data.y, data.sample_weight
     if settings.solver_class.all_rows:
         x_max = largest_values(data.X)
-        order, w = _canonical(data, as_units(x_max))
+        order, w = canonical_rows(data.X, as_units(x_max), _scaled_target(data), w)
         y = y[order]
     scales = Scales.fit(
         data.X,
@@ -388,11 +386,6 @@ def _precision(settings: Settings, n_samples: int, dtype: Any) -> Any:
 def groups_of_rows(data: Data) -> Array:
     """Index of the distinct row that each row equals, ordered by values: (n_samples,)."""
     return row_groups(data.X, as_units(largest_values(data.X)), _scaled_target(data))
-
-
-def _canonical(data: Data, x_scale: Array) -> tuple[Array, Array | None]:
-    """Distinct rows in an order that depends on their values alone, and their weights."""
-    return canonical_rows(data.X, x_scale, _scaled_target(data), data.sample_weight)
 
 
 def _scaled_target(data: Data) -> Array:

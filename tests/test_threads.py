@@ -267,7 +267,7 @@ print(*found, blas_threads() == before)
 
 
 @pytest.mark.parametrize("solver", ["auto", "lm", "lbfgs", "adam"])
-def test_no_process_is_forked_while_a_fit_imports(solver):
+def test_no_process_is_forked_while_a_fit_or_a_prediction_imports(solver):
     # A child that is forked while another thread imports a module waits for ever to import it.
     script = """
 import sys
@@ -293,6 +293,7 @@ class Imports:
 sys.meta_path.insert(0, Imports())
 model = BackpropRegressor(solver=SOLVER, max_iter=3, random_state=0).fit(X, X[:, 1])
 model.predict(X[1:])
+model.predict_dist(X[1:])
 print(len(Imports.held), *{name for name, held in Imports.held.items() if not held})
 """
     done = subprocess.run(

@@ -12,6 +12,7 @@ from sk_backprop._network.likelihood import (
     HeldOutScore,
     Likelihood,
     effective_size,
+    scipy_stats,
 )
 from sk_backprop._network.network import ACTIVATIONS
 
@@ -322,8 +323,7 @@ class Poisson(_Exponential):
         taken for Poisson's, and values of y that are not whole numbers have a mean, a variance and
         quantiles, but no probability.
         """
-        from scipy import stats
-
+        stats = scipy_stats()
         excess = std**2 - mean
         p = np.where(excess > _LEAST_EXCESS * mean, mean / std**2, 1.0)
         if (p == 1.0).all():
@@ -415,8 +415,7 @@ class Gamma(_Positive):
 
     def distribution(self, mean: Array, std: Array, dof: Array) -> Any:
         """As `Likelihood.distribution`: a gamma distribution with these moments."""
-        from scipy import stats
-
+        stats = scipy_stats()
         return stats.gamma((mean / std) ** 2, scale=std**2 / mean)
 
 
@@ -478,8 +477,7 @@ class LogNormal(_Positive):
 
     def distribution(self, mean: Array, std: Array, dof: Array) -> Any:
         """As `Likelihood.distribution`: a lognormal one with these moments."""
-        from scipy import stats
-
+        stats = scipy_stats()
         variance = np.log1p((std / mean) ** 2)
         return stats.lognorm(np.sqrt(variance), scale=mean * np.exp(-variance / 2))
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sk_backprop._blocks.arrays import Array
+from sk_backprop._blocks.threads import no_forks
 from sk_backprop._network.dispersion import LEAST_VARIANCE, PearsonSums
 from sk_backprop._network.network import ACTIVATIONS
 
@@ -206,8 +207,7 @@ class Likelihood(ABC):
         mean, std : (n_rows, n_outputs) or (n_rows,)
         dof : (n_outputs,) or (), degrees of freedom above 2; all inf for a normal distribution
         """
-        from scipy import stats  # not needed for training, and slow to import
-
+        stats = scipy_stats()
         if np.isinf(dof).all():
             return stats.norm(mean, std)
         return stats.t(dof, mean, std * np.sqrt((dof - 2) / dof))
@@ -325,6 +325,13 @@ class Likelihood(ABC):
     def _minus_log_density(self, z2: Array) -> Array:
         """Minus the log density of errors whose squares, in units of their variance, are `z2`."""
         return np.asarray(0.5 * np.minimum(z2, _MAX_SQUARED_Z))
+
+
+def scipy_stats() -> Any:
+    """The module `scipy.stats`, which training does not need, and which is slow to import."""
+    with no_forks():
+        from scipy import stats
+    return stats
 
 
 def effective_size(w: Array) -> float:

@@ -134,9 +134,10 @@ THEIR_ATTRIBUTES = {
     "_skl_callbacks",
     # In dask's documentation ("Internal Design"): an empty block of a collection, with its dtypes.
     "_meta",
-    # Documented methods of every named tuple.
+    # Documented attributes of every named tuple.
     "_replace",
     "_asdict",
+    "_fields",
 }
 
 

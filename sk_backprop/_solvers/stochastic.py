@@ -39,8 +39,8 @@ _NO_WORSE, _NO_WORSE_THAN_BAD = 2.0, 1.1
 _EPOCHS, _BATCH_PASSES, _BATCH_ROWS, _STEP_OVERHEAD = 60, 12, 200, 1.4e6
 
 
-# Parameters from which on all BLAS threads are used. Their number changes the order of some sums:
-# between one and two, predictions in float32 differed by 1e-7 of the target's spread.
+# Minimum number of parameters for all BLAS threads to be used. Their number changes the order of
+# some sums: between one and two, predictions in float32 differed by 1e-7 of the target's spread.
 _LARGE_NETWORK = 1_000_000
 
 

@@ -37,11 +37,10 @@ from sk_backprop._network.network import (
     workspaces,
 )
 
-# Size in bytes of the part of the Jacobian that is formed at once, and its smallest number of rows.
-# Between calls, threads wait for the interpreter's lock: with 141 parameters, 16,384 rows took 14.6,
-# 14.1, 12.6 and 11.3 ms in one thread, and 24, 12, 8.4 and 6.0 ms for each of two threads, in parts
-# of 256, 512, 1,024 and 2,048 rows. With 571 parameters, more than 1,024 rows (4.7 MB) gained
-# nothing.
+# Bytes of the part of the Jacobian that is formed at once, and its smallest number of rows. Between
+# calls, threads wait for the interpreter's lock: with 141 parameters, 16,384 rows took 14.6, 14.1,
+# 12.6 and 11.3 ms in one thread, and 24, 12, 8.4 and 6.0 ms for each of two threads, in parts of
+# 256, 512, 1,024 and 2,048 rows. With 571 parameters, more than 1,024 rows (4.7 MB) gained nothing.
 _JACOBIAN_BYTES, _LEAST_ROWS = 2**22, 128
 
 # Minimum n_samples * n_params for threads to share the blocks: about 1 ms of work, and handing it

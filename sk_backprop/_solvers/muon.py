@@ -59,8 +59,8 @@ _WEAKER_DECAY = 200_000
 # `_training.budget`): steps of 0.9 ms (128 units, batches of 32 rows) to 41 ms.
 _PRODUCT, _STEP_OVERHEAD = 1.6, 1e7
 
-# Minimum number of multiply-adds of a product for threads to share the matrices: for two matrices of
-# order 96, 128, 192 and 256, two threads took 1.33, .77, .65 and .6 times as long as one.
+# Minimum number of multiply-adds of a product for threads to share the matrices: for two matrices
+# of order 96, 128, 192 and 256, two threads took 1.33, .77, .65 and .6 times as long as one.
 _LARGE = 2e6
 
 

@@ -72,7 +72,7 @@ class Row:
     """Ours and a peer.
 
     `ratio` is the peer's median over ours: higher is better. `threads` are those of BLAS, for both.
-    `note` tells what was done, `versions` who did it.
+    `note` describes the work, `versions` the programs.
     """
 
     row: str

@@ -533,7 +533,7 @@ def test_agreement_command_tells_that_a_linear_model_does_not_depend_on_the_seed
 
 @pytest.mark.slow
 def test_compare_tells_the_same_bits_from_others_and_twice_the_time(tmp_path, folder, capfd):
-    """The package beside one that predicts a unit more for each thread, and takes longer."""
+    """The package beside one that takes longer and adds the number of threads to predictions."""
     other = tmp_path / "other" / "sk_backprop"
     other.mkdir(parents=True)
     package = Path(sys.modules["sk_backprop"].__file__).parent

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from sk_backprop import BackpropRegressor
 from sk_backprop._estimator.start import tasks_of
 from sk_backprop._inference.objective import Objective
+from sk_backprop._training import ensemble
 from sk_backprop._training.ensemble import Group, _ordered, _pays_side_by_side
 from sk_backprop._training.problem import Data, prepare
 from sk_backprop._training.run import TrainingRun
@@ -175,6 +176,23 @@ def group(surface, n_networks, hidden, **params):
     model = BackpropRegressor(hidden, alpha=1.0, **params)
     settings = tasks_of(model, data, None)[0].plan.settings
     return Group.of(settings, prepare(settings, data, None), range(n_networks))
+
+
+def test_networks_of_another_group_are_kept_where_one_group_has_none(surface, monkeypatch):
+    slow, quick = group(surface, 1, (5,), solver="lm"), group(surface, 1, (3,), solver="lm")
+    ended = threading.Event()
+
+    def train_one(settings, *_):
+        if settings.network == quick.settings.network:
+            ended.set()
+            return "trained", False
+        ended.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ensemble, "_train_one", train_one)
+    # One thread is free for the second network while the first one waits for it.
+    results = ensemble._train_in_threads([slow, quick], 2)
+    assert [(one.networks, one.interrupted) for one in results] == [([], True), (["trained"], True)]
 
 
 def test_next_to_a_network_that_uses_all_blas_threads_there_is_no_other(surface):

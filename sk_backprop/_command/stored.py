@@ -50,17 +50,18 @@ def load(path: str) -> StoredModel:
 
     A .joblib file can run any code when it is read; a .skops file cannot.
     """
+    unknown = f"{path} is not a model that this command has stored"
     try:
         content = _load_skops(path) if path.endswith(".skops") else joblib.load(path)
     except CommandError:
         raise
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror}") from error
-    except Exception:
+    except Exception as error:
         # Unpickling a file of another program calls what the file names: any error may come of it.
-        content = None
+        raise CommandError(unknown) from error
     if not isinstance(content, dict) or content.get("format") != _KEY:
-        raise CommandError(f"{path} is not a model that this command has stored")
+        raise CommandError(unknown)
     recipes = tuple(Recipe(*fields) for fields in content["columns"])
     targets = tuple(content["targets"])
     return StoredModel(content["model"], recipes, targets, content["decimal"], content["levels"])

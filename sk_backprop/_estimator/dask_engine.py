@@ -56,8 +56,8 @@ class DaskEngine:
     def blocks(self, collections: Sequence[Any]) -> list[list[Any]]:
         """Handles for the blocks of collections along their rows, as many for each.
 
-        The collections are not optimized one by one: of a file of which few columns are used, dask
-        would read several partitions as one, and a block that X and y have in common twice.
+        The collections are not optimized one by one: dask would merge partitions of a file where
+        few of its columns are used, and would load a block twice that X and y have in common.
         """
         blocks = [np.ravel(one.to_delayed(optimize_graph=False)) for one in collections]
         futures = list(self._client.compute([one for row in blocks for one in row]))

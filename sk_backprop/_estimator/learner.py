@@ -94,8 +94,8 @@ class Learner(Predictor):
         ------
         ValueError, TypeError
             If an argument or parameter is not allowed; the message says which one, what was
-            given and what is allowed. A dask collection raises one with solvers that use
-            mini-batches, with other data in memory, and without a dask client.
+            given and what is allowed. This includes dask collections with solvers that use
+            mini-batches, with other data in memory, or without a dask client.
         ImportError
             If X is a dask collection and dask.distributed is not installed.
 

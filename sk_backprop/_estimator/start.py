@@ -108,18 +108,7 @@ def _task(
     network = network.with_hidden(hidden or ())
     if last is not None:
         check_same_function(last.function, network, likelihood, n_networks)
-    solver = None
-    if last is not None and not streaming and estimator.solver == "auto":
-        # Networks of 'muon' have no penalty, without which 'lbfgs' would fit the noise.
-        solver = "muon" if last.trainers[0].solver == "muon" else None
-    settings = settings_of(
-        estimator, network, likelihood, data.n_samples, streaming=streaming, solver=solver
-    )
-    if last is not None:  # what was selected before
-        alpha = last.trainers[0].alpha if settings.alpha is None else settings.alpha
-        groups = estimator.weight_groups
-        groups = last.continuation.weight_groups if groups == "auto" else groups
-        settings = settings._replace(alpha=alpha, weight_groups=groups)
+    settings = _settings(estimator, network, likelihood, data.n_samples, last, streaming=streaming)
     n_rows = data.n_samples if streaming else data.n_distinct
     mean_weight = data.total_weight / n_rows if streaming else data.mean_weight(n_rows)
     muon = None if starts else _settings_of_muon(estimator, network, likelihood, data, n_rows)
@@ -135,6 +124,37 @@ def _task(
         far_values=muon is not None and has_far_values(data),
     )
     return Task(plan, starts, last)
+
+
+def _settings(
+    estimator: Any,
+    network: Network,
+    likelihood: Likelihood,
+    n_samples: int,
+    last: FittedState | None,
+    *,
+    streaming: bool,
+) -> Settings:
+    """The settings, which continue those of the last fit.
+
+    Parameters
+    ----------
+    estimator, last, streaming : as for `_task`
+    network : Network; likelihood : Likelihood; n_samples : int
+    """
+    if last is None:
+        return settings_of(estimator, network, likelihood, n_samples, streaming=streaming)
+    solver = None
+    if not streaming and estimator.solver == "auto":
+        # Networks of 'muon' have no penalty, without which 'lbfgs' would fit the noise.
+        solver = "muon" if last.trainers[0].solver == "muon" else None
+    settings = settings_of(
+        estimator, network, likelihood, n_samples, streaming=streaming, solver=solver
+    )
+    alpha = last.trainers[0].alpha if settings.alpha is None else settings.alpha
+    groups = estimator.weight_groups
+    groups = last.continuation.weight_groups if groups == "auto" else groups
+    return settings._replace(alpha=alpha, weight_groups=groups)
 
 
 def _before_hidden_layers(

@@ -66,7 +66,7 @@ def calibrated(blend: Blend, noise: str) -> Blend:
     blend : Blend, not of a stream
     noise : {'auto', 'constant', 'varying'}, as the parameter of that name
     """
-    # With problems of at most so many rows as are in a sample.
+    # Of very many rows, a sample shows the errors.
     results = [one._replace(problem=one.problem.sample) for one in blend.results]
     found = _of_errors(blend._replace(results=results), uncalibrated(blend), noise)
     return blend._replace(calibration=found)

@@ -90,7 +90,8 @@ def train_groups(
 
     Returns
     -------
-    results : TrainingResult of each group that was begun, in their order
+    results : TrainingResult of each group that was begun, in their order; after an interrupt, some
+        may have no networks
     """
     n_networks = sum(len(group.tasks) for group in groups)
     n_threads = min(allowed_threads(), n_networks)
@@ -220,11 +221,13 @@ def _train_in_threads(groups: Sequence[Group], n_threads: int) -> list[TrainingR
                 complete[number].append(network)
         if stop.asked:
             break
-    if not complete[0]:
-        if not incomplete[0]:
+    if not any(complete):
+        if not any(incomplete):
             raise KeyboardInterrupt
-        result = incomplete[0][0].result._replace(status="interrupted")
-        complete[0] = [incomplete[0][0]._replace(result=result)]
+        number = next(k for k, networks in enumerate(incomplete) if networks)
+        network = incomplete[number][0]
+        interrupted = network.result._replace(status="interrupted")
+        complete[number] = [network._replace(result=interrupted)]
     return [
         group.result(networks, interrupted=stop.asked) for group, networks in zip(groups, complete)
     ]

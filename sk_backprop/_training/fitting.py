@@ -72,22 +72,29 @@ def fit_networks(
             else _OnAllRows.of(plan, choice, problem, starts, seeds)
             for choice in choices
         ]
-        results = _to_blend(train_groups([kind.group for kind in kinds], events, n_jobs))
-        weights = [choice.weight for choice in choices] if len(results) > 1 else [1.0]
-        finished = [kind.finished(result, events, n_jobs) for kind, result in zip(kinds, results)]
+        results = train_groups([kind.group for kind in kinds], events, n_jobs)
+        interrupted = any(result.interrupted for result in results)
+        kept = _to_blend(results)
+        weights = [choices[k].weight for k in kept] if len(kept) > 1 else [1.0]
+        finished = [
+            kinds[k].finished(results[k]._replace(interrupted=interrupted), events, n_jobs)
+            for k in kept
+        ]
         return Blend(finished, weights)
 
 
-def _to_blend(results: Sequence[TrainingResult]) -> list[TrainingResult]:
-    """The results of the choices that can be blended.
+def _to_blend(results: Sequence[TrainingResult]) -> list[int]:
+    """Numbers of the results that can be blended.
 
-    After an interrupt, or once a callback has asked for no more runs, the second of two is left out
-    unless all its networks are trained: without some of them its folds would not cover the rows.
+    After an interrupt, or once a callback has asked for no more runs, one may have no networks, and
+    the second of two is left out unless all its networks are trained: without some of them its
+    folds would not cover the rows.
     """
-    first, *others = results
-    if others and len(others[0].networks) < others[0].settings.n_folds:
-        return [first._replace(interrupted=others[0].interrupted)]
-    return [first, *others]
+    kept = [number for number, result in enumerate(results) if result.networks]
+    last = results[kept[-1]]
+    if len(kept) == 2 and len(last.networks) < last.settings.n_folds:
+        kept.pop()
+    return kept
 
 
 def _select(plan: Plan, problem: Problem, n_jobs: int | None, events: Events) -> list[Choice]:

@@ -164,7 +164,7 @@ class Holders(NamedTuple):
 
     @classmethod
     def of(cls, engine: Engine, handles: Sequence[Any], about: "Sequence[_About]") -> Self:
-        """Rows of which a task has told the number; arguments and `about` in one order."""
+        """Rows on the workers; `about` describes those of each handle."""
         sizes, weighted = [one.n_rows for one in about], any(one.weighted for one in about)
         return cls(engine, list(handles), sizes, weighted)
 

@@ -196,7 +196,7 @@ class _Search:
         run_trials(todo, self._n_networks, self._n_jobs)
 
     def decided(self, best: Trial, rival: Trial) -> Trial:
-        """The better of two candidates, of which the simpler one is ahead only by the margin.
+        """The better of two candidates, where only the margin favours the simpler one.
 
         Both are scored on the remaining folds, as far as the budget allows.
 

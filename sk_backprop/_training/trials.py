@@ -249,7 +249,7 @@ def held_out_noise(
     """
     n_distinct = problem.n_distinct
     folds = Folds(problem, max(int(_MOST_KEPT * n_distinct), n_distinct - MOST_HELD_OUT))
-    if not settings.solver_class.all_rows:  # as many steps, of which an epoch now has fewer
+    if not settings.solver_class.all_rows:  # the same number of steps: an epoch has fewer now
         n_iter = math.ceil(n_iter * problem.rows.n_samples / folds[0][0].rows.n_samples)
     settings = settings._replace(max_iter=n_iter, in_trials=())
     trial = Trial.of(settings, folds[0][0])
